@@ -1,0 +1,1 @@
+"""The `partsight` command: one thin module for each verb."""

@@ -1,0 +1,110 @@
+"""`partsight doctor`: what this machine can do, what it cannot, and which command mends it."""
+
+import argparse
+import dataclasses
+import json
+from typing import TYPE_CHECKING, Any
+
+from partsight.cli.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from partsight.cli.machine import Cpu, CpuFeature, Facts
+    from partsight.cli.probe import ProviderCheck
+
+_DESCRIPTION = """\
+Show what this machine can do: libraries, processor, execution providers (each is really tried: a small model is
+loaded and run on it), libraries that overwrite each other, and what is missing for which job.
+
+The exit code is 0 if partsight can run on the line here, and 1 if it cannot or libraries clash.
+"""
+
+_EXAMPLE = """\
+examples:
+  partsight doctor
+  partsight doctor --json > machine.json
+"""
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
+    """Add `partsight doctor` to the command."""
+    parser = subparsers.add_parser(
+        "doctor",
+        help="show what this machine can do, and how to mend what it cannot",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--json", action="store_true", help="print the facts as JSON")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Gather the facts and print them."""
+    from partsight.cli.machine import gather
+
+    facts = gather()
+    if args.json:
+        print(json.dumps({"is_well": facts.is_well} | dataclasses.asdict(facts), indent=1, ensure_ascii=False))
+    else:
+        print_facts(facts)
+    return ExitCode.DONE if facts.is_well else ExitCode.ERROR
+
+
+def print_facts(facts: "Facts") -> None:
+    """Print the facts for a person."""
+    print(f"partsight {facts.partsight}, Python {facts.python}, {facts.platform}")
+    print("\nlibraries")
+    for name, version in facts.libraries.items():
+        if version is not None:
+            _print_row(name, version)
+    _print_cpu(facts.cpu)
+    print("\nexecution providers")
+    for provider in facts.providers:
+        _print_provider(provider)
+    if facts.runtime_error:
+        print(f"  none: {facts.runtime_error}")
+    _print_clashes(facts)
+    _print_jobs(facts)
+    print()
+    print("this machine can run partsight" if facts.is_well else "this machine CANNOT run partsight yet: see above")
+
+
+def _print_row(name: str, value: str) -> None:
+    print(f"  {name:<32}{value}")
+
+
+def _print_cpu(cpu: "Cpu") -> None:
+    print(f"\nprocessor: {cpu.name}")
+    _print_row("cores", f"{cpu.cores} logical, {cpu.usable_cores} of them for this process")
+    for feature in cpu.features:
+        _print_row(feature.name, f"{_presence(feature):<13}{feature.use}")
+
+
+def _presence(feature: "CpuFeature") -> str:
+    if feature.present is None:
+        return "not visible"
+    return "yes" if feature.present else "no"
+
+
+def _print_provider(provider: "ProviderCheck") -> None:
+    _print_row(provider.name, "usable" if provider.usable else f"not usable: {provider.reason}")
+    if provider.mend:
+        _print_row("", f"mend it with: {provider.mend}")
+
+
+def _print_clashes(facts: "Facts") -> None:
+    print("\nclashes")
+    for clash in facts.clashes:
+        print(f"  {' and '.join(clash.distributions)} overwrite each other's files; mend it with:")
+        for command in clash.mend:
+            print(f"    {command}")
+    if not facts.clashes:
+        print("  none")
+
+
+def _print_jobs(facts: "Facts") -> None:
+    print("\njobs")
+    for job in facts.jobs:
+        _print_row(job.name, f"missing: {', '.join(job.missing)}" if job.missing else "all installed")
+        if job.mend:
+            _print_row("", f"install it with: {job.mend}")

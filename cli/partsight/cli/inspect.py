@@ -1,0 +1,122 @@
+"""`partsight inspect`: what is in a model package, and whether it is whole."""
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from partsight.cli.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from partsight.runtime.manifest import Decision, ModelFile, Provenance
+    from partsight.runtime.package import ModelPackage
+    from partsight.runtime.preprocess import PreprocessSpec
+
+_FIRST_LABELS = 5
+
+_DESCRIPTION = """\
+Show what a model package holds: parts, input, decision, models with their parity, and where it comes from.
+
+Every file is compared with the manifest first; one that was altered or damaged is an error (exit code 1).
+"""
+
+_EXAMPLE = """\
+examples:
+  partsight inspect line3.partsight
+  partsight inspect line3.partsight --labels > parts.txt
+  partsight inspect line3.partsight --json > manifest.json
+"""
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
+    """Add `partsight inspect` to the command."""
+    parser = subparsers.add_parser(
+        "inspect",
+        help="show what is in a model package, and check it",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("package", metavar="PACKAGE", help="the folder that `partsight export` wrote")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print the manifest as JSON")
+    form.add_argument("--labels", action="store_true", help="print the parts, one label a line, in the network's order")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Verify the package and print it."""
+    from partsight.runtime.package import ModelPackage
+
+    package = ModelPackage.read(args.package)
+    package.verify()
+    if args.json:
+        print(package.manifest.to_json().decode())
+    elif args.labels:
+        print("\n".join(package.manifest.labels))
+    else:
+        _print_package(package)
+    return ExitCode.DONE
+
+
+def _print_package(package: "ModelPackage") -> None:
+    manifest = package.manifest
+    _print_field("package", str(package.path))
+    _print_field("id", package.package_id)
+    _print_field("created", manifest.provenance.created)
+    _print_field("parts", _parts(manifest.labels))
+    _print_field("input", _input(manifest.preprocess))
+    _print_field("region", _region(manifest.preprocess))
+    _print_decision(manifest.decision)
+    for precision, model in manifest.models.items():
+        _print_model(precision, model, (package.path / model.file).stat().st_size)
+    _print_provenance(manifest.provenance)
+    print()
+    _print_field("verified", f"{len(package.hashes())} files, each with the SHA-256 that the manifest names")
+
+
+def _print_field(name: str, value: str) -> None:
+    print(f"{name:<18}{value}")
+
+
+def _parts(labels: tuple[str, ...]) -> str:
+    more = ", ..." if len(labels) > _FIRST_LABELS else ""
+    return f"{len(labels)}: {', '.join(labels[:_FIRST_LABELS])}{more}"
+
+
+def _input(spec: "PreprocessSpec") -> str:
+    colour = "colour (BGR)" if spec.color == "bgr" else "grey"
+    return f"{spec.width}×{spec.height} px (width×height), {colour}, resize {spec.resize}"
+
+
+def _region(spec: "PreprocessSpec") -> str:
+    region = spec.region
+    if region is None:
+        return "the whole frame"
+    return f"{region.width}×{region.height} px from ({region.x}, {region.y}) of the frame"
+
+
+def _print_decision(decision: "Decision") -> None:
+    print("\ndecision")
+    _print_field("  score", decision.score)
+    _print_field("  threshold", f"{decision.threshold:.4g}; a lower score is unknown")
+    _print_field("  method", f"{decision.method}, on {decision.samples} samples")
+    _print_field("  false reject", f"{decision.expected_false_reject:.2%} of taught parts expected")
+
+
+def _print_model(precision: str, model: "ModelFile", size_bytes: int) -> None:
+    parity = model.parity
+    print(f"\nmodel {precision}")
+    _print_field("  file", f"{model.file}, {size_bytes / 1e6:.3g} MB, opset {model.opset}")
+    _print_field("  parity", f"{parity.labels_equal} of {parity.images} images get the label that Keras gives")
+    _print_field("  difference", f"{parity.max_score_difference:.2g} between the scores at most")
+    _print_field("  accuracy", f"{parity.top1_accuracy:.2%} of the golden images")
+    _print_field("  affine left", f"{model.affine_left} nodes that no convolution could take in")
+
+
+def _print_provenance(provenance: "Provenance") -> None:
+    print("\nprovenance")
+    _print_field("  backbone", f"{provenance.backbone}, weights {provenance.backbone_weights}")
+    _print_field("  head", provenance.head)
+    _print_field("  golden images", f"{provenance.golden_accuracy:.2%} recognised after training")
+    _print_field("  catalogue", f"SHA-256 {provenance.catalog_sha256}")
+    _print_field("  weights", f"SHA-256 {provenance.weights_sha256}")
+    _print_field("  made with", ", ".join(f"{name} {version}" for name, version in provenance.versions.items()))

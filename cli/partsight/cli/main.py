@@ -1,0 +1,136 @@
+"""The `partsight` command: verbs, exit codes, and how errors reach a person."""
+
+import argparse
+import contextlib
+import errno
+import importlib.metadata
+import io
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+from partsight.cli import doctor, export, inspect, run, train
+from partsight.cli.exit_codes import MEANINGS, ExitCode
+
+_VERBS = (train, export, run, inspect, doctor)
+
+_TRAIN_LIBRARIES = frozenset({"jinja2", "keras", "matplotlib", "onnx", "tensorflow", "tf2onnx"})
+
+_EXAMPLE = """\
+from golden images to the line:
+  partsight train  examples/parts/golden --out runs/first
+  partsight export runs/first --out line3.partsight
+  partsight run    line3.partsight --camera folder:photos > results.jsonl
+  partsight inspect line3.partsight
+  partsight doctor
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code.
+
+    Args:
+        argv: the arguments after the command's name; None for those of the process.
+
+    Raises:
+        SystemExit: argparse ends wrong usage with 2, and `--help` and `--version` with 0.
+    """
+    _write_utf8()
+    try:
+        code = _run(_parse(argv))
+        sys.stdout.flush()  # here, where a closed pipe can still be answered
+        return code
+    except KeyboardInterrupt:
+        print("partsight: interrupted", file=sys.stderr)
+        return ExitCode.INTERRUPTED
+    except OSError as error:
+        return _end_output(error)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser with all verbs."""
+    codes = "\n".join(f"  {code:<4d} {meaning}" for code, meaning in MEANINGS.items())
+    parser = argparse.ArgumentParser(
+        prog="partsight",
+        description="Recognise factory parts from one golden image each: train, export, run on the line.",
+        epilog=f"{_EXAMPLE}\nexit codes:\n{codes}\n\n`partsight VERB --help` explains a verb.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    version = importlib.metadata.version("partsight")
+    parser.add_argument("--version", action="version", version=f"partsight {version}")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", dest="verb", required=True)
+    for verb in _VERBS:
+        verb.add_parser(verbs)
+    for verb_parser in verbs.choices.values():  # so that it may also stand after the verb
+        verb_parser.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    return parser
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = build_parser()
+    args, rest = parser.parse_known_args(argv)
+    # Before Python 3.12.7 argparse gives up on `IMAGE...` where an option stands between it and PACKAGE.
+    if "images" in args and not any(text.startswith("-") for text in rest):
+        args.images, rest = [*args.images, *rest], []
+    if rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    return args
+
+
+def _run(args: argparse.Namespace) -> int:
+    try:
+        return int(args.run(args))
+    except Exception as error:
+        message = _explain(error)
+        if message is None:
+            raise
+        if args.debug:
+            traceback.print_exc()
+        print(f"partsight: error: {message}", file=sys.stderr)
+        return ExitCode.ERROR
+
+
+def _explain(error: Exception) -> str | None:
+    """Return what to tell a person, or None for an error that partsight did not foresee."""
+    if isinstance(error, ImportError):
+        return _explain_import(error)
+    # Not at the top: `doctor` must start even where a library of the runtime is broken.
+    from partsight.runtime.errors import PartsightError
+
+    return str(error) if isinstance(error, PartsightError) else None
+
+
+def _explain_import(error: ImportError) -> str | None:
+    library = (error.name or "").partition(".")[0]
+    if isinstance(error, ModuleNotFoundError) and library in _TRAIN_LIBRARIES:
+        return (
+            f"{library} is not installed, which training and export need; "
+            "install it with: pip install 'partsight[train]'"
+        )
+    if library == "partsight":
+        return None
+    return f"a library cannot be imported ({error}); `partsight doctor` shows what is installed and how to mend it"
+
+
+def _write_utf8() -> None:
+    """Make stdout carry any label and path, whatever the system's code page; a JSON line stays JSON."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # The escape of a half character (an undecodable byte of a file's name) is also JSON's.
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
+
+
+def _end_output(error: OSError) -> int:
+    """Answer an error of writing to stdout; raise any other again."""
+    # What Windows calls a closed pipe. An error of opening a file has a file's name.
+    is_closed_on_windows = os.name == "nt" and error.errno == errno.EINVAL and error.filename is None
+    is_closed = isinstance(error, BrokenPipeError) or is_closed_on_windows
+    if not is_closed and error.errno != errno.ENOSPC:
+        raise error
+    with contextlib.suppress(OSError, ValueError), open(os.devnull, "wb") as nowhere:  # noqa: PTH123
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())  # or Python's own flush at exit would complain
+    if is_closed:
+        return ExitCode.DONE  # `partsight run ... | head`: the reader has what it wanted
+    print(f"partsight: error: the output cannot be written ({error})", file=sys.stderr)
+    return ExitCode.ERROR

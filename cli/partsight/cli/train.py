@@ -1,0 +1,14 @@
+"""Placeholder: the verb `train` is being written."""
+
+import argparse
+from typing import Any
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
+    """Add `partsight train` to the command."""
+    subparsers.add_parser("train", help="(not written yet)").set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do nothing."""
+    raise NotImplementedError

@@ -1,0 +1,92 @@
+"""Keras to ONNX: one graph with the runtime's contract, folded."""
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import onnx
+import tensorflow as tf
+import tf2onnx
+
+from partsight.export.fold import FoldSummary, fold, summarise
+from partsight.runtime.errors import ExportError
+from partsight.runtime.session import EMBEDDING_NAME, INPUT_NAME, SCORE_NAME
+
+OPSET = 17
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A converted model and what folding did to it."""
+
+    model: onnx.ModelProto
+    summary: FoldSummary
+
+
+def convert(network: Any) -> Converted:
+    """Convert a stacked model.
+
+    Args:
+        network: keras.Model from (batch, height, width, 3) uint8 BGR to {score, embedding}.
+
+    Returns:
+        A graph from `image_bgr` uint8 to `score` and `embedding` float32, batch axis named `batch`.
+
+    Raises:
+        ExportError: it cannot be converted, or a BatchNormalization could not be folded.
+    """
+    model = _trace(network)
+    summary = fold(model, INPUT_NAME)
+    _name_batch_axis(model)
+    check_folded(summarise(model))
+    _check_contract(model)
+    return Converted(model, summary)
+
+
+def check_folded(summary: FoldSummary) -> None:
+    """Refuse a graph in which a BatchNormalization is left, as such or as the arithmetic it is made of.
+
+    Raises:
+        ExportError: there is one.
+    """
+    if summary.batch_norm_left or summary.foldable_left:
+        raise ExportError(
+            f"{summary.batch_norm_left} BatchNormalization nodes and {summary.foldable_left} affine nodes behind a "
+            "convolution are left in the graph; expected 0: the backbone has a form that folding does not know, "
+            "please report it with the backbone's name"
+        )
+
+
+def _trace(network: Any) -> onnx.ModelProto:
+    """Convert by way of a traced function: Keras' own tensor names are not what tf2onnx expects."""
+    # Warnings about constant folding and 'rewriter' steps that concern nobody who exports.
+    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
+    signature = [tf.TensorSpec((None, *network.input_shape[1:]), tf.uint8, name=INPUT_NAME)]
+
+    @tf.function(input_signature=signature)  # type: ignore[untyped-decorator]
+    def answer(frames: Any) -> Any:
+        outputs = network(frames, training=False)
+        return {name: tf.identity(outputs[name]) for name in (EMBEDDING_NAME, SCORE_NAME)}
+
+    try:
+        model, _ = tf2onnx.convert.from_function(answer, input_signature=signature, opset=OPSET)
+    except (ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise ExportError(f"tf2onnx cannot convert the model ({error}); is a layer not known to it?") from error
+    return model
+
+
+def _name_batch_axis(model: onnx.ModelProto) -> None:
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].ClearField("dim_value")
+        value.type.tensor_type.shape.dim[0].dim_param = "batch"
+
+
+def _check_contract(model: onnx.ModelProto) -> None:
+    onnx.checker.check_model(model, full_check=True)
+    inputs = [value.name for value in model.graph.input]
+    outputs = sorted(value.name for value in model.graph.output)
+    if inputs != [INPUT_NAME] or outputs != sorted([SCORE_NAME, EMBEDDING_NAME]):
+        raise ExportError(
+            f"the converted graph has inputs {inputs} and outputs {outputs}; expected {INPUT_NAME}, and "
+            f"{SCORE_NAME} and {EMBEDDING_NAME}"
+        )

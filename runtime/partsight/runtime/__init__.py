@@ -1,0 +1,36 @@
+"""The line: NumPy, OpenCV and ONNX Runtime, nothing heavier.
+
+Example:
+    >>> from partsight.runtime import Recognizer
+    >>> with Recognizer("line3.partsight") as recognizer:
+    ...     part = recognizer.recognize(frame)
+"""
+
+from partsight.runtime.decision import Answer
+from partsight.runtime.errors import (
+    CameraError,
+    DependencyError,
+    FrameError,
+    ImageError,
+    PackageError,
+    PartsightError,
+    ProviderError,
+)
+from partsight.runtime.images import read_image
+from partsight.runtime.package import ModelPackage
+from partsight.runtime.recognizer import Recognizer, Result
+
+__all__ = [
+    "Answer",
+    "CameraError",
+    "DependencyError",
+    "FrameError",
+    "ImageError",
+    "ModelPackage",
+    "PackageError",
+    "PartsightError",
+    "ProviderError",
+    "Recognizer",
+    "Result",
+    "read_image",
+]

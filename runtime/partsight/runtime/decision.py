@@ -1,0 +1,66 @@
+"""From scores to an answer: a label, or unknown."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from partsight.runtime.session import FloatArray
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one frame shows.
+
+    Attributes:
+        label: the part, or None if it is unknown.
+        score: of the best candidate; its scale is the package's (`cosine` or `probability`).
+        margin: best score minus the second best (the score itself if only one part is taught).
+        accepted: whether the score reaches the threshold; `label` is None exactly when it does not.
+        top: the best candidates and their scores, best first, whether accepted or not.
+    """
+
+    label: str | None
+    score: float
+    margin: float
+    accepted: bool
+    top: tuple[tuple[str, float], ...]
+
+
+def decide(score: FloatArray, labels: Sequence[str], threshold: float, top: int) -> list[Answer]:
+    """Turn scores into answers.
+
+    Args:
+        score: (batch, classes) float32.
+        labels: of the classes, in order.
+        threshold: a best score below it, or one that is not a number, is answered "unknown".
+        top: how many candidates to name.
+
+    Returns:
+        One answer for each row, in order. Of equal scores the class that comes first wins.
+    """
+    best = _best_first(score, max(2, top))
+    return [_answer(row, order, labels, threshold, top) for row, order in zip(score, best, strict=True)]
+
+
+def _best_first(score: FloatArray, count: int) -> Iterator[np.ndarray]:
+    """Yield for each row the min(count, classes) best class indices, best first, without sorting all classes."""
+    count = min(count, score.shape[1])
+    cost = -score
+    last = np.partition(cost, count - 1, axis=1)[:, count - 1]
+    for row, limit in zip(cost, last, strict=True):
+        candidates = np.flatnonzero(~(row > limit))  # with all that tie with the last, and what is not a number
+        yield candidates[np.argsort(row[candidates], kind="stable")[:count]]
+
+
+def _answer(row: FloatArray, order: np.ndarray, labels: Sequence[str], threshold: float, top: int) -> Answer:
+    best = float(row[order[0]])
+    margin = best - float(row[order[1]]) if len(order) > 1 else best
+    accepted = best >= threshold
+    return Answer(
+        label=labels[order[0]] if accepted else None,
+        score=best,
+        margin=margin,
+        accepted=accepted,
+        top=tuple((labels[index], float(row[index])) for index in order[:top]),
+    )

@@ -1,0 +1,70 @@
+"""Every error that partsight raises on purpose.
+
+PartsightError
+├── DependencyError    an optional library is not installed
+├── ImageError         an image file cannot be used
+├── FrameError         an array is not a frame that this package can answer
+├── CameraError        a camera cannot be opened or read
+├── CatalogError       a folder of golden images cannot be learned from
+├── TrainingError      training cannot go on
+├── RunError           a run folder cannot be read
+├── ExportError        a model cannot be converted
+│   └── ParityError    the converted model answers differently from Keras'
+├── PackageError       a model package is damaged, altered or not one
+├── ProviderError      the execution provider that was asked for cannot be had
+└── OutputError        a result cannot be written where it was asked for
+
+A message says what was received, what was expected and how to mend it.
+"""
+
+
+class PartsightError(Exception):
+    """Base of every error below."""
+
+
+class DependencyError(PartsightError):
+    """An optional library is not installed."""
+
+
+class ImageError(PartsightError):
+    """An image file cannot be used."""
+
+
+class FrameError(PartsightError):
+    """An array is not a frame that this package can answer."""
+
+
+class CameraError(PartsightError):
+    """A camera cannot be opened or read."""
+
+
+class CatalogError(PartsightError):
+    """A folder of golden images cannot be learned from."""
+
+
+class TrainingError(PartsightError):
+    """Training cannot go on."""
+
+
+class RunError(PartsightError):
+    """A run folder cannot be read."""
+
+
+class ExportError(PartsightError):
+    """A model cannot be converted."""
+
+
+class ParityError(ExportError):
+    """The converted model answers differently from Keras'."""
+
+
+class PackageError(PartsightError):
+    """A model package is damaged, altered or not one."""
+
+
+class ProviderError(PartsightError):
+    """The execution provider that was asked for cannot be had."""
+
+
+class OutputError(PartsightError):
+    """A result cannot be written where it was asked for."""

@@ -1,0 +1,81 @@
+"""Image files: the one reader, for golden images and for frames from a folder."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+
+from partsight.runtime.errors import ImageError
+
+Pixels = npt.NDArray[np.uint8]
+
+IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+SHORTEST_SIDE_PX = 32
+MOST_PIXELS = 80_000_000
+
+_MEND_BY_MODE = {
+    "RGBA": "flatten its transparency onto the background that the camera sees",
+    "LA": "flatten its transparency onto the background that the camera sees",
+    "CMYK": "convert it to RGB",
+    "P": "convert its palette to RGB",
+    "1": "save it with 8 bits a pixel",
+}
+
+
+def read_image(path: Path) -> Pixels:
+    """Read an image file as a camera would deliver it.
+
+    The file is decoded strictly: a truncated file is an error, never a picture with a grey lower half.
+    EXIF orientation is applied.
+
+    Returns:
+        (height, width, 3) uint8 BGR for a colour file, (height, width) uint8 for a grey one; contiguous.
+
+    Raises:
+        ImageError: the file is missing, not an image, damaged, smaller than 32 px on a side, larger than
+            80 megapixels, or not 8-bit RGB or grey.
+    """
+    try:
+        with Image.open(path) as image:
+            _check_header(image, path)
+            image.load()
+            oriented = ImageOps.exif_transpose(image)
+            pixels = np.asarray(oriented)
+    except FileNotFoundError as error:
+        raise ImageError(f"{path}: there is no such file") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageError(f"{path}: {_too_large()}") from error
+    except UnidentifiedImageError as error:
+        raise ImageError(f"{path}: not an image, or its header is damaged; expected {_formats()}") from error
+    except ImageError:
+        raise
+    except Exception as error:  # of nearly any kind, TypeError too: whatever Pillow meets in damaged bytes
+        raise ImageError(
+            f"{path}: damaged or unreadable ({error}); copy it again from its source, or take the picture again"
+        ) from error
+    return np.array(pixels[:, :, ::-1] if pixels.ndim == 3 else pixels, order="C")  # a copy that can be written to
+
+
+def _check_header(image: ImageFile.ImageFile, path: Path) -> None:
+    width, height = image.size
+    if width * height > MOST_PIXELS:
+        raise ImageError(f"{path}: {width}×{height} px; {_too_large()}")
+    if min(width, height) < SHORTEST_SIDE_PX:
+        raise ImageError(
+            f"{path}: {width}×{height} px; expected at least {SHORTEST_SIDE_PX} px on each side, "
+            "a smaller picture does not show a part"
+        )
+    is_16_bit = ";16" in str(image.tile)  # of 16-bit RGB, Pillow silently drops half the bits
+    if image.mode not in ("RGB", "L") or is_16_bit:
+        mend = _MEND_BY_MODE.get(image.mode, "save it with 8 bits a channel, as the camera delivers frames")
+        depth = " with 16 bits" if is_16_bit else ""
+        raise ImageError(f"{path}: pixel format {image.mode}{depth}; expected 8-bit RGB or grey: {mend}")
+
+
+def _too_large() -> str:
+    return f"expected at most {MOST_PIXELS // 1_000_000} megapixels: crop it or scale it down"
+
+
+def _formats() -> str:
+    return ", ".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))

@@ -1,0 +1,125 @@
+"""The manifest: everything that a model package says of itself, and the contract between export and runtime."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from partsight.runtime.errors import PackageError
+from partsight.runtime.preprocess import PreprocessSpec
+
+SCHEMA_VERSION = 1
+METADATA_KEY = "partsight.manifest"
+"""Key of the manifest in an ONNX file's metadata, so that the file alone can be used."""
+
+Precision = Literal["fp32", "fp16", "int8"]
+Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """When a part counts as known.
+
+    Attributes:
+        score: what the network's scores are: `cosine` in [-1, 1], or softmax `probability` in [0, 1].
+        threshold: a best score below it is answered "unknown".
+        method: how the threshold was found.
+        samples: how many varied golden images it was found on.
+        expected_false_reject: share of taught parts that will be refused, as estimated on those.
+    """
+
+    score: Literal["cosine", "probability"]
+    threshold: float
+    method: str
+    samples: Count
+    expected_false_reject: Share
+
+
+class Parity(msgspec.Struct, frozen=True):
+    """How the exported graph compared with Keras over the catalogue, from image file to label."""
+
+    images: Count
+    labels_equal: Count
+    max_score_difference: float
+    top1_accuracy: Share
+
+
+class ModelFile(msgspec.Struct, frozen=True):
+    """One ONNX file of the package.
+
+    Attributes:
+        file: its name in the package.
+        sha256: of its bytes.
+        opset: ONNX operator set.
+        affine_left: Mul and Add nodes that stand for BatchNormalization which no convolution could take in.
+        parity: measured before the package was written.
+    """
+
+    file: str
+    sha256: Sha256
+    opset: int
+    affine_left: Count
+    parity: Parity
+
+
+class Provenance(msgspec.Struct, frozen=True):
+    """Where the package comes from."""
+
+    created: str
+    backbone: str
+    backbone_weights: str
+    head: str
+    catalog_sha256: Sha256
+    weights_sha256: Sha256
+    golden_accuracy: Share
+    versions: dict[str, str]
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that a model package says of itself.
+
+    Attributes:
+        labels: in the order of the network's scores.
+        models: by precision; empty in the copy that an ONNX file's metadata holds.
+        files: SHA-256 of every other file in the package, by its path with forward slashes.
+    """
+
+    schema_version: int
+    labels: tuple[str, ...]
+    preprocess: PreprocessSpec
+    decision: Decision
+    provenance: Provenance
+    models: dict[Precision, ModelFile] = {}
+    files: dict[str, Sha256] = {}
+
+    def to_json(self) -> bytes:
+        """Return the manifest as indented JSON in UTF-8."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=1)
+
+    @classmethod
+    def from_json(cls, data: bytes, source: str) -> "Manifest":
+        """Parse a manifest.
+
+        Args:
+            data: JSON in UTF-8.
+            source: where it came from, for messages.
+
+        Raises:
+            PackageError: not JSON, of another schema version, or a field is missing or wrong.
+        """
+        try:
+            version: Any = msgspec.json.decode(data, type=dict[str, msgspec.Raw]).get("schema_version")
+            found = None if version is None else msgspec.json.decode(version)
+            if found != SCHEMA_VERSION:
+                raise PackageError(
+                    f"{source}: manifest of schema version {found}; this partsight reads version {SCHEMA_VERSION}: "
+                    "install the partsight that made the package, or export it again with this one"
+                )
+            manifest = msgspec.json.decode(data, type=cls)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise PackageError(
+                f"{source}: the manifest cannot be read ({error}); the package is damaged, export it again"
+            ) from error
+        if not manifest.labels or len(set(manifest.labels)) != len(manifest.labels):
+            raise PackageError(f"{source}: the manifest's labels are empty or not unique; export the package again")
+        return manifest

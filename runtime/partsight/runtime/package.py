@@ -1,0 +1,124 @@
+"""Reading a model package: the folder that export writes and the line loads."""
+
+from dataclasses import dataclass
+from pathlib import Path, PureWindowsPath
+
+from partsight.runtime.errors import PackageError
+from partsight.runtime.manifest import Manifest, ModelFile, Precision
+from partsight.runtime.storage import sha256_bytes
+
+MANIFEST_NAME = "manifest.json"
+LARGEST_MANIFEST_BYTES = 256 * 2**20
+
+
+@dataclass(frozen=True)
+class ModelPackage:
+    """A model package on disk whose manifest has been read and whose files are all there.
+
+    Attributes:
+        path: its folder.
+        manifest: what it says of itself.
+        package_id: first 16 hexadecimal digits of the manifest's SHA-256; names the package in results and logs.
+    """
+
+    path: Path
+    manifest: Manifest
+    package_id: str
+
+    @classmethod
+    def read(cls, path: str | Path) -> "ModelPackage":
+        """Read the manifest and find every file that it names.
+
+        File contents are checked when they are used (`model_bytes`) or all at once (`verify`).
+
+        Raises:
+            PackageError: there is no package, it is damaged, or it is of another schema version.
+        """
+        path = Path(path)
+        if not path.is_dir():
+            raise PackageError(
+                f"{path}: there is no such model package; expected a folder that `partsight export` wrote"
+            )
+        data = _read_bounded(path, MANIFEST_NAME, LARGEST_MANIFEST_BYTES)
+        manifest = Manifest.from_json(data, str(path))
+        if not manifest.models:
+            raise PackageError(f"{path}: the manifest names no model; export the package again")
+        package = cls(path, manifest, sha256_bytes(data)[:16])
+        for name in package.hashes():
+            _check_name(path, name)
+            if not _is_file(path / name):
+                raise PackageError(f"{path}: {name} is missing; copy the package again or export it again")
+        return package
+
+    def hashes(self) -> dict[str, str]:
+        """Return the SHA-256 of every file that the manifest names, by its path in the package."""
+        models = {model.file: model.sha256 for model in self.manifest.models.values()}
+        return models | self.manifest.files
+
+    def model(self, precision: Precision) -> ModelFile:
+        """Return what the manifest says of the model in `precision`.
+
+        Raises:
+            PackageError: the package has none.
+        """
+        try:
+            return self.manifest.models[precision]
+        except KeyError:
+            has = ", ".join(self.manifest.models)
+            raise PackageError(f"{self.path}: asked for precision {precision}; the package has {has}") from None
+
+    def model_bytes(self, precision: Precision) -> bytes:
+        """Return the ONNX file's bytes, checked against the manifest.
+
+        Raises:
+            PackageError: the package has no such precision, or the file is not the one that export wrote.
+        """
+        return self._checked_bytes(self.model(precision).file)
+
+    def verify(self) -> None:
+        """Check the bytes of every file that the manifest names.
+
+        Raises:
+            PackageError: a file is not the one that export wrote.
+        """
+        for name in self.hashes():
+            self._checked_bytes(name)
+
+    def _checked_bytes(self, name: str) -> bytes:
+        try:
+            data = (self.path / name).read_bytes()
+        except OSError as error:
+            raise PackageError(f"{self.path}: {name} cannot be read ({error}); copy the package again") from error
+        expected, found = self.hashes()[name], sha256_bytes(data)
+        if found != expected:
+            raise PackageError(
+                f"{self.path}: {name} has SHA-256 {found[:12]}…, the manifest says {expected[:12]}…: it was altered "
+                "or damaged after export; copy the package again or export it again"
+            )
+        return data
+
+
+def _read_bounded(folder: Path, name: str, largest: int) -> bytes:
+    try:
+        size = (folder / name).stat().st_size
+        if size > largest:
+            raise PackageError(f"{folder}: {name} has {size} bytes; expected at most {largest}")
+        return (folder / name).read_bytes()
+    except OSError as error:
+        raise PackageError(
+            f"{folder}: {name} cannot be read ({error}); expected a folder that `partsight export` wrote"
+        ) from error
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name too long for this disk, a folder that may not be entered
+        return False
+
+
+def _check_name(folder: Path, name: str) -> None:
+    """Refuse a name that would leave the package's folder, on any operating system."""
+    path = PureWindowsPath(name)  # takes / and \ for separators, and / and C: for the start of an absolute path
+    if path.anchor or ".." in path.parts or not path.parts:
+        raise PackageError(f"{folder}: the manifest names {name!r}, which is outside the package; do not use it")

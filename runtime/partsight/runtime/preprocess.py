@@ -1,0 +1,155 @@
+"""Preprocessing: the one implementation, used in training, export parity and on the line.
+
+It crops and resizes; nothing else. Channel order and normalisation are folded into the network.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import cv2
+import msgspec
+import numpy as np
+
+from partsight.runtime.errors import FrameError
+from partsight.runtime.images import Pixels
+
+Side = Annotated[int, msgspec.Meta(ge=1, le=8192)]
+Offset = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class Region(msgspec.Struct, frozen=True):
+    """The part of a frame that the network sees, in pixels of the frame."""
+
+    x: Offset
+    y: Offset
+    width: Side
+    height: Side
+
+
+class PreprocessSpec(msgspec.Struct, frozen=True):
+    """What happens to a frame before the network; travels with the weights.
+
+    Attributes:
+        height, width: of the network's input, in pixels.
+        color: `bgr` if the network was taught colour images, `mono` if grey ones.
+        region: cropped out of each frame first; None for the whole frame.
+        resize: OpenCV's INTER_AREA to shrink, INTER_LINEAR to grow. A field so that a package made with
+            another rule is refused by a runtime that does not know it.
+    """
+
+    height: Side
+    width: Side
+    color: Literal["bgr", "mono"] = "bgr"
+    region: Region | None = None
+    resize: Literal["area-linear"] = "area-linear"
+
+
+def check_frame(frame: object, spec: PreprocessSpec) -> Pixels:
+    """Return `frame` if it can be preprocessed, at no cost for its pixels.
+
+    Raises:
+        FrameError: it is not a contiguous, non-empty uint8 array of the shape that the package was taught.
+    """
+    shapes = "(height, width, 3)" if spec.color == "bgr" else "(height, width)"
+    expected = f"expected a contiguous uint8 NumPy array of shape {shapes}"
+    if not isinstance(frame, np.ndarray):
+        raise FrameError(f"received {type(frame).__name__}; {expected}")
+    if frame.dtype != np.uint8:
+        raise FrameError(f"received dtype {frame.dtype}; {expected}: set the camera to 8 bits a channel")
+    if frame.size == 0:
+        raise FrameError(f"received an empty frame of shape {frame.shape}; {expected}: the camera sent nothing")
+    _check_shape(frame, spec, expected)
+    if not frame.flags.c_contiguous:
+        raise FrameError(
+            f"received a view with strides {frame.strides}; {expected}: pass numpy.ascontiguousarray(frame), "
+            "or crop with the package's region"
+        )
+    region = spec.region
+    height, width = frame.shape[:2]
+    if region and (region.x + region.width > width or region.y + region.height > height):
+        raise FrameError(
+            f"received {width}×{height} px, but the package's region reaches to "
+            f"({region.x + region.width}, {region.y + region.height}): set the camera to the size of the golden images"
+        )
+    return frame
+
+
+def check_frames(frames: Sequence[object], spec: PreprocessSpec) -> list[Pixels]:
+    """Return `frames` if all of them can be preprocessed.
+
+    Raises:
+        FrameError: one cannot; the message names its place if there are several.
+    """
+    checked: list[Pixels] = []
+    for index, frame in enumerate(frames):
+        try:
+            checked.append(check_frame(frame, spec))
+        except FrameError as error:
+            if len(frames) == 1:
+                raise
+            raise FrameError(f"frame {index} of {len(frames)}: {error}") from error
+    return checked
+
+
+def _check_shape(frame: Pixels, spec: PreprocessSpec, expected: str) -> None:
+    is_mono = frame.ndim == 2
+    if not is_mono and (frame.ndim != 3 or frame.shape[2] != 3):
+        raise FrameError(f"received shape {frame.shape}; {expected}")
+    if is_mono and spec.color == "bgr":
+        raise FrameError(
+            f"received a mono frame of shape {frame.shape}, but the parts were taught in colour; {expected}: "
+            "set the camera's pixel format to BGR8, or train again on grey golden images"
+        )
+    if not is_mono and spec.color == "mono":
+        raise FrameError(
+            f"received a colour frame of shape {frame.shape}, but the parts were taught in grey; {expected}: "
+            "set the camera's pixel format to Mono8, or train again on colour golden images"
+        )
+
+
+def preprocess(frames: Sequence[object], spec: PreprocessSpec, out: Pixels | None = None) -> Pixels:
+    """Crop and resize frames into one batch.
+
+    Args:
+        frames: each (height, width, 3) uint8 BGR, or (height, width) uint8 for a mono package; sizes may differ.
+        spec: the package's preprocessing.
+        out: batch to write into, (at least len(frames), spec.height, spec.width, 3) uint8; a new one if None.
+
+    Returns:
+        (len(frames), spec.height, spec.width, 3) uint8 BGR, a view of `out`. A mono frame fills all channels.
+
+    Raises:
+        FrameError: a frame cannot be used; the message names its place in `frames`.
+        ValueError: `out` cannot be written in place.
+    """
+    if out is None:
+        out = np.empty((len(frames), spec.height, spec.width, 3), np.uint8)
+    _check_out(out, len(frames), spec)
+    for frame, slot in zip(check_frames(frames, spec), out, strict=False):
+        _preprocess_into(frame, spec, slot)
+    return out[: len(frames)]
+
+
+def _check_out(out: Pixels, count: int, spec: PreprocessSpec) -> None:
+    """Refuse what OpenCV would leave untouched, to write into an array of its own instead."""
+    shape = (spec.height, spec.width, 3)
+    fits = out.dtype == np.uint8 and out.shape[1:] == shape and len(out) >= count and out.flags.c_contiguous
+    if not fits:
+        raise ValueError(
+            f"out is {out.dtype} of shape {out.shape} and strides {out.strides}; expected a contiguous uint8 array "
+            f"of shape (at least {count}, {', '.join(map(str, shape))})"
+        )
+
+
+def _preprocess_into(frame: Pixels, spec: PreprocessSpec, slot: Pixels) -> None:
+    if spec.region is not None:
+        region = spec.region
+        frame = frame[region.y : region.y + region.height, region.x : region.x + region.width]
+    height, width = frame.shape[:2]
+    shrinks = height >= spec.height and width >= spec.width
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    size = (spec.width, spec.height)
+    if frame.ndim == 2:
+        cv2.cvtColor(cv2.resize(frame, size, interpolation=interpolation), cv2.COLOR_GRAY2BGR, dst=slot)
+    else:
+        cv2.resize(frame, size, dst=slot, interpolation=interpolation)

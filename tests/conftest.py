@@ -1,0 +1,22 @@
+"""Fixtures that every room's tests share."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.tiny import write_tiny_package
+
+
+@pytest.fixture(scope="session")
+def tiny_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model package that knows solid colours (see `tests.tiny`). Shared: copy it before changing it."""
+    return write_tiny_package(tmp_path_factory.mktemp("packages") / "tiny.partsight")
+
+
+@pytest.fixture(scope="session")
+def example_parts() -> Path:
+    """The folder of real images: `golden/PART/golden.jpg`, `line/PART/N.jpg`, `unknown/PART.jpg`."""
+    folder = Path(__file__).parents[1] / "examples" / "parts"
+    if not folder.is_dir():
+        pytest.skip("the example images are not part of this copy of the source")
+    return folder

@@ -1,0 +1,101 @@
+import numpy as np
+import pytest
+
+from partsight.runtime.decision import decide
+
+LABELS = [f"part {index}" for index in range(60)]
+
+
+def row(*scores: float) -> np.ndarray:
+    return np.array([scores], np.float32)
+
+
+def test_known() -> None:
+    (answer,) = decide(row(0.25, 0.75, 0.5), LABELS, 0.6, 2)
+    assert answer.label == "part 1"
+    assert answer.accepted
+    assert (answer.score, answer.margin) == (0.75, 0.25)
+    assert answer.top == (("part 1", 0.75), ("part 2", 0.5))
+
+
+def test_unknown() -> None:
+    (answer,) = decide(row(0.25, 0.5), LABELS, 0.6, 5)
+    assert answer.label is None
+    assert not answer.accepted
+    assert answer.score == 0.5
+    assert answer.top == (("part 1", 0.5), ("part 0", 0.25))
+
+
+def test_a_score_at_the_threshold_is_accepted() -> None:
+    assert decide(row(0.5, 0.25), LABELS, 0.5, 1)[0].accepted
+
+
+def test_types_are_pythons_own() -> None:
+    (answer,) = decide(row(0.25, 0.5), LABELS, 0.6, 5)
+    assert [type(value) for value in (answer.score, answer.margin, answer.accepted, answer.top[0][1])] == [
+        float,
+        float,
+        bool,
+        float,
+    ]
+
+
+def test_one_class() -> None:
+    (answer,) = decide(row(0.75), LABELS, 0.6, 5)
+    assert (answer.label, answer.score, answer.margin) == ("part 0", 0.75, 0.75)
+    assert answer.top == (("part 0", 0.75),)
+
+
+def test_top_one_still_has_a_margin() -> None:
+    (answer,) = decide(row(0.25, 1.0, 0.5), LABELS, 0.6, 1)
+    assert answer.margin == 0.5
+    assert answer.top == (("part 1", 1.0),)
+
+
+def test_negative_scores() -> None:
+    (answer,) = decide(row(-0.75, -0.25, -0.5), LABELS, -0.3, 2)
+    assert (answer.label, answer.margin) == ("part 1", 0.25)
+
+
+@pytest.mark.parametrize("top", [1, 2, 3, 5, 49])
+def test_of_equal_scores_the_first_wins(top: int) -> None:
+    score = np.zeros((2, 50), np.float32)
+    score[1, [7, 20, 33, 41]] = 1
+    nothing, four = decide(score, LABELS, 0.5, top)
+    assert [label for label, _ in nothing.top] == LABELS[:top]
+    rest = [index for index in range(50) if index not in (7, 20, 33, 41)]
+    assert [label for label, _ in four.top] == [LABELS[index] for index in [7, 20, 33, 41, *rest][:top]]
+    assert (four.label, four.margin) == ("part 7", 0.0)
+
+
+@pytest.mark.parametrize("classes", [1, 3, 50])
+def test_scores_that_are_no_numbers_are_not_accepted(classes: int) -> None:
+    for answer in decide(np.full((2, classes), np.nan, np.float32), LABELS, -1.0, 3):
+        assert answer.label is None
+        assert not answer.accepted
+        assert np.isnan(answer.score)
+        assert [label for label, _ in answer.top] == LABELS[: min(3, classes)]
+
+
+@pytest.mark.parametrize("top", [1, 2, 5])
+def test_a_number_comes_before_what_is_none(top: int) -> None:
+    score = np.full((1, 50), np.nan, np.float32)
+    score[0, 30] = 0.75
+    (answer,) = decide(score, LABELS, 0.5, top)
+    assert (answer.label, answer.score) == ("part 30", 0.75)
+
+
+@pytest.mark.parametrize("top", [1, 2, 5, 59, 60, 100])
+@pytest.mark.parametrize("levels", [4, 1_000_000])
+def test_equals_a_full_sort(top: int, levels: int) -> None:
+    score = (np.random.default_rng(top).integers(0, levels, (200, 60)) / levels).astype(np.float32)
+    for scores, answer in zip(score.tolist(), decide(score, LABELS, 0.5, top), strict=True):
+        ranked = sorted(range(60), key=lambda index, scores=scores: (-scores[index], index))
+        assert answer.top == tuple((LABELS[index], scores[index]) for index in ranked[:top])
+        assert answer.score == scores[ranked[0]]
+        assert answer.margin == scores[ranked[0]] - scores[ranked[1]]
+        assert answer.accepted == (answer.label is not None) == (answer.score >= 0.5)
+
+
+def test_no_rows() -> None:
+    assert decide(np.empty((0, 60), np.float32), LABELS, 0.5, 5) == []

@@ -1,0 +1,136 @@
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from partsight.runtime.errors import PackageError
+from partsight.runtime.manifest import SCHEMA_VERSION, Manifest, ModelFile, Parity
+from partsight.runtime.preprocess import PreprocessSpec, Region
+from tests.tiny import tiny_manifest
+
+DELETE = object()
+
+
+def changed(path: str, value: object) -> bytes:
+    """The tiny manifest with one field set or deleted: `decision.threshold`."""
+    document = json.loads(tiny_manifest().to_json())
+    *parents, last = path.split(".")
+    place: Any = document
+    for name in parents:
+        place = place[name]
+    if value is DELETE:
+        del place[last]
+    else:
+        place[last] = value
+    return json.dumps(document).encode()
+
+
+def test_round_trip() -> None:
+    manifest = msgspec.structs.replace(
+        tiny_manifest(),
+        labels=("Schraube Ø 3 µm", "ねじ", "a\nb"),
+        preprocess=PreprocessSpec(299, 299, "mono", Region(1, 2, 3, 4)),
+        models={"fp16": ModelFile("model.fp16.onnx", "0" * 64, 17, 2, Parity(6, 5, 1e-7, 0.5))},
+        files={"gallery/ねじ.png": "f" * 64},
+    )
+    assert Manifest.from_json(manifest.to_json(), "here") == manifest
+
+
+def test_json_is_for_people_too() -> None:
+    text = msgspec.structs.replace(tiny_manifest(), labels=("ねじ",)).to_json().decode()
+    assert '\n "schema_version": 1,\n' in text
+    assert "ねじ" in text
+
+
+def test_models_and_files_may_be_left_out() -> None:
+    document = json.loads(tiny_manifest().to_json())
+    del document["models"], document["files"]
+    assert Manifest.from_json(json.dumps(document).encode(), "here") == tiny_manifest()
+
+
+def test_fields_of_a_later_partsight_of_the_same_schema_are_passed_over() -> None:
+    assert Manifest.from_json(changed("remark", "new"), "here") == tiny_manifest()
+
+
+@pytest.mark.parametrize("version", [0, SCHEMA_VERSION + 1, "1", None, 1.5, [1], DELETE])
+def test_other_schema_versions(version: object) -> None:
+    with pytest.raises(PackageError, match=r"line3: manifest of schema version .*; this partsight reads version 1"):
+        Manifest.from_json(changed("schema_version", version), "line3")
+
+
+def test_a_future_schema_is_named_whatever_else_it_changed() -> None:
+    with pytest.raises(PackageError, match=r"schema version 2; .*install the partsight that made the package"):
+        Manifest.from_json(b'{"schema_version": 2, "labels": {"a": 1}}', "line3")
+
+
+@pytest.mark.parametrize(
+    "field",
+    ["labels", "preprocess", "decision", "provenance", "preprocess.height", "decision.threshold", "provenance.head"],
+)
+def test_missing_field(field: str) -> None:
+    with pytest.raises(PackageError, match=f"line3: .*missing required field `{field.rpartition('.')[2]}`"):
+        Manifest.from_json(changed(field, DELETE), "line3")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("schema_version", True),
+        ("labels", "red"),
+        ("labels", [1]),
+        ("preprocess.height", "32"),
+        ("preprocess.height", 0),
+        ("preprocess.width", 100_000),
+        ("preprocess.color", "rgb"),
+        ("preprocess.resize", "lanczos"),
+        ("preprocess.region", {"x": -1, "y": 0, "width": 1, "height": 1}),
+        ("preprocess.region", {"x": 0, "y": 0, "width": 0, "height": 1}),
+        ("decision.threshold", "high"),
+        ("decision.threshold", None),
+        ("decision.score", "logit"),
+        ("decision.expected_false_reject", 1.5),
+        ("provenance.catalog_sha256", "abc"),
+        ("models", {"fp8": {}}),
+        ("files", {"a": "b"}),
+    ],
+)
+def test_wrong_values(field: str, value: object) -> None:
+    with pytest.raises(PackageError, match=rf"line3: the manifest cannot be read \(.*\$.{field.partition('.')[0]}"):
+        Manifest.from_json(changed(field, value), "line3")
+
+
+@pytest.mark.parametrize("labels", [[], ["red", "blue", "red"]])
+def test_labels_must_be_some_and_unique(labels: list[str]) -> None:
+    with pytest.raises(PackageError, match=r"line3: the manifest's labels are empty or not unique"):
+        Manifest.from_json(changed("labels", labels), "line3")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"not JSON",
+        b"[]",
+        b"null",
+        b"{",
+        b'{"schema_version": 1',
+        b'{"schema_version": NaN}',
+        b"\xff\xfe\x00",
+        b'{"\xff": 1}',
+        tiny_manifest().to_json()[:-20],
+        tiny_manifest().to_json().replace(b"red", b"r\xffd"),
+    ],
+)
+def test_what_is_not_a_manifest(data: bytes) -> None:
+    with pytest.raises(PackageError, match=r"line3: the manifest cannot be read .*damaged, export it again"):
+        Manifest.from_json(data, "line3")
+
+
+@pytest.mark.parametrize("field", ["schema_version", "labels", "remark"])
+@pytest.mark.parametrize("brackets", [("[", "]"), ('{"a":', "}")])
+def test_deep_nesting(field: str, brackets: tuple[str, str]) -> None:
+    depth = 200_000
+    nested = brackets[0] * depth + "1" + brackets[1] * depth
+    with pytest.raises(PackageError, match=r"line3: the manifest cannot be read"):
+        Manifest.from_json(changed(field, "HERE").replace(b'"HERE"', nested.encode()), "line3")

@@ -1,0 +1,141 @@
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from partsight.runtime.errors import PackageError
+from partsight.runtime.package import ModelPackage
+from partsight.runtime.storage import sha256_bytes
+from tests.tiny import COLOURS_BGR
+
+
+@pytest.fixture
+def package(tiny_package: Path, tmp_path: Path) -> Path:
+    """A copy that a test may damage."""
+    return Path(shutil.copytree(tiny_package, tmp_path / "line3.partsight"))
+
+
+def edit(package: Path, change: Callable[[Any], object]) -> None:
+    path = package / "manifest.json"
+    document = json.loads(path.read_bytes())
+    change(document)
+    path.write_text(json.dumps(document))
+
+
+def test_whole_package(tiny_package: Path) -> None:
+    package = ModelPackage.read(str(tiny_package))
+    assert package.path == tiny_package
+    assert package.manifest.labels == tuple(COLOURS_BGR)
+    assert package.package_id == sha256_bytes((tiny_package / "manifest.json").read_bytes())[:16]
+    assert package.model_bytes("fp32") == (tiny_package / "model.fp32.onnx").read_bytes()
+    assert package.model("fp32").file == "model.fp32.onnx"
+    package.verify()
+
+
+def test_hashes_name_every_file_but_the_manifest(tiny_package: Path) -> None:
+    found = {path.relative_to(tiny_package).as_posix() for path in tiny_package.rglob("*") if path.is_file()}
+    assert set(ModelPackage.read(tiny_package).hashes()) == found - {"manifest.json"}
+
+
+def test_no_such_folder(tmp_path: Path) -> None:
+    with pytest.raises(PackageError, match=r"line3: there is no such model package; expected a folder"):
+        ModelPackage.read(tmp_path / "line3")
+
+
+def test_not_a_folder(tiny_package: Path) -> None:
+    with pytest.raises(PackageError, match=r"there is no such model package"):
+        ModelPackage.read(tiny_package / "manifest.json")
+
+
+def test_a_folder_that_is_no_package(tmp_path: Path) -> None:
+    with pytest.raises(PackageError, match=r"manifest\.json cannot be read .*expected a folder that"):
+        ModelPackage.read(tmp_path)
+
+
+def test_damaged_manifest_is_named_by_the_packages_path(package: Path) -> None:
+    (package / "manifest.json").write_text("{")
+    with pytest.raises(PackageError, match=r"line3\.partsight: the manifest cannot be read"):
+        ModelPackage.read(package)
+
+
+def test_a_manifest_too_large_is_not_read(package: Path) -> None:
+    with (package / "manifest.json").open("r+b") as file:
+        file.truncate(2**40)  # sparse: takes no space
+    with pytest.raises(PackageError, match=r"manifest\.json has 1099511627776 bytes; expected at most"):
+        ModelPackage.read(package)
+
+
+@pytest.mark.parametrize("name", ["model.fp32.onnx", "gallery/red.png", "report.html"])
+def test_missing_file(package: Path, name: str) -> None:
+    (package / name).unlink()
+    with pytest.raises(PackageError, match=f"{name} is missing; copy the package again"):
+        ModelPackage.read(package)
+
+
+@pytest.mark.parametrize("name", ["model.fp32.onnx", "gallery/red.png", "report.html"])
+def test_one_altered_bit(package: Path, name: str) -> None:
+    data = bytearray((package / name).read_bytes())
+    data[len(data) // 2] ^= 1
+    (package / name).write_bytes(data)
+    read = ModelPackage.read(package)
+    with pytest.raises(PackageError, match=f"{name} has SHA-256 .* the manifest says .* altered or damaged"):
+        read.verify()
+    if name.endswith(".onnx"):
+        with pytest.raises(PackageError, match=r"altered or damaged"):
+            read.model_bytes("fp32")
+
+
+def test_a_file_lost_after_reading(package: Path) -> None:
+    read = ModelPackage.read(package)
+    (package / "model.fp32.onnx").unlink()
+    with pytest.raises(PackageError, match=r"model\.fp32\.onnx cannot be read .*copy the package again"):
+        read.model_bytes("fp32")
+
+
+def test_missing_precision(tiny_package: Path) -> None:
+    with pytest.raises(PackageError, match=r"asked for precision int8; the package has fp32"):
+        ModelPackage.read(tiny_package).model_bytes("int8")
+
+
+def test_no_model(package: Path) -> None:
+    edit(package, lambda document: document.update(models={}))
+    with pytest.raises(PackageError, match=r"names no model"):
+        ModelPackage.read(package)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../x",
+        "gallery/../../x",
+        "..\\x",
+        "gallery\\..\\..\\x",
+        "C:\\x",
+        "C:x",
+        "\\x",
+        "\\\\server\\share\\x",
+        "/etc/hostname",
+        "",
+        ".",
+        "..",
+    ],
+)
+@pytest.mark.parametrize("kind", ["model", "file"])
+def test_names_outside_the_package(package: Path, name: str, kind: str) -> None:
+    (package.parent / "x").touch()
+    if kind == "model":
+        edit(package, lambda document: document["models"]["fp32"].update(file=name))
+    else:
+        edit(package, lambda document: document["files"].update({name: "0" * 64}))
+    with pytest.raises(PackageError, match=r"the manifest names .* outside the package; do not use it"):
+        ModelPackage.read(package)
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b", "gallery", "manifest.json/x"])
+def test_names_that_no_file_has(package: Path, name: str) -> None:
+    edit(package, lambda document: document["files"].update({name: "0" * 64}))
+    with pytest.raises(PackageError, match=r"is missing"):
+        ModelPackage.read(package)

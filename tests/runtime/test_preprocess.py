@@ -1,0 +1,155 @@
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from partsight.runtime.errors import FrameError
+from partsight.runtime.preprocess import PreprocessSpec, Region, check_frame, preprocess
+
+SPEC = PreprocessSpec(height=24, width=32)
+MONO = PreprocessSpec(height=24, width=32, color="mono")
+
+
+def noise(*shape: int) -> np.ndarray:
+    return np.random.default_rng(sum(shape)).integers(0, 256, shape, dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "interpolation"),
+    [
+        (100, 150, cv2.INTER_AREA),
+        (24, 32, cv2.INTER_AREA),
+        (24, 500, cv2.INTER_AREA),
+        (10, 11, cv2.INTER_LINEAR),
+        (23, 500, cv2.INTER_LINEAR),
+        (500, 31, cv2.INTER_LINEAR),
+        (1, 1, cv2.INTER_LINEAR),
+    ],
+)
+def test_equals_opencv(height: int, width: int, interpolation: int) -> None:
+    frame = noise(height, width, 3)
+    batch = preprocess([frame], SPEC)
+    np.testing.assert_array_equal(batch, cv2.resize(frame, (32, 24), interpolation=interpolation)[None])
+    assert batch.dtype == np.uint8
+
+
+def test_frame_of_the_networks_size_is_not_changed() -> None:
+    frame = noise(24, 32, 3)
+    np.testing.assert_array_equal(preprocess([frame], SPEC)[0], frame)
+
+
+def test_shrinking_averages_the_area() -> None:
+    frame = noise(48, 64, 3)
+    mean = frame.reshape(24, 2, 32, 2, 3).mean(axis=(1, 3))
+    assert np.abs(preprocess([frame], SPEC)[0] - mean).max() <= 0.5
+
+
+def test_order_and_sizes_of_a_batch() -> None:
+    frames = [noise(24 + 9 * index, 90 - 7 * index, 3) for index in range(6)]
+    batch = preprocess(frames, SPEC)
+    assert batch.shape == (6, 24, 32, 3)
+    for row, frame in zip(batch, frames, strict=True):
+        np.testing.assert_array_equal(row, preprocess([frame], SPEC)[0])
+
+
+def test_no_frames() -> None:
+    assert preprocess([], SPEC).shape == (0, 24, 32, 3)
+
+
+def test_read_only_frames_are_taken_and_never_changed() -> None:
+    frame = noise(60, 70, 3)
+    before = frame.copy()
+    frame.flags.writeable = False
+    preprocess([frame], SPEC)
+    np.testing.assert_array_equal(frame, before)
+
+
+@pytest.mark.parametrize("spec", [SPEC, MONO])
+@pytest.mark.parametrize("size", [(60, 70), (24, 32), (5, 6)])
+def test_out_is_written_in_place(spec: PreprocessSpec, size: tuple[int, int]) -> None:
+    frames = [noise(*size, 3) if spec.color == "bgr" else noise(*size) for _ in range(2)]
+    out = np.full((4, 24, 32, 3), 77, np.uint8)
+    batch = preprocess(frames, spec, out)
+    assert batch.base is out
+    assert batch.__array_interface__["data"] == out.__array_interface__["data"]
+    np.testing.assert_array_equal(out[:2], preprocess(frames, spec))
+    assert (out[2:] == 77).all()
+
+
+@pytest.mark.parametrize(
+    "out",
+    [
+        np.zeros((1, 24, 32, 3), np.uint8),
+        np.zeros((2, 32, 24, 3), np.uint8),
+        np.zeros((2, 24, 32, 1), np.uint8),
+        np.zeros((2, 24, 32, 3), np.float32),
+        np.zeros((2, 24, 64, 3), np.uint8)[:, :, ::2],
+    ],
+    ids=["too few", "turned", "channels", "dtype", "view"],
+)
+def test_out_that_cannot_be_written_in_place_is_refused(out: Any) -> None:
+    with pytest.raises(ValueError, match=r"out is .*expected a contiguous uint8 array of shape \(at least 2, 24, 32"):
+        preprocess([noise(60, 70, 3)] * 2, SPEC, out)
+
+
+def test_mono_fills_all_channels() -> None:
+    frame = noise(60, 70)
+    expected = cv2.resize(frame, (32, 24), interpolation=cv2.INTER_AREA)
+    batch = preprocess([frame], MONO)
+    for channel in range(3):
+        np.testing.assert_array_equal(batch[0, :, :, channel], expected)
+
+
+@pytest.mark.parametrize("color", ["bgr", "mono"])
+def test_region_is_cropped_before_the_resize(color: Any) -> None:
+    spec = PreprocessSpec(24, 32, color, Region(x=5, y=10, width=40, height=50))
+    frame = noise(60, 45, 3) if color == "bgr" else noise(60, 45)  # the region touches both far edges
+    crop = np.ascontiguousarray(frame[10:60, 5:45])
+    np.testing.assert_array_equal(preprocess([frame], spec), preprocess([crop], PreprocessSpec(24, 32, color)))
+
+
+def test_region_chooses_the_interpolation() -> None:
+    spec = PreprocessSpec(24, 32, region=Region(x=0, y=0, width=16, height=12))
+    frame = noise(100, 100, 3)
+    expected = cv2.resize(np.ascontiguousarray(frame[:12, :16]), (32, 24), interpolation=cv2.INTER_LINEAR)
+    np.testing.assert_array_equal(preprocess([frame], spec)[0], expected)
+
+
+BAD_FRAMES = {
+    "list": ([[0]], SPEC, r"received list; expected a contiguous uint8 NumPy array of shape \(height, width, 3\)"),
+    "none": (None, SPEC, "received NoneType"),
+    "float": (np.zeros((40, 40, 3), np.float32), SPEC, "received dtype float32.*8 bits a channel"),
+    "uint16": (np.zeros((40, 40, 3), np.uint16), SPEC, "received dtype uint16"),
+    "empty": (np.zeros((0, 40, 3), np.uint8), SPEC, r"received an empty frame of shape \(0, 40, 3\)"),
+    "four channels": (np.zeros((40, 40, 4), np.uint8), SPEC, r"received shape \(40, 40, 4\)"),
+    "one channel": (np.zeros((40, 40, 1), np.uint8), SPEC, r"received shape \(40, 40, 1\)"),
+    "a batch": (np.zeros((1, 40, 40, 3), np.uint8), SPEC, r"received shape \(1, 40, 40, 3\)"),
+    "a row": (np.zeros(40, np.uint8), SPEC, r"received shape \(40,\)"),
+    "mono for colour": (np.zeros((40, 40), np.uint8), SPEC, "a mono frame of shape .* taught in colour.*BGR8"),
+    "colour for mono": (np.zeros((40, 40, 3), np.uint8), MONO, "a colour frame of shape .* taught in grey.*Mono8"),
+    "mirrored": (np.zeros((40, 40, 3), np.uint8)[:, ::-1], SPEC, "a view with strides.*ascontiguousarray"),
+    "cropped": (np.zeros((40, 40, 3), np.uint8)[:, 2:], SPEC, "a view with strides.*ascontiguousarray"),
+    "transposed": (np.zeros((40, 40), np.uint8)[:, ::2], MONO, "a view with strides"),
+}
+
+
+@pytest.mark.parametrize(("frame", "spec", "message"), BAD_FRAMES.values(), ids=BAD_FRAMES)
+def test_bad_frames(frame: object, spec: PreprocessSpec, message: str) -> None:
+    with pytest.raises(FrameError, match=message):
+        check_frame(frame, spec)
+    with pytest.raises(FrameError, match=r"^received"):
+        preprocess([frame], spec)
+
+
+@pytest.mark.parametrize(("height", "width"), [(59, 45), (60, 44)])
+def test_region_outside_the_frame(height: int, width: int) -> None:
+    spec = PreprocessSpec(24, 32, region=Region(x=5, y=10, width=40, height=50))
+    with pytest.raises(FrameError, match=rf"received {width}×{height} px, .*reaches to \(45, 60\)"):
+        preprocess([noise(height, width, 3)], spec)
+
+
+def test_the_bad_frame_of_several_is_named() -> None:
+    frames = [noise(40, 40, 3), noise(40, 40, 3), noise(40, 40)]
+    with pytest.raises(FrameError, match=r"frame 2 of 3: received a mono frame"):
+        preprocess(frames, SPEC)

@@ -1,0 +1,69 @@
+"""What `import partsight.runtime` offers, and what it does not bring along."""
+
+import inspect
+import json
+import subprocess
+import sys
+from types import ModuleType
+
+import pytest
+
+import partsight.runtime
+import partsight.runtime.cameras
+from partsight.runtime import errors
+
+HEAVY = ["tensorflow", "keras", "onnx", "tf2onnx", "matplotlib", "partsight.train", "partsight.export", "partsight.cli"]
+
+LOADS_EVERY_MODULE = """
+import importlib, json, pkgutil, sys
+import partsight.runtime
+names = [module.name for module in pkgutil.walk_packages(partsight.runtime.__path__, "partsight.runtime.")]
+for name in names if {every} else []:
+    importlib.import_module(name)
+from partsight.runtime import Recognizer, read_image
+print(json.dumps(sorted(sys.modules)))
+"""
+
+
+@pytest.mark.parametrize("every", [False, True])
+def test_import_loads_nothing_heavy(every: bool) -> None:
+    code = LOADS_EVERY_MODULE.format(every=every)
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stderr == ""
+    loaded = json.loads(run.stdout)
+    assert "partsight.runtime.recognizer" in loaded
+    assert [name for name in HEAVY if name in loaded] == []
+
+
+def test_a_recognizer_loads_nothing_heavy(tiny_package) -> None:
+    code = f"""
+import json, sys
+from partsight.runtime import Recognizer
+with Recognizer({str(tiny_package)!r}):
+    print(json.dumps(sorted(sys.modules)))
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = json.loads(run.stdout)
+    assert "onnxruntime" in loaded
+    assert [name for name in HEAVY if name in loaded] == []
+
+
+def public_names(module: ModuleType) -> list[str]:
+    names = [name for name, value in vars(module).items() if not name.startswith("_") and not inspect.ismodule(value)]
+    return sorted(names)
+
+
+def test_all_names_what_is_public() -> None:
+    assert sorted(partsight.runtime.__all__) == public_names(partsight.runtime)
+
+
+def test_all_of_cameras_can_be_imported() -> None:
+    assert set(partsight.runtime.cameras.__all__) <= set(public_names(partsight.runtime.cameras))
+
+
+def test_errors_are_the_tree_of_the_docstring() -> None:
+    classes = [value for value in vars(errors).values() if inspect.isclass(value)]
+    assert all(issubclass(error, errors.PartsightError) for error in classes)
+    assert errors.__doc__ is not None
+    drawn = [line.strip("│├└─ ").split()[0] for line in errors.__doc__.splitlines() if "Error" in line]
+    assert sorted(drawn) == sorted(error.__name__ for error in classes)

@@ -1,0 +1,348 @@
+import itertools
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import FrozenInstanceError
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from partsight.runtime import FrameError, PackageError, PartsightError, ProviderError, Recognizer, Result
+from partsight.runtime.preprocess import PreprocessSpec, Region
+from partsight.runtime.session import Inference, Session
+from tests.tiny import COLOURS_BGR, SIDE_PX, THRESHOLD, solid, tiny_manifest, tiny_model, write_tiny_package
+
+COLOURS = list(COLOURS_BGR)
+
+
+@pytest.fixture(scope="module")
+def recognizer(tiny_package: Path):
+    with Recognizer(tiny_package) as recognizer:
+        yield recognizer
+
+
+def mixed(count: int, seed: int = 0) -> list[np.ndarray]:
+    """Frames of all colours and sizes with noise on them, and some of random colours."""
+    rng = np.random.default_rng(seed)
+    frames = []
+    for index in range(count):
+        colour = COLOURS[rng.integers(len(COLOURS))] if index % 4 else tuple(rng.integers(0, 256, 3))
+        frame = solid(colour, *rng.integers(20, 90, 2)).astype(int) + rng.integers(-40, 41, 3)
+        frames.append(frame.clip(0, 255).astype(np.uint8))
+    return frames
+
+
+def answer(result: Result) -> tuple[object, ...]:
+    """All of a result but its time."""
+    return result.label, result.accepted, [label for label, _ in result.top]
+
+
+def numbers(result: Result) -> list[float]:
+    return [result.score, result.margin, *(score for _, score in result.top)]
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+def test_known_parts(recognizer: Recognizer, colour: str) -> None:
+    part = recognizer.recognize(solid(colour))
+    assert part.label == part.top[0][0] == colour
+    assert part.accepted
+    assert part.score == pytest.approx(1, abs=1e-6)
+    assert part.margin == pytest.approx(2 / 3, abs=1e-6)
+    assert len(part.top) == 5
+    assert part.latency_ms >= 0
+
+
+@pytest.mark.parametrize("bgr", [(0, 0, 0), (255, 255, 255), (127, 128, 128), (255, 128, 0)])
+def test_unknown_parts(recognizer: Recognizer, bgr: tuple[int, int, int]) -> None:
+    part = recognizer.recognize(solid(bgr))
+    assert part.label is None
+    assert part.accepted is False
+    assert part.score < THRESHOLD
+    assert part.top[0][1] == part.score
+
+
+def test_facts(recognizer: Recognizer, tiny_package: Path) -> None:
+    assert recognizer.labels == tuple(COLOURS)
+    assert recognizer.provider == "cpu"
+    assert recognizer.threshold == THRESHOLD
+    assert recognizer.manifest.models["fp32"].file == "model.fp32.onnx"
+    assert len(recognizer.package_id) == 16
+
+
+def test_a_result_cannot_be_changed(recognizer: Recognizer) -> None:
+    with pytest.raises(FrozenInstanceError):
+        recognizer.recognize(solid("red")).label = "blue"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 5, 16, 100])
+def test_order_and_answers_do_not_depend_on_the_batch(tiny_package: Path, batch_size: int) -> None:
+    frames = mixed(23)
+    with Recognizer(tiny_package, batch_size=batch_size) as recognizer:
+        together = recognizer.recognize_batch(frames)
+        one_by_one = [recognizer.recognize(frame) for frame in frames]
+    assert [answer(result) for result in together] == [answer(result) for result in one_by_one]
+    assert len({result.label for result in together}) == len(COLOURS) + 1  # all, and unknown
+    for left, right in zip(together, one_by_one, strict=True):
+        np.testing.assert_allclose(numbers(left), numbers(right), atol=1e-6)
+
+
+def test_order_over_chunks(tiny_package: Path) -> None:
+    colours = list(itertools.islice(itertools.cycle(COLOURS), 20))
+    with Recognizer(tiny_package, batch_size=3) as recognizer:
+        assert [part.label for part in recognizer.recognize_batch([solid(colour) for colour in colours])] == colours
+
+
+def test_latency_grows_over_the_chunks_of_a_call(tiny_package: Path) -> None:
+    with Recognizer(tiny_package, batch_size=2) as recognizer:
+        latencies = [part.latency_ms for part in recognizer.recognize_batch(mixed(6))]
+    assert latencies == sorted(latencies)
+    assert [latencies[index] == latencies[index + 1] for index in (0, 2, 4)] == [True] * 3
+
+
+def test_no_frames(recognizer: Recognizer) -> None:
+    assert recognizer.recognize_batch([]) == []
+
+
+def test_frames_may_be_one_array(recognizer: Recognizer) -> None:
+    frames = np.stack([solid(colour) for colour in COLOURS])
+    assert [part.label for part in recognizer.recognize_batch(frames)] == COLOURS  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("batch_size", [16, 4, 1])
+@pytest.mark.parametrize("place", [0, 5, 9])
+@pytest.mark.parametrize("call", ["recognize_batch", "infer"])
+def test_a_bad_frame_is_named_before_any_work(
+    tiny_package: Path, runs: list[np.ndarray], batch_size: int, place: int, call: str
+) -> None:
+    frames: list[Any] = mixed(10)
+    frames[place] = frames[place].astype(np.float32)
+    with Recognizer(tiny_package, batch_size=batch_size) as recognizer:
+        runs.clear()
+        with pytest.raises(FrameError, match=f"^frame {place} of 10: received dtype float32"):
+            getattr(recognizer, call)(frames)
+        assert runs == []
+        good = frames[:place] + frames[place + 1 :]
+        assert len(recognizer.recognize_batch(good)) == 9
+        assert sum(len(batch) for batch in runs) == 9
+
+
+def test_a_bad_frame_alone(recognizer: Recognizer) -> None:
+    with pytest.raises(FrameError, match=r"^received NoneType"):
+        recognizer.recognize(None)  # type: ignore[arg-type]
+    with pytest.raises(FrameError, match=r"received a mono frame of shape \(48, 64\)"):
+        recognizer.recognize(solid("red")[:, :, 0].copy())
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 16])
+def test_threads_get_the_answers_of_their_own_frames(tiny_package: Path, batch_size: int) -> None:
+    calls = [mixed(1 + seed % 7, seed) for seed in range(200)]
+    with Recognizer(tiny_package, batch_size=batch_size, threads=1) as recognizer:
+        serial = [recognizer.recognize_batch(frames) for frames in calls]
+        with ThreadPoolExecutor(8) as pool:
+            parallel = list(pool.map(recognizer.recognize_batch, calls))
+    for left, right in zip(serial, parallel, strict=True):
+        assert [answer(result) for result in left] == [answer(result) for result in right]
+        assert [numbers(result) for result in left] == [numbers(result) for result in right]
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
+    """The batches that the real network ran on."""
+    batches: list[np.ndarray] = []
+    run = Session.run
+
+    def record(session: Session, batch: np.ndarray) -> Inference:
+        batches.append(batch)
+        return run(session, batch)
+
+    monkeypatch.setattr(Session, "run", record)
+    return batches
+
+
+@pytest.mark.parametrize(("batch_size", "sizes"), [(1, [1]), (16, [1, 16])])
+def test_warm_up_runs_the_sizes_of_the_line(tiny_package: Path, runs: list[Any], batch_size: int, sizes: Any) -> None:
+    with Recognizer(tiny_package, batch_size=batch_size):
+        assert sorted(len(batch) for batch in runs) == sizes
+
+
+def test_one_thread_uses_one_buffer(tiny_package: Path, runs: list[np.ndarray]) -> None:
+    with Recognizer(tiny_package, batch_size=4) as recognizer:
+        runs.clear()
+        recognizer.recognize_batch(mixed(10))
+        recognizer.recognize(solid("red"))
+        recognizer.infer(mixed(3))
+    assert [len(batch) for batch in runs] == [4, 4, 2, 1, 3]
+    assert len({batch.__array_interface__["data"] for batch in runs}) == 1
+
+
+@pytest.mark.parametrize("batch_size", [2, 16])
+def test_infer(tiny_package: Path, batch_size: int) -> None:
+    frames = mixed(5)
+    with Recognizer(tiny_package, batch_size=batch_size) as recognizer:
+        inference = recognizer.infer(frames)
+        results = recognizer.recognize_batch(frames)
+    assert inference.score.shape == (5, len(COLOURS))
+    assert inference.embedding.shape == (5, 3)
+    np.testing.assert_allclose(inference.score.max(axis=1), [result.score for result in results], atol=1e-6)
+
+
+def test_infer_no_frames(recognizer: Recognizer) -> None:
+    inference = recognizer.infer([])
+    assert inference.score.shape == (0, len(COLOURS))
+    assert inference.embedding.shape == (0, 3)
+    assert inference.score.dtype == inference.embedding.dtype == np.float32
+
+
+def test_infer_gives_arrays_that_later_calls_do_not_change(recognizer: Recognizer) -> None:
+    inference = recognizer.infer([solid("red")])
+    before = inference.score.copy(), inference.embedding.copy()
+    recognizer.infer([solid("blue")])
+    np.testing.assert_array_equal(inference.score, before[0])
+    np.testing.assert_array_equal(inference.embedding, before[1])
+
+
+def test_closed(tiny_package: Path) -> None:
+    with Recognizer(tiny_package) as recognizer:
+        pass
+    for frames in ([solid("red")], []):
+        with pytest.raises(PartsightError, match=r"this Recognizer is closed; create a new one"):
+            recognizer.recognize_batch(frames)
+        with pytest.raises(PartsightError, match=r"closed"):
+            recognizer.infer(frames)
+    with pytest.raises(PartsightError, match=r"closed"):
+        recognizer.recognize(solid("red"))
+    recognizer.close()  # once more does no harm
+    assert recognizer.provider == "cpu"
+    assert recognizer.labels == tuple(COLOURS)
+
+
+def test_closing_inside_the_block(tiny_package: Path) -> None:
+    with Recognizer(tiny_package) as recognizer:
+        recognizer.close()
+
+
+def test_closing_while_threads_work(tiny_package: Path) -> None:
+    """Each call ends with its answers, or with the error of a closed recogniser."""
+    recognizer = Recognizer(tiny_package, batch_size=1, threads=1)
+
+    def work(_: int) -> str:
+        try:
+            return ",".join(str(part.label) for part in recognizer.recognize_batch([solid("red")] * 50))
+        except PartsightError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = pool.map(work, range(40))
+        first = next(answers)
+        recognizer.close()
+        seen = {first, *answers}
+    assert first == ",".join(["red"] * 50)
+    assert seen <= {first, "this Recognizer is closed; create a new one"}
+
+
+def test_an_onnx_file_alone(tiny_package: Path, tmp_path: Path) -> None:
+    alone = tmp_path / "alone.onnx"
+    shutil.copy(tiny_package / "model.fp32.onnx", alone)
+    with Recognizer(str(alone)) as recognizer:
+        assert [recognizer.recognize(solid(colour)).label for colour in COLOURS] == COLOURS
+        assert recognizer.manifest == tiny_manifest()
+        assert len(recognizer.package_id) == 16
+
+
+def test_an_onnx_file_without_a_manifest(tmp_path: Path) -> None:
+    import onnx
+
+    model = onnx.load_from_string(tiny_model())
+    del model.metadata_props[:]
+    (tmp_path / "alone.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(PackageError, match=r"alone\.onnx: its metadata holds no partsight manifest"):
+        Recognizer(tmp_path / "alone.onnx")
+
+
+@pytest.mark.parametrize("name", ["missing.onnx", "missing.partsight"])
+def test_nothing_there(tmp_path: Path, name: str) -> None:
+    with pytest.raises(PackageError, match=f"{name}: there is no such model package"):
+        Recognizer(tmp_path / name)
+
+
+def test_altered_model_is_refused(tiny_package: Path, tmp_path: Path) -> None:
+    package = Path(shutil.copytree(tiny_package, tmp_path / "line3.partsight"))
+    (package / "model.fp32.onnx").write_bytes(tiny_model(classes=5))
+    with pytest.raises(PackageError, match=r"altered or damaged"):
+        Recognizer(package)
+
+
+@pytest.mark.parametrize("labels", [("red",), tuple(COLOURS[:5]), (*COLOURS, "one more")])
+@pytest.mark.parametrize("alone", [False, True])
+def test_labels_that_do_not_match_the_network(tmp_path: Path, labels: tuple[str, ...], alone: bool) -> None:
+    package = write_tiny_package(tmp_path / "line3.partsight", labels=labels)
+    path = package / "model.fp32.onnx" if alone else package
+    with pytest.raises(PackageError, match=f"the manifest has {len(labels)} labels, the network 6 scores"):
+        Recognizer(path)
+
+
+@pytest.mark.parametrize("size", [(SIDE_PX, SIDE_PX + 1), (SIDE_PX + 1, SIDE_PX)])
+def test_size_that_does_not_match_the_network(tmp_path: Path, size: tuple[int, int]) -> None:
+    package = write_tiny_package(tmp_path / "line3.partsight", preprocess=PreprocessSpec(*size))
+    with pytest.raises(PackageError, match=rf"prepares frames of \({size[0]}, {size[1]}\).*takes \(32, 32\)"):
+        Recognizer(package)
+
+
+def test_region_of_the_package(tmp_path: Path) -> None:
+    spec = PreprocessSpec(SIDE_PX, SIDE_PX, region=Region(x=10, y=20, width=30, height=15))
+    package = write_tiny_package(tmp_path / "line3.partsight", preprocess=spec)
+    frame = solid("blue", 60, 80)
+    frame[20:35, 10:40] = COLOURS_BGR["red"]
+    with Recognizer(package) as recognizer:
+        assert recognizer.recognize(frame).score == pytest.approx(1, abs=1e-6)
+        assert recognizer.recognize(frame).label == "red"
+        with pytest.raises(FrameError, match=r"the package's region reaches to \(40, 35\)"):
+            recognizer.recognize(solid("red", 34, 80))
+
+
+def test_mono_package(tmp_path: Path) -> None:
+    package = write_tiny_package(tmp_path / "l.partsight", preprocess=PreprocessSpec(SIDE_PX, SIDE_PX, color="mono"))
+    with Recognizer(package) as recognizer:
+        inference = recognizer.infer([np.full((50, 60), 255, np.uint8)])
+        np.testing.assert_allclose(inference.embedding, [[3**-0.5] * 3], rtol=1e-6)
+        with pytest.raises(FrameError, match=r"taught in grey"):
+            recognizer.recognize(solid("red"))
+
+
+def test_threshold_override(tiny_package: Path) -> None:
+    orange = solid((0, 110, 255))
+    for threshold, label in ((0.0, "red"), (0.8, "red"), (None, None), (0.99, None)):
+        with Recognizer(tiny_package, threshold=threshold) as recognizer:
+            assert recognizer.recognize(orange).label == label
+    assert recognizer.threshold == 0.99
+
+
+def test_threshold_comes_from_the_package(tmp_path: Path) -> None:
+    import msgspec
+
+    decision = msgspec.structs.replace(tiny_manifest().decision, threshold=-1.0)
+    with Recognizer(write_tiny_package(tmp_path / "l.partsight", decision=decision)) as recognizer:
+        assert recognizer.recognize(solid((0, 0, 0))).accepted
+
+
+@pytest.mark.parametrize(("top", "count"), [(1, 1), (3, 3), (6, 6), (100, 6)])
+def test_top(tiny_package: Path, top: int, count: int) -> None:
+    with Recognizer(tiny_package, top=top) as recognizer:
+        part = recognizer.recognize(solid("red"))
+    assert len(part.top) == count
+    assert part.margin == pytest.approx(2 / 3, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["batch_size", "top", "threads"])
+@pytest.mark.parametrize("value", [0, -1])
+def test_numbers_below_one(tiny_package: Path, name: str, value: int) -> None:
+    with pytest.raises(ValueError, match=f"{name} is {value}; expected at least 1"):
+        Recognizer(tiny_package, **{name: value})  # type: ignore[arg-type]
+
+
+def test_what_cannot_be_had(tiny_package: Path) -> None:
+    with pytest.raises(PackageError, match=r"asked for precision int8; the package has fp32"):
+        Recognizer(tiny_package, precision="int8")
+    with pytest.raises(ProviderError, match=r"provider 'tpu' is not known"):
+        Recognizer(tiny_package, provider="tpu")

@@ -1,0 +1,125 @@
+"""A real model package, small enough to make in a moment: it knows solid colours."""
+
+from pathlib import Path
+
+import cv2
+import msgspec
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from partsight.runtime.images import Pixels
+from partsight.runtime.manifest import METADATA_KEY, Decision, Manifest, ModelFile, Parity, Provenance
+from partsight.runtime.preprocess import PreprocessSpec
+from partsight.runtime.storage import new_folder, sha256_bytes
+
+SIDE_PX = 32
+COLOURS_BGR = {
+    "blue": (255, 0, 0),
+    "cyan": (255, 255, 0),
+    "green": (0, 255, 0),
+    "magenta": (255, 0, 255),
+    "red": (0, 0, 255),
+    "yellow": (0, 255, 255),
+}
+"""What the package was taught, in the order of its labels. Black, white and grey are unknown to it."""
+THRESHOLD = 0.9
+
+
+def solid(colour: str | tuple[int, int, int], height: int = 48, width: int = 64) -> Pixels:
+    """Return a (height, width, 3) uint8 BGR frame of one colour: a label, or its BGR values."""
+    bgr = COLOURS_BGR[colour] if isinstance(colour, str) else colour
+    return np.full((height, width, 3), bgr, np.uint8)
+
+
+def tiny_manifest() -> Manifest:
+    """Return the manifest as it stands in the ONNX file's metadata: without models and files."""
+    return Manifest(
+        schema_version=1,
+        labels=tuple(COLOURS_BGR),
+        preprocess=PreprocessSpec(height=SIDE_PX, width=SIDE_PX),
+        decision=Decision(
+            score="cosine", threshold=THRESHOLD, method="by hand", samples=len(COLOURS_BGR), expected_false_reject=0.0
+        ),
+        provenance=Provenance(
+            created="2025-01-01T00:00:00Z",
+            backbone="mean-colour",
+            backbone_weights="none",
+            head="cosine",
+            catalog_sha256=sha256_bytes(b"catalog"),
+            weights_sha256=sha256_bytes(b"weights"),
+            golden_accuracy=1.0,
+            versions={"onnx": onnx.__version__},
+        ),
+    )
+
+
+def tiny_model(manifest: Manifest | None = None, classes: int | None = None) -> bytes:
+    """Return the ONNX file: mean colour around grey, scaled to length 1 unless pale, times one such row for each class.
+
+    Args:
+        manifest: for its metadata; None for `tiny_manifest()`.
+        classes: keep only so many; None for all.
+    """
+    manifest = manifest or tiny_manifest()
+    taught = np.array(list(COLOURS_BGR.values()), np.float32) - 127.5
+    weights = (taught / np.linalg.norm(taught, axis=1, keepdims=True))[:classes].T  # (3, classes)
+    constants = {"grey": np.float32(127.5), "palest": np.float32(60), "weights": np.ascontiguousarray(weights)}
+    graph = helper.make_graph(
+        [
+            helper.make_node("Cast", ["image_bgr"], ["image"], to=TensorProto.FLOAT),
+            helper.make_node("ReduceMean", ["image"], ["mean"], axes=[1, 2], keepdims=0),
+            helper.make_node("Sub", ["mean", "grey"], ["colour"]),
+            helper.make_node("ReduceL2", ["colour"], ["length"], axes=[1], keepdims=1),
+            helper.make_node("Max", ["length", "palest"], ["divisor"]),
+            helper.make_node("Div", ["colour", "divisor"], ["embedding"]),
+            helper.make_node("MatMul", ["embedding", "weights"], ["score"]),
+        ],
+        "tiny",
+        [helper.make_tensor_value_info("image_bgr", TensorProto.UINT8, ["batch", SIDE_PX, SIDE_PX, 3])],
+        [
+            helper.make_tensor_value_info("score", TensorProto.FLOAT, ["batch", weights.shape[1]]),
+            helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["batch", 3]),
+        ],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    helper.set_model_props(model, {METADATA_KEY: manifest.to_json().decode()})
+    onnx.checker.check_model(model)
+    return model.SerializeToString()
+
+
+def write_tiny_package(path: Path, **changes: object) -> Path:
+    """Write the package to `path` and return it.
+
+    Args:
+        path: must not exist.
+        changes: fields of `Manifest` that shall differ, in the folder and in the ONNX file's metadata.
+    """
+    bare = msgspec.structs.replace(tiny_manifest(), **changes)
+    model = tiny_model(bare)
+    files = {f"gallery/{label}.png": _png(label) for label in COLOURS_BGR}
+    files["report.html"] = b"<!doctype html><title>tiny</title>\n"
+    manifest = msgspec.structs.replace(
+        bare,
+        models={
+            "fp32": ModelFile(
+                file="model.fp32.onnx",
+                sha256=sha256_bytes(model),
+                opset=17,
+                affine_left=0,
+                parity=Parity(images=6, labels_equal=6, max_score_difference=0.0, top1_accuracy=1.0),
+            )
+        },
+        files={name: sha256_bytes(data) for name, data in files.items()},
+    )
+    with new_folder(path) as folder:
+        (folder / "gallery").mkdir()
+        for name, data in {**files, "model.fp32.onnx": model, "manifest.json": manifest.to_json()}.items():
+            (folder / name).write_bytes(data)
+    return path
+
+
+def _png(label: str) -> bytes:
+    _, encoded = cv2.imencode(".png", solid(label, SIDE_PX, SIDE_PX))
+    return encoded.tobytes()

@@ -1,0 +1,1 @@
+"""Retraining: from a folder of golden images to a run folder. Needs the extra `train`."""

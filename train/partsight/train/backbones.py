@@ -1,0 +1,134 @@
+"""Backbones: the networks that features come from, each with its own normalisation."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import keras
+
+from partsight.runtime.errors import TrainingError
+from partsight.train.lite0 import build_lite0
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """What a backbone was pre-trained on: (pixel - mean) * scale in its channel order, pixels from 0 to 255."""
+
+    order: Literal["rgb", "bgr"]
+    mean: tuple[float, float, float]
+    scale: tuple[float, float, float]
+
+
+_MINUS_ONE_TO_ONE = Normalization("rgb", (127.5,) * 3, (1 / 127.5,) * 3)
+_CAFFE = Normalization("bgr", (103.939, 116.779, 123.68), (1.0,) * 3)
+_TORCH = Normalization(
+    "rgb", (0.485 * 255, 0.456 * 255, 0.406 * 255), (1 / (0.229 * 255), 1 / (0.224 * 255), 1 / (0.225 * 255))
+)
+_IN_THE_MODEL = Normalization("rgb", (0.0,) * 3, (1.0,) * 3)
+_LITE0 = Normalization("rgb", (127.0,) * 3, (1 / 128,) * 3)
+
+# By the beginning of a keras.applications name; the longest that fits counts.
+_NORMALIZATION_BY_FAMILY: Mapping[str, Normalization] = {
+    "ConvNeXt": _IN_THE_MODEL,
+    "DenseNet": _TORCH,
+    "EfficientNet": _IN_THE_MODEL,
+    "Inception": _MINUS_ONE_TO_ONE,
+    "MobileNet": _MINUS_ONE_TO_ONE,
+    "MobileNetV3": _IN_THE_MODEL,
+    "NASNet": _MINUS_ONE_TO_ONE,
+    "ResNet": _CAFFE,
+    "ResNet50V2": _MINUS_ONE_TO_ONE,
+    "ResNet101V2": _MINUS_ONE_TO_ONE,
+    "ResNet152V2": _MINUS_ONE_TO_ONE,
+    "VGG": _CAFFE,
+    "Xception": _MINUS_ONE_TO_ONE,
+}
+
+_DEFAULT_SIDE_PX = {"EfficientNetLite0": 224, "InceptionV3": 150, "VGG16": 150}
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A network that features come from.
+
+    Attributes:
+        name: `EfficientNetLite0`, or the name of a keras.applications model.
+        normalization: of its input.
+        side_px: default height and width of its input.
+        default_weights: `embedded` where partsight brings them, else `imagenet`, which Keras downloads.
+    """
+
+    name: str
+    normalization: Normalization
+    side_px: int
+    default_weights: Literal["embedded", "imagenet"]
+
+    def build(self, input_hw: tuple[int, int], weights: str) -> Any:
+        """Build the network without its classifier.
+
+        Args:
+            input_hw: height and width of the input.
+            weights: `embedded`, `imagenet`, `none` (random), or a file's path.
+
+        Returns:
+            A keras.Model from (batch, height, width, 3) float32, normalised, to (batch, h, w, channels).
+
+        Raises:
+            TrainingError: the weights cannot be had or do not fit, or the input is too small.
+        """
+        _check_weights(self, weights)
+        source = None if weights == "none" else weights
+        try:
+            if self.name == "EfficientNetLite0":
+                return build_lite0(input_hw, source)
+            constructor = getattr(keras.applications, self.name)
+            return constructor(include_top=False, weights=source, input_shape=(*input_hw, 3))
+        except (ValueError, OSError) as error:
+            raise TrainingError(
+                f"{self.name} with weights {weights!r} and input {input_hw[0]}×{input_hw[1]}: {error}"
+            ) from error
+        except Exception as error:  # Keras raises a bare Exception when a download fails
+            if weights != "imagenet":
+                raise
+            raise TrainingError(
+                f"the ImageNet weights of {self.name} could not be downloaded ({error}). Without internet: fetch the "
+                "'notop' weights file on another machine and pass its path as --weights, or use the default "
+                "backbone EfficientNetLite0, whose weights come with partsight"
+            ) from error
+
+
+def find_backbone(name: str) -> Backbone:
+    """Return the backbone called `name`.
+
+    Raises:
+        TrainingError: there is none of that name.
+    """
+    if name == "EfficientNetLite0":
+        return Backbone(name, _LITE0, _DEFAULT_SIDE_PX[name], "embedded")
+    families = [family for family in _NORMALIZATION_BY_FAMILY if name.startswith(family)]
+    if not families or not callable(getattr(keras.applications, name, None)):
+        known = ", ".join(backbone_names())
+        raise TrainingError(f"backbone {name!r} is not known; expected one of {known}")
+    normalization = _NORMALIZATION_BY_FAMILY[max(families, key=len)]
+    return Backbone(name, normalization, _DEFAULT_SIDE_PX.get(name, 224), "imagenet")
+
+
+def backbone_names() -> list[str]:
+    """Return every name that `find_backbone` knows, the embedded one first."""
+    families = tuple(_NORMALIZATION_BY_FAMILY)
+    names = (name for name in dir(keras.applications) if name.startswith(families))
+    return ["EfficientNetLite0", *sorted(names)]
+
+
+def _check_weights(backbone: Backbone, weights: str) -> None:
+    has_embedded = backbone.default_weights == "embedded"
+    if weights in ("none", backbone.default_weights):
+        return
+    if weights in ("embedded", "imagenet"):
+        other = "embedded" if has_embedded else "imagenet"
+        raise TrainingError(f"{backbone.name} has no weights {weights!r}; expected {other}, none or a file's path")
+    if not Path(weights).is_file():
+        raise TrainingError(
+            f"weights {weights!r}: there is no such file; expected {backbone.default_weights}, none or a file's path"
+        )

@@ -1,0 +1,111 @@
+"""Bottleneck features: what the frozen backbone says of each image, computed once and kept on disk."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from partsight.runtime.images import Pixels, read_image
+from partsight.runtime.preprocess import PreprocessSpec, preprocess
+from partsight.runtime.session import FloatArray
+from partsight.runtime.storage import sha256_bytes, write_file
+from partsight.train.catalog import GoldenImage
+from partsight.train.progress import progress
+
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """A frozen network from frames to feature vectors.
+
+    Attributes:
+        network: keras.Model from (batch, height, width, 3) uint8 BGR to (batch, d) float32.
+        spec: the preprocessing before it.
+        identity: SHA-256 of everything on which its features depend; names its place in the cache.
+    """
+
+    network: Any
+    spec: PreprocessSpec
+    identity: str
+
+    @classmethod
+    def of(cls, network: Any, spec: PreprocessSpec, architecture: str) -> "Extractor":
+        """Describe a network; its features are known again by its weights, architecture and preprocessing.
+
+        Args:
+            network: the frozen network.
+            spec: the preprocessing before it.
+            architecture: says how the network is built. Keras' own description would not do: it holds layer
+                names that count up within a process.
+        """
+        parts = [architecture, repr(spec), tf.__version__, keras.__version__]
+        parts += [sha256_bytes(np.ascontiguousarray(weight).tobytes()) for weight in network.get_weights()]
+        return cls(network, spec, sha256_bytes("\n".join(parts).encode()))
+
+    def features(self, images: Sequence[Pixels], what: str = "features") -> FloatArray:
+        """Return (len(images), d) float32, with a progress bar."""
+        starts = range(0, len(images), BATCH)
+        bar = progress(starts, len(starts), what, f"×{BATCH}")
+        rows = [self.run(preprocess(images[start : start + BATCH], self.spec)) for start in bar]
+        return np.concatenate(rows)
+
+    def run(self, batch: Pixels) -> FloatArray:
+        """Return the features of one batch of at most 32 prepared images, padded to the one size that is compiled."""
+        padded = np.zeros((BATCH, *batch.shape[1:]), np.uint8)
+        padded[: len(batch)] = batch
+        rows: FloatArray = self.network.predict_on_batch(padded)
+        return rows[: len(batch)]
+
+
+@dataclass(frozen=True)
+class FeatureCache:
+    """Features on disk, one file for each image content and extractor; safe to interrupt and to share."""
+
+    folder: Path
+
+    def golden_features(self, extractor: Extractor, goldens: Sequence[GoldenImage]) -> tuple[FloatArray, int]:
+        """Return the features of golden images, computing only what is not cached.
+
+        Args:
+            extractor: the frozen network.
+            goldens: the images.
+
+        Returns:
+            (len(goldens), d) float32, and how many of them were computed now.
+        """
+        place = self.folder / extractor.identity[:32]
+        rows = [_load(_file(place, golden)) for golden in goldens]
+        missing = [index for index, row in enumerate(rows) if row is None]
+        starts = range(0, len(missing), BATCH)
+        for start in progress(starts, len(starts), "features of golden images", f"×{BATCH}"):
+            chunk = missing[start : start + BATCH]
+            images = [read_image(goldens[index].path) for index in chunk]
+            found = extractor.run(preprocess(images, extractor.spec))
+            for index, row in zip(chunk, found, strict=True):
+                rows[index] = row
+                write_file(_file(place, goldens[index]), _to_npy(row))
+        return np.stack([row for row in rows if row is not None]), len(missing)
+
+
+def _file(place: Path, golden: GoldenImage) -> Path:
+    return place / golden.sha256[:2] / f"{golden.sha256}.npy"
+
+
+def _load(path: Path) -> FloatArray | None:
+    try:
+        row: FloatArray = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None  # not cached, or damaged: computed again
+    return row
+
+
+def _to_npy(row: FloatArray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, row, allow_pickle=False)
+    return buffer.getvalue()

@@ -1,0 +1,128 @@
+"""Heads: from features to scores."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import keras
+import numpy as np
+from keras import ops
+
+from partsight.runtime.errors import TrainingError
+from partsight.runtime.session import EMBEDDING_NAME, SCORE_NAME, FloatArray
+from partsight.train.layers import CenteredUnit, CosineSimilarity
+
+COSINE_SHARPNESS = 32.0
+"""Multiplies cosines before the softmax of the training loss, which could not tell classes apart otherwise."""
+
+LOGIT_LEAD = 10.0
+"""By which a golden image's own logit leads in a new dense head: a probability near 1, but not saturated."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """A kind of head.
+
+    Attributes:
+        name: what users write.
+        pooling: how the backbone's (h, w, channels) becomes the feature vector that the head takes.
+        score: what its scores are.
+        build: (feature size, classes) to a keras.Model from (batch, d) to {score, embedding}.
+        initialise: sets weights from the golden images' features, (classes, d), where the head can.
+        loss: from class indices and scores.
+        learning_rate: of Adam.
+    """
+
+    name: str
+    pooling: Literal["average", "flatten"]
+    score: Literal["cosine", "probability"]
+    build: Callable[[int, int], Any]
+    initialise: Callable[[Any, FloatArray], None]
+    loss: Callable[[Any, Any], Any]
+    learning_rate: float
+
+
+def find_head(name: str) -> Head:
+    """Return the head called `name`.
+
+    Raises:
+        TrainingError: there is none of that name.
+    """
+    try:
+        return HEADS[name]
+    except KeyError:
+        raise TrainingError(f"head {name!r} is not known; expected one of {', '.join(HEADS)}") from None
+
+
+def _build_dense(feature_size: int, classes: int) -> Any:
+    features = keras.Input((feature_size,))
+    embedding = keras.layers.Dense(1000, activation="relu", name=EMBEDDING_NAME)(features)
+    score = keras.layers.Dense(classes, activation="softmax", name=SCORE_NAME)(embedding)
+    return keras.Model(features, {SCORE_NAME: score, EMBEDDING_NAME: embedding}, name="dense_head")
+
+
+def _build_cosine(feature_size: int, classes: int) -> Any:
+    features = keras.Input((feature_size,))
+    embedding = CenteredUnit(name=EMBEDDING_NAME)(features)
+    score = CosineSimilarity(classes, name=SCORE_NAME)(embedding)
+    return keras.Model(features, {SCORE_NAME: score, EMBEDDING_NAME: embedding}, name="cosine_head")
+
+
+def _nearest_golden(model: Any, features: FloatArray) -> None:
+    """Make the dense head a nearest-golden-image classifier, whatever else it learns from there.
+
+    The first layer is scaled so that each unit's input has mean 0 and variance 1 over the golden images: bottleneck
+    features are large, all positive and much alike (data-dependent initialisation, arXiv 1602.07868). The second
+    computes minus the squared distance to each golden image's embedding, which is linear in the embedding
+    up to a term that softmax cancels (arXiv 1703.05175, section 2.4).
+    """
+    hidden = model.get_layer(EMBEDDING_NAME)
+    kernel = np.asarray(hidden.kernel)
+    projected = features @ kernel
+    spread = projected.std(axis=0)
+    scale = np.where(spread > 0, 1 / np.maximum(spread, 1e-6), 1.0).astype(np.float32)
+    bias = -projected.mean(axis=0) * scale
+    hidden.kernel.assign(kernel * scale)
+    hidden.bias.assign(bias)
+    embedding = np.maximum(projected * scale + bias, 0).astype(np.float64)
+    center = embedding.mean(axis=0)
+    prototypes = embedding - center
+    squares = (prototypes**2).sum(axis=1)
+    sharpness = _sharpness(prototypes, squares)
+    model.get_layer(SCORE_NAME).kernel.assign(2 * sharpness * prototypes.T)
+    model.get_layer(SCORE_NAME).bias.assign(-sharpness * (squares + 2 * prototypes @ center))
+
+
+def _sharpness(prototypes: FloatArray, squares: FloatArray) -> float:
+    """Return what makes the typical golden image's logit lead the next class's by `LOGIT_LEAD`."""
+    if len(prototypes) == 1:
+        return 1.0
+    distances = squares[:, None] + squares[None, :] - 2 * prototypes @ prototypes.T
+    np.fill_diagonal(distances, np.inf)
+    return LOGIT_LEAD / max(float(np.median(distances.min(axis=1))), 1e-6)
+
+
+def _imprint(model: Any, features: FloatArray) -> None:
+    """Set each prototype to its golden image's own embedding (weight imprinting, arXiv 1712.07136)."""
+    center = features.mean(axis=0) if len(features) > 1 else np.zeros_like(features[0])
+    centered = features - center
+    model.get_layer(EMBEDDING_NAME).center.assign(center)
+    model.get_layer(SCORE_NAME).prototypes.assign((centered / np.linalg.norm(centered, axis=1, keepdims=True)).T)
+
+
+def _probability_loss(labels: Any, score: Any) -> Any:
+    return keras.losses.sparse_categorical_crossentropy(labels, score)
+
+
+def _cosine_loss(labels: Any, score: Any) -> Any:
+    logits = ops.multiply(score, COSINE_SHARPNESS)
+    return keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+
+
+HEADS = {
+    head.name: head
+    for head in (
+        Head("cosine", "average", "cosine", _build_cosine, _imprint, _cosine_loss, 1e-3),
+        Head("dense", "flatten", "probability", _build_dense, _nearest_golden, _probability_loss, 3e-4),
+    )
+}

@@ -1,0 +1,77 @@
+"""The pictures of the training report, as Matplotlib figures drawn without a screen."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from matplotlib.figure import Figure
+
+from partsight.runtime.images import Pixels
+from partsight.train.fit import Epoch
+from partsight.train.run_folder import GoldenRecord
+
+_RIGHT, _WRONG, _NEUTRAL = "#1f7a4d", "#c0392b", "#34495e"
+
+
+def curves(history: Sequence[Epoch], target: float) -> Figure:
+    """Draw golden accuracy and loss by epoch."""
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    accuracy, loss = figure.subplots(1, 2)
+    epochs = [epoch.epoch for epoch in history]
+    accuracy.plot(epochs, [epoch.golden_accuracy for epoch in history], marker="o", color=_RIGHT)
+    accuracy.axhline(target, color=_NEUTRAL, linestyle="--", linewidth=1, label=f"target {target:g}")
+    accuracy.set(xlabel="epoch (0: before training)", ylabel="golden accuracy", ylim=(-0.02, 1.02))
+    accuracy.legend(loc="lower right")
+    losses = [(epoch.epoch, epoch.loss) for epoch in history if epoch.loss is not None]
+    if losses:
+        loss.plot(*zip(*losses, strict=True), marker="o", color=_NEUTRAL)
+        loss.set(xlabel="epoch", ylabel="training loss")
+    else:
+        loss.axis("off")
+        loss.text(0.5, 0.5, "no epoch was needed:\nthe head starts from\nthe golden images themselves", ha="center")
+    return figure
+
+
+def misclassification(goldens: Sequence[GoldenRecord]) -> Figure:
+    """Draw one dot a part: how clearly its golden image is told from the next part; red if it is taken for another."""
+    figure = Figure(figsize=(8, 3.4), layout="constrained")
+    axes = figure.subplots()
+    margins = np.array([golden.margin for golden in goldens])
+    wrong = np.array([golden.predicted != golden.label for golden in goldens])
+    places = np.arange(len(goldens))
+    axes.scatter(places[~wrong], margins[~wrong], s=6, color=_RIGHT, label=f"right: {int((~wrong).sum())}")
+    axes.scatter(places[wrong], margins[wrong], s=18, color=_WRONG, label=f"wrong: {int(wrong.sum())}")
+    axes.set(xlabel="part, in the order of the labels", ylabel="margin to the next part", ylim=(0, None))
+    axes.legend(loc="upper right")
+    return figure
+
+
+def closest_pairs(goldens: Sequence[GoldenRecord], images: Sequence[Pixels], count: int = 12) -> Figure:
+    """Draw the golden images that are hardest to tell from another part's, beside that other's."""
+    index = {golden.label: place for place, golden in enumerate(goldens)}
+    by_difficulty = sorted(goldens, key=lambda golden: (golden.predicted == golden.label, golden.margin))
+    once = {frozenset((golden.label, golden.nearest)): golden for golden in reversed(by_difficulty)}
+    hardest = list(reversed(once.values()))[:count]
+    columns = 3
+    rows = -(-len(hardest) // columns)
+    figure = Figure(figsize=(9, 1.9 * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat:
+        axes.axis("off")
+    for axes, golden in zip(grid.flat, hardest, strict=False):
+        is_right = golden.predicted == golden.label
+        other = golden.nearest if is_right else golden.predicted
+        axes.imshow(np.hstack([_thumbnail(images[index[golden.label]]), _thumbnail(images[index[other]])]))
+        title = f"{_short(golden.label)}\n{_short(other)}\nmargin {golden.margin:.4f}{'' if is_right else ', WRONG'}"
+        axes.set_title(title, fontsize=6, color=_NEUTRAL if is_right else _WRONG)
+    return figure
+
+
+def _thumbnail(image: Pixels, side: int = 128) -> Pixels:
+    small = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.cvtColor(small, cv2.COLOR_GRAY2RGB if small.ndim == 2 else cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def _short(label: str, longest: int = 44) -> str:
+    # Siblings differ at either end, so the middle goes.
+    return label if len(label) <= longest else f"{label[: longest // 2]}…{label[-longest // 2 + 1 :]}"

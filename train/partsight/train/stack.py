@@ -1,0 +1,44 @@
+"""Putting the network together: frames → normalisation → backbone → pooling → head."""
+
+import hashlib
+from typing import Any
+
+import keras
+import numpy as np
+
+from partsight.runtime.preprocess import PreprocessSpec
+from partsight.runtime.session import INPUT_NAME
+from partsight.train.backbones import Backbone
+from partsight.train.features import Extractor
+from partsight.train.heads import Head
+from partsight.train.layers import FrameNormalization
+
+
+def build_extractor(backbone: Backbone, weights: str, head: Head, spec: PreprocessSpec) -> Extractor:
+    """Build the frozen network from frames to the features that `head` takes.
+
+    Raises:
+        TrainingError: the backbone cannot be built with these weights.
+    """
+    frames = keras.Input((spec.height, spec.width, 3), dtype="uint8", name=INPUT_NAME)
+    normalization = backbone.normalization
+    network = backbone.build((spec.height, spec.width), weights)
+    network.trainable = False
+    x = FrameNormalization(normalization.order, normalization.mean, normalization.scale)(frames)
+    x = network(x)
+    pool = keras.layers.GlobalAveragePooling2D() if head.pooling == "average" else keras.layers.Flatten()
+    return Extractor.of(keras.Model(frames, pool(x), name="extractor"), spec, f"{backbone}, {head.pooling} pooling")
+
+
+def stack(extractor: Extractor, head_model: Any) -> Any:
+    """Return one keras.Model from (batch, height, width, 3) uint8 BGR to {score, embedding}."""
+    network = extractor.network
+    return keras.Model(network.input, head_model(network.output), name="partsight")
+
+
+def weights_sha256(model: Any) -> str:
+    """Return the SHA-256 of all weights, in order: equal for equal models, whatever file they are in."""
+    digest = hashlib.sha256()
+    for weight in model.get_weights():
+        digest.update(np.ascontiguousarray(weight).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,199 @@
+"""Training, whole: from a folder of golden images to a run folder."""
+
+import datetime
+import importlib.metadata
+import os
+import platform
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import msgspec
+import numpy as np
+import tensorflow as tf
+
+from partsight.runtime.images import Pixels, read_image
+from partsight.runtime.manifest import Decision
+from partsight.runtime.preprocess import PreprocessSpec, check_frame, preprocess
+from partsight.runtime.session import SCORE_NAME, FloatArray
+from partsight.runtime.storage import check_output_folder, new_folder, sha256_bytes
+from partsight.train.backbones import find_backbone
+from partsight.train.calibrate import calibrate
+from partsight.train.catalog import Catalog, read_catalog
+from partsight.train.features import FeatureCache
+from partsight.train.fit import BATCH, Fit, fit_head
+from partsight.train.heads import find_head
+from partsight.train.report import write_report
+from partsight.train.run_folder import MODEL_NAME, RECORD_NAME, GoldenRecord, RunFolder, RunRecord, TrainConfig
+from partsight.train.stack import build_extractor, stack, weights_sha256
+
+_PACKAGES = ("partsight", "tensorflow", "keras", "numpy", "opencv-python-headless", "pillow")
+
+
+@dataclass
+class _Stopwatch:
+    """Seconds by stage, for the report."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self.seconds[name] = round(time.perf_counter() - started, 2)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What is to be learned."""
+
+    config: TrainConfig
+    catalog: Catalog
+    images: Sequence[Pixels]
+    spec: PreprocessSpec
+    weights: str
+
+
+@dataclass(frozen=True)
+class _Learned:
+    """What was learned: the stacked model, how its head came about, and its scores of the golden images."""
+
+    model: Any
+    fit: Fit
+    decision: Decision
+    scores: FloatArray
+
+
+def train(
+    catalog_folder: str | Path, out: str | Path, config: TrainConfig, cache_folder: str | Path | None = None
+) -> RunFolder:
+    """Learn the parts of a catalogue, one golden image each.
+
+    Args:
+        catalog_folder: see `catalog.read_catalog`.
+        out: the run folder to write; must not exist.
+        config: what a person decides.
+        cache_folder: for features that a later training can use again; None for `.partsight-cache` beside `out`.
+
+    Returns:
+        The finished run. It is written whether the target accuracy was reached or not; its record says which.
+
+    Raises:
+        CatalogError: the catalogue cannot be learned from.
+        TrainingError: backbone, weights or head cannot be had.
+        OutputError: `out` exists or cannot be written.
+    """
+    out = Path(out)
+    check_output_folder(out)
+    cache = FeatureCache(Path(cache_folder) if cache_folder is not None else out.parent / ".partsight-cache")
+    watch = _Stopwatch()
+    make_deterministic(config.seed)
+    with watch.stage("read the catalogue"):
+        task = _read_task(catalog_folder, config)
+    learned = _learn(task, cache, watch)
+    with new_folder(out) as folder:
+        learned.model.save(folder / MODEL_NAME)
+        record = _record(task, learned, watch, sha256_bytes((folder / MODEL_NAME).read_bytes()))
+        write_report(folder, record, task.images)
+        (folder / RECORD_NAME).write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=1))
+    return RunFolder(out, record)
+
+
+def make_deterministic(seed: int) -> None:
+    """Make everything after this call repeatable on the same machine: seeds Python, NumPy and TensorFlow."""
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what a result depends on."""
+    found = {"python": platform.python_version(), "platform": platform.platform(), "cores": str(os.cpu_count())}
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue  # another distribution of the same library, such as opencv-python
+    return found
+
+
+def _read_task(catalog_folder: str | Path, config: TrainConfig) -> _Task:
+    backbone = find_backbone(config.backbone)
+    find_head(config.head)
+    catalog = read_catalog(catalog_folder)
+    side = config.side_px or backbone.side_px
+    spec = PreprocessSpec(height=side, width=side, color=catalog.color, region=config.region)
+    images = [read_image(golden.path) for golden in catalog.goldens]
+    for image in images:
+        check_frame(image, spec)  # a region that does not fit is found before the work
+    return _Task(config, catalog, images, spec, config.weights or backbone.default_weights)
+
+
+def _learn(task: _Task, cache: FeatureCache, watch: _Stopwatch) -> _Learned:
+    config, head = task.config, find_head(task.config.head)
+    with watch.stage("build the backbone"):
+        extractor = build_extractor(find_backbone(config.backbone), task.weights, head, task.spec)
+    with watch.stage("features of golden images"):
+        features, _ = cache.golden_features(extractor, task.catalog.goldens)
+    with watch.stage("train the head"):
+        head_model = head.build(features.shape[1], len(features))
+        fit = fit_head(head, head_model, features, config.target_accuracy, config.max_epochs)
+
+    def best_scores(images: Sequence[Pixels]) -> FloatArray:
+        best: FloatArray = _scores(head_model, extractor.features(images, "varied golden images")).max(axis=1)
+        return best
+
+    with watch.stage("calibrate the threshold"):
+        decision = calibrate(task.images, best_scores, head, config.max_false_reject, config.seed)
+    return _Learned(stack(extractor, head_model), fit, decision, _scores(head_model, features))
+
+
+def _scores(head_model: Any, features: FloatArray) -> FloatArray:
+    scores: FloatArray = head_model.predict(features, BATCH, verbose=0)[SCORE_NAME]
+    return scores
+
+
+def _record(task: _Task, learned: _Learned, watch: _Stopwatch, model_sha256: str) -> RunRecord:
+    catalog, fit = task.catalog, learned.fit
+    return RunRecord(
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        config=task.config,
+        backbone_weights=task.weights if task.weights in ("embedded", "imagenet", "none") else Path(task.weights).name,
+        preprocess=task.spec,
+        catalog=str(catalog.root.resolve()),
+        catalog_sha256=catalog.sha256,
+        twins=catalog.twins,
+        goldens=_golden_records(task, learned.scores),
+        history=fit.history,
+        golden_accuracy=fit.history[-1].golden_accuracy,
+        reached=fit.reached,
+        outcome=fit.outcome,
+        decision=learned.decision,
+        model_sha256=model_sha256,
+        weights_sha256=weights_sha256(learned.model),
+        seconds=watch.seconds,
+        versions=versions(),
+    )
+
+
+def _golden_records(task: _Task, scores: FloatArray) -> tuple[GoldenRecord, ...]:
+    catalog = task.catalog
+    records = []
+    for golden, image, row in zip(catalog.goldens, task.images, scores, strict=True):
+        order = np.argsort(-row, kind="stable")[:2]
+        best = int(order[0])
+        record = GoldenRecord(
+            label=golden.label,
+            file=golden.path.relative_to(catalog.root).as_posix(),
+            sha256=golden.sha256,
+            pixels_sha256=sha256_bytes(preprocess([image], task.spec).tobytes()),
+            predicted=catalog.labels[best],
+            score=float(row[best]),
+            margin=float(row[best] - row[order[-1]]) if len(row) > 1 else float(row[best]),
+            nearest=catalog.labels[int(order[-1])],
+        )
+        records.append(record)
+    return tuple(records)
