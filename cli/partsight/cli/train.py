@@ -1,14 +1,117 @@
-"""Placeholder: the verb `train` is being written."""
+"""`partsight train`: learn the parts of a catalogue."""
 
 import argparse
+import sys
 from typing import Any
+
+from partsight.cli.exit_codes import ExitCode
+from partsight.cli.tensorflow_log import quiet_tensorflow
+
+_DESCRIPTION = """\
+Learn parts from one golden image each and write a run folder: the model, its history, plots and report.html.
+
+CATALOG is a folder with one folder for each part (its name is the part's name) that holds one image, or with one
+image file for each part. All images must be as the line's camera delivers them: same view, light and colour.
+"""
+
+_EXAMPLE = """\
+examples:
+  partsight train examples/parts/golden --out runs/first
+  partsight train photos --out runs/second --head dense
+  partsight train photos --out runs/third --backbone InceptionV3 --weights inception_v3_notop.h5
+  partsight train photos --out runs/fourth --region 320,128,640,640
+
+Features of images that did not change come from the cache: training again after a part was added is fast.
+Interrupted, it leaves no run folder; the same command goes on from the features that were computed.
+"""
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     """Add `partsight train` to the command."""
-    subparsers.add_parser("train", help="(not written yet)").set_defaults(run=run)
+    parser = subparsers.add_parser(
+        "train",
+        help="learn the parts of a catalogue, one golden image each",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("catalog", metavar="CATALOG", help="folder of golden images")
+    parser.add_argument("--out", required=True, metavar="RUN", help="run folder to write; must not exist")
+    parser.add_argument(
+        "--backbone",
+        default="EfficientNetLite0",
+        metavar="NAME",
+        help="EfficientNetLite0, InceptionV3, VGG16 or any keras.applications model (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--weights",
+        metavar="PATH|imagenet|none",
+        help="of the backbone; Keras downloads imagenet (default: embedded for EfficientNetLite0, else imagenet)",
+    )
+    parser.add_argument("--head", default="cosine", choices=("cosine", "dense"), help="(default: %(default)s)")
+    parser.add_argument(
+        "--side", type=int, metavar="PX", help="height and width of the network's input (default: the backbone's)"
+    )
+    parser.add_argument(
+        "--region", type=_region, metavar="X,Y,W,H", help="what the network sees of a frame, in pixels (default: all)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="the same seed and catalogue give the same model")
+    parser.add_argument(
+        "--target-accuracy", type=float, default=0.99, metavar="SHARE", help="on golden images (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--max-epochs", type=int, default=60, metavar="N", help="of training the head (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--max-false-reject",
+        type=float,
+        default=0.01,
+        metavar="SHARE",
+        help="of taught parts that may be answered unknown (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--cache", metavar="FOLDER", help="for features, used again later (default: .partsight-cache beside RUN)"
+    )
+    parser.set_defaults(run=run, parser=parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do nothing."""
-    raise NotImplementedError
+    """Train and return the exit code."""
+    quiet_tensorflow()
+    import msgspec
+
+    from partsight.train.run_folder import TrainConfig
+    from partsight.train.trainer import train
+
+    values = {
+        "backbone": args.backbone,
+        "head": args.head,
+        "weights": args.weights,
+        "side_px": args.side,
+        "region": args.region,
+        "seed": args.seed,
+        "target_accuracy": args.target_accuracy,
+        "max_epochs": args.max_epochs,
+        "max_false_reject": args.max_false_reject,
+    }
+    try:
+        config = msgspec.convert(values, TrainConfig)
+    except msgspec.ValidationError as error:
+        args.parser.error(str(error))
+    finished = train(args.catalog, args.out, config, args.cache)
+    record = finished.record
+    for first, second in record.twins:
+        print(f"partsight: warning: {first} and {second} have hardly different images", file=sys.stderr)
+    print(f"{len(record.labels)} parts: {record.outcome}")
+    print(f"run:    {finished.path}")
+    print(f"report: {finished.path / 'report.html'}")
+    return ExitCode.DONE if record.reached else ExitCode.BELOW_TARGET
+
+
+def _region(text: str) -> dict[str, int]:
+    parts = text.split(",")
+    if len(parts) != 4 or not all(part.strip().isdigit() for part in parts):
+        raise argparse.ArgumentTypeError(
+            f"received {text!r}; expected X,Y,WIDTH,HEIGHT in pixels, such as 320,128,640,640"
+        )
+    return dict(zip(("x", "y", "width", "height"), map(int, parts), strict=True))

@@ -7,8 +7,8 @@ import keras
 import msgspec
 import numpy as np
 
-from partsight.runtime.session import SCORE_NAME, FloatArray
-from partsight.train.heads import Head
+from partsight.runtime.session import FloatArray
+from partsight.train.heads import Head, score_output
 from partsight.train.progress import progress
 
 BATCH = 256  # large: with a dense head a step's cost is Adam's, over 63 million weights
@@ -54,7 +54,7 @@ def fit_head(head: Head, model: Any, features: FloatArray, target: float, max_ep
         max_epochs: after which it stops without.
     """
     head.initialise(model, features)
-    scorer = keras.Model(model.inputs, model.outputs[_score_index(model)])
+    scorer = keras.Model(model.inputs, score_output(model))
     scorer.compile(keras.optimizers.Adam(head.learning_rate), head.loss)
     history = [Epoch(0, None, golden_accuracy(scorer, features))]
     for number in progress(range(1, max_epochs + 1), max_epochs, "training the head", "epoch"):
@@ -69,10 +69,6 @@ def golden_accuracy(scorer: Any, features: FloatArray) -> float:
     """Return the share of rows i whose best score is class i."""
     score = scorer.predict(features, BATCH, verbose=0)
     return float(np.mean(score.argmax(axis=1) == np.arange(len(features))))
-
-
-def _score_index(model: Any) -> int:
-    return list(model.output_names).index(SCORE_NAME)
 
 
 def _judge(history: tuple[Epoch, ...], target: float) -> Fit:

@@ -54,6 +54,11 @@ def find_head(name: str) -> Head:
         raise TrainingError(f"head {name!r} is not known; expected one of {', '.join(HEADS)}") from None
 
 
+def score_output(model: Any) -> Any:
+    """Return the symbolic scores, (batch, classes), of a head or of a stacked model."""
+    return model(model.inputs[0])[SCORE_NAME]
+
+
 def _build_dense(feature_size: int, classes: int) -> Any:
     features = keras.Input((feature_size,))
     embedding = keras.layers.Dense(1000, activation="relu", name=EMBEDDING_NAME)(features)
