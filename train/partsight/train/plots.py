@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from partsight.runtime.images import Pixels
 from partsight.train.fit import Epoch
@@ -21,6 +22,7 @@ def curves(history: Sequence[Epoch], target: float) -> Figure:
     accuracy.plot(epochs, [epoch.golden_accuracy for epoch in history], marker="o", color=_RIGHT)
     accuracy.axhline(target, color=_NEUTRAL, linestyle="--", linewidth=1, label=f"target {target:g}")
     accuracy.set(xlabel="epoch (0: before training)", ylabel="golden accuracy", ylim=(-0.02, 1.02))
+    accuracy.xaxis.set_major_locator(MaxNLocator(integer=True))
     accuracy.legend(loc="lower right")
     losses = [(epoch.epoch, epoch.loss) for epoch in history if epoch.loss is not None]
     if losses:

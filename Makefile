@@ -1,0 +1,34 @@
+# One command for each thing that people do from a clean clone. Every step is plain pip and partsight:
+# README.md shows the same without make.
+PYTHON ?= python3
+BIN := .venv/bin
+DATA ?= examples/parts
+
+.PHONY: demo test test-long lint clean
+
+demo: .venv/installed
+	rm -rf build/demo/run build/demo/parts.partsight
+	$(BIN)/partsight train examples/parts/golden --out build/demo/run
+	$(BIN)/partsight export build/demo/run --out build/demo/parts.partsight
+	$(BIN)/python benchmarks/accuracy.py build/demo/parts.partsight --data $(DATA) --out build/demo
+	@echo "report: build/demo/parts.partsight/report.html"
+
+test: .venv/installed
+	$(BIN)/python -m pytest
+
+test-long: .venv/installed
+	$(BIN)/python -m pytest -m long
+
+lint: .venv/installed
+	$(BIN)/pip install --quiet -e ".[dev]"
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+.venv/installed: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet -e ".[cpu,train,test]"
+	touch $@
+
+clean:
+	rm -rf .venv build dist

@@ -1,0 +1,47 @@
+"""What every benchmark needs: data, progress, and result files that say where they come from."""
+
+import json
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+RESULTS = Path(__file__).resolve().parent / "results"
+DATA_VARIABLE = "PARTSIGHT_DATA"
+
+
+def default_data() -> Path:
+    """Return the folder of parts: that of the environment variable PARTSIGHT_DATA, or the sample in examples/."""
+    return Path(os.environ.get(DATA_VARIABLE, REPOSITORY / "examples" / "parts"))
+
+
+def machine() -> dict[str, str]:
+    """Return what a figure depends on: processor, cores and versions."""
+    facts = {"processor": _processor(), "cores": str(os.cpu_count()), "python": platform.python_version()}
+    for package in ("partsight", "numpy", "opencv-python-headless", "onnxruntime", "onnxruntime-gpu", "tensorflow"):
+        try:
+            facts[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return facts
+
+
+def write_results(folder: Path, name: str, results: dict[str, Any], table: str) -> None:
+    """Write results as JSON and as a Markdown table, with the machine they were measured on."""
+    folder.mkdir(parents=True, exist_ok=True)
+    facts = machine()
+    text = json.dumps({"machine": facts, "results": results}, indent=1) + "\n"
+    (folder / f"{name}.json").write_text(text, encoding="utf-8")
+    footer = ", ".join(f"{key} {value}" for key, value in facts.items())
+    (folder / f"{name}.md").write_text(f"{table}\n\n{footer}\n", encoding="utf-8")
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

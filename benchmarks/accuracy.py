@@ -1,0 +1,139 @@
+"""How many parts are recognised on the line, and how many unknown parts are refused?
+
+Reads DATA/line/PART/N.jpg (frames of taught parts) and DATA/unknown/*.jpg (parts that were never taught).
+
+Example:
+    python benchmarks/accuracy.py line3.partsight --data /data/parts
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from _common import default_data, write_results
+from tqdm import tqdm
+
+from partsight.runtime import Recognizer, Result, read_image
+from partsight.runtime.cameras.files import find_images
+
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """What was found. Shares are of the frames named.
+
+    Attributes:
+        line_frames: frames of taught parts.
+        top1, top5: whether the right part is the best, or among the five best candidates.
+        accepted: of the line frames, whether a label was given.
+        right_of_accepted: of the accepted line frames.
+        unknown_frames: frames of parts that were not taught.
+        unknown_refused: of those.
+        auroc: how well the score tells taught from unknown parts; 0.5 is chance, 1 is perfect.
+    """
+
+    line_frames: int
+    top1: float
+    top5: float
+    accepted: float
+    right_of_accepted: float
+    unknown_frames: int
+    unknown_refused: float
+    auroc: float
+
+
+def main() -> None:
+    """Measure, print a table and write result files."""
+    args = _parse()
+    line, unknown = find_images(args.data / "line"), find_images(args.data / "unknown")
+    with Recognizer(args.package, provider=args.provider, batch_size=BATCH) as recognizer:
+        line_results = recognize(recognizer, line, "line")
+        unknown_results = recognize(recognizer, unknown, "unknown")
+        threshold = recognizer.threshold
+    accuracy = judge([path.parent.name for path in line], line_results, unknown_results)
+    table = to_table(accuracy)
+    print(table)
+    write_results(args.out, args.name, asdict(accuracy), table)
+    plot(args.out / f"{args.name}.png", line_results, unknown_results, threshold)
+    print(f"written to {args.out / args.name}.json, .md and .png")
+
+
+def recognize(recognizer: Recognizer, paths: Sequence[Path], what: str) -> list[Result]:
+    """Recognise image files with a progress bar."""
+    results: list[Result] = []
+    for start in tqdm(range(0, len(paths), BATCH), desc=f"{what:<8}", unit=f"×{BATCH}", disable=None):
+        results += recognizer.recognize_batch([read_image(path) for path in paths[start : start + BATCH]])
+    return results
+
+
+def judge(labels: Sequence[str], line: Sequence[Result], unknown: Sequence[Result]) -> Accuracy:
+    """Compare results with what the frames show."""
+    candidates = [[name for name, _ in result.top] for result in line]
+    is_right = np.array([names[0] == label for names, label in zip(candidates, labels, strict=True)])
+    is_near = np.array([label in names[:5] for names, label in zip(candidates, labels, strict=True)])
+    is_accepted = np.array([result.accepted for result in line])
+    return Accuracy(
+        line_frames=len(line),
+        top1=float(is_right.mean()),
+        top5=float(is_near.mean()),
+        accepted=float(is_accepted.mean()),
+        right_of_accepted=float(is_right[is_accepted].mean()) if is_accepted.any() else float("nan"),
+        unknown_frames=len(unknown),
+        unknown_refused=float(np.mean([not result.accepted for result in unknown])),
+        auroc=auroc([result.score for result in line], [result.score for result in unknown]),
+    )
+
+
+def auroc(positive: Sequence[float], negative: Sequence[float]) -> float:
+    """Return the probability that a positive scores higher than a negative (Mann and Whitney; ties count half)."""
+    first, second = np.asarray(positive)[:, None], np.asarray(negative)[None, :]
+    return float(((first > second) + 0.5 * (first == second)).mean())
+
+
+def to_table(accuracy: Accuracy) -> str:
+    """Return the figures as a Markdown table."""
+    rows = (
+        (f"right part first, of {accuracy.line_frames} line frames", f"{accuracy.top1:.2%}"),
+        ("right part among the first five", f"{accuracy.top5:.2%}"),
+        ("accepted (not answered unknown)", f"{accuracy.accepted:.2%}"),
+        ("right, of the accepted", f"{accuracy.right_of_accepted:.2%}"),
+        (f"refused, of {accuracy.unknown_frames} frames of unknown parts", f"{accuracy.unknown_refused:.2%}"),
+        ("score tells taught from unknown (AUROC)", f"{accuracy.auroc:.3f}"),
+    )
+    lines = ["| what | share |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)]
+    return "\n".join(lines)
+
+
+def plot(path: Path, line: Sequence[Result], unknown: Sequence[Result], threshold: float) -> None:
+    """Draw the scores of taught and unknown parts, and the threshold between them."""
+    plt.switch_backend("Agg")
+    figure, axes = plt.subplots(figsize=(7, 3), layout="constrained")
+    scores = [[result.score for result in results] for results in (line, unknown)]
+    bins = np.linspace(min(map(min, scores)), max(map(max, scores)), 60)
+    axes.hist(scores[0], bins, density=True, alpha=0.7, color="#1f7a4d", label="taught parts on the line")
+    axes.hist(scores[1], bins, density=True, alpha=0.7, color="#c0392b", label="unknown parts")
+    axes.axvline(threshold, color="#34495e", linestyle="--", label="reject threshold")
+    axes.set(xlabel="best score", yticks=[])
+    axes.legend()
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("package", metavar="PACKAGE", type=Path)
+    parser.add_argument(
+        "--data", type=Path, default=default_data(), help="default: $PARTSIGHT_DATA, else examples/parts"
+    )
+    parser.add_argument("--provider", default="cpu")
+    parser.add_argument("--out", type=Path, default=Path("build/benchmarks"), help="folder (default: %(default)s)")
+    parser.add_argument("--name", default="accuracy", help="of the result files (default: %(default)s)")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

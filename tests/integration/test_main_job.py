@@ -1,0 +1,86 @@
+"""The main job as a user does it: the command, from golden images to answers, on real images."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from partsight.runtime import Recognizer, read_image
+
+PARTS = 24
+INCEPTION_WEIGHTS = "PARTSIGHT_INCEPTION_WEIGHTS"
+
+
+def partsight(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own."""
+    command = [sys.executable, "-m", "partsight.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False, timeout=280)
+
+
+@pytest.fixture(scope="module")
+def catalog(example_parts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Some parts that have a line frame, and their neighbours in the alphabet."""
+    folder = tmp_path_factory.mktemp("job") / "golden"
+    chosen = [path.name for path in sorted((example_parts / "line").iterdir())[::9]][:PARTS]
+    for name in chosen:
+        shutil.copytree(example_parts / "golden" / name, folder / name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def package(catalog: Path) -> Path:
+    run, package = catalog.parent / "run", catalog.parent / "line.partsight"
+    trained = partsight("train", catalog, "--out", run)
+    assert trained.returncode == 0, trained.stderr
+    assert "reached a golden accuracy of 1.0000" in trained.stdout
+    exported = partsight("export", run, "--out", package)
+    assert exported.returncode == 0, exported.stderr
+    assert f"{PARTS} of {PARTS}" in exported.stdout
+    return package
+
+
+def test_line_frames_get_their_label(package: Path, catalog: Path, example_parts: Path) -> None:
+    frames = [
+        next((example_parts / "line" / name).iterdir()) for name in sorted(path.name for path in catalog.iterdir())
+    ]
+    done = partsight("run", package, *frames)
+    assert done.returncode == 0, done.stderr
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [answer["source"] for answer in answers] == [str(frame) for frame in frames]
+    right = [answer["top"][0]["label"] == frame.parent.name for answer, frame in zip(answers, frames, strict=True)]
+    assert sum(right) >= 0.9 * len(right)
+
+
+def test_golden_images_score_highest(package: Path, catalog: Path) -> None:
+    with Recognizer(package) as recognizer:
+        goldens = [read_image(catalog / label / "golden.jpg") for label in recognizer.labels]
+        results = recognizer.recognize_batch(goldens)
+    assert [result.label for result in results] == list(recognizer.labels)
+    assert all(result.score > 0.999 for result in results)
+
+
+def test_the_package_is_whole(package: Path) -> None:
+    done = partsight("inspect", package)
+    assert done.returncode == 0, done.stderr
+    assert not list(package.parent.glob(".*.partial"))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("head", ["cosine", "dense"])
+def test_inception_at_150_px(head: str, catalog: Path) -> None:
+    weights = os.environ.get(INCEPTION_WEIGHTS)
+    if weights is None:
+        pytest.skip(f"set {INCEPTION_WEIGHTS} to the path of InceptionV3's weights without top")
+    run, package = catalog.parent / f"inception_{head}", catalog.parent / f"inception_{head}.partsight"
+    trained = partsight(
+        "train", catalog, "--out", run, "--backbone", "InceptionV3", "--head", head, "--weights", weights
+    )
+    assert trained.returncode == 0, trained.stderr
+    exported = partsight("export", run, "--out", package)
+    assert exported.returncode == 0, exported.stderr
+    with Recognizer(package) as recognizer:
+        assert recognizer.manifest.preprocess.height == 150
