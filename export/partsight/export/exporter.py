@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 
 from partsight.export.convert import OPSET, convert
-from partsight.export.goldens import read_goldens
+from partsight.export.goldens import find_goldens
 from partsight.export.parity import check_parity
 from partsight.export.report import package_report
 from partsight.runtime.errors import RunError
@@ -47,7 +47,7 @@ def export(run_folder: str | Path, out: str | Path, catalog_folder: str | Path |
     out = Path(out)
     check_output_folder(out)
     run = RunFolder.read(run_folder)
-    images = read_goldens(run.record, Path(catalog_folder) if catalog_folder is not None else None)
+    images = find_goldens(run.record, Path(catalog_folder) if catalog_folder is not None else None)
     network = run.load_model()
     _check_classes(run, score_output(network).shape[-1])
     converted = convert(network)

@@ -3,14 +3,14 @@
 from pathlib import Path
 
 from partsight.runtime.errors import ExportError
-from partsight.runtime.images import Pixels, read_image
+from partsight.runtime.images import ImageFiles
 from partsight.runtime.storage import sha256_bytes
 from partsight.train.progress import progress
 from partsight.train.run_folder import RunRecord
 
 
-def read_goldens(record: RunRecord, catalog_folder: Path | None) -> list[Pixels]:
-    """Read the golden images in the order of the classes.
+def find_goldens(record: RunRecord, catalog_folder: Path | None) -> ImageFiles:
+    """Return the golden images in the order of the classes, after a check of every file.
 
     Args:
         record: of the run.
@@ -18,11 +18,9 @@ def read_goldens(record: RunRecord, catalog_folder: Path | None) -> list[Pixels]
 
     Raises:
         ExportError: one is missing or is not the image that was learned from.
-        ImageError: one cannot be read.
     """
     root = catalog_folder or Path(record.catalog)
-    images = []
-    for golden in progress(record.goldens, len(record.goldens), "reading golden images", "image"):
+    for golden in progress(record.goldens, len(record.goldens), "checking golden images", "image"):
         path = root / golden.file
         try:
             found = sha256_bytes(path.read_bytes())
@@ -36,5 +34,4 @@ def read_goldens(record: RunRecord, catalog_folder: Path | None) -> list[Pixels]
                 f"{path}: is not the golden image that {golden.label} was learned from (SHA-256 {found[:12]}…, "
                 f"expected {golden.sha256[:12]}…); train again with the new image, or restore the old one"
             )
-        images.append(read_image(path))
-    return images
+    return ImageFiles([root / golden.file for golden in record.goldens])

@@ -1,6 +1,8 @@
 """Image files: the one reader, for golden images and for frames from a folder."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 import numpy.typing as npt
@@ -79,3 +81,25 @@ def _too_large() -> str:
 
 def _formats() -> str:
     return ", ".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))
+
+
+class ImageFiles(Sequence[Pixels]):
+    """Image files as a sequence of pictures, each read when it is asked for: a catalogue may not fit into memory."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.paths = tuple(paths)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @overload
+    def __getitem__(self, place: int) -> Pixels: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[Pixels]: ...
+
+    def __getitem__(self, place: int | slice) -> Pixels | list[Pixels]:
+        """Read one image, or several; raises ImageError as `read_image` does."""
+        if isinstance(place, slice):
+            return [read_image(path) for path in self.paths[place]]
+        return read_image(self.paths[place])

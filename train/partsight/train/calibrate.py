@@ -1,6 +1,6 @@
 """The first reject threshold: from varied golden images, because there is no picture of an unknown part."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -15,7 +15,7 @@ LARGEST_SAMPLE = 256
 
 def calibrate(
     goldens: Sequence[Pixels],
-    best_scores: Callable[[Sequence[Pixels]], FloatArray],
+    best_scores: Callable[[Iterable[Pixels], int], FloatArray],
     head: Head,
     max_false_reject: float,
     seed: int,
@@ -27,7 +27,7 @@ def calibrate(
 
     Args:
         goldens: one image for each class.
-        best_scores: the trained model's best score for each image.
+        best_scores: from images and their number to the trained model's best score for each.
         head: whose scores they are.
         max_false_reject: the share, in [0, 1].
         seed: of the drawing.
@@ -35,7 +35,7 @@ def calibrate(
     rng = np.random.default_rng(seed)
     size = min(LARGEST_SAMPLE, len(goldens))
     chosen = rng.choice(len(goldens), size, replace=False)
-    scores = best_scores([vary(goldens[index], Variation(), rng) for index in chosen])
+    scores = best_scores((vary(goldens[index], Variation(), rng) for index in chosen), size)
     return Decision(
         score=head.score,
         threshold=float(np.quantile(scores, max_false_reject, method="lower")),

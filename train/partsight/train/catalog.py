@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from partsight.runtime.errors import CatalogError, ImageError
-from partsight.runtime.images import IMAGE_SUFFIXES, Pixels, read_image
+from partsight.runtime.images import IMAGE_SUFFIXES, ImageFiles, Pixels, read_image
 from partsight.runtime.storage import sha256_bytes
 
 _TWIN_SIDE_PX = 64
@@ -55,6 +55,11 @@ class Catalog:
     def labels(self) -> tuple[str, ...]:
         """The parts' names, in the order of the classes."""
         return tuple(golden.label for golden in self.goldens)
+
+    @property
+    def images(self) -> ImageFiles:
+        """The golden images' pixels, in the order of the classes, read when asked for."""
+        return ImageFiles([golden.path for golden in self.goldens])
 
     @property
     def sha256(self) -> str:

@@ -1,7 +1,8 @@
 """Bottleneck features: what the frozen backbone says of each image, computed once and kept on disk."""
 
 import io
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,12 +49,11 @@ class Extractor:
         parts += [sha256_bytes(np.ascontiguousarray(weight).tobytes()) for weight in network.get_weights()]
         return cls(network, spec, sha256_bytes("\n".join(parts).encode()))
 
-    def features(self, images: Sequence[Pixels], what: str = "features") -> FloatArray:
-        """Return (len(images), d) float32, with a progress bar."""
-        starts = range(0, len(images), BATCH)
-        bar = progress(starts, len(starts), what, f"×{BATCH}")
-        rows = [self.run(preprocess(images[start : start + BATCH], self.spec)) for start in bar]
-        return np.concatenate(rows)
+    def features(self, images: Iterable[Pixels], total: int, what: str) -> FloatArray:
+        """Return (total, d) float32 of `total` images, with a progress bar; they are never all in memory."""
+        source = iter(images)
+        bar = progress(range(-(-total // BATCH)), -(-total // BATCH), what, f"×{BATCH}")
+        return np.concatenate([self.run(preprocess(list(itertools.islice(source, BATCH)), self.spec)) for _ in bar])
 
     def run(self, batch: Pixels) -> FloatArray:
         """Return the features of one batch of at most 32 prepared images, padded to the one size that is compiled."""

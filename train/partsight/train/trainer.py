@@ -5,7 +5,7 @@ import importlib.metadata
 import os
 import platform
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 import tensorflow as tf
 
-from partsight.runtime.images import Pixels, read_image
+from partsight.runtime.images import Pixels
 from partsight.runtime.manifest import Decision
 from partsight.runtime.preprocess import PreprocessSpec, check_frame, preprocess
 from partsight.runtime.session import SCORE_NAME, FloatArray
@@ -53,7 +53,6 @@ class _Task:
 
     config: TrainConfig
     catalog: Catalog
-    images: Sequence[Pixels]
     spec: PreprocessSpec
     weights: str
 
@@ -98,7 +97,7 @@ def train(
     with new_folder(out) as folder:
         learned.model.save(folder / MODEL_NAME)
         record = _record(task, learned, watch, sha256_bytes((folder / MODEL_NAME).read_bytes()))
-        write_report(folder, record, task.images)
+        write_report(folder, record, task.catalog.images)
         (folder / RECORD_NAME).write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=1))
     return RunFolder(out, record)
 
@@ -126,10 +125,8 @@ def _read_task(catalog_folder: str | Path, config: TrainConfig) -> _Task:
     catalog = read_catalog(catalog_folder)
     side = config.side_px or backbone.side_px
     spec = PreprocessSpec(height=side, width=side, color=catalog.color, region=config.region)
-    images = [read_image(golden.path) for golden in catalog.goldens]
-    for image in images:
-        check_frame(image, spec)  # a region that does not fit is found before the work
-    return _Task(config, catalog, images, spec, config.weights or backbone.default_weights)
+    check_frame(catalog.images[0], spec)  # a region that does not fit is found before the work
+    return _Task(config, catalog, spec, config.weights or backbone.default_weights)
 
 
 def _learn(task: _Task, cache: FeatureCache, watch: _Stopwatch) -> _Learned:
@@ -142,12 +139,12 @@ def _learn(task: _Task, cache: FeatureCache, watch: _Stopwatch) -> _Learned:
         head_model = head.build(features.shape[1], len(features))
         fit = fit_head(head, head_model, features, config.target_accuracy, config.max_epochs)
 
-    def best_scores(images: Sequence[Pixels]) -> FloatArray:
-        best: FloatArray = _scores(head_model, extractor.features(images, "varied golden images")).max(axis=1)
+    def best_scores(images: Iterable[Pixels], total: int) -> FloatArray:
+        best: FloatArray = _scores(head_model, extractor.features(images, total, "varied golden images")).max(axis=1)
         return best
 
     with watch.stage("calibrate the threshold"):
-        decision = calibrate(task.images, best_scores, head, config.max_false_reject, config.seed)
+        decision = calibrate(task.catalog.images, best_scores, head, config.max_false_reject, config.seed)
     return _Learned(stack(extractor, head_model), fit, decision, _scores(head_model, features))
 
 
@@ -182,7 +179,7 @@ def _record(task: _Task, learned: _Learned, watch: _Stopwatch, model_sha256: str
 def _golden_records(task: _Task, scores: FloatArray) -> tuple[GoldenRecord, ...]:
     catalog = task.catalog
     records = []
-    for golden, image, row in zip(catalog.goldens, task.images, scores, strict=True):
+    for golden, image, row in zip(catalog.goldens, catalog.images, scores, strict=True):
         order = np.argsort(-row, kind="stable")[:2]
         best = int(order[0])
         record = GoldenRecord(
