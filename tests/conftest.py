@@ -1,5 +1,6 @@
 """Fixtures that every room's tests share."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -19,4 +20,13 @@ def example_parts() -> Path:
     folder = Path(__file__).parents[1] / "examples" / "parts"
     if not folder.is_dir():
         pytest.skip("the example images are not part of this copy of the source")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_catalog(example_parts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve real golden images, one folder each. Shared: copy it before changing it."""
+    folder = tmp_path_factory.mktemp("catalog") / "golden"
+    for source in sorted((example_parts / "golden").iterdir())[::120]:
+        shutil.copytree(source, folder / source.name)
     return folder

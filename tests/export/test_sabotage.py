@@ -1,0 +1,220 @@
+"""Whatever goes wrong between training and package, export refuses and leaves nothing behind."""
+
+import errno
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import msgspec
+import numpy as np
+import onnx
+import pytest
+
+from partsight.export import convert, exporter, fold
+from partsight.export.exporter import export
+from partsight.runtime import ModelPackage, PackageError, Recognizer, read_image
+from partsight.runtime.errors import ExportError, OutputError, ParityError, RunError
+from partsight.runtime.manifest import Manifest
+from partsight.train.run_folder import MODEL_NAME, RECORD_NAME, RunFolder
+
+
+@pytest.fixture
+def refuses(small_run: RunFolder, tmp_path: Path) -> Callable[..., str]:
+    """Export, expect an error, check that nothing was left, and return the message."""
+
+    def _refuses(error: type[Exception], run: Path | None = None, **options: Any) -> str:
+        out = tmp_path / "out" / "line.partsight"
+        with pytest.raises(error) as caught:
+            export(run or small_run.path, out, **options)
+        assert not out.exists()
+        assert list(out.parent.iterdir()) == []
+        return str(caught.value)
+
+    return _refuses
+
+
+@pytest.fixture
+def change_model(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[onnx.ModelProto], None]], None]:
+    """Change the converted graph before it is compared."""
+
+    def _change_model(change: Callable[[onnx.ModelProto], None]) -> None:
+        original = exporter.convert
+
+        def changed(network: Any) -> convert.Converted:
+            converted = original(network)
+            change(converted.model)
+            return converted
+
+        monkeypatch.setattr(exporter, "convert", changed)
+
+    return _change_model
+
+
+def first_kernel(model: onnx.ModelProto) -> onnx.TensorProto:
+    conv = next(node for node in model.graph.node if node.op_type == "Conv")
+    return next(item for item in model.graph.initializer if item.name == conv.input[1])
+
+
+def test_a_sound_run_becomes_a_package(small_run: RunFolder, tmp_path: Path) -> None:
+    package = export(small_run.path, tmp_path / "line.partsight")
+    package.verify()
+    parity = package.model("fp32").parity
+    assert parity.labels_equal == parity.images == len(small_run.record.labels)
+    assert parity.max_score_difference <= 1e-4
+    assert len(list((package.path / "gallery").iterdir())) == len(small_run.record.labels)
+    assert {path.name for path in package.path.iterdir()} == {
+        "manifest.json",
+        "model.fp32.onnx",
+        "gallery",
+        "report.html",
+    }
+    golden = read_image(Path(small_run.record.catalog) / small_run.record.goldens[3].file)
+    for path in (package.path, package.path / "model.fp32.onnx"):
+        with Recognizer(path) as recognizer:
+            assert recognizer.recognize(golden).label == small_run.record.labels[3]
+
+
+def test_swapped_channels(refuses: Callable[..., str], change_model: Callable[..., None]) -> None:
+    def swap(model: onnx.ModelProto) -> None:
+        kernel = first_kernel(model)
+        values = onnx.numpy_helper.to_array(kernel)[:, ::-1]
+        kernel.CopyFrom(onnx.numpy_helper.from_array(np.ascontiguousarray(values), kernel.name))
+
+    change_model(swap)
+    message = refuses(ParityError)
+    assert "channel order" in message
+    assert "golden.jpg" in message
+
+
+def test_a_changed_weight(refuses: Callable[..., str], change_model: Callable[..., None]) -> None:
+    def change(model: onnx.ModelProto) -> None:
+        kernel = first_kernel(model)
+        values = onnx.numpy_helper.to_array(kernel) * np.float32(1.05)
+        kernel.CopyFrom(onnx.numpy_helper.from_array(values, kernel.name))
+
+    change_model(change)
+    message = refuses(ParityError)
+    assert "conversion or folding" in message
+    assert "golden.jpg" in message
+
+
+def test_weights_that_are_not_numbers(refuses: Callable[..., str], change_model: Callable[..., None]) -> None:
+    def change(model: onnx.ModelProto) -> None:
+        kernel = first_kernel(model)
+        values = onnx.numpy_helper.to_array(kernel) * np.float32(np.nan)
+        kernel.CopyFrom(onnx.numpy_helper.from_array(values, kernel.name))
+
+    change_model(change)
+    assert "finite" in refuses(ParityError)
+
+
+def test_another_resize(refuses: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    resize = cv2.resize
+
+    def nearest(*args: Any, **options: Any) -> Any:
+        return resize(*args, **{**options, "interpolation": cv2.INTER_NEAREST})
+
+    monkeypatch.setattr(cv2, "resize", nearest)
+    assert "preprocessing" in refuses(ParityError)
+
+
+def test_shuffled_labels(refuses: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    original = exporter._manifest
+
+    def shuffled(record: Any) -> Manifest:
+        manifest = original(record)
+        return msgspec.structs.replace(manifest, labels=(*manifest.labels[1:], manifest.labels[0]))
+
+    monkeypatch.setattr(exporter, "_manifest", shuffled)
+    assert "labels" in refuses(ParityError)
+
+
+def test_a_batch_norm_left(refuses: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    original, calls = fold._fold_one, iter(range(3))
+
+    def fold_some(model: onnx.ModelProto) -> bool:
+        return next(calls, None) is not None and original(model)
+
+    monkeypatch.setattr(fold, "_fold_one", fold_some)
+    assert "affine nodes behind a convolution are left" in refuses(ExportError)
+
+
+def test_a_golden_image_that_changed(refuses: Callable[..., str], small_run: RunFolder, tmp_path: Path) -> None:
+    moved = tmp_path / "moved"
+    shutil.copytree(small_run.record.catalog, moved)
+    golden = moved / small_run.record.goldens[2].file
+    cv2.imwrite(str(golden), 255 - cv2.imread(str(golden)))
+    assert str(golden) in refuses(ExportError, catalog_folder=moved)
+    golden.unlink()
+    assert "--catalog" in refuses(ExportError, catalog_folder=moved)
+
+
+def test_a_catalogue_that_moved(small_run: RunFolder, tmp_path: Path) -> None:
+    moved = tmp_path / "moved"
+    shutil.copytree(small_run.record.catalog, moved)
+    assert export(small_run.path, tmp_path / "line.partsight", moved).manifest.labels == small_run.record.labels
+
+
+@pytest.mark.parametrize("name", [MODEL_NAME, RECORD_NAME])
+def test_a_damaged_run(refuses: Callable[..., str], small_run: RunFolder, tmp_path: Path, name: str) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(small_run.path, run)
+    data = (run / name).read_bytes()
+    (run / name).write_bytes(data[: len(data) // 2])
+    assert name in refuses(RunError, run)
+    (run / name).unlink()
+    refuses(RunError, run)
+
+
+def test_a_full_disk(refuses: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    write = Path.write_bytes
+
+    def full(path: Path, data: bytes) -> int:
+        if path.name == "00007.jpg":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    assert "No space left" in refuses(OutputError)
+
+
+def test_nothing_is_overwritten(small_run: RunFolder, tmp_path: Path) -> None:
+    (tmp_path / "keep.txt").write_text("mine")
+    with pytest.raises(OutputError, match="exists"):
+        export(small_run.path, tmp_path)
+    assert (tmp_path / "keep.txt").read_text() == "mine"
+
+
+_SLOW_EXPORT = """
+import sys, time
+from pathlib import Path
+from partsight.export.exporter import export
+write = Path.write_bytes
+def slow(path, data):
+    time.sleep(0.2 if path.parent.name == "gallery" else 0)
+    return write(path, data)
+Path.write_bytes = slow
+export(sys.argv[1], sys.argv[2])
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
+def test_a_kill_leaves_nothing_that_loads(small_run: RunFolder, tmp_path: Path) -> None:
+    out = tmp_path / "line.partsight"
+    process = subprocess.Popen([sys.executable, "-c", _SLOW_EXPORT, str(small_run.path), str(out)])
+    while not (begun := list(tmp_path.glob(".*.partial/gallery/*"))):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not out.exists()
+    with pytest.raises(PackageError):
+        ModelPackage.read(begun[0].parents[1])
+    export(small_run.path, out)
+    assert [path.name for path in tmp_path.iterdir()] == ["line.partsight"]
