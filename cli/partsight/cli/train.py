@@ -18,11 +18,12 @@ _EXAMPLE = """\
 examples:
   partsight train examples/parts/golden --out runs/first
   partsight train photos --out runs/second --head dense
+  partsight train photos --out runs/best --budget full
   partsight train photos --out runs/third --backbone InceptionV3 --weights inception_v3_notop.h5
   partsight train photos --out runs/fourth --region 320,128,640,640
 
 Features of images that did not change come from the cache: training again after a part was added is fast.
-Interrupted, it leaves no run folder; the same command goes on from the features that were computed.
+Interrupted, it leaves no run folder; the same command goes on from the features and epochs that were computed.
 """
 
 
@@ -70,6 +71,24 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
         help="of taught parts that may be answered unknown (default: %(default)s)",
     )
     parser.add_argument(
+        "--budget",
+        default="quick",
+        choices=("quick", "full"),
+        help="quick: the head alone, minutes; full: fine-tunes the backbone as well (default: %(default)s)",
+    )
+    tuning = parser.add_argument_group("fine-tuning, with --budget full")
+    tuning.add_argument("--cut", metavar="LAYER", help="the backbone trains after it (default: two thirds down)")
+    tuning.add_argument(
+        "--copies", type=int, default=8, metavar="N", help="varied copies of each image (default: %(default)s)"
+    )
+    tuning.add_argument("--epochs", type=int, default=12, metavar="N", help="at most (default: %(default)s)")
+    tuning.add_argument(
+        "--fresh-variation", action="store_true", help="new copies for each epoch, none cached: slower, and no disk"
+    )
+    tuning.add_argument(
+        "--max-cache-gb", type=float, default=4.0, metavar="GB", help="of cached activations (default: %(default)s)"
+    )
+    parser.add_argument(
         "--cache", metavar="FOLDER", help="for features, used again later (default: .partsight-cache beside RUN)"
     )
     parser.set_defaults(run=run, parser=parser)
@@ -93,6 +112,12 @@ def run(args: argparse.Namespace) -> int:
         "target_accuracy": args.target_accuracy,
         "max_epochs": args.max_epochs,
         "max_false_reject": args.max_false_reject,
+        "budget": args.budget,
+        "cut": args.cut,
+        "copies": args.copies,
+        "epochs": args.epochs,
+        "fresh_variation": args.fresh_variation,
+        "max_cache_gb": args.max_cache_gb,
     }
     try:
         config = msgspec.convert(values, TrainConfig)

@@ -11,6 +11,7 @@ from partsight.runtime.manifest import Decision
 from partsight.runtime.preprocess import PreprocessSpec, Region
 from partsight.runtime.storage import sha256_bytes
 from partsight.train.fit import Epoch
+from partsight.train.tune_record import TuneRecord
 
 RECORD_NAME = "run.json"
 MODEL_NAME = "model.keras"
@@ -31,6 +32,12 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
         target_accuracy: golden accuracy at which training of the head stops.
         max_epochs: after which it stops without.
         max_false_reject: share of taught parts that the reject threshold may refuse.
+        budget: `quick` trains the head alone; `full` fine-tunes the end of the backbone as well.
+        cut: layer after which the backbone is fine-tuned; None for one at two thirds of the possible ones.
+        copies: varied copies of each golden image to fine-tune on.
+        epochs: of fine-tuning, at most.
+        fresh_variation: draw new copies for each epoch instead of caching activations: slower, and no disk.
+        max_cache_gb: largest size of the cached activations, in GB of 10^9 bytes; fewer copies are made to keep it.
     """
 
     backbone: str = "EfficientNetLite0"
@@ -42,6 +49,12 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
     target_accuracy: Share = 0.99
     max_epochs: Annotated[int, msgspec.Meta(ge=0)] = 60
     max_false_reject: Share = 0.01
+    budget: Literal["quick", "full"] = "quick"
+    cut: str | None = None
+    copies: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 8
+    epochs: Annotated[int, msgspec.Meta(ge=1)] = 12
+    fresh_variation: bool = False
+    max_cache_gb: Annotated[float, msgspec.Meta(gt=0)] = 4.0
 
 
 class GoldenRecord(msgspec.Struct, frozen=True):
@@ -69,7 +82,10 @@ class GoldenRecord(msgspec.Struct, frozen=True):
 
 
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that a run says of itself; the class order is the order of `goldens`."""
+    """Everything that a run says of itself; the class order is the order of `goldens`.
+
+    `history` is that of the head on frozen features, `tuning` that of the fine-tuning after it; None for quick runs.
+    """
 
     schema_version: Literal[1] = 1
     created: str
@@ -81,6 +97,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     twins: tuple[tuple[str, str], ...]
     goldens: tuple[GoldenRecord, ...]
     history: tuple[Epoch, ...]
+    tuning: TuneRecord | None = None
     golden_accuracy: Share
     reached: bool
     outcome: str
@@ -119,7 +136,7 @@ class RunFolder:
             ) from error
         try:
             return cls(path, msgspec.json.decode(data, type=RunRecord))
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise RunError(
                 f"{path}: {RECORD_NAME} cannot be read ({error}); train again with this partsight"
             ) from error
