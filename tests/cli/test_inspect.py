@@ -1,0 +1,87 @@
+"""`partsight inspect`: what is in a package, and whether it is whole."""
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from partsight.runtime import ModelPackage
+from partsight.runtime.manifest import Manifest
+from partsight.runtime.preprocess import PreprocessSpec, Region
+from tests.cli.conftest import Ended
+from tests.tiny import COLOURS_BGR, SIDE_PX, write_tiny_package
+
+Call = Callable[..., Ended]
+
+
+@pytest.fixture
+def copied(tiny_package: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_package, tmp_path / "copied.partsight"))
+
+
+def test_for_a_person(call: Call, tiny_package: Path) -> None:
+    ended = call("inspect", tiny_package)
+    assert (ended.code, ended.err) == (0, "")
+    package = ModelPackage.read(tiny_package)
+    fields = dict(re.findall(r"^ *([a-z ]+?)  +(.+)$", ended.out, re.MULTILINE))
+    assert fields["package"] == str(tiny_package)
+    assert fields["id"] == package.package_id
+    assert fields["parts"] == "6: blue, cyan, green, magenta, red, ..."
+    assert fields["input"] == f"{SIDE_PX}×{SIDE_PX} px (width×height), colour (BGR), resize area-linear"
+    assert fields["region"] == "the whole frame"
+    assert fields["threshold"].startswith("0.9;")
+    assert fields["parity"].startswith("6 of 6 images")
+    assert "model.fp32.onnx" in fields["file"]
+    assert "opset 17" in fields["file"]
+    assert fields["backbone"] == "mean-colour, weights none"
+    assert package.manifest.provenance.weights_sha256 in fields["weights"]
+    assert fields["verified"].startswith(f"{len(package.hashes())} files")
+
+
+def test_another_package(call: Call, tmp_path: Path) -> None:
+    spec = PreprocessSpec(height=SIDE_PX, width=SIDE_PX, color="mono", region=Region(10, 20, 300, 200))
+    ended = call("inspect", write_tiny_package(tmp_path / "mono.partsight", preprocess=spec))
+    assert ended.code == 0
+    assert ", grey, resize" in ended.out
+    assert "300×200 px from (10, 20) of the frame" in ended.out
+
+
+def test_json_is_the_manifest(call: Call, tiny_package: Path) -> None:
+    ended = call("inspect", tiny_package, "--json")
+    assert (ended.code, ended.err) == (0, "")
+    assert Manifest.from_json(ended.out.encode(), "stdout") == ModelPackage.read(tiny_package).manifest
+
+
+def test_labels_in_the_order_of_the_network(call: Call, tmp_path: Path) -> None:
+    labels = tuple(COLOURS_BGR)[::-1]
+    ended = call("inspect", write_tiny_package(tmp_path / "turned.partsight", labels=labels), "--labels")
+    assert (ended.code, ended.err) == (0, "")
+    assert tuple(ended.out.splitlines()) == labels
+
+
+@pytest.mark.parametrize("form", [(), ("--json",), ("--labels",)], ids=str)
+@pytest.mark.parametrize("name", ["model.fp32.onnx", "report.html", "gallery/red.png"])
+def test_a_file_that_was_altered(call: Call, copied: Path, name: str, form: tuple[str, ...]) -> None:
+    data = bytearray((copied / name).read_bytes())
+    data[len(data) // 2] ^= 1
+    (copied / name).write_bytes(data)
+    ended = call("inspect", copied, *form)
+    assert (ended.code, ended.out) == (1, "")
+    assert re.search(rf"{name} has SHA-256 .*altered or damaged after export", ended.err)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "model.fp32.onnx", "gallery/red.png"])
+def test_a_file_that_is_missing(call: Call, copied: Path, name: str) -> None:
+    (copied / name).unlink()
+    ended = call("inspect", copied)
+    assert (ended.code, ended.out) == (1, "")
+    assert name in ended.err
+    assert len(ended.err.splitlines()) == 1
+
+
+def test_a_future_schema(call: Call, tmp_path: Path) -> None:
+    ended = call("inspect", write_tiny_package(tmp_path / "future.partsight", schema_version=2))
+    assert (ended.code, ended.out) == (1, "")
+    assert "schema version 2; this partsight reads version 1" in ended.err

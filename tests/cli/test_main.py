@@ -1,0 +1,238 @@
+"""Verbs, help, exit codes, and how errors reach a person."""
+
+import importlib.metadata
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from partsight.cli import inspect
+from partsight.cli.exit_codes import MEANINGS, ExitCode
+from partsight.cli.main import build_parser, main
+from tests.cli.command import HEAVY, loaded_by, partsight, python, without
+from tests.cli.conftest import Ended
+
+VERBS = ("train", "export", "run", "inspect", "doctor")
+Call = Callable[..., Ended]
+
+
+def test_help_names_verbs_and_exit_codes(call: Call) -> None:
+    ended = call("--help")
+    assert (ended.code, ended.err) == (0, "")
+    for verb in VERBS:
+        assert f"\n    {verb} " in ended.out
+    for code, meaning in MEANINGS.items():
+        assert f"  {code:<4d} {meaning}" in ended.out
+    assert set(MEANINGS) == set(ExitCode)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_of_a_verb(call: Call, verb: str) -> None:
+    ended = call(verb, "--help")
+    assert (ended.code, ended.err) == (0, "")
+    assert f"usage: partsight {verb}" in ended.out
+    assert f"examples:\n  partsight {verb}" in ended.out
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_argument_is_explained(verb: str) -> None:
+    (verbs,) = [action for action in build_parser()._actions if action.dest == "verb"]
+    for action in verbs.choices[verb]._actions:
+        assert action.help, action.dest
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_examples_of_the_help_can_be_parsed(verb: str) -> None:
+    (verbs,) = [action for action in build_parser()._actions if action.dest == "verb"]
+    lines = [line.split("> ")[0].split() for line in verbs.choices[verb].epilog.splitlines()]
+    examples = [line[1:] for line in lines if line[:1] == ["partsight"]]
+    assert examples
+    for arguments in examples:
+        assert build_parser().parse_args(arguments).verb == verb
+
+
+def test_version(call: Call) -> None:
+    ended = call("--version")
+    assert (ended.code, ended.out) == (0, f"partsight {importlib.metadata.version('partsight')}\n")
+
+
+WRONG_USAGE = {
+    "no verb": [],
+    "no such verb": ["recognise"],
+    "no such option": ["inspect", "line.partsight", "--verbose"],
+    "one argument too many": ["inspect", "line.partsight", "other.partsight"],
+    "no package": ["inspect"],
+    "two forms at once": ["inspect", "line.partsight", "--json", "--labels"],
+    "no output": ["export", "run"],
+    "no image": ["run", "line.partsight"],
+    "no such option of run": ["run", "line.partsight", "a.png", "--speed", "3"],
+}
+
+
+@pytest.mark.parametrize("arguments", WRONG_USAGE.values(), ids=WRONG_USAGE)
+def test_wrong_usage(call: Call, arguments: list[str]) -> None:
+    ended = call(*arguments)
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith("usage: partsight")
+    assert "error: " in ended.err.splitlines()[-1]
+
+
+def test_an_error_is_one_line_on_stderr(call: Call, tmp_path: Path) -> None:
+    ended = call("inspect", tmp_path / "nothing")
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err == (
+        f"partsight: error: {tmp_path / 'nothing'}: there is no such model package; "
+        "expected a folder that `partsight export` wrote\n"
+    )
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_debug_shows_the_traceback(call: Call, tmp_path: Path, place: int) -> None:
+    arguments = ["inspect", str(tmp_path / "nothing")]
+    arguments.insert(place, "--debug")
+    ended = call(*arguments)
+    assert ended.code == 1
+    assert ended.err.startswith("Traceback (most recent call last):")
+    assert "PackageError" in ended.err
+    assert ended.err.splitlines()[-1].startswith("partsight: error: ")
+
+
+def test_an_error_that_nobody_foresaw_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(args: object) -> int:
+        raise ZeroDivisionError("a fault in partsight")
+
+    monkeypatch.setattr(inspect, "run", fail)
+    with pytest.raises(ZeroDivisionError, match="a fault in partsight"):
+        main(["inspect", "line.partsight"])
+
+
+def test_an_error_of_a_file_is_not_taken_for_a_closed_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(args: object) -> int:
+        raise PermissionError(13, "Permission denied", "secret")
+
+    monkeypatch.setattr(inspect, "run", fail)
+    with pytest.raises(PermissionError):
+        main(["inspect", "line.partsight"])
+
+
+def test_the_exit_code_reaches_the_shell(tiny_package: Path, tmp_path: Path) -> None:
+    assert partsight("inspect", tiny_package).returncode == 0
+    assert partsight("inspect", tmp_path / "nothing").returncode == 1
+    assert partsight("inspect").returncode == 2
+
+
+def test_the_installed_script() -> None:
+    scripts = importlib.metadata.entry_points(group="console_scripts", name="partsight")
+    assert {script.load() for script in scripts} == {main}
+
+
+def run_into(stdout: int, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "partsight.cli", *map(str, arguments)]
+    return subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False, timeout=120)
+
+
+@pytest.mark.parametrize("arguments", [("inspect", "--labels"), ("inspect", "--json"), ("run", "--batch", "1")])
+def test_a_reader_that_has_gone(tiny_package: Path, photos: Path, arguments: tuple[str, ...]) -> None:
+    """As in `partsight run ... | head -1`: no error, no traceback."""
+    camera = ("--camera", f"folder:{photos}") if arguments[0] == "run" else ()
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = run_into(writer, arguments[0], tiny_package, *arguments[1:], *camera)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full")
+@pytest.mark.parametrize("verb", ["inspect", "run"])
+def test_a_full_disk_under_the_output(tiny_package: Path, photos: Path, verb: str) -> None:
+    camera = ("--camera", f"folder:{photos}") if verb == "run" else ()
+    with Path("/dev/full").open("w") as full:
+        done = run_into(full.fileno(), verb, tiny_package, *camera)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("partsight: error: the output cannot be written")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGINT and a named pipe")
+def test_an_interrupt(tiny_package: Path, photos: Path, tmp_path: Path) -> None:
+    """While it waits for the second image, which never comes."""
+    endless = tmp_path / "endless.png"
+    os.mkfifo(endless)
+    command = [
+        sys.executable,
+        "-m",
+        "partsight.cli",
+        "run",
+        tiny_package,
+        photos / "1_red.png",
+        endless,
+        "--batch",
+        "1",
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert '"label": "red"' in process.stdout.readline()
+    with endless.open("wb"):  # waits until the command has opened it for reading
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "")
+    assert err == "1 frames: 1 recognised, 0 unknown, 0 failed\npartsight: interrupted\n"
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("run", "--help"), ("train", "--help"), ("--version",)], ids=str)
+def test_help_loads_nothing(arguments: tuple[str, ...]) -> None:
+    loaded = loaded_by(*arguments)
+    assert "partsight.cli.main" in loaded
+    assert loaded.isdisjoint({*HEAVY, "numpy", "cv2", "onnxruntime", "msgspec", "partsight.runtime"})
+
+
+def test_what_needs_no_tensorflow_loads_none(tiny_package: Path, photos: Path) -> None:
+    """`doctor` is in test_doctor.py."""
+    for arguments in (("inspect", tiny_package), ("run", tiny_package, photos / "1_red.png")):
+        loaded = loaded_by(*arguments)
+        assert "partsight.runtime.package" in loaded
+        assert loaded.isdisjoint(HEAVY)
+
+
+@pytest.mark.parametrize("arguments", [("train", "photos", "--out", "run"), ("export", "run", "--out", "package")])
+def test_a_line_without_tensorflow(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    done = without("tensorflow", *arguments)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[-1] == (
+        "partsight: error: tensorflow is not installed, which training and export need; "
+        "install it with: pip install 'partsight[train]'"
+    )
+    assert "Traceback" not in done.stderr
+
+
+def test_a_line_without_onnxruntime(tiny_package: Path, photos: Path) -> None:
+    done = without("onnxruntime", "run", tiny_package, photos / "1_red.png")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "pip install 'partsight[cpu]'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_library_that_is_broken(tiny_package: Path) -> None:
+    done = without("msgspec", "inspect", tiny_package)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "`partsight doctor` shows what is installed" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_label_of_any_alphabet(tmp_path: Path, tiny_package: Path, photos: Path) -> None:
+    """On a system whose code page has no such letters."""
+    photo = tmp_path / "Größe 螺丝.png"
+    shutil.copy(photos / "1_red.png", photo)
+    done = partsight("run", tiny_package, photo, PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    assert done.returncode == 0
+    assert "Größe 螺丝.png" in done.stdout
+
+
+def test_python_dash_m(tiny_package: Path) -> None:
+    done = python("-m", "partsight.cli", "inspect", str(tiny_package), "--labels")
+    assert done.stdout.split() == ["blue", "cyan", "green", "magenta", "red", "yellow"]

@@ -1,0 +1,196 @@
+"""`partsight run`: images in, JSON lines out."""
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import onnxruntime
+import pytest
+
+from tests.cli.command import partsight
+from tests.cli.conftest import Ended
+from tests.tiny import solid
+
+Call = Callable[..., Ended]
+has_cuda = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+
+
+def lines(ended: Ended) -> list[dict[str, Any]]:
+    assert ended.out == "" or ended.out.endswith("\n")
+    return [json.loads(line) for line in ended.out.splitlines()]
+
+
+def test_a_folder(call: Call, tiny_package: Path, photos: Path) -> None:
+    """All images of the folder and its subfolders, in the order of their paths; nothing else that lies there."""
+    ended = call("run", tiny_package, "--camera", f"folder:{photos}")
+    assert ended.code == 0
+    answers = lines(ended)
+    names = ["1_red.png", "2_blue.bmp", "more/3_grey.png", "more/4_green.PNG"]
+    assert [answer["source"] for answer in answers] == [str(photos / name) for name in names]
+    assert [answer["sequence"] for answer in answers] == [0, 1, 2, 3]
+    assert [answer["label"] for answer in answers] == ["red", "blue", None, "green"]
+    assert [answer["accepted"] for answer in answers] == [True, True, False, True]
+    assert ended.err == "4 frames: 3 recognised, 1 unknown, 0 failed\n"
+
+
+def test_image_files_in_the_order_given(call: Call, tiny_package: Path, photos: Path) -> None:
+    given = [photos / "more/4_green.PNG", photos / "1_red.png", photos / "more/4_green.PNG"]
+    ended = call("run", tiny_package, *given)
+    assert ended.code == 0
+    assert [answer["source"] for answer in lines(ended)] == [str(path) for path in given]
+    assert [answer["label"] for answer in lines(ended)] == ["green", "red", "green"]
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3, 16])
+def test_a_frame_that_cannot_be_read_has_its_line(call: Call, tiny_package: Path, photos: Path, batch: int) -> None:
+    red = photos / "1_red.png"
+    broken, missing, grey, small = (photos / f"{name}.png" for name in ("broken", "missing", "grey", "small"))
+    broken.write_bytes(red.read_bytes()[:60])
+    cv2.imwrite(str(grey), solid("red")[:, :, 0])
+    cv2.imwrite(str(small), solid("red", 1, 1))
+    ended = call("run", tiny_package, missing, red, broken, grey, small, photos / "2_blue.bmp", "--batch", batch)
+    assert ended.code == 4
+    answers = lines(ended)
+    assert [answer["sequence"] for answer in answers] == list(range(6))
+    for place, said in {0: "no such file", 2: "broken.png: ", 3: "mono frame", 4: "1×1 px"}.items():
+        assert list(answers[place]) == ["sequence", "source", "error"]
+        assert said in answers[place]["error"]
+    assert answers[0]["source"] == str(missing)
+    assert [answers[place]["label"] for place in (1, 5)] == ["red", "blue"]
+    assert ended.err == "6 frames: 2 recognised, 0 unknown, 4 failed\n"
+
+
+def test_nothing_but_lines_on_stdout(tiny_package: Path, photos: Path) -> None:
+    done = partsight("run", tiny_package, "--camera", f"folder:{photos}", "--batch", "1")
+    assert done.returncode == 0
+    assert [json.loads(line)["label"] for line in done.stdout.splitlines()] == ["red", "blue", None, "green"]
+    assert done.stderr == "4 frames: 3 recognised, 1 unknown, 0 failed\n"
+
+
+def test_threshold(call: Call, tiny_package: Path, photos: Path) -> None:
+    strict = lines(call("run", tiny_package, photos / "1_red.png", "--threshold", "1.5"))[0]
+    assert (strict["label"], strict["accepted"], strict["top"][0]["label"]) == (None, False, "red")
+    generous = lines(call("run", tiny_package, photos / "more/3_grey.png", "--threshold", "-1"))[0]
+    assert generous["accepted"]
+    assert generous["label"] == generous["top"][0]["label"]
+
+
+def test_top(call: Call, tiny_package: Path, photos: Path) -> None:
+    for count, expected in ((1, 1), (3, 3), (50, 6)):
+        (answer,) = lines(call("run", tiny_package, photos / "1_red.png", "--top", count))
+        scores = [item["score"] for item in answer["top"]]
+        assert len(scores) == expected
+        assert scores == sorted(scores, reverse=True)
+        assert answer["margin"] > 0
+
+
+def test_a_model_file_alone(call: Call, tiny_package: Path, photos: Path) -> None:
+    ended = call("run", tiny_package / "model.fp32.onnx", photos / "1_red.png", "--threads", 1)
+    assert ended.code == 0
+    assert [answer["label"] for answer in lines(ended)] == ["red"]
+
+
+def test_options_may_stand_between(call: Call, tiny_package: Path, photos: Path) -> None:
+    red, blue = photos / "1_red.png", photos / "2_blue.bmp"
+    for arguments in (
+        ("--top", 1, tiny_package, red, blue),
+        (tiny_package, "--top", 1, red, blue),
+        (tiny_package, red, "--top", 1, blue),
+    ):
+        ended = call("run", *arguments)
+        assert ended.code == 0
+        assert [answer["label"] for answer in lines(ended)] == ["red", "blue"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of bytes that are no text")
+def test_a_name_that_is_no_text(tiny_package: Path, photos: Path) -> None:
+    """Every line stays JSON in UTF-8."""
+    name = os.fsencode(photos) + b"/\xff.png"
+    shutil.copy(photos / "1_red.png", name)
+    done = partsight("run", tiny_package, os.fsdecode(name))
+    assert done.returncode == 0
+    answer = json.loads(done.stdout)
+    assert (answer["label"], answer["source"]) == ("red", os.fsdecode(name))
+
+
+def test_a_precision_that_the_package_has_not(call: Call, tiny_package: Path, photos: Path) -> None:
+    ended = call("run", tiny_package, photos / "1_red.png", "--precision", "fp16")
+    assert (ended.code, ended.out) == (1, "")
+    assert "asked for precision fp16; the package has fp32" in ended.err
+
+
+@pytest.mark.skipif(has_cuda, reason="this ONNX Runtime was built with CUDA")
+def test_cuda_where_there_is_none(call: Call, tiny_package: Path, photos: Path) -> None:
+    ended = call("run", tiny_package, photos / "1_red.png", "--provider", "cuda")
+    assert (ended.code, ended.out) == (1, "")
+    assert "provider 'cuda' was asked for" in ended.err
+    assert "pip uninstall onnxruntime onnxruntime-gpu, then pip install 'partsight[gpu]'" in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_a_provider_that_nobody_knows(call: Call, tiny_package: Path, photos: Path) -> None:
+    ended = call("run", tiny_package, photos / "1_red.png", "--provider", "tpu")
+    assert (ended.code, ended.out) == (1, "")
+    assert "provider 'tpu' is not known; expected one of cpu, cuda" in ended.err
+
+
+def test_an_altered_package(call: Call, tiny_package: Path, photos: Path, tmp_path: Path) -> None:
+    package = Path(shutil.copytree(tiny_package, tmp_path / "altered.partsight"))
+    with (package / "model.fp32.onnx").open("ab") as file:
+        file.write(b"\0")
+    ended = call("run", package, photos / "1_red.png")
+    assert (ended.code, ended.out) == (1, "")
+    assert "model.fp32.onnx has SHA-256" in ended.err
+
+
+CAMERAS = {
+    "usb:0": "camera 'usb:0' is not known; expected folder:PATH",
+    "folder:": "camera 'folder:' is not known",
+    "folder:nowhere": "nowhere: there is no such folder",
+    "folder:empty": "empty: holds no image",
+}
+
+
+@pytest.mark.parametrize(("address", "said"), CAMERAS.items(), ids=CAMERAS)
+def test_cameras_that_cannot_be_had(
+    call: Call, tiny_package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str, said: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+    ended = call("run", tiny_package, "--camera", address)
+    assert (ended.code, ended.out) == (1, "")
+    assert said in ended.err
+
+
+WRONG_VALUES = {
+    "--batch": ["0", "-1", "1.5", "many", "²", ""],
+    "--threads": ["0", "-2", "all"],
+    "--top": ["0", "none"],
+    "--threshold": ["nan", "inf", "high", ""],
+    "--precision": ["fp64"],
+}
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [(option, value) for option, values in WRONG_VALUES.items() for value in values]
+)
+def test_wrong_values(call: Call, option: str, value: str) -> None:
+    ended = call("run", "line.partsight", "a.png", f"{option}={value}")
+    assert (ended.code, ended.out) == (2, "")
+    assert f"argument {option}: " in ended.err
+    assert repr(value) in ended.err
+
+
+def test_images_or_a_camera(call: Call, photos: Path) -> None:
+    for arguments in ((), ("a.png", "--camera", "folder:photos")):
+        ended = call("run", "line.partsight", *arguments)
+        assert (ended.code, ended.out) == (2, "")
+        assert "expected either IMAGE ... or --camera folder:PATH, and not both" in ended.err
+    ended = call("run", "line.partsight", photos)
+    assert ended.code == 2
+    assert f"{photos} is a folder; expected image files, or --camera folder:{photos}" in ended.err
