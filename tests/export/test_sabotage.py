@@ -40,7 +40,9 @@ def refuses(small_run: RunFolder, tmp_path: Path) -> Callable[..., str]:
 
 
 @pytest.fixture
-def change_model(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[onnx.ModelProto], None]], None]:
+def change_model(
+    converted_once: None, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Callable[[onnx.ModelProto], None]], None]:
     """Change the converted graph before it is compared."""
 
     def _change_model(change: Callable[[onnx.ModelProto], None]) -> None:
@@ -61,8 +63,7 @@ def first_kernel(model: onnx.ModelProto) -> onnx.TensorProto:
     return next(item for item in model.graph.initializer if item.name == conv.input[1])
 
 
-def test_a_sound_run_becomes_a_package(small_run: RunFolder, tmp_path: Path) -> None:
-    package = export(small_run.path, tmp_path / "line.partsight")
+def test_a_sound_run_becomes_a_package(small_run: RunFolder, package: ModelPackage) -> None:
     package.verify()
     parity = package.model("fp32").parity
     assert parity.labels_equal == parity.images == len(small_run.record.labels)
@@ -114,7 +115,7 @@ def test_weights_that_are_not_numbers(refuses: Callable[..., str], change_model:
     assert "finite" in refuses(ParityError)
 
 
-def test_another_resize(refuses: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_resize(refuses: Callable[..., str], converted_once: None, monkeypatch: pytest.MonkeyPatch) -> None:
     resize = cv2.resize
 
     def nearest(*args: Any, **options: Any) -> Any:
@@ -124,7 +125,7 @@ def test_another_resize(refuses: Callable[..., str], monkeypatch: pytest.MonkeyP
     assert "preprocessing" in refuses(ParityError)
 
 
-def test_shuffled_labels(refuses: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shuffled_labels(refuses: Callable[..., str], converted_once: None, monkeypatch: pytest.MonkeyPatch) -> None:
     original = exporter._manifest
 
     def shuffled(record: Any) -> Manifest:
@@ -155,7 +156,7 @@ def test_a_golden_image_that_changed(refuses: Callable[..., str], small_run: Run
     assert "--catalog" in refuses(ExportError, catalog_folder=moved)
 
 
-def test_a_catalogue_that_moved(small_run: RunFolder, tmp_path: Path) -> None:
+def test_a_catalogue_that_moved(small_run: RunFolder, converted_once: None, tmp_path: Path) -> None:
     moved = tmp_path / "moved"
     shutil.copytree(small_run.record.catalog, moved)
     assert export(small_run.path, tmp_path / "line.partsight", moved).manifest.labels == small_run.record.labels
@@ -172,7 +173,7 @@ def test_a_damaged_run(refuses: Callable[..., str], small_run: RunFolder, tmp_pa
     refuses(RunError, run)
 
 
-def test_a_full_disk(refuses: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk(refuses: Callable[..., str], converted_once: None, monkeypatch: pytest.MonkeyPatch) -> None:
     write = Path.write_bytes
 
     def full(path: Path, data: bytes) -> int:
@@ -205,7 +206,7 @@ export(sys.argv[1], sys.argv[2])
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
-def test_a_kill_leaves_nothing_that_loads(small_run: RunFolder, tmp_path: Path) -> None:
+def test_a_kill_leaves_nothing_that_loads(small_run: RunFolder, converted_once: None, tmp_path: Path) -> None:
     out = tmp_path / "line.partsight"
     process = subprocess.Popen([sys.executable, "-c", _SLOW_EXPORT, str(small_run.path), str(out)])
     while not (begun := list(tmp_path.glob(".*.partial/gallery/*"))):

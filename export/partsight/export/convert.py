@@ -82,7 +82,12 @@ def _name_batch_axis(model: onnx.ModelProto) -> None:
 
 
 def _check_contract(model: onnx.ModelProto) -> None:
-    onnx.checker.check_model(model, full_check=True)
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        # Of an operation that it does not know, tf2onnx only logs that it leaves it in the graph.
+        reason = " ".join(str(error).split())
+        raise ExportError(f"the converted graph is not ONNX ({reason}); is a layer not known to tf2onnx?") from error
     inputs = [value.name for value in model.graph.input]
     outputs = sorted(value.name for value in model.graph.output)
     if inputs != [INPUT_NAME] or outputs != sorted([SCORE_NAME, EMBEDDING_NAME]):

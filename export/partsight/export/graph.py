@@ -1,5 +1,6 @@
 """Looking at and changing an ONNX graph: constants, neighbours, removal."""
 
+import itertools
 from collections import defaultdict
 from typing import Any
 
@@ -26,7 +27,6 @@ class Graph:
             for name in node.input:
                 self._consumers[name].append(node)
         self._outputs = {output.name for output in model.graph.output}
-        self._added = 0
 
     def constant(self, name: str) -> npt.NDArray[Any] | None:
         """Return a constant's value, or None if `name` is computed."""
@@ -35,8 +35,8 @@ class Graph:
 
     def add_constant(self, value: npt.NDArray[Any], hint: str) -> str:
         """Store a constant under a new name and return the name."""
-        self._added += 1
-        name = f"{hint}_{self._added}_{len(self._constants)}"
+        numbered = (f"{hint}_{number}" for number in itertools.count(len(self._constants)))
+        name = next(name for name in numbered if name not in self._constants and name not in self.producer)
         tensor = onnx.numpy_helper.from_array(np.ascontiguousarray(value), name)
         self.model.graph.initializer.append(tensor)
         self._constants[name] = tensor
@@ -55,7 +55,11 @@ class Graph:
         return producer
 
     def drop_unused(self) -> None:
-        """Remove nodes and constants that no output depends on."""
+        """Remove nodes, constants and inputs that no output depends on.
+
+        Of inputs there may be some: tf2onnx makes one of each constant that a Keras Normalization layer holds,
+        also where TensorFlow has long put its value into the arithmetic.
+        """
         needed = set(self._outputs)
         kept = []
         for node in reversed(self.nodes):
@@ -67,6 +71,9 @@ class Graph:
         used = [item for item in self.model.graph.initializer if item.name in needed]
         del self.model.graph.initializer[:]
         self.model.graph.initializer.extend(used)
+        inputs = [item for item in self.model.graph.input if item.name in needed]
+        del self.model.graph.input[:]
+        self.model.graph.input.extend(inputs)
         del self.model.graph.value_info[:]
 
 

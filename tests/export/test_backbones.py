@@ -1,0 +1,99 @@
+"""Every backbone, with random BatchNormalization statistics, through ONNX Runtime as through Keras."""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from partsight.export.convert import convert
+from partsight.runtime.preprocess import PreprocessSpec, preprocess
+from partsight.runtime.session import Session
+from partsight.train.backbones import find_backbone
+from partsight.train.catalog import read_catalog
+from partsight.train.heads import find_head
+from partsight.train.stack import build_extractor, stack
+
+# Name, input side, whether BatchNormalization stands before an activation somewhere.
+_QUICK = [("EfficientNetLite0", 64, False)]
+_LONG = [
+    ("ResNet50V2", 64, True),
+    ("MobileNetV2", 64, False),
+    ("InceptionV3", 96, False),
+    ("VGG16", 64, False),
+    ("ResNet50", 64, False),
+    ("MobileNetV3Small", 64, False),
+    ("EfficientNetB0", 64, False),
+    ("EfficientNetV2B0", 64, False),
+    ("DenseNet121", 64, True),
+    ("Xception", 96, False),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "is_pre_activation"),
+    [*_QUICK, *(pytest.param(*case, marks=pytest.mark.long) for case in _LONG)],
+)
+def test_answers_as_keras_does(name: str, side: int, is_pre_activation: bool, small_catalog: Path) -> None:
+    network, batch = random_network(name, side, small_catalog)
+    converted = convert(network)
+    session = Session(converted.model.SerializeToString())
+    expected = network.predict_on_batch(batch)
+    found = session.run(batch)
+    difference = float(np.abs(expected["score"] - found.score).max())
+    summary = converted.summary
+    print(f"{name}: score difference {difference:.1e}, folded {summary.folded}, affine left {summary.affine_left}")
+    assert (expected["score"].argmax(axis=1) == found.score.argmax(axis=1)).all()
+    assert len(set(found.score.argmax(axis=1))) == len(batch)
+    assert difference <= 1e-4
+    assert np.abs(expected["embedding"] - found.embedding).max() <= 1e-4
+    assert summary.batch_norm_left == summary.foldable_left == 0
+    assert (summary.affine_left > 0) == is_pre_activation
+    assert summary.is_input_folded
+    for size in (1, 5):
+        assert np.abs(session.run(batch[:size]).score - found.score[:size]).max() <= 1e-4
+
+
+def random_network(name: str, side: int, catalog_folder: Path) -> tuple[Any, np.ndarray]:
+    """Return a stacked model with random weights and statistics, and the images it was taught."""
+    keras.utils.set_random_seed(3)
+    rng = np.random.default_rng(3)
+    spec = PreprocessSpec(height=side, width=side)
+    batch = preprocess(read_catalog(catalog_folder).images[:], spec)
+    head = find_head("cosine")
+    extractor = build_extractor(find_backbone(name), "none", head, spec)
+    randomise_statistics(extractor.network, batch, rng)
+    features = extractor.network.predict_on_batch(batch)
+    assert np.isfinite(features).all()
+    head_model = head.build(features.shape[1], len(batch))
+    head.initialise(head_model, features)
+    return stack(extractor, head_model), batch
+
+
+def randomise_statistics(network: Any, batch: np.ndarray, rng: np.random.Generator) -> None:
+    """Give every BatchNormalization random weights around the statistics that keep a random network alive.
+
+    Statistics from nowhere would not do: random deep networks answer the same to every image then, and what is
+    compared is rounding.
+    """
+    backbone = next(layer for layer in network.layers if isinstance(layer, keras.Model))
+    norms = [layer for layer in backbone.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    for layer in norms:
+        layer.trainable, layer.momentum = True, 0.0
+    for layer in backbone.layers:
+        if isinstance(layer, keras.layers.Dropout):
+            layer.rate = 0.0  # or the statistics would be of something else than what inference sees
+    network(batch, training=True)
+    for layer in norms:
+        layer.trainable = False
+        weights = {weight.name: np.asarray(weight) for weight in layer.weights}
+        mean, variance = weights["moving_mean"], weights["moving_variance"] + 1e-3
+        jitter = rng.normal(0, 0.1, mean.shape) * np.sqrt(variance)
+        weights |= {
+            "moving_mean": mean + jitter,
+            "moving_variance": variance * rng.uniform(0.8, 1.25, mean.shape),
+            "gamma": rng.uniform(0.8, 1.25, mean.shape),
+            "beta": rng.uniform(-0.2, 0.2, mean.shape),
+        }
+        layer.set_weights([weights[weight.name].astype(np.float32) for weight in layer.weights])
