@@ -1,0 +1,138 @@
+import sys
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from partsight.runtime.errors import TrainingError
+from partsight.train.backbones import backbone_names, find_backbone
+from partsight.train.layers import FrameNormalization
+
+NAMED = ["InceptionV3", "VGG16", "ResNet50", "ResNet50V2", "MobileNetV2", "DenseNet121", "Xception"]
+
+
+def frames() -> np.ndarray:
+    """uint8 BGR with 0 and 255 in every channel."""
+    batch = np.random.default_rng(1).integers(0, 256, (2, 16, 16, 3), dtype=np.uint8)
+    batch[0, 0, :2] = [[0, 0, 0], [255, 255, 255]]
+    return batch
+
+
+def normalised(name: str, batch: np.ndarray) -> np.ndarray:
+    normalization = find_backbone(name).normalization
+    layer = FrameNormalization(normalization.order, normalization.mean, normalization.scale)
+    return np.asarray(layer(batch))
+
+
+def kerass_own(name: str) -> Any:
+    """The preprocess_input that stands beside the model of that name."""
+    return sys.modules[getattr(keras.applications, name).__module__].preprocess_input
+
+
+def test_every_name_of_the_readme_is_known() -> None:
+    names = backbone_names()
+    assert names[0] == "EfficientNetLite0"
+    assert {*NAMED, "MobileNetV3Small", "EfficientNetB0", "EfficientNetV2B0"} <= set(names)
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("name", [*NAMED, *sorted(set(backbone_names()[1:]) - set(NAMED))])
+def test_normalisation_equals_kerass_own(name: str) -> None:
+    batch = frames()
+    rgb = batch[..., ::-1].astype(np.float32)
+    np.testing.assert_allclose(normalised(name, batch), kerass_own(name)(rgb.copy()), rtol=0, atol=1e-4)
+
+
+def test_normalisation_of_lite0() -> None:
+    batch = frames()
+    expected = (batch[..., ::-1].astype(np.float64) - 127) / 128
+    np.testing.assert_allclose(normalised("EfficientNetLite0", batch), expected, rtol=0, atol=1e-6)
+
+
+def test_normalisation_survives_its_configuration() -> None:
+    layer = FrameNormalization("rgb", (1, 2, 3), (0.5, 0.25, 2))
+    again = FrameNormalization.from_config(layer.get_config())
+    np.testing.assert_array_equal(layer(frames()), again(frames()))
+
+
+def test_every_model_of_keras_has_a_normalisation() -> None:
+    """A new family in a new Keras must be entered by hand, or `any keras.applications model` would not be true."""
+    models = {name for name, value in vars(keras.applications).items() if callable(value) and name[0].isupper()}
+    assert models == set(backbone_names()) - {"EfficientNetLite0"}
+
+
+@pytest.mark.parametrize(("name", "side"), [("EfficientNetLite0", 224), ("InceptionV3", 150), ("VGG16", 150)])
+def test_default_sides(name: str, side: int) -> None:
+    backbone = find_backbone(name)
+    assert backbone.name == name
+    assert backbone.side_px == side
+
+
+def test_default_weights() -> None:
+    assert find_backbone("EfficientNetLite0").default_weights == "embedded"
+    assert {find_backbone(name).default_weights for name in NAMED} == {"imagenet"}
+
+
+@pytest.mark.parametrize("name", ["", "Inception", "inceptionv3", "vgg16", "ResNet", "EfficientNetLite1", "keras"])
+def test_unknown_backbone(name: str) -> None:
+    with pytest.raises(
+        TrainingError, match=rf"backbone '{name}' is not known; expected one of EfficientNetLite0, .*Xc"
+    ):
+        find_backbone(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "weights", "expected"),
+    [
+        ("VGG16", "embedded", "has no weights 'embedded'; expected imagenet, none or a file's path"),
+        ("EfficientNetLite0", "imagenet", "has no weights 'imagenet'; expected embedded, none or a file's path"),
+        ("VGG16", "nowhere.h5", r"weights 'nowhere.h5': there is no such file; expected imagenet, none or"),
+        ("EfficientNetLite0", "nowhere.npz", "there is no such file; expected embedded, none or a file's path"),
+        ("EfficientNetLite0", "", "there is no such file"),
+    ],
+)
+def test_weights_that_there_are_not(name: str, weights: str, expected: str) -> None:
+    with pytest.raises(TrainingError, match=expected):
+        find_backbone(name).build((64, 64), weights)
+
+
+def test_weights_of_a_file(tmp_path: Path) -> None:
+    keras.utils.set_random_seed(1)
+    backbone = find_backbone("MobileNetV2")
+    network = backbone.build((64, 96), "none")
+    assert network.input_shape == (None, 64, 96, 3)
+    assert network.output_shape == (None, 2, 3, 1280)
+    network.save_weights(tmp_path / "mine.weights.h5")
+    again = backbone.build((32, 32), str(tmp_path / "mine.weights.h5"))
+    for expected, found in zip(network.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.filterwarnings("ignore")  # of Keras, about what it does not find
+def test_weights_of_another_network(tmp_path: Path) -> None:
+    keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)]).save_weights(tmp_path / "other.weights.h5")
+    with pytest.raises(TrainingError, match=r"MobileNetV2 with weights '.*other\.weights\.h5' and input 64×64: "):
+        find_backbone("MobileNetV2").build((64, 64), str(tmp_path / "other.weights.h5"))
+
+
+@pytest.mark.parametrize("name", ["text.h5", "text.weights.h5", "text.keras", "text"])
+def test_file_that_holds_no_weights(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("no weights")
+    with pytest.raises(TrainingError, match=rf"MobileNetV2 with weights '.*{name}'"):
+        find_backbone("MobileNetV2").build((64, 64), str(tmp_path / name))
+
+
+def test_input_that_is_too_small() -> None:
+    with pytest.raises(TrainingError, match=r"InceptionV3 with weights 'none' and input 64×64: .*at least 75"):
+        find_backbone("InceptionV3").build((64, 64), "none")
+
+
+def test_weights_that_cannot_be_downloaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_internet(*args: Any, **options: Any) -> Any:
+        raise Exception("URL fetch failure")  # as Keras does
+
+    monkeypatch.setattr(keras.applications, "MobileNetV2", no_internet)
+    with pytest.raises(TrainingError, match=r"URL fetch failure.*pass its path as --weights, or use .*Lite0"):
+        find_backbone("MobileNetV2").build((64, 64), "imagenet")

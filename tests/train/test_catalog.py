@@ -1,0 +1,295 @@
+import hashlib
+import shutil
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from partsight.runtime.errors import CatalogError
+from partsight.runtime.images import read_image
+from partsight.train.catalog import read_catalog
+
+needs_case = pytest.mark.skipif(sys.platform != "linux", reason="the file system may not tell cases apart")
+
+
+def picture(seed: int, *channels: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (40, 50, *(channels or (3,))), dtype=np.uint8)
+
+
+def grey(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (40, 50), dtype=np.uint8)
+
+
+def save(path: Path, pixels: np.ndarray, mode: str | None = None) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.fromarray(pixels)
+    (image.convert(mode) if mode else image).save(path)
+
+
+def faults(root: Path) -> list[str]:
+    """The lines of the error, without the first; the first must count them."""
+    with pytest.raises(CatalogError) as caught:
+        read_catalog(root)
+    first, *lines = str(caught.value).split("\n  ")
+    assert first == f"{root}: {len(lines)} thing{'s' if len(lines) > 1 else ''} to mend in the catalogue"
+    return lines
+
+
+@pytest.fixture
+def catalog_copy(small_catalog: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(small_catalog, tmp_path / "golden"))
+
+
+def test_a_folder_for_each_part(small_catalog: Path) -> None:
+    catalog = read_catalog(str(small_catalog))
+    assert catalog.root == small_catalog
+    assert catalog.labels == tuple(sorted(path.name for path in small_catalog.iterdir()))
+    assert len(catalog.labels) == 12
+    assert catalog.color == "bgr"
+    assert catalog.twins == ()
+    for golden, image in zip(catalog.goldens, catalog.images, strict=True):
+        assert golden.path == small_catalog / golden.label / "golden.jpg"
+        assert golden.sha256 == hashlib.sha256(golden.path.read_bytes()).hexdigest()
+        np.testing.assert_array_equal(image, read_image(golden.path))
+
+
+def test_a_file_for_each_part(small_catalog: Path, tmp_path: Path) -> None:
+    for folder in small_catalog.iterdir():
+        shutil.copy(folder / "golden.jpg", tmp_path / f"{folder.name}.jpg")
+    files, folders = read_catalog(tmp_path), read_catalog(small_catalog)
+    assert files.labels == folders.labels
+    assert files.sha256 == folders.sha256
+    assert files.goldens[3].path == tmp_path / f"{files.labels[3]}.jpg"
+
+
+def test_labels_are_sorted_by_code_point(tmp_path: Path) -> None:
+    for seed, label in enumerate(["part 2", "part 10", "Z", "ä", "a", "a.b"]):
+        save(tmp_path / f"{label}.png", picture(seed))
+    assert read_catalog(tmp_path).labels == ("Z", "a", "a.b", "part 10", "part 2", "ä")
+
+
+def test_grey_images(tmp_path: Path) -> None:
+    for seed in range(3):
+        save(tmp_path / f"{seed}.png", grey(seed))
+    catalog = read_catalog(tmp_path)
+    assert catalog.color == "mono"
+    assert catalog.images[1].shape == (40, 50)
+
+
+def test_one_part_is_a_catalogue(tmp_path: Path) -> None:
+    save(tmp_path / "only" / "1.png", picture(0))
+    assert read_catalog(tmp_path).labels == ("only",)
+
+
+def test_other_files_and_hidden_ones_do_not_count(catalog_copy: Path) -> None:
+    before = read_catalog(catalog_copy)
+    (catalog_copy / "notes.txt").write_text("by hand")
+    (catalog_copy / ".git").mkdir()
+    (catalog_copy / before.labels[0] / "notes.txt").write_text("by hand")
+    (catalog_copy / before.labels[0] / "older.png").mkdir()
+    assert read_catalog(catalog_copy) == before
+
+
+def test_hash_stays_when_nothing_changes(small_catalog: Path, catalog_copy: Path) -> None:
+    assert read_catalog(small_catalog).sha256 == read_catalog(catalog_copy).sha256
+
+
+def test_hash_changes_with_any_label(catalog_copy: Path) -> None:
+    before = read_catalog(catalog_copy)
+    last = before.goldens[-1].path.parent
+    last.rename(last.with_name(f"{last.name}x"))  # the order stays
+    assert read_catalog(catalog_copy).sha256 != before.sha256
+
+
+@pytest.mark.parametrize("place", [0, 5, 11])
+def test_hash_changes_with_any_image(catalog_copy: Path, place: int) -> None:
+    before = read_catalog(catalog_copy)
+    golden = before.goldens[place]
+    cv2.imwrite(str(golden.path), 255 - read_image(golden.path))
+    after = read_catalog(catalog_copy)
+    assert after.sha256 != before.sha256
+    assert [one == two for one, two in zip(before.goldens, after.goldens, strict=True)].count(False) == 1
+
+
+def test_hash_changes_when_two_images_are_exchanged(catalog_copy: Path) -> None:
+    before = read_catalog(catalog_copy)
+    first, second = before.goldens[0].path, before.goldens[1].path
+    first.rename(catalog_copy / "aside")
+    second.rename(first)
+    (catalog_copy / "aside").rename(second)
+    assert read_catalog(catalog_copy).sha256 != before.sha256
+
+
+def test_twins_are_told_but_no_fault(catalog_copy: Path) -> None:
+    labels = read_catalog(catalog_copy).labels
+    image = read_image(catalog_copy / labels[4] / "golden.jpg")
+    image[100:104, 100:104] ^= 1
+    save(catalog_copy / "a twin" / "1.png", image[:, :, ::-1])
+    assert read_catalog(catalog_copy).twins == (tuple(sorted(("a twin", labels[4]))),)
+
+
+def test_what_a_camera_sees_is_no_twin(catalog_copy: Path) -> None:
+    image = read_image(catalog_copy / read_catalog(catalog_copy).labels[4] / "golden.jpg")
+    brighter = np.clip(image.astype(int) + 3, 0, 255).astype(np.uint8)
+    save(catalog_copy / "brighter" / "1.png", brighter[:, :, ::-1])
+    assert read_catalog(catalog_copy).twins == ()
+
+
+def test_twins_are_found_across_blocks(tmp_path: Path) -> None:
+    image = np.zeros((32, 32), np.uint8)
+    for index in range(258):
+        cv2.putText(image, str(index), (1, 20), cv2.FONT_HERSHEY_PLAIN, 1, int(55 + index % 200))
+        save(tmp_path / f"{index:03}.png", image)
+        image[:] = 0
+    almost = read_image(tmp_path / "000.png")
+    almost[0, 0] = 1
+    save(tmp_path / "257.png", almost)
+    assert ("000", "257") in read_catalog(tmp_path).twins
+
+
+def test_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "nowhere", tmp_path / "file"):
+        with pytest.raises(CatalogError, match=rf"{path.name}: there is no such folder; expected one with"):
+            read_catalog(path)
+
+
+def test_empty(tmp_path: Path) -> None:
+    assert faults(tmp_path) == ["holds no images; expected one folder for each part, or one image for each part"]
+    (tmp_path / "notes.txt").write_text("no image")
+    assert len(faults(tmp_path)) == 1
+
+
+def test_folders_and_images_mixed(tmp_path: Path) -> None:
+    save(tmp_path / "bolt" / "1.png", picture(0))
+    save(tmp_path / "nut.png", picture(1))
+    (fault,) = faults(tmp_path)
+    assert fault.startswith("holds both folders (bolt, …) and images (nut.png, …)")
+
+
+def test_part_without_image(tmp_path: Path) -> None:
+    save(tmp_path / "bolt" / "1.png", picture(0))
+    (tmp_path / "nut").mkdir()
+    assert faults(tmp_path) == ["nut: has no image; add its golden image or remove the folder"]
+
+
+def test_part_with_two_images(tmp_path: Path) -> None:
+    save(tmp_path / "bolt" / "1.png", picture(0))
+    save(tmp_path / "bolt" / "2.jpg", picture(1))
+    assert faults(tmp_path) == ["bolt: has 2 images; expected one golden image: keep the best"]
+
+
+def test_part_with_two_files(tmp_path: Path) -> None:
+    save(tmp_path / "bolt.png", picture(0))
+    save(tmp_path / "bolt.tiff", picture(1))
+    assert faults(tmp_path) == ["bolt: has bolt.png and bolt.tiff; keep one of them"]
+
+
+@pytest.mark.parametrize("suffix", ["png", "bmp"])
+def test_same_image_twice(tmp_path: Path, suffix: str) -> None:
+    """The pixels count: another file format does not make it another picture."""
+    for label in ("bolt", "nut", "screw"):
+        save(tmp_path / label / f"1.{suffix if label == 'nut' else 'png'}", picture(0))
+    save(tmp_path / "washer" / "1.png", picture(1))
+    (fault,) = faults(tmp_path)
+    assert fault.startswith("bolt and nut and screw: the same image")
+
+
+def test_same_bytes_in_another_shape_are_another_image(tmp_path: Path) -> None:
+    save(tmp_path / "wide.png", picture(0))
+    save(tmp_path / "high.png", picture(0).reshape(50, 40, 3))
+    assert read_catalog(tmp_path).labels == ("high", "wide")
+
+
+@needs_case
+@pytest.mark.parametrize("name", ["{}/1.png", "{}.png"])
+def test_names_that_differ_only_in_case(tmp_path: Path, name: str) -> None:
+    for seed, label in enumerate(["Bolt", "bolt", "Müller", "MÜLLER", "nut"]):
+        save(tmp_path / name.format(label), picture(seed))
+    found = faults(tmp_path)
+    assert len(found) == 2
+    assert "Bolt and bolt: names that differ only in case" in found[0] + found[1]
+    assert "MÜLLER and Müller: names that differ only in case" in found[0] + found[1]
+
+
+def test_grey_among_colour(tmp_path: Path) -> None:
+    for seed in range(5):
+        save(tmp_path / f"{seed}.png", grey(seed) if seed in (1, 3) else picture(seed))
+    (fault,) = faults(tmp_path)
+    assert fault.startswith("2 images are grey (1, 3) and 3 in colour")
+
+
+def write_bad_images(root: Path) -> dict[str, str]:
+    """Write one part for each way in which an image cannot be used; return what is said of it, by label."""
+    root.mkdir(exist_ok=True)
+    Image.new("RGB", (1, 1)).save(root / "one pixel.png")
+    assert cv2.imwrite(str(root / "deep.png"), picture(11).astype(np.uint16) * 256)
+    save(root / "transparent.png", picture(12), "RGBA")
+    save(root / "printed.jpg", picture(13), "CMYK")
+    save(root / "truncated.jpg", picture(14))
+    data = (root / "truncated.jpg").read_bytes()
+    (root / "truncated.jpg").write_bytes(data[: len(data) // 2])
+    Image.new("1", (10_000, 10_000)).save(root / "huge.png")
+    (root / "text.jpg").write_text("not an image")
+    return {
+        "one pixel": "1×1 px; expected at least 32 px",
+        "deep": "16 bits; expected 8-bit RGB or grey",
+        "transparent": "pixel format RGBA; expected 8-bit RGB or grey",
+        "printed": "pixel format CMYK; expected 8-bit RGB or grey",
+        "truncated": "damaged or unreadable",
+        "huge": "expected at most 80 megapixels",
+        "text": "not an image",
+    }
+
+
+def test_bad_images_are_all_named(tmp_path: Path) -> None:
+    said = write_bad_images(tmp_path)
+    save(tmp_path / "good.png", picture(0))
+    found = faults(tmp_path)
+    assert len(found) == len(said)
+    for label, text in said.items():
+        (fault,) = [line for line in found if line.startswith(f"{label}: ")]
+        assert text in fault
+        assert f"{tmp_path / label}." in fault  # the file, to find it by
+
+
+def test_nothing_but_bad_images(tmp_path: Path) -> None:
+    assert len(faults(tmp_path)) == 1
+    assert len(faults(tmp_path)) == len(write_bad_images(tmp_path / "x")) - 6
+    shutil.rmtree(tmp_path / "x")
+    assert len(write_bad_images(tmp_path)) == len(faults(tmp_path)) == 7
+
+
+@needs_case
+def test_all_faults_are_named_at_once(tmp_path: Path) -> None:
+    bad = tmp_path / "bad"
+    said = write_bad_images(bad)
+    root = tmp_path / "golden"
+    for path in bad.iterdir():
+        (root / path.stem).mkdir(parents=True)
+        path.rename(root / path.stem / path.name)
+    (root / "empty").mkdir()
+    for seed in (1, 2):
+        save(root / "several" / f"{seed}.png", picture(seed))
+    for label, seed in {"Bolt": 3, "bolt": 4, "same": 5, "again": 5}.items():
+        save(root / label / "golden.png", picture(seed))
+    save(root / "grey" / "golden.png", grey(6))
+    found = faults(root)
+    beginnings = [*said, "empty", "several", "Bolt and bolt", "again and same", "1 images are grey"]
+    assert len(found) == len(beginnings)
+    for beginning in beginnings:
+        assert [line for line in found if line.startswith(beginning)] != [], beginning
+
+
+def test_of_many_faults_the_first_are_shown(tmp_path: Path) -> None:
+    for index in range(30):
+        (tmp_path / f"{index:02}").mkdir()
+    with pytest.raises(CatalogError) as caught:
+        read_catalog(tmp_path)
+    lines = str(caught.value).split("\n  ")
+    assert lines[0].endswith("30 things to mend in the catalogue")
+    assert [line[:2] for line in lines[1:21]] == [f"{index:02}" for index in range(20)]
+    assert lines[21:] == ["and 10 more"]

@@ -1,0 +1,249 @@
+import hashlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import msgspec
+import numpy as np
+import pytest
+
+from partsight.runtime.errors import CatalogError, FrameError, OutputError, TrainingError
+from partsight.runtime.images import read_image
+from partsight.runtime.preprocess import Region, preprocess
+from partsight.train import trainer
+from partsight.train.catalog import read_catalog
+from partsight.train.features import Extractor, FeatureCache
+from partsight.train.heads import find_head
+from partsight.train.run_folder import MODEL_NAME, RECORD_NAME, RunFolder, TrainConfig
+from partsight.train.trainer import train
+
+SMALL = TrainConfig(side_px=64)
+CACHE = ".partsight-cache"
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def cached(folder: Path) -> dict[str, int]:
+    """When each cached feature was written."""
+    return {path.name: path.stat().st_mtime_ns for path in (folder / CACHE).rglob("*.npy")}
+
+
+def first_goldens(small_catalog: Path, folder: Path, count: int) -> Path:
+    for source in sorted(small_catalog.iterdir())[:count]:
+        shutil.copytree(source, folder / source.name)
+    return folder
+
+
+def test_what_a_run_leaves(small_run: RunFolder, small_catalog: Path) -> None:
+    assert names(small_run.path) == [MODEL_NAME, "plots", "report.html", RECORD_NAME]
+    assert names(small_run.path.parent) == [CACHE, "run"]
+    assert len(cached(small_run.path.parent)) == 12
+
+
+def test_what_a_run_says_of_itself(small_run: RunFolder, small_catalog: Path) -> None:
+    record, catalog = small_run.record, read_catalog(small_catalog)
+    assert record.reached
+    assert record.golden_accuracy == record.history[-1].golden_accuracy == 1
+    assert record.labels == catalog.labels
+    assert record.catalog_sha256 == catalog.sha256
+    assert Path(record.catalog) == small_catalog.resolve()
+    assert record.config == SMALL
+    assert record.backbone_weights == "embedded"
+    assert (record.preprocess.height, record.preprocess.width, record.preprocess.color) == (64, 64, "bgr")
+    assert record.model_sha256 == hashlib.sha256((small_run.path / MODEL_NAME).read_bytes()).hexdigest()
+    assert {"python", "tensorflow", "keras", "numpy", "partsight"} <= set(record.versions)
+    assert record.decision.samples == 12
+    assert 0 < record.decision.threshold <= 1
+    for golden, expected in zip(record.goldens, catalog.goldens, strict=True):
+        assert small_catalog / golden.file == expected.path
+        assert golden.sha256 == expected.sha256
+        pixels = preprocess([read_image(expected.path)], record.preprocess)
+        assert golden.pixels_sha256 == hashlib.sha256(pixels.tobytes()).hexdigest()
+        assert golden.predicted == golden.label != golden.nearest
+        assert golden.score == pytest.approx(1, abs=1e-4)
+
+
+def test_stacked_and_bottleneck_model_agree(small_run: RunFolder, small_catalog: Path, extractor: Extractor) -> None:
+    catalog = read_catalog(small_catalog)
+    cache = FeatureCache(small_run.path.parent / CACHE)
+    features, computed = cache.golden_features(extractor, catalog.goldens)
+    assert computed == 0
+    stacked = small_run.load_model()
+    whole = stacked.predict_on_batch(preprocess(catalog.images[:], small_run.record.preprocess))["score"]
+    bottleneck = stacked.layers[-1].predict_on_batch(features)["score"]
+    np.testing.assert_allclose(whole, bottleneck, rtol=0, atol=1e-5)
+
+
+def test_the_same_seed_and_catalogue_give_the_same_weights(small_catalog: Path, tmp_path: Path) -> None:
+    """From separate caches; a dense head, because its first layer is random."""
+    dense = TrainConfig(head="dense", side_px=64, seed=4)
+    records = [train(small_catalog, tmp_path / name, dense, tmp_path / f"{name} cache").record for name in "ab"]
+    assert records[0].weights_sha256 == records[1].weights_sha256
+    assert records[0].decision == records[1].decision
+    assert records[0].goldens == records[1].goldens
+    assert records[0].reached
+    assert records[0].decision.score == "probability"
+    assert 0 < records[0].decision.threshold <= 1
+
+
+def test_the_seed_draws_the_first_weights() -> None:
+    kernels = []
+    for seed in (1, 1, 2):
+        trainer.make_deterministic(seed)
+        kernels.append(find_head("dense").build(8, 2).get_weights()[0])
+    np.testing.assert_array_equal(kernels[0], kernels[1])
+    assert (kernels[0] != kernels[2]).any()
+
+
+def test_grey_images_and_a_region(small_catalog: Path, tmp_path: Path) -> None:
+    for golden in read_catalog(small_catalog).goldens[:4]:
+        grey = cv2.cvtColor(read_image(golden.path), cv2.COLOR_BGR2GRAY)
+        cv2.imwrite(str(tmp_path / f"{golden.label}.png"), grey)
+    config = msgspec.structs.replace(SMALL, region=Region(20, 30, 200, 190))
+    record = train(tmp_path, tmp_path / ".runs" / "run", config).record
+    assert record.reached
+    assert record.preprocess.color == "mono"
+    assert record.preprocess.region == config.region
+
+
+def test_one_part(small_catalog: Path, tmp_path: Path) -> None:
+    record = train(first_goldens(small_catalog, tmp_path / "golden", 1), tmp_path / "run", SMALL).record
+    assert record.reached
+    assert record.goldens[0].nearest == record.goldens[0].predicted == record.labels[0]
+    assert RunFolder.read(tmp_path / "run").record == record
+
+
+def test_parts_that_look_the_same_at_the_networks_size(tmp_path: Path) -> None:
+    """They are twins; the run says that it did not succeed, and can be read."""
+    image = np.full((256, 256, 3), 90, np.uint8)
+    for label, brightest in {"bolt": 90, "nut": 91}.items():
+        image[0, 0] = brightest
+        (tmp_path / "golden").mkdir(exist_ok=True)
+        cv2.imwrite(str(tmp_path / "golden" / f"{label}.png"), image)
+    config = msgspec.structs.replace(SMALL, max_epochs=5)
+    run = train(tmp_path / "golden", tmp_path / "run", config)
+    assert run.record.twins == (("bolt", "nut"),)
+    assert not run.record.reached
+    assert run.record.golden_accuracy == 0.5
+    assert "too alike" in run.record.outcome
+    assert "bolt and nut" in (run.path / "report.html").read_text(encoding="utf-8")
+    assert RunFolder.read(run.path).record == run.record
+
+
+@pytest.mark.parametrize(
+    ("config", "error", "message"),
+    [
+        (TrainConfig(backbone="Lite"), TrainingError, "backbone 'Lite' is not known"),
+        (TrainConfig(head="linear"), TrainingError, "head 'linear' is not known"),
+        (TrainConfig(weights="nowhere.npz"), TrainingError, "there is no such file"),
+        (TrainConfig(backbone="InceptionV3", weights="none", side_px=64), TrainingError, "at least 75"),
+        (TrainConfig(region=Region(200, 0, 100, 100)), FrameError, "region reaches to"),
+    ],
+    ids=["backbone", "head", "weights", "too small", "region"],
+)
+def test_what_cannot_be_trained(
+    small_catalog: Path, tmp_path: Path, config: TrainConfig, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        train(small_catalog, tmp_path / "run", config)
+    assert names(tmp_path) == []
+
+
+def test_a_bad_catalogue_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "golden").mkdir()
+    with pytest.raises(CatalogError, match="holds no images"):
+        train(tmp_path / "golden", tmp_path / "run", SMALL)
+    assert names(tmp_path) == ["golden"]
+
+
+@pytest.mark.parametrize("is_folder", [True, False])
+def test_an_output_that_exists(tmp_path: Path, is_folder: bool) -> None:
+    """It is told before any work: there is not even a catalogue."""
+    out = tmp_path / "run"
+    if is_folder:
+        out.mkdir()
+        (out / "keep.txt").write_text("mine")
+    else:
+        out.write_text("mine")
+    with pytest.raises(OutputError, match="run: exists already, and nothing is overwritten"):
+        train(tmp_path / "no catalogue", out, SMALL)
+    assert (out / "keep.txt" if is_folder else out).read_text() == "mine"
+    assert names(tmp_path) == ["run"]
+
+
+def test_a_cache_that_cannot_be_written(small_catalog: Path, tmp_path: Path) -> None:
+    (tmp_path / "cache").touch()
+    with pytest.raises(OutputError, match="could not be written"):
+        train(small_catalog, tmp_path / "run", SMALL, tmp_path / "cache")
+    assert names(tmp_path) == ["cache"]
+
+
+def interrupt(*args: Any, **options: Any) -> Any:
+    raise KeyboardInterrupt
+
+
+def test_ctrl_c_leaves_no_run_and_the_same_command_goes_on(
+    small_catalog: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog, out = first_goldens(small_catalog, tmp_path / "golden", 4), tmp_path / "runs" / "run"
+    for name in ("fit_head", "write_report"):
+        with monkeypatch.context() as patch:
+            patch.setattr(trainer, name, interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                train(catalog, out, SMALL)
+        assert names(out.parent) == [CACHE]
+    before = cached(out.parent)
+    assert len(before) == 4
+    run = train(catalog, out, SMALL)
+    assert run.record.reached
+    assert cached(out.parent) == before
+    assert names(out.parent) == [CACHE, "run"]
+
+
+_SLOW_TRAINING = """
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell would ignore it
+from partsight.cli import main
+from partsight.train import trainer
+def slow(*args):
+    time.sleep(200)
+trainer.write_report = slow
+sys.exit(main.main(["train", sys.argv[1], "--out", sys.argv[2], "--side", "64"]))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGINT")
+def test_a_real_ctrl_c(small_catalog: Path, tmp_path: Path) -> None:
+    """While the run folder is being written."""
+    out = tmp_path / "run"
+    command = [sys.executable, "-c", _SLOW_TRAINING, str(small_catalog), str(out)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        while not list(tmp_path.glob(f".*.partial/{MODEL_NAME}")):
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130, stderr
+    assert stdout == ""
+    assert stderr.endswith("partsight: interrupted\n")
+    assert names(tmp_path) == [CACHE]
+    before = cached(tmp_path)
+    assert len(before) == 12
+    assert train(small_catalog, out, SMALL).record.reached
+    assert cached(tmp_path) == before
+
+
+def test_versions() -> None:
+    found = trainer.versions()
+    assert found["numpy"] == np.__version__
+    assert found["python"].count(".") == 2
