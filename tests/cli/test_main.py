@@ -133,16 +133,20 @@ def test_the_installed_script() -> None:
 
 def run_into(stdout: int, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "partsight.cli", *map(str, arguments)]
-    return subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False, timeout=120)
+    # Buffered, as it is by default: what is left over is written at the end only.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    return subprocess.run(
+        command, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False, timeout=120, env=environment
+    )
 
 
-@pytest.mark.parametrize("arguments", [("inspect", "--labels"), ("inspect", "--json"), ("run", "--batch", "1")])
-def test_a_reader_that_has_gone(tiny_package: Path, photos: Path, arguments: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("verb", ["inspect", "run", "doctor", "--help", "--version"])
+def test_a_reader_that_has_gone(tiny_package: Path, photos: Path, verb: str) -> None:
     """As in `partsight run ... | head -1`: no error, no traceback."""
-    camera = ("--camera", f"folder:{photos}") if arguments[0] == "run" else ()
+    more = {"inspect": (tiny_package,), "run": (tiny_package, "--camera", f"folder:{photos}", "--batch", "1")}
     reader, writer = os.pipe()
     os.close(reader)
-    done = run_into(writer, arguments[0], tiny_package, *arguments[1:], *camera)
+    done = run_into(writer, verb, *more.get(verb, ()))
     os.close(writer)
     assert (done.returncode, done.stderr) == (0, "")
 

@@ -70,7 +70,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = build_parser()
-    args, rest = parser.parse_known_args(argv)
+    try:
+        args, rest = parser.parse_known_args(argv)
+    except SystemExit:
+        sys.stdout.flush()  # of --help, for a closed pipe again
+        raise
     # Before Python 3.12.7 argparse gives up on `IMAGE...` where an option stands between it and PACKAGE.
     if "images" in args and not any(text.startswith("-") for text in rest):
         args.images, rest = [*args.images, *rest], []
