@@ -8,6 +8,7 @@ from typing import Any, Literal
 import keras
 
 from partsight.runtime.errors import TrainingError
+from partsight.train.cuts import block_ends
 from partsight.train.lite0 import build_lite0
 
 
@@ -88,14 +89,20 @@ class Backbone:
             raise TrainingError(
                 f"{self.name} with weights {weights!r} and input {input_hw[0]}×{input_hw[1]}: {error}"
             ) from error
-        except Exception as error:  # Keras raises a bare Exception when a download fails
-            if weights != "imagenet":
+        except Exception as error:  # Keras raises a bare Exception when a download fails, any kind for a damaged file
+            if weights in ("none", "embedded") or isinstance(error, TrainingError):
                 raise
+            if weights != "imagenet":
+                raise TrainingError(f"{self.name} with weights {weights!r}: not weights of it ({error})") from error
             raise TrainingError(
                 f"the ImageNet weights of {self.name} could not be downloaded ({error}). Without internet: fetch the "
                 "'notop' weights file on another machine and pass its path as --weights, or use the default "
                 "backbone EfficientNetLite0, whose weights come with partsight"
             ) from error
+
+    def cuts(self, network: Any) -> tuple[str, ...]:
+        """Return the layers of a built network at which fine-tuning may begin, in order: its blocks' ends."""
+        return block_ends(self.name, network)
 
 
 def find_backbone(name: str) -> Backbone:

@@ -25,11 +25,13 @@ from partsight.train.backbones import find_backbone
 from partsight.train.calibrate import calibrate
 from partsight.train.catalog import Catalog, read_catalog
 from partsight.train.features import FeatureCache
+from partsight.train.finetune import Stage1, finetune
 from partsight.train.fit import BATCH, Fit, fit_head
 from partsight.train.heads import find_head
 from partsight.train.report import write_report
 from partsight.train.run_folder import MODEL_NAME, RECORD_NAME, GoldenRecord, RunFolder, RunRecord, TrainConfig
 from partsight.train.stack import build_extractor, stack, weights_sha256
+from partsight.train.tune_record import TuneRecord
 
 _PACKAGES = ("partsight", "tensorflow", "keras", "numpy", "opencv-python-headless", "pillow")
 
@@ -59,10 +61,11 @@ class _Task:
 
 @dataclass(frozen=True)
 class _Learned:
-    """What was learned: the stacked model, how its head came about, and its scores of the golden images."""
+    """What was learned: the stacked model, how it came about, and its scores of the golden images."""
 
     model: Any
     fit: Fit
+    tuning: TuneRecord | None
     decision: Decision
     scores: FloatArray
 
@@ -138,6 +141,19 @@ def _learn(task: _Task, cache: FeatureCache, watch: _Stopwatch) -> _Learned:
     with watch.stage("train the head"):
         head_model = head.build(features.shape[1], len(features))
         fit = fit_head(head, head_model, features, config.target_accuracy, config.max_epochs)
+    tuning = None
+    if config.budget == "full":
+        stage1 = Stage1(
+            backbone=find_backbone(config.backbone),
+            extractor=extractor,
+            head=head,
+            head_model=head_model,
+            golden_accuracy=fit.history[-1].golden_accuracy,
+            goldens=task.catalog.goldens,
+        )
+        with watch.stage("fine-tune"):
+            tuned = finetune(stage1, config, cache.folder)
+        extractor, features, tuning = tuned.extractor, tuned.features, tuned.record
 
     def best_scores(images: Iterable[Pixels], total: int) -> FloatArray:
         best: FloatArray = _scores(head_model, extractor.features(images, total, "varied golden images")).max(axis=1)
@@ -145,7 +161,7 @@ def _learn(task: _Task, cache: FeatureCache, watch: _Stopwatch) -> _Learned:
 
     with watch.stage("calibrate the threshold"):
         decision = calibrate(task.catalog.images, best_scores, head, config.max_false_reject, config.seed)
-    return _Learned(stack(extractor, head_model), fit, decision, _scores(head_model, features))
+    return _Learned(stack(extractor, head_model), fit, tuning, decision, _scores(head_model, features))
 
 
 def _scores(head_model: Any, features: FloatArray) -> FloatArray:
@@ -165,9 +181,10 @@ def _record(task: _Task, learned: _Learned, watch: _Stopwatch, model_sha256: str
         twins=catalog.twins,
         goldens=_golden_records(task, learned.scores),
         history=fit.history,
-        golden_accuracy=fit.history[-1].golden_accuracy,
+        tuning=learned.tuning,
+        golden_accuracy=float(np.mean(learned.scores.argmax(axis=1) == np.arange(len(learned.scores)))),
         reached=fit.reached,
-        outcome=fit.outcome,
+        outcome=f"{fit.outcome}; {learned.tuning.outcome}" if learned.tuning else fit.outcome,
         decision=learned.decision,
         model_sha256=model_sha256,
         weights_sha256=weights_sha256(learned.model),

@@ -1,0 +1,237 @@
+"""Activations at the cut: what the frozen trunk says of varied golden images, computed once and kept on disk.
+
+This is the bottleneck idea at any depth: what does not train need not run again in each epoch.
+"""
+
+import hashlib
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from partsight.runtime.errors import OutputError, TrainingError
+from partsight.runtime.images import Pixels, read_image
+from partsight.runtime.preprocess import preprocess
+from partsight.runtime.session import FloatArray
+from partsight.train.catalog import GoldenImage
+from partsight.train.features import BATCH, Extractor
+from partsight.train.progress import progress
+from partsight.train.variation import Variation, vary
+
+_LOG = logging.getLogger("partsight.train")
+_HELD_OUT = 0
+"""The number of the copy that is never trained on; those to train on count from 1."""
+
+IndexArray = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Copies:
+    """Varied copies of golden images. Copy `number` of an image depends on nothing but the image and the seed.
+
+    Attributes:
+        goldens: the images, one a class.
+        variation: how far a copy may be from its image.
+        seed: of the drawing.
+        trunk: frozen network from frames to the activation at the cut.
+    """
+
+    goldens: tuple[GoldenImage, ...]
+    variation: Variation
+    seed: int
+    trunk: Extractor
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 of everything on which the activations depend."""
+        digest = hashlib.sha256(f"{self.trunk.identity}\n{self.variation}\n{self.seed}\n".encode())
+        for golden in self.goldens:
+            digest.update(golden.sha256.encode())
+        return digest.hexdigest()
+
+    def prepared(self, place: int, number: int | None) -> Pixels:
+        """Return (height, width, 3) uint8: copy `number` of golden image `place`, or the image itself if None."""
+        golden = self.goldens[place]
+        image = read_image(golden.path)
+        if number is not None:
+            rng = np.random.default_rng([self.seed, number, int(golden.sha256[:16], 16)])
+            image = vary(image, self.variation, rng)
+        prepared: Pixels = preprocess([image], self.trunk.spec)[0]
+        return prepared
+
+    def batches(self, wanted: Sequence[tuple[int, int | None]]) -> Iterator[FloatArray]:
+        """Yield (≤ 32, h, w, c) float32 activations of (place, number) pairs, preparing images while the trunk runs."""
+        chunks = [wanted[start : start + BATCH] for start in range(0, len(wanted), BATCH)]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            ahead = [pool.submit(self.prepared, *pair) for pair in chunks[0]]
+            for following in [*chunks[1:], ()]:
+                images = [future.result() for future in ahead]
+                ahead = [pool.submit(self.prepared, *pair) for pair in following]
+                yield self.trunk.run(np.stack(images))
+
+
+class Source(Protocol):
+    """Where fine-tuning takes its activations from."""
+
+    @property
+    def classes(self) -> int:
+        """How many parts."""
+
+    @property
+    def copies(self) -> int:
+        """How many varied copies of each part an epoch sees, beside its golden image."""
+
+    @property
+    def goldens(self) -> FloatArray:
+        """(classes, h, w, c) float32 of the golden images themselves: exact, because the drop guard uses them."""
+
+    @property
+    def held_out(self) -> FloatArray:
+        """(classes, h, w, c) float16 of one varied copy of each part that is never trained on."""
+
+    def batch(self, epoch: int, items: IndexArray) -> FloatArray:
+        """Return (len(items), h, w, c) float32; item i is copy i // classes of class i % classes, last the golden."""
+        ...
+
+
+@dataclass(frozen=True)
+class CachedSource:
+    """Activations of a fixed set of copies, memory-mapped; see `Source`."""
+
+    goldens: FloatArray
+    held_out: FloatArray
+    stored: tuple[FloatArray, ...]
+
+    @property
+    def classes(self) -> int:
+        """How many parts."""
+        return len(self.goldens)
+
+    @property
+    def copies(self) -> int:
+        """How many varied copies of each part."""
+        return len(self.stored)
+
+    def batch(self, epoch: int, items: IndexArray) -> FloatArray:  # noqa: ARG002 (every epoch sees the same copies)
+        """Return the items' activations, whatever the epoch."""
+        files = (*self.stored, self.goldens)
+        return np.stack([files[item // self.classes][item % self.classes] for item in items]).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class FreshSource:
+    """Copies that are drawn anew for each epoch; the trunk runs each time. See `Source`."""
+
+    goldens: FloatArray
+    held_out: FloatArray
+    drawn: Copies
+    copies: int
+
+    @property
+    def classes(self) -> int:
+        """How many parts."""
+        return len(self.goldens)
+
+    def batch(self, epoch: int, items: IndexArray) -> FloatArray:
+        """Return the activations of copies that no other epoch sees."""
+        places, copies = items % self.classes, items // self.classes
+        first = 1 + (epoch - 1) * self.copies
+        wanted = [
+            (int(place), int(first + copy) if copy < self.copies else None)
+            for place, copy in zip(places, copies, strict=True)
+        ]
+        return np.concatenate(list(self.drawn.batches(wanted)))
+
+
+@dataclass(frozen=True)
+class ActivationCache:
+    """Activations on disk: one memory-mapped file a copy, whole or not there; safe to interrupt."""
+
+    folder: Path
+    max_bytes: float
+
+    def open(self, copies: Copies, count: int) -> CachedSource:
+        """Return the activations of `count` copies, computing what is not there.
+
+        Fewer copies are taken, with a warning, where `count` would not fit into `max_bytes`.
+
+        Raises:
+            TrainingError: not even one copy fits, or the activations are too large for float16.
+            OutputError: the folder cannot be written.
+        """
+        affordable = self._affordable(copies)
+        if affordable < 1:
+            raise TrainingError(
+                f"received a limit of {self.max_bytes / 1e9:.2f} GB for cached activations, where not even one copy of "
+                f"each image fits; expected at least {self._bytes(copies, 1) / 1e9:.2f} GB: raise the limit, cut "
+                "later, or use fresh variation"
+            )
+        if affordable < count:
+            _LOG.warning(
+                "%d copies of each image would need %.2f GB of cache, %d fit into %.2f GB: training on %d",
+                count, self._bytes(copies, count) / 1e9, affordable, self.max_bytes / 1e9, affordable,
+            )  # fmt: skip
+        stored = tuple(self._file(copies, number, np.float16) for number in range(1, min(count, affordable) + 1))
+        return CachedSource(*self._fixed(copies), stored)
+
+    def fresh(self, copies: Copies, count: int) -> FreshSource:
+        """Return a source of new copies for each epoch; only what every epoch needs is cached."""
+        return FreshSource(*self._fixed(copies), copies, count)
+
+    def _fixed(self, copies: Copies) -> tuple[FloatArray, FloatArray]:
+        return self._file(copies, None, np.float32), self._file(copies, _HELD_OUT, np.float16)
+
+    def _bytes(self, copies: Copies, count: int) -> int:
+        values = len(copies.goldens) * int(np.prod(copies.trunk.network.outputs[0].shape[1:]))
+        return values * (2 * (count + 1) + 4)  # and the held-out copy, and the golden images in float32
+
+    def _affordable(self, copies: Copies) -> int:
+        fixed, each = self._bytes(copies, 0), self._bytes(copies, 1) - self._bytes(copies, 0)
+        return int((self.max_bytes - fixed) // each)
+
+    def _file(self, copies: Copies, number: int | None, dtype: type) -> FloatArray:
+        name = {None: "golden", _HELD_OUT: "held_out"}.get(number, f"copy_{number}")
+        path = self.folder / "activations" / copies.identity[:32] / f"{name}.npy"
+        if not path.exists():
+            _write(path, copies, number, np.dtype(dtype))
+        rows: FloatArray = np.load(path, mmap_mode="r", allow_pickle=False)
+        return rows
+
+
+def _write(path: Path, copies: Copies, number: int | None, dtype: np.dtype) -> None:
+    """Compute one copy of every image into a file that gets its name when it is whole."""
+    shape = (len(copies.goldens), *copies.trunk.network.outputs[0].shape[1:])
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    what = "activations of golden images" if number is None else f"activations, {path.stem.replace('_', ' ')}"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rows = np.lib.format.open_memmap(partial, mode="w+", dtype=dtype, shape=shape)
+        _fill(rows, copies.batches([(place, number) for place in range(len(copies.goldens))]), what)
+        rows.flush()
+        del rows  # Windows renames no file that is mapped
+        partial.replace(path)
+    except OSError as error:
+        raise OutputError(
+            f"{path}: could not be written ({error}); free some disk, or lower the cache's limit"
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _fill(rows: FloatArray, batches: Iterator[FloatArray], what: str) -> None:
+    start = 0
+    for batch in progress(batches, -(-len(rows) // BATCH), what, f"×{BATCH}"):
+        largest = np.abs(batch).max()
+        if not largest <= np.finfo(rows.dtype).max:  # NaN too
+            raise TrainingError(
+                f"received an activation of {largest:g} at the cut, which {rows.dtype} cannot hold; cut elsewhere, or "
+                "check that the weights fit the backbone"
+            )
+        rows[start : start + len(batch)] = batch
+        start += len(batch)

@@ -1,0 +1,158 @@
+"""Where a network may be cut in two: only between blocks, never through one (keras-team/keras-io#995)."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from partsight.runtime.errors import TrainingError
+
+# By the beginning of a keras.applications name; the longest that fits counts. The group names the block: of several
+# layers in one block that could be cut at, such as a convolution's normalisation and its activation, the last counts.
+_BLOCK_ENDS_BY_FAMILY: Mapping[str, str] = {
+    "ConvNeXt": r"(add(?:_\d+)?)",
+    "DenseNet": r"(conv\d+_block\d+_concat|pool\d+_pool)",
+    "EfficientNet": r"(block\d+[a-z])_(?:project_bn|project_activation|add)",
+    "EfficientNetLite": r"(b\d+)_(?:project_bn|add)",
+    "InceptionResNet": r"(mixed_\w+|block\d+_\d+_ac|conv_7b_ac)",
+    "InceptionV3": r"(mixed\d+)",
+    "MobileNet": r"(conv_pw_\d+)_relu",
+    "MobileNetV2": r"(expanded_conv|block_\d+)_(?:project_BN|add)",
+    "MobileNetV3": r"(expanded_conv(?:_\d+)?)_(?:project_bn|add)",
+    "NASNet": r"(normal_concat_\d+)",
+    "ResNet": r"(conv\d+_block\d+)_out",
+    "VGG": r"(block\d+_pool)",
+    "Xception": r"(add(?:_\d+)?|block14_sepconv2_act)",
+}
+
+
+def boundaries(network: Any) -> tuple[str, ...]:
+    """Return the layers whose output is the only tensor that crosses from what is before to what is after.
+
+    Args:
+        network: a functional keras.Model with one input.
+
+    Returns:
+        Names in the order of the network, without the input. Found from the graph, so it holds for any network; a
+        layer inside a residual or inception block is none, because the shortcut or a branch passes it by.
+    """
+    nodes = _nodes(network)
+    place = {id(node): index for index, node in enumerate(nodes)}
+    last_use = list(range(len(nodes)))
+    for index, node in enumerate(nodes):
+        for parent in node.parent_nodes:
+            last_use[place[id(parent)]] = index
+    names, still_needed = [], 0
+    for index, node in enumerate(nodes):
+        if index > 0 and still_needed <= index and len(node.output_tensors) == 1:
+            names.append(node.operation.name)
+        still_needed = max(still_needed, last_use[index])
+    return tuple(name for name in names if names.count(name) == 1)  # a layer used twice names no one place
+
+
+def block_ends(architecture: str, network: Any) -> tuple[str, ...]:
+    """Return the layers at which a network of keras.applications, or EfficientNet-Lite0, may be cut, in order.
+
+    Args:
+        architecture: its name, such as `InceptionV3`. All boundaries are block ends of one that is not known.
+        network: the network, without its classifier.
+    """
+    found = boundaries(network)
+    families = [family for family in _BLOCK_ENDS_BY_FAMILY if architecture.startswith(family)]
+    if not families:
+        return found
+    pattern = re.compile(_BLOCK_ENDS_BY_FAMILY[max(families, key=len)])
+    matches = (pattern.fullmatch(name) for name in found)
+    return tuple({match[1]: match[0] for match in matches if match}.values())
+
+
+def check_cut(cut: str | None, allowed: Sequence[str]) -> str:
+    """Return the layer to cut at: `cut`, or the one two thirds down the network if it is None.
+
+    Raises:
+        TrainingError: there is no such place, or it is inside a block.
+    """
+    if not allowed:
+        raise TrainingError("received a network that has no place to cut it at; use another backbone, or budget quick")
+    if cut is None:
+        return allowed[len(allowed) * 2 // 3]
+    if cut not in allowed:
+        raise TrainingError(f"received cut {cut!r}; expected the end of a block: one of {', '.join(allowed)}")
+    return cut
+
+
+@dataclass(frozen=True)
+class Split:
+    """A network in two parts that share its layers.
+
+    Attributes:
+        trunk: keras.Model from the network's input to the activation at the cut.
+        tail: keras.Model from that activation to the network's output.
+    """
+
+    trunk: Any
+    tail: Any
+
+
+def split(network: Any, cut: str) -> Split:
+    """Cut a functional network after the layer `cut`, which may be inside a network that is a layer of it.
+
+    Raises:
+        TrainingError: there is no such layer.
+    """
+    for node in _nodes(network):
+        layer = node.operation
+        if layer.name == cut:
+            here = node.output_tensors[0]
+            return Split(keras.Model(network.inputs[0], here), _between(here, network.outputs[0]))
+        if isinstance(layer, keras.Model) and cut in _names(layer):
+            inner = split(layer, cut)
+            trunk = keras.Model(network.inputs[0], inner.trunk(node.input_tensors[0]))
+            activation = keras.Input(inner.tail.inputs[0].shape[1:])
+            after = _between(node.output_tensors[0], network.outputs[0])
+            return Split(trunk, keras.Model(activation, after(inner.tail(activation))))
+    raise TrainingError(f"received cut {cut!r}; there is no layer of that name in {network.name}")
+
+
+def inner_network(model: Any) -> Any:
+    """Return the backbone in `model`: the first network that is a layer of it, or `model` if it is flat."""
+    return next((layer for layer in model.layers if isinstance(layer, keras.Model)), model)
+
+
+def find_network(model: Any, cut: str) -> Any:
+    """Return the network that `cut` is a layer of: `model`, or the one inside it at any depth.
+
+    Raises:
+        TrainingError: there is no such layer.
+    """
+    for layer in model.layers:
+        if layer.name == cut:
+            return model
+        if isinstance(layer, keras.Model) and cut in _names(layer):
+            return find_network(layer, cut)
+    raise TrainingError(f"received cut {cut!r}; there is no layer of that name in {model.name}")
+
+
+def layers_in_order(network: Any) -> list[Any]:
+    """Return a functional network's layers so that each comes after those whose outputs it takes."""
+    return list({id(node.operation): node.operation for node in _nodes(network)}.values())
+
+
+def _nodes(network: Any) -> list[Any]:
+    # Keras has no public view of the graph. Greater depth is nearer to the input.
+    by_depth = network._nodes_by_depth
+    return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
+
+
+def _names(network: Any) -> set[str]:
+    inside = (_names(layer) for layer in network.layers if isinstance(layer, keras.Model))
+    return {layer.name for layer in network.layers}.union(*inside)
+
+
+def _between(start: Any, end: Any) -> Any:
+    if start is end:  # nothing in between: Keras makes no model of a tensor that it did not take in
+        passed = keras.Input(start.shape[1:])
+        return keras.Model(passed, passed)
+    return keras.Model(start, end)
