@@ -5,6 +5,7 @@ import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import keras
@@ -99,8 +100,9 @@ def _file(place: Path, golden: GoldenImage) -> Path:
 
 def _load(path: Path) -> FloatArray | None:
     try:
-        row: FloatArray = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+        with path.open("rb") as file:
+            row: FloatArray = np.lib.format.read_array(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError, TokenError):
         return None  # not cached, or damaged: computed again
     return row
 

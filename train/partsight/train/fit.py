@@ -79,7 +79,9 @@ def _judge(history: tuple[Epoch, ...], target: float) -> Fit:
     losses = [epoch.loss for epoch in history if epoch.loss is not None]
     if not all(np.isfinite(losses)):
         why = "the loss is not a number: the weights or the normalisation do not fit the backbone"
-    elif len(losses) > 4 and losses[-1] < 0.97 * losses[-4]:
+    elif len(losses) <= 4:
+        why = "too few epochs to tell more: allow more"
+    elif losses[-1] < 0.97 * losses[-4]:
         why = "the loss was still falling: allow more epochs"
     else:
         why = "the loss no longer falls: the features of some parts are too alike; see the report's closest pairs"

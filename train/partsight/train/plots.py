@@ -65,7 +65,7 @@ def closest_pairs(goldens: Sequence[GoldenRecord], images: Sequence[Pixels], cou
         other = golden.nearest if is_right else golden.predicted
         axes.imshow(np.hstack([_thumbnail(images[index[golden.label]]), _thumbnail(images[index[other]])]))
         title = f"{_short(golden.label)}\n{_short(other)}\nmargin {golden.margin:.4f}{'' if is_right else ', WRONG'}"
-        axes.set_title(title, fontsize=6, color=_NEUTRAL if is_right else _WRONG)
+        axes.set_title(title, fontsize=6, color=_NEUTRAL if is_right else _WRONG, parse_math=False)
     return figure
 
 
