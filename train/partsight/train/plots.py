@@ -10,6 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from partsight.runtime.images import Pixels
 from partsight.train.fit import Epoch
 from partsight.train.run_folder import GoldenRecord
+from partsight.train.tune_record import TuneRecord
 
 _RIGHT, _WRONG, _NEUTRAL = "#1f7a4d", "#c0392b", "#34495e"
 
@@ -31,6 +32,31 @@ def curves(history: Sequence[Epoch], target: float) -> Figure:
     else:
         loss.axis("off")
         loss.text(0.5, 0.5, "no epoch was needed:\nthe head starts from\nthe golden images themselves", ha="center")
+    return figure
+
+
+def tuning_curves(record: TuneRecord) -> Figure:
+    """Draw accuracy by epoch of fine-tuning with the drop guard's floor, and the loss."""
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    accuracy, loss = figure.subplots(1, 2)
+    epochs = [epoch.epoch for epoch in record.history]
+    golden = [epoch.golden_accuracy for epoch in record.history]
+    held_out = [epoch.held_out_accuracy for epoch in record.history]
+    accuracy.plot(epochs, golden, marker="o", color=_RIGHT, label="golden images")
+    accuracy.plot(epochs, held_out, marker="o", color=_NEUTRAL, label="held-out varied copies")
+    accuracy.axhline(record.floor, color=_WRONG, linestyle="--", linewidth=1, label=f"drop guard {record.floor:.4f}")
+    accuracy.axvline(record.best_epoch, color=_NEUTRAL, linestyle=":", linewidth=1, label="kept")
+    lowest = min(*golden, *held_out, record.floor)
+    accuracy.set(
+        xlabel="epoch (0: before fine-tuning)", ylabel="accuracy", ylim=(lowest - 0.05 * (1.02 - lowest), 1.005)
+    )
+    accuracy.xaxis.set_major_locator(MaxNLocator(integer=True))
+    accuracy.legend(loc="lower right", fontsize=8)
+    losses = [(epoch.epoch, epoch.loss) for epoch in record.history if epoch.loss is not None]
+    if losses:
+        loss.plot(*zip(*losses, strict=True), marker="o", color=_NEUTRAL)
+    loss.set(xlabel="epoch", ylabel="training loss")
+    loss.xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
 
 
