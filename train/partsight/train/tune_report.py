@@ -19,7 +19,7 @@ def tuning_sections(record: TuneRecord, plot_folder: Path) -> list[Section]:
     return [
         Section(
             "Did fine-tuning help, and forget nothing?",
-            f"The end of the network was trained on {record.copies} varied copies of each golden image. Held-out copies, "
+            f"The end of the network was trained on {record.copies} varied copies of each golden image. Other copies, "
             f"which it never saw, are recognised in {best.held_out_accuracy:.2%} of cases, against "
             f"{first.held_out_accuracy:.2%} before. The drop guard stops training as soon as fewer golden images are "
             f"recognised than the dashed line allows; it {'stopped it' if record.dropped else 'had no cause to'}.",
