@@ -1,0 +1,78 @@
+"""The recipe of fine-tuning: what is varied, how steps are taken, what counts as an error."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+from keras import ops
+
+from partsight.train.heads import COSINE_SHARPNESS, Head
+from partsight.train.variation import Variation
+
+TRAINED_VARIATION = Variation(
+    rotation_deg=4.5,
+    shift_percent=4.5,
+    scale_percent=1.5,
+    tilt_deg=1.5,
+    exposure_percent=12.0,
+    white_balance_percent=3.0,
+    blur_px=0.9,
+    noise_levels=3.5,
+    jpeg_quality=85,
+)
+"""Of the copies: half as much again as a line is thought to vary, so that no frame is beyond what was trained on."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the tail is trained.
+
+    Attributes:
+        batch: images a step.
+        learning_rate: the highest, of AdamW.
+        warmup_share: of all steps, in which the learning rate rises from 0; then it falls along a cosine.
+        weight_decay: of AdamW.
+        margin: subtracted from the right part's cosine in the loss (CosFace, arXiv 1801.09414).
+        sharpness: multiplies cosines in the loss.
+        average: of the running average of weights, the share that a step keeps (arXiv 1803.05407).
+        patience: epochs without a better held-out accuracy after which it stops.
+        tolerance: by which golden accuracy may fall below stage 1's.
+        variation: of the copies.
+    """
+
+    batch: int = 64
+    learning_rate: float = 2e-4
+    warmup_share: float = 0.1
+    weight_decay: float = 1e-4
+    margin: float = 0.0
+    sharpness: float = COSINE_SHARPNESS
+    average: float = 0.99
+    patience: int = 5
+    tolerance: float = 0.001
+    variation: Variation = TRAINED_VARIATION
+
+    def optimizer(self, steps: int) -> Any:
+        """Return AdamW for a training of so many steps; it keeps the running average of weights."""
+        warmup = max(1, round(self.warmup_share * steps))
+        schedule = keras.optimizers.schedules.CosineDecay(
+            0.0, max(1, steps - warmup), warmup_target=self.learning_rate, warmup_steps=warmup
+        )
+        return keras.optimizers.AdamW(
+            schedule,
+            weight_decay=self.weight_decay,
+            use_ema=self.average > 0,
+            ema_momentum=self.average,
+        )
+
+    def loss(self, head: Head) -> Callable[[Any, Any], Any]:
+        """Return the loss, of class indices and scores."""
+        if head.score != "cosine":
+            return head.loss
+
+        def cosine_loss(labels: Any, score: Any) -> Any:
+            right = ops.one_hot(ops.cast(ops.reshape(labels, (-1,)), "int32"), score.shape[-1])
+            logits = self.sharpness * (score - self.margin * right)
+            return keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+
+        return cosine_loss

@@ -1,0 +1,156 @@
+"""The loop of fine-tuning: epochs, the drop guard, the best weights, and going on after a kill."""
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from partsight.runtime.errors import TrainingError
+from partsight.runtime.session import FloatArray
+from partsight.train.activations import Source
+from partsight.train.freeze import BatchNormGuard
+from partsight.train.progress import progress
+from partsight.train.recipe import Recipe
+from partsight.train.tune_record import TuneEpoch
+from partsight.train.tune_state import Checkpoints, Progress, values
+
+
+@dataclass(frozen=True)
+class Tuner:
+    """What trains, on what, and what watches over it.
+
+    Attributes:
+        scorer: compiled keras.Model from the activation at the cut, (batch, h, w, c), to scores, (batch, classes).
+        source: of the activations.
+        recipe: how to train.
+        epochs: at most.
+        seed: of the order of the images.
+        stage1_accuracy: golden accuracy before fine-tuning.
+        guard: over the BatchNormalization layers.
+    """
+
+    scorer: Any
+    source: Source
+    recipe: Recipe
+    epochs: int
+    seed: int
+    stage1_accuracy: float
+    guard: BatchNormGuard
+
+    @property
+    def floor(self) -> float:
+        """Golden accuracy below which training stops."""
+        return self.stage1_accuracy - self.recipe.tolerance
+
+    def run(self, checkpoints: Checkpoints) -> Progress:
+        """Train until there is a reason to stop, and leave the best weights in the network.
+
+        Raises:
+            TrainingError: golden accuracy before the first step is not stage 1's, or a BatchNormalization layer
+                changed.
+            OutputError: a checkpoint cannot be written.
+        """
+        optimizer, trained = self.scorer.optimizer, self.scorer.trainable_variables
+        optimizer.build(trained)
+        variables = [*self.scorer.variables, *optimizer.variables]
+        loaded = checkpoints.load(variables, len(trained))
+        state, best = loaded or (Progress([self._before()]), [values(variable) for variable in trained])
+        while state.stopped is None:
+            started = time.perf_counter()
+            loss = self._epoch(len(state.history))
+            raw = [values(variable) for variable in trained]
+            if self.recipe.average:
+                optimizer.finalize_variable_values(trained)  # the running average: what is measured, and what is kept
+            best = self._judge(state, self._measure(len(state.history), loss, started), best)
+            assign(trained, raw)
+            checkpoints.save(state, variables, best)
+        assign(trained, best)
+        return state
+
+    def accuracy(self, rows: FloatArray) -> float:
+        """Return the share of rows i, (classes, h, w, c), whose best score is class i."""
+        return float(np.mean(predict(self.scorer, rows).argmax(axis=1) == np.arange(len(rows))))
+
+    def _before(self) -> TuneEpoch:
+        """Measure before the first step; it must be the very network of stage 1."""
+        before = self._measure(0, None, time.perf_counter())
+        if abs(before.golden_accuracy - self.stage1_accuracy) > self.recipe.tolerance:
+            raise TrainingError(
+                f"before the first step golden accuracy is {before.golden_accuracy:.4f}; expected stage 1's "
+                f"{self.stage1_accuracy:.4f}: the activations are not this network's. Remove the cache folder and "
+                "train again"
+            )
+        return before
+
+    def _epoch(self, epoch: int) -> float:
+        """Train on every copy and every golden image once; returns the mean loss."""
+        classes, batch = self.source.classes, self.recipe.batch
+        items = np.random.default_rng([self.seed, epoch]).permutation(classes * (self.source.copies + 1))
+        steps = steps_an_epoch(self.source, self.recipe)
+        items = np.resize(items, steps * batch)  # the last step is filled up with the first items: one shape only
+        self.scorer.reset_metrics()
+        loss = math.nan
+        for step in progress(range(steps), steps, f"fine-tuning, epoch {epoch} of {self.epochs}", "step"):
+            chosen = items[step * batch : (step + 1) * batch]
+            loss = float(self.scorer.train_on_batch(self.source.batch(epoch, chosen), chosen % classes))
+            if step == 0:
+                self.guard.check("in the first step")
+            if not math.isfinite(loss):
+                break
+        self.guard.check(f"in epoch {epoch}")
+        return loss
+
+    def _measure(self, epoch: int, loss: float | None, started: float) -> TuneEpoch:
+        golden, held_out = self.accuracy(self.source.goldens), self.accuracy(self.source.held_out)
+        rate = 0.0 if epoch == 0 else float(self.scorer.optimizer.learning_rate)
+        return TuneEpoch(epoch, loss, golden, held_out, rate, round(time.perf_counter() - started, 2))
+
+    def _judge(self, state: Progress, found: TuneEpoch, best: list[FloatArray]) -> list[FloatArray]:
+        """Add an epoch to the history and decide whether another follows; returns the best weights."""
+        state.history.append(found)
+        if not self._is_sound(found):
+            state.dropped = True
+            state.stopped = self._describe_drop(found)
+            return best
+        held_out = [epoch.held_out_accuracy for epoch in state.history]
+        if found.held_out_accuracy >= held_out[state.best_epoch]:  # of equals the later, which averages more steps
+            state.best_epoch = found.epoch
+            best = [values(variable) for variable in self.scorer.trainable_variables]
+        if found.epoch >= self.epochs:
+            state.stopped = f"fine-tuned for {found.epoch} epochs"
+        elif found.epoch - held_out.index(max(held_out)) >= self.recipe.patience:
+            state.stopped = f"stopped early: held-out accuracy has not risen for {self.recipe.patience} epochs"
+        return best
+
+    def _is_sound(self, found: TuneEpoch) -> bool:
+        return found.loss is not None and math.isfinite(found.loss) and found.golden_accuracy >= self.floor
+
+    def _describe_drop(self, found: TuneEpoch) -> str:
+        return (
+            f"stopped by the drop guard in epoch {found.epoch}: golden accuracy {found.golden_accuracy:.4f} with loss "
+            f"of {found.loss:.4g}; expected at least {self.floor:.4f}, stage 1's {self.stage1_accuracy:.4f} less "
+            f"{self.recipe.tolerance:g}: cut later, or train on more copies"
+        )
+
+
+def steps_an_epoch(source: Source, recipe: Recipe) -> int:
+    """Return how many steps it takes to train on every copy and every golden image once."""
+    return -(-source.classes * (source.copies + 1) // recipe.batch)
+
+
+def predict(model: Any, rows: FloatArray) -> FloatArray:
+    """Return a model's output for memory-mapped rows, which are never all in memory."""
+    batch = 64
+    starts = range(0, len(rows), batch)
+    return np.concatenate(
+        [model.predict_on_batch(np.asarray(rows[start : start + batch], np.float32)) for start in starts]
+    )
+
+
+def assign(variables: Sequence[Any], arrays: Sequence[FloatArray]) -> None:
+    """Set Keras variables to arrays."""
+    for variable, array in zip(variables, arrays, strict=True):
+        variable.assign(array)
