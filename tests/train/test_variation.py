@@ -10,6 +10,7 @@ NOTHING = {
     "shift_percent": 0.0,
     "scale_percent": 0.0,
     "tilt_deg": 0.0,
+    "key_light_percent": 0.0,
     "exposure_percent": 0.0,
     "white_balance_percent": 0.0,
     "blur_px": 0.0,
@@ -126,14 +127,30 @@ def test_scale() -> None:
     used([length - 100 for length in lengths], 20, 0.5)
 
 
-def test_tilt_foreshortens_and_tapers() -> None:
-    found = [places(image) for image in varied(dots(), only(tilt_deg=30))]
-    lengths = [float(np.diff(place, axis=0)[0, 0]) for place in found]
-    assert max(lengths) <= 101
-    assert 100 * np.cos(np.deg2rad(30)) - 3 <= min(lengths) < 92
-    middles = [float(place[:, 0].mean()) for place in found]
-    assert max(middles) - min(middles) > 1
-    assert np.allclose(places(vary(dots(), only(), np.random.default_rng(1))), places(dots()), atol=0.2)
+def corners() -> Pixels:
+    """Two soft dots on black, above and below the middle."""
+    return np.ascontiguousarray(dots().T)
+
+
+def test_tilt_stretches_and_shears_what_is_seen_at_an_angle() -> None:
+    found = [places(np.ascontiguousarray(image.T)) for image in varied(corners(), only(tilt_deg=3, view_deg=45))]
+    used([float(np.diff(place, axis=0)[0, 0]) - 100 for place in found], 100 * np.tan(np.deg2rad(3)), 0.5)
+    used([float(np.diff(place, axis=0)[0, 1]) for place in found], 100 * np.tan(np.deg2rad(3)), 0.5)
+    across = [places(image) for image in varied(dots(), only(tilt_deg=3, view_deg=45))]
+    assert max(abs(float(np.diff(place, axis=0)[0, 0]) - 100) for place in across) < 0.5
+
+
+def test_tilt_hardly_shows_from_straight_above() -> None:
+    found = [places(image) for image in varied(dots(), only(tilt_deg=3, view_deg=0))]
+    assert max(np.abs(place - [[50, 100], [150, 100]]).max() for place in found) < 0.5
+
+
+def test_key_light_changes_what_is_dark_and_leaves_the_tray() -> None:
+    image = np.full((SIDE, SIDE, 3), 200, np.uint8)
+    image[80:120, 80:120] = 50
+    found = varied(image, only(key_light_percent=10))
+    assert all(abs(int(frame[10, 10, 1]) - 200) <= 1 for frame in found)
+    used([float(frame[100, 100, 1]) / 50 - 1 for frame in found], 0.1 * 0.75, 0.03)
 
 
 @pytest.mark.parametrize("channels", [(), (3,)])

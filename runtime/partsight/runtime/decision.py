@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from partsight.runtime.session import FloatArray
+from partsight.runtime.verification import Verified
 
 
 @dataclass(frozen=True)
@@ -14,10 +15,12 @@ class Answer:
 
     Attributes:
         label: the part, or None if it is unknown.
-        score: of the best candidate; its scale is the package's (`cosine` or `probability`).
+        score: of the best candidate; its scale is the package's: `agreement` where frames are compared with golden
+            images, else the network's `cosine` or `probability`.
         margin: best score minus the second best (the score itself if only one part is taught).
         accepted: whether the score reaches the threshold; `label` is None exactly when it does not.
-        top: the best candidates and their scores, best first, whether accepted or not.
+        top: the best candidates and their scores, best first, whether accepted or not. Where frames are compared with
+            golden images, only those that were.
     """
 
     label: str | None
@@ -41,6 +44,27 @@ def decide(score: FloatArray, labels: Sequence[str], threshold: float, top: int)
     """
     best = _best_first(score, max(2, top))
     return [_answer(row, order, labels, threshold, top) for row, order in zip(score, best, strict=True)]
+
+
+def decide_verified(verified: Verified, labels: Sequence[str], threshold: float, top: int) -> Answer:
+    """Turn the comparison with golden images into an answer.
+
+    Args:
+        verified: of one frame.
+        labels: of the classes, in order.
+        threshold: a best agreement below it is answered "unknown".
+        top: how many candidates to name.
+    """
+    best = verified.agreement[0]
+    accepted = best >= threshold
+    named = tuple((labels[index], value) for index, value in zip(verified.classes, verified.agreement, strict=True))
+    return Answer(
+        label=named[0][0] if accepted else None,
+        score=best,
+        margin=best - verified.agreement[1] if len(named) > 1 else best,
+        accepted=accepted,
+        top=named[:top],
+    )
 
 
 def _best_first(score: FloatArray, count: int) -> Iterator[np.ndarray]:

@@ -6,6 +6,7 @@ import msgspec
 
 from partsight.runtime.errors import PackageError
 from partsight.runtime.preprocess import PreprocessSpec
+from partsight.runtime.verification import VerificationSpec
 
 SCHEMA_VERSION = 1
 METADATA_KEY = "partsight.manifest"
@@ -21,18 +22,36 @@ class Decision(msgspec.Struct, frozen=True):
     """When a part counts as known.
 
     Attributes:
-        score: what the network's scores are: `cosine` in [-1, 1], or softmax `probability` in [0, 1].
+        score: what scores are: `cosine` in [-1, 1] or softmax `probability` in [0, 1] of the network, or `agreement` in
+            (0, 1] of the frame with the golden image laid over it.
         threshold: a best score below it is answered "unknown".
         method: how the threshold was found.
         samples: how many varied golden images it was found on.
-        expected_false_reject: share of taught parts that will be refused, as estimated on those.
+        expected_false_reject: share of frames of taught parts that will be refused, as estimated on those.
+        expected_false_accept: share of frames of parts never taught that will be given a label, as estimated by
+            leaving each of those parts out in turn; None where it was not.
     """
 
-    score: Literal["cosine", "probability"]
+    score: Literal["cosine", "probability", "agreement"]
     threshold: float
     method: str
     samples: Count
     expected_false_reject: Share
+    expected_false_accept: Share | None = None
+
+
+class Verification(msgspec.Struct, frozen=True):
+    """The second stage: comparison with the golden images of the network's best candidates.
+
+    Attributes:
+        spec: how they are compared.
+        decision: on the agreement, in place of that on the network's score.
+        references: the golden images in the package, one for each label, in order.
+    """
+
+    spec: VerificationSpec
+    decision: Decision
+    references: tuple[str, ...]
 
 
 class Parity(msgspec.Struct, frozen=True):
@@ -80,7 +99,10 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         labels: in the order of the network's scores.
-        models: by precision; empty in the copy that an ONNX file's metadata holds.
+        decision: on the network's score.
+        verification: None where frames are not compared with golden images; so in the copy that an ONNX file's
+            metadata holds, because the file brings no golden images.
+        models: by precision; empty in that copy.
         files: SHA-256 of every other file in the package, by its path with forward slashes.
     """
 
@@ -89,6 +111,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     preprocess: PreprocessSpec
     decision: Decision
     provenance: Provenance
+    verification: Verification | None = None
     models: dict[Precision, ModelFile] = {}
     files: dict[str, Sha256] = {}
 
@@ -122,4 +145,10 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
             ) from error
         if not manifest.labels or len(set(manifest.labels)) != len(manifest.labels):
             raise PackageError(f"{source}: the manifest's labels are empty or not unique; export the package again")
+        verification = manifest.verification
+        if verification and len(verification.references) != len(manifest.labels):
+            raise PackageError(
+                f"{source}: the manifest names {len(verification.references)} references for {len(manifest.labels)} "
+                "labels; expected one each: export the package again"
+            )
         return manifest

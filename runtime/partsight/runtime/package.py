@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 
 from partsight.runtime.errors import PackageError
+from partsight.runtime.images import Pixels
 from partsight.runtime.manifest import Manifest, ModelFile, Precision
+from partsight.runtime.references import decode_reference
 from partsight.runtime.storage import sha256_bytes
 
 MANIFEST_NAME = "manifest.json"
@@ -44,6 +46,7 @@ class ModelPackage:
         if not manifest.models:
             raise PackageError(f"{path}: the manifest names no model; export the package again")
         package = cls(path, manifest, sha256_bytes(data)[:16])
+        package._check_references()
         for name in package.hashes():
             _check_name(path, name)
             if not _is_file(path / name):
@@ -54,6 +57,10 @@ class ModelPackage:
         """Return the SHA-256 of every file that the manifest names, by its path in the package."""
         models = {model.file: model.sha256 for model in self.manifest.models.values()}
         return models | self.manifest.files
+
+    def _hash_of(self, name: str) -> str:
+        # Not by way of `hashes`, which would be made anew for each of thousands of references.
+        return self.manifest.files[name] if name in self.manifest.files else self.hashes()[name]
 
     def model(self, precision: Precision) -> ModelFile:
         """Return what the manifest says of the model in `precision`.
@@ -75,6 +82,21 @@ class ModelPackage:
         """
         return self._checked_bytes(self.model(precision).file)
 
+    def reference(self, index: int) -> Pixels:
+        """Return the golden image that frames of a class are compared with, checked against the manifest.
+
+        Returns:
+            (height, width, 3) uint8 BGR.
+
+        Raises:
+            PackageError: the package has none, or the file is not the one that export wrote.
+        """
+        verification = self.manifest.verification
+        if verification is None:
+            raise PackageError(f"{self.path}: the package has no references to compare frames with; export it again")
+        name = verification.references[index]
+        return decode_reference(self._checked_bytes(name), f"{self.path}: {name}")
+
     def verify(self) -> None:
         """Check the bytes of every file that the manifest names.
 
@@ -84,12 +106,18 @@ class ModelPackage:
         for name in self.hashes():
             self._checked_bytes(name)
 
+    def _check_references(self) -> None:
+        verification = self.manifest.verification
+        unnamed = [name for name in verification.references if name not in self.manifest.files] if verification else []
+        if unnamed:
+            raise PackageError(f"{self.path}: the manifest names no SHA-256 of {unnamed[0]}; export the package again")
+
     def _checked_bytes(self, name: str) -> bytes:
         try:
             data = (self.path / name).read_bytes()
         except OSError as error:
             raise PackageError(f"{self.path}: {name} cannot be read ({error}); copy the package again") from error
-        expected, found = self.hashes()[name], sha256_bytes(data)
+        expected, found = self._hash_of(name), sha256_bytes(data)
         if found != expected:
             raise PackageError(
                 f"{self.path}: {name} has SHA-256 {found[:12]}…, the manifest says {expected[:12]}…: it was altered "

@@ -7,16 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+import msgspec
 import numpy as np
 
-from partsight.runtime.decision import Answer, decide
+from partsight.runtime.decision import Answer, decide, decide_verified
 from partsight.runtime.errors import PackageError, PartsightError
 from partsight.runtime.images import Pixels
 from partsight.runtime.manifest import METADATA_KEY, Manifest, Precision
 from partsight.runtime.package import ModelPackage
 from partsight.runtime.preprocess import check_frames, preprocess
+from partsight.runtime.references import References
 from partsight.runtime.session import Inference, Session
 from partsight.runtime.storage import sha256_bytes
+from partsight.runtime.verification import verify as compare
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class Recognizer:
         ...     print(part.label, part.score, part.accepted)
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (each a keyword with a default)
         self,
         package: str | Path,
         *,
@@ -51,6 +54,7 @@ class Recognizer:
         top: int = 5,
         threshold: float | None = None,
         threads: int | None = None,
+        verify: bool = True,
     ) -> None:
         """Load and warm up a package.
 
@@ -62,6 +66,8 @@ class Recognizer:
             top: how many candidates a result names.
             threshold: scores below it are answered "unknown"; None for the package's own.
             threads: of ONNX Runtime on the CPU; None for one a physical core.
+            verify: compare frames with golden images where the package has them (an `.onnx` file alone has none);
+                False for the network's answer alone.
 
         Raises:
             PackageError: the package is damaged or altered, or its labels do not match its network.
@@ -72,10 +78,14 @@ class Recognizer:
         _check_positive("top", top)
         if threads is not None:
             _check_positive("threads", threads)
-        self.manifest, self.package_id, session = _load(Path(package), provider, precision, threads)
+        loaded = _load(Path(package), provider, precision, threads)
+        self.manifest, self.package_id, session = loaded.manifest, loaded.package_id, loaded.session
         self._session: Session | None = session
         self._provider = session.provider.name
-        self.threshold = self.manifest.decision.threshold if threshold is None else threshold
+        self._verification = self.manifest.verification if verify else None
+        self._references = _references(loaded) if verify else None
+        decision = self._verification.decision if self._verification else self.manifest.decision
+        self.threshold = decision.threshold if threshold is None else threshold
         self.batch_size = batch_size
         self._top = top
         self._buffers: deque[Pixels] = deque()  # append and pop are atomic: threads share it without a lock
@@ -113,8 +123,8 @@ class Recognizer:
         """
         started = time.perf_counter()
         results: list[Result] = []
-        for inference in self._chunks(frames):
-            answers = decide(inference.score, self.labels, self.threshold, self._top)
+        for chunk, inference in self._chunks(frames):
+            answers = self._decide(chunk, inference)
             latency_ms = (time.perf_counter() - started) * 1000
             results += [
                 Result(answer.label, answer.score, answer.margin, answer.accepted, answer.top, latency_ms)
@@ -129,7 +139,7 @@ class Recognizer:
             FrameError: as for `recognize_batch`.
         """
         session = self._open_session()
-        parts = list(self._chunks(frames))
+        parts = [inference for _, inference in self._chunks(frames)]
         if not parts:
             return Inference(
                 np.empty((0, session.classes), np.float32),
@@ -156,15 +166,28 @@ class Recognizer:
             raise PartsightError("this Recognizer is closed; create a new one")
         return session
 
-    def _chunks(self, frames: Sequence[Pixels]) -> Iterator[Inference]:
+    def _decide(self, frames: Sequence[Pixels], inference: Inference) -> list[Answer]:
+        verification, references = self._verification, self._references
+        if verification is None or references is None:
+            return decide(inference.score, self.labels, self.threshold, self._top)
+        spec = verification.spec.preprocess(self.manifest.preprocess)
+        answers = []
+        for frame, score in zip(frames, inference.score, strict=True):
+            prepared = preprocess([frame], spec)[0]
+            verified = compare(prepared, score, references, verification.spec, self.threshold)
+            answers.append(decide_verified(verified, self.labels, self.threshold, self._top))
+        return answers
+
+    def _chunks(self, frames: Sequence[Pixels]) -> Iterator[tuple[Sequence[Pixels], Inference]]:
         session = self._open_session()
         spec = self.manifest.preprocess
         if len(frames) > self.batch_size:
             check_frames(frames, spec)
         for start in range(0, len(frames), self.batch_size):
-            buffer = self._take_buffer()
-            yield session.run(preprocess(frames[start : start + self.batch_size], spec, buffer))
+            chunk, buffer = frames[start : start + self.batch_size], self._take_buffer()
+            inference = session.run(preprocess(chunk, spec, buffer))
             self._buffers.append(buffer)
+            yield chunk, inference
 
     def _take_buffer(self) -> Pixels:
         try:
@@ -180,7 +203,17 @@ class Recognizer:
             session.run(np.zeros((size, spec.height, spec.width, 3), np.uint8))
 
 
-def _load(path: Path, provider: str, precision: Precision, threads: int | None) -> tuple[Manifest, str, Session]:
+@dataclass(frozen=True)
+class _Loaded:
+    """What was found at a path; `package` is None for an ONNX file alone."""
+
+    manifest: Manifest
+    package_id: str
+    session: Session
+    package: ModelPackage | None
+
+
+def _load(path: Path, provider: str, precision: Precision, threads: int | None) -> _Loaded:
     """Load a package's folder, or an ONNX file alone by the manifest in its metadata."""
     if path.suffix == ".onnx" and path.is_file():
         session = Session(path.read_bytes(), provider, threads)
@@ -189,13 +222,22 @@ def _load(path: Path, provider: str, precision: Precision, threads: int | None) 
             raise PackageError(
                 f"{path}: its metadata holds no partsight manifest; use a file that `partsight export` wrote"
             )
-        manifest, package_id = Manifest.from_json(text.encode(), str(path)), sha256_bytes(text.encode())[:16]
+        manifest = msgspec.structs.replace(Manifest.from_json(text.encode(), str(path)), verification=None)
+        loaded = _Loaded(manifest, sha256_bytes(text.encode())[:16], session, None)
     else:
         package = ModelPackage.read(path)
         session = Session(package.model_bytes(precision), provider, threads)
-        manifest, package_id = package.manifest, package.package_id
-    _check_agreement(path, manifest, session)
-    return manifest, package_id, session
+        loaded = _Loaded(package.manifest, package.package_id, session, package)
+    _check_agreement(path, loaded.manifest, session)
+    return loaded
+
+
+def _references(loaded: _Loaded) -> References | None:
+    verification = loaded.manifest.verification
+    if verification is None or loaded.package is None:
+        return None
+    spec = verification.spec
+    return References(loaded.package.reference, (spec.height, spec.width))
 
 
 def _check_agreement(path: Path, manifest: Manifest, session: Session) -> None:

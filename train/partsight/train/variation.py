@@ -14,8 +14,11 @@ class Variation(msgspec.Struct, frozen=True):
         rotation_deg: in the image plane, plus or minus.
         shift_percent: of the image's width and height, plus or minus.
         scale_percent: of the part's size, plus or minus.
-        tilt_deg: out of the image plane, about both axes, plus or minus.
+        tilt_deg: of the part on the tray, about both horizontal axes, plus or minus.
+        view_deg: between the camera's axis and the tray's normal: 0 looks straight down. A tilt stretches and shears
+            what a camera sees that looks down at an angle, and hardly shows otherwise.
         exposure_percent: of the brightness, plus or minus.
+        key_light_percent: of the light that casts the shadows, plus or minus; what is dark changes more than the tray.
         white_balance_percent: of red and of blue against green, plus or minus.
         blur_px: largest standard deviation of the blur, at 256 px image width.
         noise_levels: largest standard deviation of the noise, of 255 grey levels.
@@ -24,9 +27,11 @@ class Variation(msgspec.Struct, frozen=True):
 
     rotation_deg: float = 3.0
     shift_percent: float = 3.0
-    scale_percent: float = 1.0
+    scale_percent: float = 0.3
     tilt_deg: float = 1.0
+    view_deg: float = 45.0
     exposure_percent: float = 8.0
+    key_light_percent: float = 10.0
     white_balance_percent: float = 2.0
     blur_px: float = 0.7
     noise_levels: float = 2.5
@@ -56,17 +61,13 @@ def _move(image: Pixels, variation: Variation, rng: np.random.Generator) -> Pixe
     scale = 1 + _around_zero(variation.scale_percent, rng) / 100
     shift_x = _around_zero(variation.shift_percent, rng) / 100 * width
     shift_y = _around_zero(variation.shift_percent, rng) / 100 * height
-    # A tilt foreshortens by its cosine and, seen by a lens several sizes away, tapers by about its sine.
-    tilt_x, tilt_y = (np.deg2rad(_around_zero(variation.tilt_deg, rng)) for _ in range(2))
-    taper = 0.25 / max(width, height)
+    # To first order, a tilted plane seen at an angle is stretched along the view and sheared across it.
+    oblique = np.tan(np.deg2rad(variation.view_deg))
+    stretch, shear = (oblique * np.tan(np.deg2rad(_around_zero(variation.tilt_deg, rng))) for _ in range(2))
     center = np.array([[1, 0, -(width - 1) / 2], [0, 1, -(height - 1) / 2], [0, 0, 1]])
-    pose = np.array(
-        [
-            [scale * np.cos(angle) * np.cos(tilt_y), -scale * np.sin(angle), 0],
-            [scale * np.sin(angle), scale * np.cos(angle) * np.cos(tilt_x), 0],
-            [np.sin(tilt_y) * taper, np.sin(tilt_x) * taper, 1],
-        ]
-    )
+    turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    pose = np.eye(3)
+    pose[:2, :2] = turn @ np.array([[1, shear], [0, 1 + stretch]])
     back = np.array([[1, 0, (width - 1) / 2 + shift_x], [0, 1, (height - 1) / 2 + shift_y], [0, 0, 1]])
     moved = cv2.warpPerspective(
         image, back @ pose @ center, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
@@ -79,7 +80,10 @@ def _light(image: np.ndarray, variation: Variation, rng: np.random.Generator) ->
     if image.ndim == 3:
         gain[0] *= 1 + _around_zero(variation.white_balance_percent, rng) / 100
         gain[2] *= 1 + _around_zero(variation.white_balance_percent, rng) / 100
-    return image * gain
+    # The tray, which most pixels show, lies in the key light; what is darker lies partly in the fill light alone.
+    shade = np.clip(1 - image / max(float(np.median(image)), 1.0), 0, 1)
+    key_light = _around_zero(variation.key_light_percent, rng) / 100
+    return np.asarray(image * gain * (1 - key_light * shade))
 
 
 def _sense(image: np.ndarray, width: int, variation: Variation, rng: np.random.Generator) -> Pixels:

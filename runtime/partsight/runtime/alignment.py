@@ -1,0 +1,216 @@
+"""Alignment: where a golden image lies in a frame, to a fraction of a pixel.
+
+A fixed camera sees a part shifted and turned, never larger or smaller: a part of another size is another part. A
+camera that looks down at an angle sees a part that is tilted by a degree stretched along the picture's vertical and
+sheared across it by a percent or two, no more. These five unknowns are found from coarse to fine by inverse
+compositional image alignment (Baker and Matthews, "Lucas-Kanade 20 Years On", IJCV 56, 2004), which needs the golden
+image's gradients only, once; the gain of the light is solved along with them (ibid., part 3), and stretch and shear
+are held back by a prior (ibid., part 4).
+"""
+
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from partsight.runtime.images import Pixels
+from partsight.runtime.session import FloatArray
+
+LEVELS_PX = (32, 64, 128)
+"""Longest side at each level, coarse to fine."""
+
+_SMOOTHING_PX = 1.0
+_LARGEST_STEP = 0.05  # of the longest side, and in radians: beyond it the linearisation says nothing
+_SMALLEST_STEP = 2e-4  # 0.03 px at the finest level
+_FARTHEST = 0.15  # of the longest side, and in radians: no frame of a controlled line lies there
+_STIFFNESS = 180.0  # grey levels² a pixel that a stretch or shear of 1 must explain away; see `_Update`
+
+
+@dataclass(frozen=True)
+class Pose:
+    """Where a golden image lies in a frame.
+
+    Attributes:
+        x, y: shift of its centre to the right and down, in shares of the longest side.
+        angle: in radians, clockwise as seen on the picture.
+        shear: shift to the right of a point below the centre, in shares of its distance.
+        stretch: along the picture's vertical, 0 for none.
+    """
+
+    x: float = 0.0
+    y: float = 0.0
+    angle: float = 0.0
+    shear: float = 0.0
+    stretch: float = 0.0
+
+    @property
+    def deformation(self) -> float:
+        """Shear and stretch together, as a share."""
+        return math.hypot(self.shear, self.stretch)
+
+    def linear(self) -> tuple[float, float, float, float]:
+        """Return the (2, 2) part, row by row: first shear and stretch, then the turn."""
+        cosine, sine, height = math.cos(self.angle), math.sin(self.angle), 1 + self.stretch
+        return cosine, cosine * self.shear - sine * height, sine, sine * self.shear + cosine * height
+
+    def after_inverse_of(self, step: "Pose") -> "Pose":
+        """Return this pose applied after the inverse of a small one; a change of size by their product is dropped."""
+        a, b, c, d = self.linear()
+        e, f, g, h = step.linear()
+        size = e * h - f * g
+        a, b, c, d = (a * h - b * g) / size, (b * e - a * f) / size, (c * h - d * g) / size, (d * e - c * f) / size
+        angle = math.atan2(c, a)
+        cosine, sine = math.cos(angle), math.sin(angle)
+        return Pose(
+            self.x - a * step.x - b * step.y,
+            self.y - c * step.x - d * step.y,
+            angle,
+            cosine * b + sine * d,
+            cosine * d - sine * b - 1,
+        )
+
+    def to_matrix(self, height: int, width: int) -> FloatArray:
+        """Return the (2, 3) float32 that maps a pixel of the golden image to one of the frame, both of this size."""
+        longest, center_x, center_y = max(height, width), (width - 1) / 2, (height - 1) / 2
+        a, b, c, d = self.linear()
+        return np.array(
+            [
+                [a, b, self.x * longest + center_x - a * center_x - b * center_y],
+                [c, d, self.y * longest + center_y - c * center_x - d * center_y],
+            ],
+            np.float32,
+        )
+
+
+@dataclass(frozen=True)
+class Template:
+    """A golden image made ready for alignment; what the finest level needs is computed when it is first needed.
+
+    Attributes:
+        levels: grey float32 at each level, coarse to fine.
+        coarse: for each level but the finest, how a difference becomes x, y and angle.
+    """
+
+    levels: tuple[FloatArray, ...]
+    coarse: tuple["_Update", ...]
+
+    @classmethod
+    def of(cls, image_bgr: Pixels) -> "Template":
+        """Make a golden image ready; see `pyramid` for what it must be."""
+        levels = pyramid(image_bgr)
+        return cls(levels, tuple(_Update.of(level, with_tilt=False) for level in levels[:-1]))
+
+    @functools.cached_property
+    def fine(self) -> "_Update":
+        """For the finest level, how a difference becomes x, y, angle, shear and stretch."""
+        return _Update.of(self.levels[-1], with_tilt=True)
+
+
+@dataclass(frozen=True)
+class _Update:
+    """Maps the difference between a moved frame and a golden image to a step.
+
+    Attributes:
+        rows: (unknowns + 1, pixels) float32; the last row gives the gain.
+        prior: (unknowns + 1, 2) by which shear and stretch so far draw back towards 0.
+    """
+
+    rows: FloatArray
+    prior: FloatArray
+
+    @classmethod
+    def of(cls, golden: FloatArray, *, with_tilt: bool) -> "_Update":
+        unknowns = 5 if with_tilt else 3
+        height, width = golden.shape
+        longest = max(height, width)
+        down, right = np.mgrid[0:height, 0:width].astype(np.float32)
+        right, down = (right - (width - 1) / 2) / longest, (down - (height - 1) / 2) / longest
+        gradient_x = cv2.Sobel(golden, cv2.CV_32F, 1, 0, scale=longest / 8)
+        gradient_y = cv2.Sobel(golden, cv2.CV_32F, 0, 1, scale=longest / 8)
+        turn = right * gradient_y - down * gradient_x
+        slopes = [gradient_x, gradient_y, turn, down * gradient_x, down * gradient_y][:unknowns]
+        rows = np.stack([*slopes, golden]).reshape(unknowns + 1, -1)
+        square = (rows @ rows.T).astype(np.float64)
+        # A picture without structure says nothing of the pose: then the step is 0 instead of a division by 0.
+        square[np.diag_indices(len(square))] += 1e-4 * np.diag(square) + 1e-3
+        stiffness = _STIFFNESS * golden.size
+        held_back = np.arange(3, unknowns)
+        square[held_back, held_back] += stiffness
+        inverse = np.linalg.inv(square)
+        return cls((inverse @ rows).astype(np.float32), (stiffness * inverse[:, held_back]).astype(np.float32))
+
+    def step(self, difference: FloatArray, pose: Pose) -> Pose:
+        """Return the step, at most as long as the linearisation holds."""
+        values = self.rows @ difference.ravel()
+        if self.prior.shape[1]:
+            values += self.prior @ np.array([pose.shear, pose.stretch], np.float32)
+        gain = max(1 + float(values[-1]), 0.5)
+        return Pose(*(max(-_LARGEST_STEP, min(_LARGEST_STEP, float(value) / gain)) for value in values[:-1]))
+
+
+def pyramid(image_bgr: Pixels) -> tuple[FloatArray, ...]:
+    """Return an image as grey, smoothed float32 at each level, coarse to fine.
+
+    Args:
+        image_bgr: (height, width, 3) uint8, its longest side at least that of the finest level.
+    """
+    grey = cv2.cvtColor(image_bgr, cv2.COLOR_BGR2GRAY)
+    levels: list[FloatArray] = []
+    for longest in reversed(LEVELS_PX):
+        grey = np.asarray(cv2.resize(grey, level_size(image_bgr.shape, longest), interpolation=cv2.INTER_AREA))
+        levels.append(np.asarray(cv2.GaussianBlur(grey.astype(np.float32), (0, 0), _SMOOTHING_PX), np.float32))
+    return tuple(reversed(levels))
+
+
+def level_size(shape: Sequence[int], longest: int) -> tuple[int, int]:
+    """Return (width, height) of an image of `shape` (height, width, …) when its longest side is `longest` px."""
+    scale = longest / max(shape[:2])
+    return max(1, round(shape[1] * scale)), max(1, round(shape[0] * scale))
+
+
+def align_coarse(frame: Sequence[FloatArray], template: Template) -> Pose:
+    """Find a pose from nothing, on the coarse levels; the nominal one where that leads nowhere.
+
+    Args:
+        frame: of `pyramid`.
+        template: the golden image, of the same size.
+    """
+    pose = Pose()
+    for level in range(len(LEVELS_PX) - 1):
+        pose = _iterate(frame[level], template.levels[level], template.coarse[level], pose, most=8)
+    return pose if max(abs(pose.x), abs(pose.y), abs(pose.angle)) < _FARTHEST else Pose()
+
+
+def align_middle(frame: Sequence[FloatArray], template: Template, start: Pose) -> Pose:
+    """Refine a pose that is right to a few pixels, on the level before the finest."""
+    return _iterate(frame[-2], template.levels[-2], template.coarse[-1], start, most=4)
+
+
+def align_fine(frame: Sequence[FloatArray], template: Template, start: Pose) -> Pose:
+    """Refine a pose to a fraction of a pixel, shear and stretch included, on the finest level."""
+    return _iterate(frame[-1], template.levels[-1], template.fine, start, most=8)
+
+
+def _iterate(image: FloatArray, golden: FloatArray, update: _Update, pose: Pose, most: int) -> Pose:
+    for _ in range(most):
+        step = update.step(warp(image, pose) - golden, pose)
+        pose = pose.after_inverse_of(step)
+        if max(abs(step.x), abs(step.y), abs(step.angle), step.deformation) < _SMALLEST_STEP:
+            break
+    return pose
+
+
+def warp(image: FloatArray, pose: Pose) -> FloatArray:
+    """Return a frame as it would be if the part lay as in the golden image; what is out of view repeats the border."""
+    height, width = image.shape[:2]
+    moved = cv2.warpAffine(
+        image,
+        pose.to_matrix(height, width),
+        (width, height),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    return np.asarray(moved, np.float32)

@@ -1,0 +1,112 @@
+"""References: the golden images that frames are laid over, made ready when they are first needed."""
+
+import functools
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from partsight.runtime.alignment import Template
+from partsight.runtime.errors import PackageError
+from partsight.runtime.images import Pixels
+from partsight.runtime.session import FloatArray
+
+_SMOOTHING_PX = 1.0
+_MOST_READY = 128  # about a megabyte each
+_JPEG_QUALITY = 95
+
+
+def smooth(image: Pixels) -> FloatArray:
+    """Return an image as float32 without the noise of single pixels."""
+    return np.asarray(cv2.GaussianBlur(image.astype(np.float32), (0, 0), _SMOOTHING_PX), np.float32)
+
+
+def encode_reference(image_bgr: Pixels) -> bytes:
+    """Return a golden image as it lies in a package: JPEG, colour at full resolution."""
+    options = [
+        cv2.IMWRITE_JPEG_QUALITY,
+        _JPEG_QUALITY,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
+    ]
+    _, encoded = cv2.imencode(".jpg", image_bgr, options)
+    return np.asarray(encoded, np.uint8).tobytes()
+
+
+def decode_reference(data: bytes, source: str) -> Pixels:
+    """Return (height, width, 3) uint8 BGR.
+
+    Args:
+        data: of `encode_reference`.
+        source: where it came from, for messages.
+
+    Raises:
+        PackageError: it is not an image.
+    """
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    if image is None:
+        raise PackageError(f"{source}: is not an image; export the package again")
+    return np.asarray(image, np.uint8)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A golden image made ready for comparison; what only finalists need is computed when it is first needed.
+
+    Attributes:
+        image_bgr: (height, width, 3) uint8.
+        template: for alignment.
+    """
+
+    image_bgr: Pixels
+    template: Template
+
+    @functools.cached_property
+    def image(self) -> FloatArray:
+        """(height, width, 3) float32 BGR, smoothed."""
+        return smooth(self.image_bgr)
+
+    @functools.cached_property
+    def slope(self) -> FloatArray:
+        """(height, width) float32: square of the gradient, summed over channels, in grey levels² a pixel²."""
+        gradient_x = cv2.Sobel(self.image, cv2.CV_32F, 1, 0, scale=1 / 8)
+        gradient_y = cv2.Sobel(self.image, cv2.CV_32F, 0, 1, scale=1 / 8)
+        return np.asarray((gradient_x**2 + gradient_y**2).sum(axis=2), np.float32)
+
+
+class References:
+    """The golden images of all classes, made ready when first needed; the latest stay in memory. Thread-safe."""
+
+    def __init__(self, load: Callable[[int], Pixels], size_hw: tuple[int, int]) -> None:
+        """Take where they come from.
+
+        Args:
+            load: returns the golden image of a class, (height, width, 3) uint8 BGR.
+            size_hw: what height and width must be.
+        """
+        self._load = load
+        self._size_hw = size_hw
+        self._ready: OrderedDict[int, Reference] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __getitem__(self, index: int) -> Reference:
+        """Return the reference of a class; raises PackageError if its picture is damaged."""
+        with self._lock:
+            if index in self._ready:
+                self._ready.move_to_end(index)
+                return self._ready[index]
+        image = self._load(index)
+        if image.shape != (*self._size_hw, 3):
+            raise PackageError(
+                f"the reference of class {index} has shape {image.shape}; expected {(*self._size_hw, 3)}: "
+                "export the package again"
+            )
+        reference = Reference(image, Template.of(image))
+        with self._lock:
+            self._ready[index] = reference
+            while len(self._ready) > _MOST_READY:
+                self._ready.popitem(last=False)
+        return reference

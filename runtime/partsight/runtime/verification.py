@@ -1,0 +1,167 @@
+"""Verification: the second stage. The frame is laid over the golden images of a shortlist and compared with each.
+
+A network that pools its features hardly sees what tells 11 pins from 12. Laid over each other, the two pictures differ
+in a whole pin. The comparison allows for what a controlled line varies (pose, brightness and colour of the light,
+noise, a little blur) and for nothing else.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import cv2
+import msgspec
+import numpy as np
+
+from partsight.runtime.alignment import Pose, align_coarse, align_fine, align_middle, pyramid, warp
+from partsight.runtime.images import Pixels
+from partsight.runtime.preprocess import PreprocessSpec
+from partsight.runtime.references import Reference, References, smooth
+from partsight.runtime.session import FloatArray
+
+LONGEST_PX = 192
+"""Longest side of references: enough for the pitch of a pin, and a comparison in a millisecond."""
+
+_BORDER_SHARE = 1 / 32  # of the longest side; what a shifted frame does not show
+_SPOT_SHARE = 1 / 21  # of the longest side: about a pin of a long header
+_WORST_SHARE = 0.01  # of the pixels
+_LARGEST_GAIN = 1.4  # by which light may differ from the golden image's
+
+Count = Annotated[int, msgspec.Meta(ge=1, le=1000)]
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+Side = Annotated[int, msgspec.Meta(ge=32, le=1024)]
+
+
+class VerificationSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """How frames are compared with golden images; travels with the package.
+
+    Attributes:
+        height, width: of the references in the package, in pixels.
+        shortlist: how many of the network's best candidates are looked at.
+        finalists: how many of those are compared in full.
+        tolerance_levels: difference that noise and light explain, of 255 grey levels.
+        tolerance_px: misplacement of an edge that pose and blur explain, in pixels of a reference.
+        tolerance_tilt: stretch and shear that a tilted part shows a camera that looks down at an angle, as a share.
+        clear_margin: from this lead of the network's best score on, its two best candidates are compared first.
+    """
+
+    height: Side
+    width: Side
+    shortlist: Count = 20
+    finalists: Count = 5
+    tolerance_levels: Positive = 6.0
+    tolerance_px: Positive = 0.3
+    tolerance_tilt: Positive = 0.018
+    clear_margin: float = 1e9
+
+    def preprocess(self, spec: PreprocessSpec) -> PreprocessSpec:
+        """Return the preprocessing of frames for the comparison: that of the network, at the references' size."""
+        return msgspec.structs.replace(spec, height=self.height, width=self.width)
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What the comparison says of one frame.
+
+    Attributes:
+        classes: the finalists, best first.
+        agreement: of each, in (0, 1]: 1 / (1 + worst difference in multiples of the tolerance).
+        poses: where each golden image lies in the frame.
+    """
+
+    classes: tuple[int, ...]
+    agreement: tuple[float, ...]
+    poses: tuple[Pose, ...]
+
+
+def verify(
+    frame: Pixels, score: FloatArray, references: References, spec: VerificationSpec, enough: float = math.inf
+) -> Verified:
+    """Compare a frame with the golden images of the network's best candidates.
+
+    Where the network's best candidate leads clearly, it is compared with the second alone, in a third of the time; if
+    it does not agree well enough, with the whole shortlist after all: what is refused was always looked at in full.
+
+    Args:
+        frame: (spec.height, spec.width, 3) uint8 BGR.
+        score: (classes,) float32, the network's.
+        references: of the classes.
+        spec: how to compare.
+        enough: an agreement that is accepted.
+    """
+    order = _best_first(score, spec.shortlist)
+    levels, smoothed = pyramid(frame), smooth(frame)
+    if len(order) > 2 and float(score[order[0]] - score[order[1]]) >= spec.clear_margin:
+        verified = _compare(levels, smoothed, order[:2], references, spec)
+        if verified.agreement[0] >= enough:
+            return verified
+    return _compare(levels, smoothed, order, references, spec)
+
+
+def _best_first(score: FloatArray, count: int) -> list[int]:
+    count = min(count, len(score))
+    best = np.argpartition(-score, count - 1)[:count]
+    return [int(index) for index in best[np.argsort(-score[best], kind="stable")]]
+
+
+def _compare(
+    levels: Sequence[FloatArray],
+    smoothed: FloatArray,
+    order: Sequence[int],
+    references: References,
+    spec: VerificationSpec,
+) -> Verified:
+    """Lay the frame over all candidates roughly, and over those that then differ least exactly."""
+    # One start for all: candidates are siblings as a rule, and all golden images lie in the nominal pose.
+    start = align_coarse(levels, references[order[0]].template)
+    poses = {index: align_middle(levels, references[index].template, start) for index in order}
+    finalists = sorted(
+        order, key=lambda index: _difference(levels[-2], references[index].template.levels[-2], poses[index])
+    )
+    compared = []
+    for index in finalists[: spec.finalists]:
+        reference = references[index]
+        pose = align_fine(levels, reference.template, poses[index])
+        compared.append((_agreement(smoothed, reference, pose, spec), index, pose))
+    compared.sort(key=lambda item: -item[0])
+    agreement, classes, found = zip(*compared, strict=True)
+    return Verified(classes, agreement, found)
+
+
+def _difference(frame: FloatArray, golden: FloatArray, pose: Pose) -> float:
+    """Return the mean square difference of grey images, after the gain that makes it least."""
+    moved, golden = (_inner(image).ravel() for image in (warp(frame, pose), golden))
+    gain = _within(float(np.vdot(golden, moved)) / max(float(np.vdot(golden, golden)), 1.0))
+    rest = moved / gain - golden
+    return float(np.vdot(rest, rest)) / rest.size
+
+
+def _agreement(frame: FloatArray, reference: Reference, pose: Pose, spec: VerificationSpec) -> float:
+    """Return how well a frame agrees with a golden image where they agree least.
+
+    The mean over all pixels would drown a missing pin in a large tray, a single pixel would be noise: the worst
+    spots count, and the mean to a lesser degree.
+    """
+    moved, golden = _inner(warp(frame, pose)), _inner(reference.image)
+    # Gain only: with an offset as well, a red part on a grey tray could be taken for a blue one.
+    gain = np.einsum("ijk,ijk->k", moved, golden) / np.maximum(np.einsum("ijk,ijk->k", golden, golden), 1.0)
+    gains = np.array([_within(float(value)) for value in gain], np.float32)
+    rest = np.asarray(cv2.blur(moved / gains - golden, (3, 3)), np.float32)
+    tolerance = spec.tolerance_levels**2 + spec.tolerance_px**2 * _inner(reference.slope)
+    excess = np.asarray(np.einsum("ijk,ijk->ij", rest, rest) / (3 * tolerance), np.float32)
+    spot = max(3, round(max(frame.shape[:2]) * _SPOT_SHARE))
+    spots = cv2.blur(excess, (spot, spot)).ravel()
+    count = max(1, round(len(spots) * _WORST_SHARE))
+    worst = float(np.partition(spots, -count)[-count:].mean())
+    tilt = 1 + (pose.deformation / spec.tolerance_tilt) ** 2
+    return 1 / (1 + math.sqrt(worst * tilt))
+
+
+def _within(gain: float) -> float:
+    return min(max(gain, 1 / _LARGEST_GAIN), _LARGEST_GAIN)
+
+
+def _inner(image: FloatArray) -> FloatArray:
+    border = max(2, round(max(image.shape[:2]) * _BORDER_SHARE))
+    return image[border:-border, border:-border]
