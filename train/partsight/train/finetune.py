@@ -7,10 +7,9 @@ comes after the cut on varied copies. The drop guard stops it as soon as it know
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import keras
-import numpy as np
 
 from partsight.runtime.session import EMBEDDING_NAME, SCORE_NAME, FloatArray
 from partsight.runtime.storage import sha256_bytes
@@ -25,12 +24,10 @@ from partsight.train.recipe import Recipe
 from partsight.train.run_folder import TrainConfig
 from partsight.train.stack import stack, weights_sha256
 from partsight.train.tune_record import TuneRecord
-from partsight.train.tune_state import Checkpoints, Progress, values
-from partsight.train.tuner import Tuner, predict, steps_an_epoch
+from partsight.train.tune_state import Checkpoints, Progress
+from partsight.train.tuner import Imprinter, Tuner, predict, steps_an_epoch
 
 _LOG = logging.getLogger("partsight.train")
-_IMPRINTED_COPIES = 8
-"""Copies of each part that a prototype is the mean embedding of, at most, beside the golden image."""
 
 
 @dataclass(frozen=True)
@@ -95,15 +92,15 @@ def finetune(stage1: Stage1, config: TrainConfig, folder: Path, recipe: Recipe |
     outputs = stage1.head_model(parts.tail.outputs[0])
     scorer = keras.Model(parts.tail.inputs[0], outputs[SCORE_NAME])
     plan, guard = _freeze_and_compile(stage1, cut, scorer, recipe, config.epochs * steps_an_epoch(source, recipe))
-    tuner = Tuner(scorer, source, recipe, config.epochs, config.seed, stage1.golden_accuracy, guard)
-    state = tuner.run(Checkpoints(folder / "tuning" / _identity(tuner, copies)[:32]))
-    prototypes: Literal["trained", "imprinted"] = "trained"
+    imprinter = None
     if stage1.head.score == "cosine":
         embedder = keras.Model(parts.tail.inputs[0], outputs[EMBEDDING_NAME])
-        prototypes = _settle_prototypes(tuner, embedder, stage1.head_model.get_layer(SCORE_NAME).prototypes)
+        imprinter = Imprinter(embedder, stage1.head_model.get_layer(SCORE_NAME).prototypes)
+    tuner = Tuner(scorer, source, recipe, config.epochs, config.seed, stage1.golden_accuracy, guard, imprinter)
+    state = tuner.run(Checkpoints(folder / "tuning" / _identity(tuner, copies)[:32]))
     guard.check("by the end of fine-tuning")
     tuned = Extractor.of(extractor.network, extractor.spec, f"{backbone}, fine-tuned from {cut}")
-    return Tuned(tuned, predict(parts.tail, source.goldens), _record(plan, tuner, state, prototypes))
+    return Tuned(tuned, predict(parts.tail, source.goldens), _record(plan, tuner, state))
 
 
 def _open(copies: Copies, config: TrainConfig, folder: Path) -> Source:
@@ -116,7 +113,8 @@ def _freeze_and_compile(
 ) -> tuple[FreezePlan, BatchNormGuard]:
     whole = stack(stage1.extractor, stage1.head_model)
     allowed = stage1.backbone.cuts(inner_network(stage1.extractor.network))
-    plan = freeze(whole, cut, allowed, lambda: scorer.compile(recipe.optimizer(steps), recipe.loss(stage1.head)))
+    held = [stage1.head_model.get_layer(SCORE_NAME)] if stage1.head.score == "cosine" else []
+    plan = freeze(whole, cut, allowed, lambda: scorer.compile(recipe.optimizer(steps), recipe.loss(stage1.head)), held)
     _LOG.info("what fine-tuning trains:\n%s", plan.table())
     return plan, BatchNormGuard.of(whole)
 
@@ -127,7 +125,7 @@ def _identity(tuner: Tuner, copies: Copies) -> str:
     return sha256_bytes(f"{facts} {weights_sha256(tuner.scorer)}".encode())
 
 
-def _record(plan: FreezePlan, tuner: Tuner, state: Progress, prototypes: Literal["trained", "imprinted"]) -> TuneRecord:
+def _record(plan: FreezePlan, tuner: Tuner, state: Progress) -> TuneRecord:
     return TuneRecord(
         plan=plan.rows,
         batch_norm_layers=len(plan.batch_norms),
@@ -137,32 +135,5 @@ def _record(plan: FreezePlan, tuner: Tuner, state: Progress, prototypes: Literal
         floor=tuner.floor,
         dropped=state.dropped,
         best_epoch=state.best_epoch,
-        prototypes=prototypes,
         outcome=f"{state.stopped}; kept the weights of epoch {state.best_epoch}",
     )
-
-
-def _settle_prototypes(tuner: Tuner, embedder: Any, prototypes: Any) -> Literal["trained", "imprinted"]:
-    """Replace each prototype, a column, by the mean embedding of its part's copies, unless that is worse.
-
-    A part that is enrolled later gets its own embedding as a prototype; among imprinted ones it competes on equal
-    terms.
-    """
-    trained, held_out = values(prototypes), tuner.accuracy(tuner.source.held_out)
-    prototypes.assign(_mean_embeddings(embedder, tuner.source).T)
-    is_sound = tuner.accuracy(tuner.source.goldens) >= tuner.floor
-    if is_sound and tuner.accuracy(tuner.source.held_out) >= held_out:
-        return "imprinted"
-    prototypes.assign(trained)
-    return "trained"
-
-
-def _mean_embeddings(embedder: Any, source: Source, batch: int = 64) -> FloatArray:
-    """Return (classes, d) float32 of length 1."""
-    total = predict(embedder, source.goldens)
-    for copy in range(min(source.copies, _IMPRINTED_COPIES)):
-        for start in range(0, source.classes, batch):
-            places = np.arange(start, min(start + batch, source.classes))
-            total[places] += embedder.predict_on_batch(source.batch(1, copy * source.classes + places))
-    means: FloatArray = total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)
-    return means

@@ -7,7 +7,7 @@ parent's flag sets its children's, and a flag set after the first step of a comp
 function sets all flags and compiles last, and a guard looks at the variables themselves.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,7 +48,9 @@ class FreezePlan:
         return "\n".join(lines)
 
 
-def freeze(model: Any, cut: str, allowed: Sequence[str], compile_last: Callable[[], None]) -> FreezePlan:
+def freeze(
+    model: Any, cut: str, allowed: Sequence[str], compile_last: Callable[[], None], held: Sequence[Any] = ()
+) -> FreezePlan:
     """Let the layers after `cut` train and no others; this function alone sets `trainable`.
 
     Args:
@@ -56,6 +58,7 @@ def freeze(model: Any, cut: str, allowed: Sequence[str], compile_last: Callable[
         cut: the layer after which the backbone trains.
         allowed: layers of the backbone at which it may be cut, in order; see `Backbone.cuts`.
         compile_last: compiles what will be trained: `model`, or another one with the same layers.
+        held: layers after the cut that do not train all the same.
 
     Raises:
         TrainingError: `cut` is not one of `allowed`.
@@ -65,7 +68,7 @@ def freeze(model: Any, cut: str, allowed: Sequence[str], compile_last: Callable[
     # One by one: Keras passes a flag on to children only where it changes, and a parent's hides its children's.
     for layer in model._flatten_layers():
         layer.trainable = True
-    for layer in _frozen(model, backbone, cut):
+    for layer in (*_frozen(model, backbone, cut), *held):
         layer.trainable = False
     batch_norms = batch_norm_layers(model)
     for layer in batch_norms:  # after every flag of a parent, which sets its children's
@@ -77,7 +80,8 @@ def freeze(model: Any, cut: str, allowed: Sequence[str], compile_last: Callable[
 
 def batch_norm_layers(model: Any) -> list[Any]:
     """Return every BatchNormalization layer of a model, at any depth."""
-    return [layer for layer in _leaves(model) if isinstance(layer, keras.layers.BatchNormalization)]
+    layers = (layer for leaf in _leaves(model) for layer in leaf._flatten_layers())
+    return [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
 
 
 @dataclass(frozen=True)
@@ -134,8 +138,13 @@ def _holds(model: Any, network: Any) -> bool:
     return model is network or any(_holds(layer, network) for layer in model.layers if isinstance(layer, keras.Model))
 
 
-def _leaves(model: Any) -> list[Any]:
-    return [layer for layer in model._flatten_layers(include_self=False) if not isinstance(layer, keras.Model)]
+def _leaves(model: Any) -> Iterator[Any]:
+    """Yield the layers of a model and of the networks inside it, in their order."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _leaves(layer)
+        else:
+            yield layer
 
 
 def _values(layer: Any) -> tuple[FloatArray, ...]:

@@ -13,11 +13,12 @@ from partsight.train.variation import Variation
 TRAINED_VARIATION = Variation(
     rotation_deg=4.5,
     shift_percent=4.5,
-    scale_percent=1.5,
+    scale_percent=0.5,
     tilt_deg=1.5,
     exposure_percent=12.0,
+    key_light_percent=15.0,
     white_balance_percent=3.0,
-    blur_px=0.9,
+    blur_px=1.0,
     noise_levels=3.5,
     jpeg_quality=85,
 )
@@ -36,18 +37,20 @@ class Recipe:
         margin: subtracted from the right part's cosine in the loss (CosFace, arXiv 1801.09414).
         sharpness: multiplies cosines in the loss.
         average: of the running average of weights, the share that a step keeps (arXiv 1803.05407).
+        imprints: times an epoch that the prototypes of a cosine head are set to the golden images' new embeddings.
         patience: epochs without a better held-out accuracy after which it stops.
         tolerance: by which golden accuracy may fall below stage 1's.
         variation: of the copies.
     """
 
     batch: int = 64
-    learning_rate: float = 2e-4
+    learning_rate: float = 5e-4
     warmup_share: float = 0.1
     weight_decay: float = 1e-4
     margin: float = 0.0
     sharpness: float = COSINE_SHARPNESS
     average: float = 0.99
+    imprints: int = 2
     patience: int = 5
     tolerance: float = 0.001
     variation: Variation = TRAINED_VARIATION

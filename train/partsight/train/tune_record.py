@@ -1,7 +1,5 @@
 """What fine-tuning leaves in a run's record."""
 
-from typing import Literal
-
 import msgspec
 
 
@@ -53,8 +51,6 @@ class TuneRecord(msgspec.Struct, frozen=True, kw_only=True):
         floor: golden accuracy below which training stops: stage 1's less the tolerance.
         dropped: whether it fell below it.
         best_epoch: whose weights were kept; 0 for stage 1's.
-        prototypes: `imprinted` if they are the mean embeddings of each part's copies, else `trained`; a dense
-            head's are always `trained`.
         outcome: why it stopped and what was kept, for a person.
     """
 
@@ -66,5 +62,4 @@ class TuneRecord(msgspec.Struct, frozen=True, kw_only=True):
     floor: float
     dropped: bool
     best_epoch: int
-    prototypes: Literal["trained", "imprinted"]
     outcome: str

@@ -37,11 +37,9 @@ def tuning_sections(record: TuneRecord, plot_folder: Path) -> list[Section]:
 
 def _outcome_rows(record: TuneRecord) -> tuple[tuple[str, str], ...]:
     lowest = min(epoch.golden_accuracy for epoch in record.history)
-    prototypes = "mean embeddings of each part's copies" if record.prototypes == "imprinted" else "as trained"
     return (
         ("how it ended", record.outcome),
         ("golden accuracy", f"lowest {lowest:.4f}, allowed {record.floor:.4f}"),
-        ("prototypes", prototypes),
         ("time", f"{sum(epoch.seconds for epoch in record.history):.0f} s in {len(record.history) - 1} epochs"),
     )
 

@@ -19,6 +19,26 @@ from partsight.train.tune_state import Checkpoints, Progress, values
 
 
 @dataclass(frozen=True)
+class Imprinter:
+    """Keeps the prototypes of a cosine head what they were in stage 1: the golden images' own embeddings.
+
+    They do not train. Where they do, they learn to tell siblings apart in place of the backbone, and neither a frame
+    of the line nor a part that is enrolled later gains from that.
+
+    Attributes:
+        embedder: keras.Model from the activation at the cut to embeddings, (batch, d) of length 1.
+        prototypes: the head's variable, (d, classes).
+    """
+
+    embedder: Any
+    prototypes: Any
+
+    def imprint(self, goldens: FloatArray) -> None:
+        """Set the prototypes from activations of the golden images, (classes, h, w, c)."""
+        self.prototypes.assign(predict(self.embedder, goldens).T)
+
+
+@dataclass(frozen=True)
 class Tuner:
     """What trains, on what, and what watches over it.
 
@@ -30,6 +50,7 @@ class Tuner:
         seed: of the order of the images.
         stage1_accuracy: golden accuracy before fine-tuning.
         guard: over the BatchNormalization layers.
+        imprinter: of a cosine head; None for a head that trains.
     """
 
     scorer: Any
@@ -39,6 +60,7 @@ class Tuner:
     seed: int
     stage1_accuracy: float
     guard: BatchNormGuard
+    imprinter: Imprinter | None
 
     @property
     def floor(self) -> float:
@@ -53,21 +75,22 @@ class Tuner:
                 changed.
             OutputError: a checkpoint cannot be written.
         """
-        optimizer, trained = self.scorer.optimizer, self.scorer.trainable_variables
-        optimizer.build(trained)
+        optimizer, weights = self.scorer.optimizer, self.scorer.weights
+        optimizer.build(self.scorer.trainable_variables)
         variables = [*self.scorer.variables, *optimizer.variables]
-        loaded = checkpoints.load(variables, len(trained))
-        state, best = loaded or (Progress([self._before()]), [values(variable) for variable in trained])
+        loaded = checkpoints.load(variables, len(weights))
+        state, best = loaded or (Progress([self._before()]), [values(weight) for weight in weights])
         while state.stopped is None:
             started = time.perf_counter()
             loss = self._epoch(len(state.history))
-            raw = [values(variable) for variable in trained]
-            if self.recipe.average:
-                optimizer.finalize_variable_values(trained)  # the running average: what is measured, and what is kept
+            raw = [values(weight) for weight in weights]
+            if self.recipe.average:  # the running average of weights is what is measured, and what is kept
+                optimizer.finalize_variable_values(self.scorer.trainable_variables)
+            self._imprint()
             best = self._judge(state, self._measure(len(state.history), loss, started), best)
-            assign(trained, raw)
+            assign(weights, raw)
             checkpoints.save(state, variables, best)
-        assign(trained, best)
+        assign(weights, best)
         return state
 
     def accuracy(self, rows: FloatArray) -> float:
@@ -94,6 +117,8 @@ class Tuner:
         self.scorer.reset_metrics()
         loss = math.nan
         for step in progress(range(steps), steps, f"fine-tuning, epoch {epoch} of {self.epochs}", "step"):
+            if step % -(-steps // self.recipe.imprints) == 0:
+                self._imprint()
             chosen = items[step * batch : (step + 1) * batch]
             loss = float(self.scorer.train_on_batch(self.source.batch(epoch, chosen), chosen % classes))
             if step == 0:
@@ -102,6 +127,10 @@ class Tuner:
                 break
         self.guard.check(f"in epoch {epoch}")
         return loss
+
+    def _imprint(self) -> None:
+        if self.imprinter is not None:
+            self.imprinter.imprint(self.source.goldens)
 
     def _measure(self, epoch: int, loss: float | None, started: float) -> TuneEpoch:
         golden, held_out = self.accuracy(self.source.goldens), self.accuracy(self.source.held_out)
@@ -118,7 +147,7 @@ class Tuner:
         held_out = [epoch.held_out_accuracy for epoch in state.history]
         if found.held_out_accuracy >= held_out[state.best_epoch]:  # of equals the later, which averages more steps
             state.best_epoch = found.epoch
-            best = [values(variable) for variable in self.scorer.trainable_variables]
+            best = [values(weight) for weight in self.scorer.weights]
         if found.epoch >= self.epochs:
             state.stopped = f"fine-tuned for {found.epoch} epochs"
         elif found.epoch - held_out.index(max(held_out)) >= self.recipe.patience:
