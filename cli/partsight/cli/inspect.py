@@ -65,7 +65,10 @@ def _print_package(package: "ModelPackage") -> None:
     _print_field("parts", _parts(manifest.labels))
     _print_field("input", _input(manifest.preprocess))
     _print_field("region", _region(manifest.preprocess))
-    _print_decision(manifest.decision)
+    verification = manifest.verification
+    if verification:
+        _print_decision("decision: comparison with golden images", verification.decision)
+    _print_decision("decision: network alone" if verification else "decision", manifest.decision)
     for precision, model in manifest.models.items():
         _print_model(precision, model, (package.path / model.file).stat().st_size)
     _print_provenance(manifest.provenance)
@@ -94,12 +97,14 @@ def _region(spec: "PreprocessSpec") -> str:
     return f"{region.width}×{region.height} px from ({region.x}, {region.y}) of the frame"
 
 
-def _print_decision(decision: "Decision") -> None:
-    print("\ndecision")
+def _print_decision(title: str, decision: "Decision") -> None:
+    print(f"\n{title}")
     _print_field("  score", decision.score)
     _print_field("  threshold", f"{decision.threshold:.4g}; a lower score is unknown")
     _print_field("  method", f"{decision.method}, on {decision.samples} samples")
-    _print_field("  false reject", f"{decision.expected_false_reject:.2%} of taught parts expected")
+    _print_field("  false reject", f"{decision.expected_false_reject:.2%} of frames of taught parts expected")
+    if decision.expected_false_accept is not None:
+        _print_field("  false accept", f"{decision.expected_false_accept:.2%} of frames of unknown siblings expected")
 
 
 def _print_model(precision: str, model: "ModelFile", size_bytes: int) -> None:

@@ -4,9 +4,7 @@ import datetime
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import msgspec
-import numpy as np
 import onnx
 
 from partsight.export.convert import OPSET, convert
@@ -15,16 +13,16 @@ from partsight.export.parity import check_parity
 from partsight.export.report import package_report
 from partsight.runtime.errors import RunError
 from partsight.runtime.images import Pixels
-from partsight.runtime.manifest import METADATA_KEY, SCHEMA_VERSION, Manifest, ModelFile, Provenance
+from partsight.runtime.manifest import METADATA_KEY, SCHEMA_VERSION, Manifest, ModelFile, Provenance, Verification
 from partsight.runtime.package import MANIFEST_NAME, ModelPackage
 from partsight.runtime.storage import check_output_folder, new_folder, sha256_bytes
+from partsight.train.calibrate import reference_files
 from partsight.train.heads import score_output
 from partsight.train.progress import progress
 from partsight.train.run_folder import RunFolder, RunRecord
 
 MODEL_FILE = "model.fp32.onnx"
 REPORT_FILE = "report.html"
-THUMBNAIL_SIDE_PX = 96
 
 
 def export(run_folder: str | Path, out: str | Path, catalog_folder: str | Path | None = None) -> ModelPackage:
@@ -55,11 +53,11 @@ def export(run_folder: str | Path, out: str | Path, catalog_folder: str | Path |
     model = _with_manifest(converted.model, manifest)
     parity = check_parity(network, model, manifest, run.record.goldens, images)
     model_file = ModelFile(MODEL_FILE, sha256_bytes(model), OPSET, converted.summary.affine_left, parity)
-    manifest = msgspec.structs.replace(manifest, models={"fp32": model_file})
+    manifest = msgspec.structs.replace(manifest, models={"fp32": model_file}, verification=_verification(run.record))
     with new_folder(out) as folder:
         (folder / MODEL_FILE).write_bytes(model)
         report = package_report(run, manifest, converted.summary)
-        files = {REPORT_FILE: report.encode(), **_gallery(images)}
+        files = {REPORT_FILE: report.encode(), **_gallery(images, run.record)}
         (folder / "gallery").mkdir()
         for name, data in files.items():
             (folder / name).write_bytes(data)
@@ -84,7 +82,7 @@ def _manifest(record: RunRecord) -> Manifest:
         schema_version=SCHEMA_VERSION,
         labels=record.labels,
         preprocess=record.preprocess,
-        decision=record.decision,
+        decision=record.calibration.decision,
         provenance=Provenance(
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             backbone=config.backbone,
@@ -106,13 +104,14 @@ def _with_manifest(model: onnx.ModelProto, manifest: Manifest) -> bytes:
     return data
 
 
-def _gallery(images: Sequence[Pixels]) -> dict[str, bytes]:
-    """Return a small JPEG of each golden image, named by its place among the labels."""
-    files = {}
-    for place, image in enumerate(progress(images, len(images), "writing the gallery", "image")):
-        height, width = image.shape[:2]
-        scale = THUMBNAIL_SIDE_PX / max(height, width)
-        size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        _, encoded = cv2.imencode(".jpg", cv2.resize(image, size, interpolation=cv2.INTER_AREA))
-        files[f"gallery/{place:05d}.jpg"] = np.asarray(encoded).tobytes()
-    return files
+def _verification(record: RunRecord) -> Verification:
+    names = tuple(f"gallery/{place:05d}.jpg" for place in range(len(record.labels)))
+    return Verification(record.calibration.verification, record.calibration.verified_decision, names)
+
+
+def _gallery(images: Sequence[Pixels], record: RunRecord) -> dict[str, bytes]:
+    """Return the golden images that frames are compared with; they are thumbnails for people, too."""
+    verification = _verification(record)
+    files = reference_files(images, record.preprocess, verification.spec)
+    shown = progress(files, len(images), "writing the gallery", "image")
+    return dict(zip(verification.references, shown, strict=True))

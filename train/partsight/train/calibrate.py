@@ -1,45 +1,177 @@
-"""The first reject threshold: from varied golden images, because there is no picture of an unknown part."""
+"""The reject threshold: found without a picture of an unknown part, because there is none.
 
-from collections.abc import Callable, Iterable, Sequence
+Golden images varied as a line varies stand for its frames: how well each is recognised says how often a taught part
+would be refused. With its own part left out of the comparison, the same frame shows a part that was not taught, and
+a hard one: its siblings were. How well it is recognised then says how often an unknown part would be given a label.
+"""
 
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import msgspec
 import numpy as np
 
 from partsight.runtime.images import Pixels
 from partsight.runtime.manifest import Decision
+from partsight.runtime.preprocess import PreprocessSpec, preprocess
+from partsight.runtime.references import References, decode_reference, encode_reference
 from partsight.runtime.session import FloatArray
+from partsight.runtime.verification import LONGEST_PX, VerificationSpec, verify
 from partsight.train.heads import Head
+from partsight.train.progress import progress
+from partsight.train.reject_record import Calibration, RejectCurve
 from partsight.train.variation import Variation, vary
 
-LARGEST_SAMPLE = 256
+LARGEST_SAMPLE = 1000
+_BATCH = 32
+_CURVE_POINTS = 200
+_SAFETY = 1.25
 
 
-def calibrate(
-    goldens: Sequence[Pixels],
-    best_scores: Callable[[Iterable[Pixels], int], FloatArray],
-    head: Head,
-    max_false_reject: float,
-    seed: int,
-) -> Decision:
-    """Choose the threshold that refuses at most a share of taught parts as the line would show them.
+@dataclass(frozen=True)
+class Trial:
+    """Best scores of varied golden images; both (samples,).
 
-    Each of up to 256 golden images, drawn at random, is varied once; the threshold is the quantile of their best
-    scores. Classes are pooled: with one image a class there is nothing to fit for each.
+    Attributes:
+        taught: with all parts to choose from.
+        left_out: with the frame's own part left out.
+    """
+
+    taught: FloatArray
+    left_out: FloatArray
+
+    def decision(self, score: str, max_false_reject: float) -> Decision:
+        """Choose the threshold that refuses at most a share of taught parts."""
+        threshold = float(np.quantile(self.taught, max_false_reject, method="lower"))
+        size = len(self.taught)
+        values = {
+            "score": score,
+            "threshold": threshold,
+            "method": f"quantile of the best scores of {size} varied golden images; each part left out in turn",
+            "samples": size,
+            "expected_false_reject": max_false_reject,
+            "expected_false_accept": float(np.mean(self.left_out >= threshold)),
+        }
+        return msgspec.convert(values, Decision)
+
+    def curve(self) -> RejectCurve:
+        """Return what thresholds would cost, from the lowest that matters to the highest."""
+        both = np.concatenate([self.taught, self.left_out])
+        thresholds = np.linspace(both.min(), both.max(), _CURVE_POINTS)
+        return RejectCurve(
+            tuple(float(value) for value in thresholds),
+            tuple(float(np.mean(self.taught < value)) for value in thresholds),
+            tuple(float(np.mean(self.left_out >= value)) for value in thresholds),
+        )
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is calibrated.
+
+    Attributes:
+        goldens: one image for each class.
+        spec: the network's preprocessing.
+        score: (batch, height, width, 3) uint8 prepared frames to (batch, classes) float32.
+        head: whose scores they are.
+    """
+
+    goldens: Sequence[Pixels]
+    spec: PreprocessSpec
+    score: Callable[[Pixels], FloatArray]
+    head: Head
+
+
+def calibrate(subject: Subject, max_false_reject: float, seed: int) -> Calibration:
+    """Choose thresholds that refuse at most a share of taught parts as the line would show them.
+
+    Up to 1,000 golden images, drawn at random, are varied once each. Classes are pooled: with one image a class there
+    is nothing to fit for each.
 
     Args:
-        goldens: one image for each class.
-        best_scores: from images and their number to the trained model's best score for each.
-        head: whose scores they are.
+        subject: what is calibrated.
         max_false_reject: the share, in [0, 1].
         seed: of the drawing.
     """
+    verification = verification_spec(subject.goldens[0], subject.spec)
     rng = np.random.default_rng(seed)
-    size = min(LARGEST_SAMPLE, len(goldens))
-    chosen = rng.choice(len(goldens), size, replace=False)
-    scores = best_scores((vary(goldens[index], Variation(), rng) for index in chosen), size)
-    return Decision(
-        score=head.score,
-        threshold=float(np.quantile(scores, max_false_reject, method="lower")),
-        method=f"quantile of the best scores of {size} varied golden images",
-        samples=size,
-        expected_false_reject=max_false_reject,
+    size = min(LARGEST_SAMPLE, len(subject.goldens))
+    # In the order of the labels: siblings have like names, and their references are still ready.
+    chosen = np.sort(rng.choice(len(subject.goldens), size, replace=False))
+    references = _references(subject, verification)
+    network, verified, confused = [], [], [0.0]
+    for places, scores, frames in _varied(subject, verification, chosen, rng):
+        network += [_best_and_left_out(row, place) for row, place in zip(scores, places, strict=True)]
+        confused += [_lead(row) for row, place in zip(scores, places, strict=True) if row.argmax() != place]
+        verified += _compare(frames, scores, places, references, verification)
+    by_network, by_agreement = (Trial(*np.array(pairs, np.float32).T) for pairs in (network, verified))
+    return Calibration(
+        decision=by_network.decision(subject.head.score, max_false_reject),
+        curve=by_network.curve(),
+        verification=msgspec.structs.replace(verification, clear_margin=_SAFETY * max(confused)),
+        verified_decision=by_agreement.decision("agreement", max_false_reject),
+        verified_curve=by_agreement.curve(),
     )
+
+
+def verification_spec(golden: Pixels, spec: PreprocessSpec) -> VerificationSpec:
+    """Return how frames are compared, at the shape of what the network sees of a golden image."""
+    height, width = (spec.region.height, spec.region.width) if spec.region else golden.shape[:2]
+    scale = LONGEST_PX / max(height, width)
+    return VerificationSpec(height=max(32, round(height * scale)), width=max(32, round(width * scale)))
+
+
+def reference_files(goldens: Sequence[Pixels], spec: PreprocessSpec, verification: VerificationSpec) -> Iterator[bytes]:
+    """Yield each golden image as the package holds it to compare frames with, in the order of the classes."""
+    prepared = verification.preprocess(spec)
+    for golden in goldens:
+        yield encode_reference(preprocess([golden], prepared)[0])
+
+
+def _references(subject: Subject, verification: VerificationSpec) -> References:
+    prepared = verification.preprocess(subject.spec)
+
+    def load(index: int) -> Pixels:
+        """As the package holds it: the threshold is for what the line compares with."""
+        return decode_reference(encode_reference(preprocess([subject.goldens[index]], prepared)[0]), f"class {index}")
+
+    return References(load, (verification.height, verification.width))
+
+
+def _varied(
+    subject: Subject, verification: VerificationSpec, chosen: np.ndarray, rng: np.random.Generator
+) -> Iterator[tuple[np.ndarray, FloatArray, Pixels]]:
+    """Yield classes, their scores and the frames to compare, a batch at a time, with a progress bar."""
+    starts = range(0, len(chosen), _BATCH)
+    for start in progress(starts, len(starts), "calibrating the threshold", f"×{_BATCH}"):
+        places = chosen[start : start + _BATCH]
+        images = [vary(subject.goldens[place], Variation(), rng) for place in places]
+        scores = subject.score(preprocess(images, subject.spec))
+        yield places, scores, preprocess(images, verification.preprocess(subject.spec))
+
+
+def _compare(
+    frames: Pixels, scores: FloatArray, places: np.ndarray, references: References, spec: VerificationSpec
+) -> list[tuple[float, float]]:
+    """Return the best agreement of each frame, and that with its own part left out."""
+    # One candidate more, so that as many are left when the frame's own is not counted.
+    wider = msgspec.structs.replace(spec, shortlist=spec.shortlist + 1, finalists=spec.finalists + 1)
+
+    def compare(frame: Pixels, score: FloatArray, place: int) -> tuple[float, float]:
+        verified = verify(frame, score, references, wider)
+        others = [value for index, value in zip(verified.classes, verified.agreement, strict=True) if index != place]
+        return verified.agreement[0], max(others, default=0.0)
+
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(compare, frames, scores, map(int, places)))
+
+
+def _best_and_left_out(score: FloatArray, place: int) -> tuple[float, float]:
+    others = np.delete(score, place)
+    return float(score.max()), float(others.max()) if len(others) else -1.0
+
+
+def _lead(score: FloatArray) -> float:
+    second, first = np.partition(score, -2)[-2:]
+    return float(first - second)

@@ -59,10 +59,12 @@ def training_sections(record: RunRecord, plot_folder: Path) -> list[Section]:
 
 
 def _decision_rows(record: RunRecord) -> tuple[tuple[str, str], ...]:
-    decision = record.decision
+    decision = record.calibration.verified_decision
+    accepted = decision.expected_false_accept or 0.0
     return (
-        ("reject threshold", f"{decision.threshold:.4f} on the {decision.score} score"),
-        ("expected to refuse", f"{decision.expected_false_reject:.1%} of taught parts"),
+        ("reject threshold", f"{decision.threshold:.3f} on the {decision.score} with the golden image"),
+        ("expected to refuse", f"{decision.expected_false_reject:.1%} of frames of taught parts"),
+        ("expected to refuse", f"{1 - accepted:.1%} of frames of parts that look like taught ones but are not"),
         ("found by", decision.method),
     )
 

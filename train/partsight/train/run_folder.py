@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from partsight.runtime.errors import RunError
-from partsight.runtime.manifest import Decision
 from partsight.runtime.preprocess import PreprocessSpec, Region
 from partsight.runtime.storage import sha256_bytes
 from partsight.train.fit import Epoch
+from partsight.train.reject_record import Calibration
 from partsight.train.tune_record import TuneRecord
 
 RECORD_NAME = "run.json"
@@ -33,7 +33,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
         max_epochs: after which it stops without.
         max_false_reject: share of taught parts that the reject threshold may refuse.
         budget: `quick` trains the head alone; `full` fine-tunes the end of the backbone as well.
-        cut: layer after which the backbone is fine-tuned; None for one at two thirds of the possible ones.
+        cut: layer after which the backbone is fine-tuned; None for one at seven tenths of the network.
         copies: varied copies of each golden image to fine-tune on.
         epochs: of fine-tuning, at most.
         fresh_variation: draw new copies for each epoch instead of caching activations: slower, and no disk.
@@ -101,7 +101,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     golden_accuracy: Share
     reached: bool
     outcome: str
-    decision: Decision
+    calibration: Calibration
     model_sha256: str
     weights_sha256: str
     seconds: dict[str, float]

@@ -5,7 +5,7 @@ import importlib.metadata
 import os
 import platform
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,17 +17,17 @@ import numpy as np
 import tensorflow as tf
 
 from partsight.runtime.images import Pixels
-from partsight.runtime.manifest import Decision
 from partsight.runtime.preprocess import PreprocessSpec, check_frame, preprocess
 from partsight.runtime.session import SCORE_NAME, FloatArray
 from partsight.runtime.storage import check_output_folder, new_folder, sha256_bytes
 from partsight.train.backbones import find_backbone
-from partsight.train.calibrate import calibrate
+from partsight.train.calibrate import Subject, calibrate
 from partsight.train.catalog import Catalog, read_catalog
 from partsight.train.features import FeatureCache
 from partsight.train.finetune import Stage1, finetune
 from partsight.train.fit import BATCH, Fit, fit_head
 from partsight.train.heads import find_head
+from partsight.train.reject_record import Calibration
 from partsight.train.report import write_report
 from partsight.train.run_folder import MODEL_NAME, RECORD_NAME, GoldenRecord, RunFolder, RunRecord, TrainConfig
 from partsight.train.stack import build_extractor, stack, weights_sha256
@@ -66,7 +66,7 @@ class _Learned:
     model: Any
     fit: Fit
     tuning: TuneRecord | None
-    decision: Decision
+    calibration: Calibration
     scores: FloatArray
 
 
@@ -155,13 +155,13 @@ def _learn(task: _Task, cache: FeatureCache, watch: _Stopwatch) -> _Learned:
             tuned = finetune(stage1, config, cache.folder)
         extractor, features, tuning = tuned.extractor, tuned.features, tuned.record
 
-    def best_scores(images: Iterable[Pixels], total: int) -> FloatArray:
-        best: FloatArray = _scores(head_model, extractor.features(images, total, "varied golden images")).max(axis=1)
-        return best
+    def score(batch: Pixels) -> FloatArray:
+        return _scores(head_model, extractor.run(batch))
 
     with watch.stage("calibrate the threshold"):
-        decision = calibrate(task.catalog.images, best_scores, head, config.max_false_reject, config.seed)
-    return _Learned(stack(extractor, head_model), fit, tuning, decision, _scores(head_model, features))
+        subject = Subject(task.catalog.images, task.spec, score, head)
+        calibration = calibrate(subject, config.max_false_reject, config.seed)
+    return _Learned(stack(extractor, head_model), fit, tuning, calibration, _scores(head_model, features))
 
 
 def _scores(head_model: Any, features: FloatArray) -> FloatArray:
@@ -185,7 +185,7 @@ def _record(task: _Task, learned: _Learned, watch: _Stopwatch, model_sha256: str
         golden_accuracy=float(np.mean(learned.scores.argmax(axis=1) == np.arange(len(learned.scores)))),
         reached=fit.reached,
         outcome=f"{fit.outcome}; {learned.tuning.outcome}" if learned.tuning else fit.outcome,
-        decision=learned.decision,
+        calibration=learned.calibration,
         model_sha256=model_sha256,
         weights_sha256=weights_sha256(learned.model),
         seconds=watch.seconds,

@@ -6,6 +6,8 @@ import numpy as np
 
 from partsight.runtime.images import Pixels
 
+_RELIEF_CELLS = 4  # across the image
+
 
 class Variation(msgspec.Struct, frozen=True):
     """How far a frame of the line may be from the golden image. Each amount is drawn evenly from its limits.
@@ -17,6 +19,8 @@ class Variation(msgspec.Struct, frozen=True):
         tilt_deg: of the part on the tray, about both horizontal axes, plus or minus.
         view_deg: between the camera's axis and the tray's normal: 0 looks straight down. A tilt stretches and shears
             what a camera sees that looks down at an angle, and hardly shows otherwise.
+        parallax_percent: of the image's longest side, plus or minus: how far what stands high moves against what lies
+            low when the part is turned or tilted.
         exposure_percent: of the brightness, plus or minus.
         key_light_percent: of the light that casts the shadows, plus or minus; what is dark changes more than the tray.
         white_balance_percent: of red and of blue against green, plus or minus.
@@ -29,7 +33,8 @@ class Variation(msgspec.Struct, frozen=True):
     shift_percent: float = 3.0
     scale_percent: float = 0.3
     tilt_deg: float = 1.0
-    view_deg: float = 45.0
+    view_deg: float = 30.0
+    parallax_percent: float = 0.85
     exposure_percent: float = 8.0
     key_light_percent: float = 10.0
     white_balance_percent: float = 2.0
@@ -69,10 +74,26 @@ def _move(image: Pixels, variation: Variation, rng: np.random.Generator) -> Pixe
     pose = np.eye(3)
     pose[:2, :2] = turn @ np.array([[1, shear], [0, 1 + stretch]])
     back = np.array([[1, 0, (width - 1) / 2 + shift_x], [0, 1, (height - 1) / 2 + shift_y], [0, 0, 1]])
-    moved = cv2.warpPerspective(
-        image, back @ pose @ center, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    matrix = np.linalg.inv(back @ pose @ center)
+    down, right = np.mgrid[0:height, 0:width].astype(np.float32)
+    from_x, from_y = (row[0] * right + row[1] * down + row[2] for row in matrix[:2])
+    reach = variation.parallax_percent / 100 * max(width, height)
+    from_x, from_y = (places + _parallax(image.shape, reach, rng) for places in (from_x, from_y))
+    moved = cv2.remap(
+        image,
+        from_x.astype(np.float32),
+        from_y.astype(np.float32),
+        interpolation=cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE,
     )
     return np.asarray(moved, np.uint8)
+
+
+def _parallax(shape: tuple[int, ...], reach: float, rng: np.random.Generator) -> np.ndarray:
+    """Return a smooth field of shifts in pixels: the heights of the part are not known, so they are drawn."""
+    reach = _around_zero(reach, rng)
+    heights = rng.uniform(-1, 1, (_RELIEF_CELLS, _RELIEF_CELLS)).astype(np.float32)
+    return reach * np.asarray(cv2.resize(heights, shape[1::-1], interpolation=cv2.INTER_CUBIC))
 
 
 def _light(image: np.ndarray, variation: Variation, rng: np.random.Generator) -> np.ndarray:

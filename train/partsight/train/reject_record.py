@@ -1,0 +1,38 @@
+"""What calibrating the reject threshold leaves in a run's record."""
+
+import msgspec
+
+from partsight.runtime.manifest import Decision
+from partsight.runtime.verification import VerificationSpec
+
+
+class RejectCurve(msgspec.Struct, frozen=True):
+    """What a threshold would cost, on varied golden images.
+
+    Attributes:
+        threshold: in rising order.
+        false_reject: share of frames of taught parts that each would refuse.
+        false_accept: share of frames of parts left out that each would give a label.
+    """
+
+    threshold: tuple[float, ...]
+    false_reject: tuple[float, ...]
+    false_accept: tuple[float, ...]
+
+
+class Calibration(msgspec.Struct, frozen=True, kw_only=True):
+    """When a part counts as unknown, by the network alone and by comparison with golden images.
+
+    Attributes:
+        decision: on the network's score.
+        curve: of it.
+        verification: how frames are compared with golden images.
+        verified_decision: on the agreement.
+        verified_curve: of it.
+    """
+
+    decision: Decision
+    curve: RejectCurve
+    verification: VerificationSpec
+    verified_decision: Decision
+    verified_curve: RejectCurve
