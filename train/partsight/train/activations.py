@@ -177,8 +177,9 @@ class ActivationCache:
                 "%d copies of each image would need %.2f GB of cache, %d fit into %.2f GB: training on %d",
                 count, self._bytes(copies, count) / 1e9, affordable, self.max_bytes / 1e9, affordable,
             )  # fmt: skip
+        goldens, held_out = self._fixed(copies)
         stored = tuple(self._file(copies, number, np.float16) for number in range(1, min(count, affordable) + 1))
-        return CachedSource(*self._fixed(copies), stored)
+        return CachedSource(goldens, held_out, stored)
 
     def fresh(self, copies: Copies, count: int) -> FreshSource:
         """Return a source of new copies for each epoch; only what every epoch needs is cached."""

@@ -50,7 +50,7 @@ class Recipe:
     margin: float = 0.0
     sharpness: float = COSINE_SHARPNESS
     average: float = 0.99
-    imprints: int = 2
+    imprints: int = 4
     patience: int = 5
     tolerance: float = 0.001
     variation: Variation = TRAINED_VARIATION
