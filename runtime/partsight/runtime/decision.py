@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from partsight.runtime.session import FloatArray
-from partsight.runtime.verification import Verified
+from partsight.runtime.verification import VerificationSpec, Verified
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,8 @@ class Answer:
         score: of the best candidate; its scale is the package's: `agreement` where frames are compared with golden
             images, else the network's `cosine` or `probability`.
         margin: best score minus the second best (the score itself if only one part is taught).
-        accepted: whether the score reaches the threshold; `label` is None exactly when it does not.
+        accepted: whether the score reaches the threshold and, where frames are compared with golden images, leads the
+            next clearly enough; `label` is None exactly when it does not.
         top: the best candidates and their scores, best first, whether accepted or not. Where frames are compared with
             golden images, only those that were.
     """
@@ -46,22 +47,24 @@ def decide(score: FloatArray, labels: Sequence[str], threshold: float, top: int)
     return [_answer(row, order, labels, threshold, top) for row, order in zip(score, best, strict=True)]
 
 
-def decide_verified(verified: Verified, labels: Sequence[str], threshold: float, top: int) -> Answer:
+def decide_verified(
+    verified: Verified, spec: VerificationSpec, labels: Sequence[str], threshold: float, top: int
+) -> Answer:
     """Turn the comparison with golden images into an answer.
 
     Args:
         verified: of one frame.
+        spec: how it was compared.
         labels: of the classes, in order.
         threshold: a best agreement below it is answered "unknown".
         top: how many candidates to name.
     """
-    best = verified.agreement[0]
-    accepted = best >= threshold
+    accepted = verified.is_accepted(threshold, spec)
     named = tuple((labels[index], value) for index, value in zip(verified.classes, verified.agreement, strict=True))
     return Answer(
         label=named[0][0] if accepted else None,
-        score=best,
-        margin=best - verified.agreement[1] if len(named) > 1 else best,
+        score=verified.agreement[0],
+        margin=verified.margin,
         accepted=accepted,
         top=named[:top],
     )

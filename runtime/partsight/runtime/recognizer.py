@@ -170,12 +170,11 @@ class Recognizer:
         verification, references = self._verification, self._references
         if verification is None or references is None:
             return decide(inference.score, self.labels, self.threshold, self._top)
-        spec = verification.spec.preprocess(self.manifest.preprocess)
+        spec, prepared_as = verification.spec, verification.spec.preprocess(self.manifest.preprocess)
         answers = []
         for frame, score in zip(frames, inference.score, strict=True):
-            prepared = preprocess([frame], spec)[0]
-            verified = compare(prepared, score, references, verification.spec, self.threshold)
-            answers.append(decide_verified(verified, self.labels, self.threshold, self._top))
+            verified = compare(preprocess([frame], prepared_as)[0], score, references, spec, self.threshold)
+            answers.append(decide_verified(verified, spec, self.labels, self.threshold, self._top))
         return answers
 
     def _chunks(self, frames: Sequence[Pixels]) -> Iterator[tuple[Sequence[Pixels], Inference]]:

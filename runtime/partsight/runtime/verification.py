@@ -43,16 +43,18 @@ class VerificationSpec(msgspec.Struct, frozen=True, kw_only=True):
         tolerance_levels: difference that noise and light explain, of 255 grey levels.
         tolerance_px: misplacement of an edge that pose and blur explain, in pixels of a reference.
         tolerance_tilt: stretch and shear that a tilted part shows a camera that looks down at an angle, as a share.
+        least_margin: by which the best agreement must lead the second: within it, two golden images fit equally well.
         clear_margin: from this lead of the network's best score on, its two best candidates are compared first.
     """
 
     height: Side
     width: Side
-    shortlist: Count = 20
+    shortlist: Count = 32
     finalists: Count = 5
     tolerance_levels: Positive = 6.0
     tolerance_px: Positive = 0.3
     tolerance_tilt: Positive = 0.018
+    least_margin: Annotated[float, msgspec.Meta(ge=0)] = 0.03
     clear_margin: float = 1e9
 
     def preprocess(self, spec: PreprocessSpec) -> PreprocessSpec:
@@ -74,9 +76,18 @@ class Verified:
     agreement: tuple[float, ...]
     poses: tuple[Pose, ...]
 
+    @property
+    def margin(self) -> float:
+        """Lead of the best agreement over the second; the agreement itself where only one part was taught."""
+        return self.agreement[0] - (self.agreement[1] if len(self.agreement) > 1 else 0.0)
+
+    def is_accepted(self, threshold: float, spec: VerificationSpec) -> bool:
+        """Say whether the best golden image agrees well enough, and no other one as well."""
+        return self.agreement[0] >= threshold and self.margin >= spec.least_margin
+
 
 def verify(
-    frame: Pixels, score: FloatArray, references: References, spec: VerificationSpec, enough: float = math.inf
+    frame: Pixels, score: FloatArray, references: References, spec: VerificationSpec, threshold: float = math.inf
 ) -> Verified:
     """Compare a frame with the golden images of the network's best candidates.
 
@@ -88,13 +99,13 @@ def verify(
         score: (classes,) float32, the network's.
         references: of the classes.
         spec: how to compare.
-        enough: an agreement that is accepted.
+        threshold: agreement from which on a frame is accepted.
     """
     order = _best_first(score, spec.shortlist)
     levels, smoothed = pyramid(frame), smooth(frame)
     if len(order) > 2 and float(score[order[0]] - score[order[1]]) >= spec.clear_margin:
         verified = _compare(levels, smoothed, order[:2], references, spec)
-        if verified.agreement[0] >= enough:
+        if verified.is_accepted(threshold, spec):
             return verified
     return _compare(levels, smoothed, order, references, spec)
 

@@ -160,11 +160,17 @@ def _compare(
 
     def compare(frame: Pixels, score: FloatArray, place: int) -> tuple[float, float]:
         verified = verify(frame, score, references, wider)
-        others = [value for index, value in zip(verified.classes, verified.agreement, strict=True) if index != place]
-        return verified.agreement[0], max(others, default=0.0)
+        found = list(zip(verified.classes, verified.agreement, strict=True))
+        return _counted(found, spec), _counted([item for item in found if item[0] != place], spec)
 
     with ThreadPoolExecutor(2) as pool:
         return list(pool.map(compare, frames, scores, map(int, places)))
+
+
+def _counted(found: Sequence[tuple[int, float]], spec: VerificationSpec) -> float:
+    """Return the best agreement, or 0 where the next is too close for it to be accepted."""
+    agreement = [value for _, value in found] + [0.0, 0.0]
+    return agreement[0] if agreement[0] - agreement[1] >= spec.least_margin else 0.0
 
 
 def _best_and_left_out(score: FloatArray, place: int) -> tuple[float, float]:
