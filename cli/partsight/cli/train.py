@@ -1,6 +1,7 @@
 """`partsight train`: learn the parts of a catalogue."""
 
 import argparse
+import logging
 import sys
 from typing import Any
 
@@ -97,6 +98,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
 def run(args: argparse.Namespace) -> int:
     """Train and return the exit code."""
     quiet_tensorflow()
+    _show_log()
     import msgspec
 
     from partsight.train.run_folder import TrainConfig
@@ -131,6 +133,15 @@ def run(args: argparse.Namespace) -> int:
     print(f"run:    {finished.path}")
     print(f"report: {finished.path / 'report.html'}")
     return ExitCode.DONE if record.reached else ExitCode.BELOW_TARGET
+
+
+def _show_log() -> None:
+    """Print what training says on the way, such as the freeze plan, to stderr."""
+    log = logging.getLogger("partsight")
+    log.setLevel(logging.INFO)
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("partsight: %(message)s"))
+    log.handlers = [handler]
 
 
 def _region(text: str) -> dict[str, int]:

@@ -81,17 +81,25 @@ class Tuner:
         loaded = checkpoints.load(variables, len(weights))
         state, best = loaded or (Progress([self._before()]), [values(weight) for weight in weights])
         while state.stopped is None:
-            started = time.perf_counter()
-            loss = self._epoch(len(state.history))
-            raw = [values(weight) for weight in weights]
-            if self.recipe.average:  # the running average of weights is what is measured, and what is kept
-                optimizer.finalize_variable_values(self.scorer.trainable_variables)
-            self._imprint()
-            best = self._judge(state, self._measure(len(state.history), loss, started), best)
-            assign(weights, raw)
+            found, kept = self.epoch(len(state.history))
+            if self._judge(state, found):
+                best = kept
             checkpoints.save(state, variables, best)
         assign(weights, best)
         return state
+
+    def epoch(self, number: int) -> tuple[TuneEpoch, list[FloatArray]]:
+        """Train for one epoch; return how it went, and the weights that were measured and may be kept."""
+        started, weights = time.perf_counter(), self.scorer.weights
+        loss = self._train(number)
+        raw = [values(weight) for weight in weights]
+        if self.recipe.average:  # the running average of weights is what is measured, and what is kept
+            self.scorer.optimizer.finalize_variable_values(self.scorer.trainable_variables)
+        self._imprint()
+        found = self._measure(number, loss, started)
+        kept = [values(weight) for weight in weights]
+        assign(weights, raw)
+        return found, kept
 
     def accuracy(self, rows: FloatArray) -> float:
         """Return the share of rows i, (classes, h, w, c), whose best score is class i."""
@@ -108,7 +116,7 @@ class Tuner:
             )
         return before
 
-    def _epoch(self, epoch: int) -> float:
+    def _train(self, epoch: int) -> float:
         """Train on every copy and every golden image once; returns the mean loss."""
         classes, batch = self.source.classes, self.recipe.batch
         items = np.random.default_rng([self.seed, epoch]).permutation(classes * (self.source.copies + 1))
@@ -137,22 +145,22 @@ class Tuner:
         rate = 0.0 if epoch == 0 else float(self.scorer.optimizer.learning_rate)
         return TuneEpoch(epoch, loss, golden, held_out, rate, round(time.perf_counter() - started, 2))
 
-    def _judge(self, state: Progress, found: TuneEpoch, best: list[FloatArray]) -> list[FloatArray]:
-        """Add an epoch to the history and decide whether another follows; returns the best weights."""
+    def _judge(self, state: Progress, found: TuneEpoch) -> bool:
+        """Add an epoch to the history, decide whether another follows, and say whether it is the best so far."""
         state.history.append(found)
         if not self._is_sound(found):
             state.dropped = True
             state.stopped = self._describe_drop(found)
-            return best
+            return False
         held_out = [epoch.held_out_accuracy for epoch in state.history]
-        if found.held_out_accuracy >= held_out[state.best_epoch]:  # of equals the later, which averages more steps
+        is_best = found.held_out_accuracy >= held_out[state.best_epoch]  # of equals the later, which averages more
+        if is_best:
             state.best_epoch = found.epoch
-            best = [values(weight) for weight in self.scorer.weights]
         if found.epoch >= self.epochs:
             state.stopped = f"fine-tuned for {found.epoch} epochs"
         elif found.epoch - held_out.index(max(held_out)) >= self.recipe.patience:
             state.stopped = f"stopped early: held-out accuracy has not risen for {self.recipe.patience} epochs"
-        return best
+        return is_best
 
     def _is_sound(self, found: TuneEpoch) -> bool:
         return found.loss is not None and math.isfinite(found.loss) and found.golden_accuracy >= self.floor

@@ -1,0 +1,154 @@
+"""What does an epoch of fine-tuning cost, against training the whole network on the same images?
+
+Fine-tuning trains what comes after the cut from cached activations. Its epoch here is a whole one: every step, the
+prototypes, the running average and both measures of accuracy. The whole network's is its steps alone, forward and
+backward through every layer, with BatchNormalization in inference mode. The two take turns; medians are printed.
+
+Example:
+    python benchmarks/training.py --data /data/parts --parts 32 --rounds 5
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from _common import default_data, write_results
+from tqdm import tqdm
+
+from partsight.runtime.preprocess import PreprocessSpec
+from partsight.runtime.session import EMBEDDING_NAME, SCORE_NAME
+from partsight.train.activations import ActivationCache, Copies
+from partsight.train.backbones import Backbone, find_backbone
+from partsight.train.catalog import GoldenImage, read_catalog
+from partsight.train.cuts import check_cut, inner_network, split
+from partsight.train.features import Extractor
+from partsight.train.freeze import BatchNormGuard, batch_norm_layers, freeze
+from partsight.train.heads import find_head
+from partsight.train.recipe import Recipe
+from partsight.train.stack import build_extractor, stack
+from partsight.train.trainer import make_deterministic
+from partsight.train.tuner import Imprinter, Tuner
+
+COPIES = 8
+RECIPE = Recipe()
+
+
+def main() -> None:
+    """Measure, print a table and write result files."""
+    args = _parse()
+    make_deterministic(0)
+    backbone = find_backbone(args.backbone)
+    side = args.side or backbone.side_px
+    spec = PreprocessSpec(height=side, width=side)
+    goldens = read_catalog(args.data / "golden").goldens[: args.parts]
+    weights = args.weights or backbone.default_weights
+    with tempfile.TemporaryDirectory() as folder:
+        tuner, cut, images = tail(backbone, weights, spec, goldens, args.cut, Path(folder))
+        network = whole(backbone, weights, spec, len(goldens))
+        seconds = measure(tuner, network, images, spec, args.rounds)
+        del tuner  # the files are mapped
+    tail_s, whole_s = (statistics.median(values) for values in seconds)
+    results = {
+        "backbone": backbone.name, "side_px": side, "cut": cut, "images": images, "rounds": args.rounds,
+        "tail_epoch_s": tail_s, "whole_network_s": whole_s, "ratio": tail_s / whole_s,
+    }  # fmt: skip
+    table = to_table(results)
+    print(table)
+    write_results(args.out, args.name, results, table)
+    print(f"written to {args.out / args.name}.json and .md")
+
+
+def tail(
+    backbone: Backbone,
+    weights: str,
+    spec: PreprocessSpec,
+    goldens: tuple[GoldenImage, ...],
+    cut: str | None,
+    folder: Path,
+) -> tuple[Tuner, str, int]:
+    """Return fine-tuning as training does it, the cut, and how many images an epoch has."""
+    head = find_head("cosine")
+    extractor = build_extractor(backbone, weights, head, spec)
+    allowed = backbone.cuts(inner_network(extractor.network))
+    cut = check_cut(cut, allowed)
+    parts = split(extractor.network, cut)
+    trunk = Extractor.of(parts.trunk, spec, "trunk")
+    source = ActivationCache(folder, 1e12).open(Copies(goldens, RECIPE.variation, 0, trunk), COPIES)
+    head_model = head.build(extractor.network.output_shape[-1], len(goldens))
+    outputs = head_model(parts.tail.outputs[0])
+    scorer = keras.Model(parts.tail.inputs[0], outputs[SCORE_NAME])
+    model, layer = stack(extractor, head_model), head_model.get_layer(SCORE_NAME)
+    freeze(model, cut, allowed, lambda: scorer.compile(RECIPE.optimizer(1000), RECIPE.loss(head)), [layer])
+    imprinter = Imprinter(keras.Model(parts.tail.inputs[0], outputs[EMBEDDING_NAME]), layer.prototypes)
+    tuner = Tuner(scorer, source, RECIPE, 1, 0, 1.0, BatchNormGuard.of(model), imprinter)
+    return tuner, cut, len(goldens) * (COPIES + 1)
+
+
+def whole(backbone: Backbone, weights: str, spec: PreprocessSpec, classes: int) -> Any:
+    """Return the whole network, every layer of which trains but BatchNormalization."""
+    head = find_head("cosine")
+    extractor = build_extractor(backbone, weights, head, spec)
+    head_model = head.build(extractor.network.output_shape[-1], classes)
+    model = keras.Model(extractor.network.inputs[0], head_model(extractor.network.outputs[0])[SCORE_NAME])
+    inner_network(model).trainable = True
+    for layer in batch_norm_layers(model):
+        layer.trainable = False
+    model.compile(RECIPE.optimizer(1000), RECIPE.loss(head))
+    return model
+
+
+def measure(
+    tuner: Tuner, network: Any, images: int, spec: PreprocessSpec, rounds: int
+) -> tuple[list[float], list[float]]:
+    """Return seconds of each round: of the tail's epoch, and of the whole network on as many images."""
+    rng = np.random.default_rng(0)
+    frames = rng.integers(0, 256, (RECIPE.batch, spec.height, spec.width, 3), np.uint8)
+    labels = rng.integers(0, tuner.source.classes, RECIPE.batch)
+    seconds: tuple[list[float], list[float]] = ([], [])
+    for number in tqdm(range(rounds + 1), desc="rounds", disable=None):
+        started = time.perf_counter()
+        tuner.epoch(number + 1)
+        between = time.perf_counter()
+        for _ in range(-(-images // RECIPE.batch)):
+            network.train_on_batch(frames, labels)
+        if number > 0:  # the first compiles
+            seconds[0].append(between - started)
+            seconds[1].append(time.perf_counter() - between)
+    return seconds
+
+
+def to_table(results: dict[str, Any]) -> str:
+    """Return the figures as a Markdown table."""
+    images = results["images"]
+    rows = (
+        ("network", f"{results['backbone']}, {results['side_px']} px, cut at {results['cut']}"),
+        (f"epoch of fine-tuning, {images} images", f"{results['tail_epoch_s']:.2f} s"),
+        (f"whole network, {images} images", f"{results['whole_network_s']:.2f} s"),
+        ("ratio", f"{results['ratio']:.3f}"),
+    )
+    return "\n".join(["| what | figure |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--data", type=Path, default=default_data(), help="default: $PARTSIGHT_DATA, else examples/parts"
+    )
+    parser.add_argument("--backbone", default="EfficientNetLite0", metavar="NAME", help="(default: %(default)s)")
+    parser.add_argument("--weights", metavar="PATH|imagenet|none", help="of the backbone (default: the backbone's)")
+    parser.add_argument("--side", type=int, metavar="PX", help="(default: the backbone's)")
+    parser.add_argument("--cut", metavar="LAYER", help="(default: as in training)")
+    parser.add_argument("--parts", type=int, default=32, help="how many (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=5, help="(default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("build/benchmarks"), help="folder (default: %(default)s)")
+    parser.add_argument("--name", default="training", help="of the result files (default: %(default)s)")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
