@@ -1,8 +1,29 @@
-"""Keeps TensorFlow's start-up remarks off the terminal."""
+"""Keeps TensorFlow's remarks about itself off the terminal."""
 
 import os
+import sys
+import tempfile
 
 
 def quiet_tensorflow() -> None:
-    """Show errors only, unless the user has set TensorFlow's own variable; call before its first import."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    """Import TensorFlow without its remarks, unless the user has set its own variable TF_CPP_MIN_LOG_LEVEL.
+
+    Its C++ side writes to the process's standard error before any setting is read, so that is held back while it is
+    imported. Errors that matter are raised as exceptions, and then what was held back is shown as well.
+    """
+    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+        return
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # it calls a missing GPU, and attributes it does not know, errors
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as held_back:
+        os.dup2(held_back.fileno(), 2)
+        try:
+            import tensorflow  # noqa: F401
+        except BaseException:
+            held_back.seek(0)
+            os.write(kept, held_back.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
