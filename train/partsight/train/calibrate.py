@@ -29,17 +29,29 @@ _CURVE_POINTS = 200
 _SAFETY = 1.25
 
 
+Answered = tuple[float, float, bool]
+"""Best score of a frame, best score with its own part left out, whether the best is its own part's."""
+
+
 @dataclass(frozen=True)
 class Trial:
-    """Best scores of varied golden images; both (samples,).
+    """What varied golden images were answered; each (samples,).
 
     Attributes:
-        taught: with all parts to choose from.
-        left_out: with the frame's own part left out.
+        taught: best score with all parts to choose from.
+        left_out: best score with the frame's own part left out.
+        is_right: whether `taught` is the score of the frame's own part.
     """
 
     taught: FloatArray
     left_out: FloatArray
+    is_right: np.ndarray
+
+    @classmethod
+    def of(cls, answers: Sequence["Answered"]) -> "Trial":
+        """Gather the answers to single frames."""
+        taught, left_out, is_right = zip(*answers, strict=True)
+        return cls(np.array(taught, np.float32), np.array(left_out, np.float32), np.array(is_right, bool))
 
     def decision(self, score: str, max_false_reject: float) -> Decision:
         """Choose the threshold that refuses at most a share of taught parts."""
@@ -100,18 +112,24 @@ def calibrate(subject: Subject, max_false_reject: float, seed: int) -> Calibrati
     # In the order of the labels: siblings have like names, and their references are still ready.
     chosen = np.sort(rng.choice(len(subject.goldens), size, replace=False))
     references = _references(subject, verification)
-    network, verified, confused = [], [], [0.0]
+    network: list[Answered] = []
+    verified: list[Answered] = []
+    confused = [0.0]
     for places, scores, frames in _varied(subject, verification, chosen, rng):
-        network += [_best_and_left_out(row, place) for row, place in zip(scores, places, strict=True)]
+        network += [_answered(row, int(place)) for row, place in zip(scores, places, strict=True)]
         confused += [_lead(row) for row, place in zip(scores, places, strict=True) if row.argmax() != place]
         verified += _compare(frames, scores, places, references, verification)
-    by_network, by_agreement = (Trial(*np.array(pairs, np.float32).T) for pairs in (network, verified))
+    by_network, by_agreement = Trial.of(network), Trial.of(verified)
+    decision = by_agreement.decision("agreement", max_false_reject)
+    is_accepted = by_agreement.taught >= decision.threshold
     return Calibration(
         decision=by_network.decision(subject.head.score, max_false_reject),
         curve=by_network.curve(),
         verification=msgspec.structs.replace(verification, clear_margin=_SAFETY * max(confused)),
-        verified_decision=by_agreement.decision("agreement", max_false_reject),
+        verified_decision=decision,
         verified_curve=by_agreement.curve(),
+        expected_right=float(np.mean(is_accepted & by_agreement.is_right)),
+        expected_wrong=float(np.mean(is_accepted & ~by_agreement.is_right)),
     )
 
 
@@ -153,15 +171,16 @@ def _varied(
 
 def _compare(
     frames: Pixels, scores: FloatArray, places: np.ndarray, references: References, spec: VerificationSpec
-) -> list[tuple[float, float]]:
-    """Return the best agreement of each frame, and that with its own part left out."""
+) -> list[Answered]:
+    """Compare frames with their candidates, and with those but their own part."""
     # One candidate more, so that as many are left when the frame's own is not counted.
     wider = msgspec.structs.replace(spec, shortlist=spec.shortlist + 1, finalists=spec.finalists + 1)
 
-    def compare(frame: Pixels, score: FloatArray, place: int) -> tuple[float, float]:
+    def compare(frame: Pixels, score: FloatArray, place: int) -> Answered:
         verified = verify(frame, score, references, wider)
         found = list(zip(verified.classes, verified.agreement, strict=True))
-        return _counted(found, spec), _counted([item for item in found if item[0] != place], spec)
+        left_out = _counted([item for item in found if item[0] != place], spec)
+        return _counted(found, spec), left_out, found[0][0] == place
 
     with ThreadPoolExecutor(2) as pool:
         return list(pool.map(compare, frames, scores, map(int, places)))
@@ -173,9 +192,9 @@ def _counted(found: Sequence[tuple[int, float]], spec: VerificationSpec) -> floa
     return agreement[0] if agreement[0] - agreement[1] >= spec.least_margin else 0.0
 
 
-def _best_and_left_out(score: FloatArray, place: int) -> tuple[float, float]:
+def _answered(score: FloatArray, place: int) -> Answered:
     others = np.delete(score, place)
-    return float(score.max()), float(others.max()) if len(others) else -1.0
+    return float(score.max()), float(others.max()) if len(others) else -1.0, int(score.argmax()) == place
 
 
 def _lead(score: FloatArray) -> float:

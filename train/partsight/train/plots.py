@@ -11,6 +11,7 @@ from partsight.runtime.images import Pixels
 from partsight.train.fit import Epoch
 from partsight.train.run_folder import GoldenRecord
 from partsight.train.tune_record import TuneRecord
+from partsight.train.variation import Variation, vary
 
 _RIGHT, _WRONG, _NEUTRAL = "#1f7a4d", "#c0392b", "#34495e"
 
@@ -74,7 +75,22 @@ def misclassification(goldens: Sequence[GoldenRecord]) -> Figure:
     return figure
 
 
-def closest_pairs(goldens: Sequence[GoldenRecord], images: Sequence[Pixels], count: int = 12) -> Figure:
+def variation_samples(images: Sequence[Pixels], variation: Variation, seed: int) -> Figure:
+    """Draw a few golden images, each with copies as the line is thought to vary it."""
+    rng = np.random.default_rng(seed)
+    places = np.sort(rng.choice(len(images), min(4, len(images)), replace=False))
+    figure = Figure(figsize=(9, 1.35 * len(places)), layout="constrained")
+    grid = figure.subplots(len(places), 7, squeeze=False)
+    for row, place in zip(grid, places, strict=True):
+        golden = images[place]
+        for axes, image in zip(row, [golden, *(vary(golden, variation, rng) for _ in range(6))], strict=True):
+            axes.imshow(_thumbnail(image))
+            axes.axis("off")
+    grid[0, 0].set_title("golden", fontsize=8, color=_NEUTRAL)
+    return figure
+
+
+def closest_pairs(goldens: Sequence[GoldenRecord], images: Sequence[Pixels], count: int = 30) -> Figure:
     """Draw the golden images that are hardest to tell from another part's, beside that other's."""
     index = {golden.label: place for place, golden in enumerate(goldens)}
     by_difficulty = sorted(goldens, key=lambda golden: (golden.predicted == golden.label, golden.margin))

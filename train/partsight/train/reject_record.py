@@ -2,7 +2,7 @@
 
 import msgspec
 
-from partsight.runtime.manifest import Decision
+from partsight.runtime.manifest import Decision, Share
 from partsight.runtime.verification import VerificationSpec
 
 
@@ -29,6 +29,8 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
         verification: how frames are compared with golden images.
         verified_decision: on the agreement.
         verified_curve: of it.
+        expected_right, expected_wrong: share of varied golden images that are given their own label, or another's; the
+            rest is answered unknown.
     """
 
     decision: Decision
@@ -36,3 +38,5 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     verification: VerificationSpec
     verified_decision: Decision
     verified_curve: RejectCurve
+    expected_right: Share
+    expected_wrong: Share
