@@ -81,8 +81,8 @@ def test_a_cut_inside_a_block_is_refused(cut: str) -> None:
         freeze(model, cut, BLOCKS, lambda: compile_model(model))
 
 
-def test_without_a_wish_seven_tenths_of_the_network_are_frozen() -> None:
-    assert check_cut(None, [f"b{number}" for number in range(16)]) == "b11"
+def test_without_a_wish_three_quarters_of_the_network_are_frozen() -> None:
+    assert check_cut(None, [f"b{number}" for number in range(16)]) == "b12"
     with pytest.raises(TrainingError, match="no place to cut"):
         check_cut(None, [])
 

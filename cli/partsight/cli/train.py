@@ -78,7 +78,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
         help="quick: the head alone, minutes; full: fine-tunes the backbone as well (default: %(default)s)",
     )
     tuning = parser.add_argument_group("fine-tuning, with --budget full")
-    tuning.add_argument("--cut", metavar="LAYER", help="the backbone trains after it (default: at seven tenths)")
+    tuning.add_argument("--cut", metavar="LAYER", help="the backbone trains after it (default: at three quarters)")
     tuning.add_argument(
         "--copies", type=int, default=8, metavar="N", help="varied copies of each image (default: %(default)s)"
     )

@@ -69,7 +69,7 @@ def block_ends(architecture: str, network: Any) -> tuple[str, ...]:
 
 
 def check_cut(cut: str | None, allowed: Sequence[str]) -> str:
-    """Return the layer to cut at: `cut`, or the one at seven tenths of the network if it is None.
+    """Return the layer to cut at: `cut`, or the one at three quarters of the network if it is None.
 
     Raises:
         TrainingError: there is no such place, or it is inside a block.
@@ -77,7 +77,7 @@ def check_cut(cut: str | None, allowed: Sequence[str]) -> str:
     if not allowed:
         raise TrainingError("received a network that has no place to cut it at; use another backbone, or budget quick")
     if cut is None:
-        return allowed[len(allowed) * 7 // 10]
+        return allowed[len(allowed) * 3 // 4]
     if cut not in allowed:
         raise TrainingError(f"received cut {cut!r}; expected the end of a block: one of {', '.join(allowed)}")
     return cut

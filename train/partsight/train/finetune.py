@@ -75,14 +75,14 @@ def finetune(stage1: Stage1, config: TrainConfig, folder: Path, recipe: Recipe |
         stage1: where to start.
         config: what a person decides: cut, copies, epochs, cache and seed.
         folder: the cache, for activations and for the state after each epoch.
-        recipe: how to train; None for the default.
+        recipe: how to train; None for the head's default.
 
     Raises:
         TrainingError: the cut is not between blocks, the cache is too small, golden accuracy before the first step is
             not stage 1's, or a BatchNormalization layer changed.
         OutputError: the cache cannot be written.
     """
-    recipe = recipe or Recipe()
+    recipe = recipe or Recipe.of(stage1.head)
     extractor, backbone = stage1.extractor, stage1.backbone
     cut = check_cut(config.cut, backbone.cuts(inner_network(extractor.network)))
     parts = split(extractor.network, cut)

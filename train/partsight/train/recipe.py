@@ -55,6 +55,11 @@ class Recipe:
     tolerance: float = 0.001
     variation: Variation = TRAINED_VARIATION
 
+    @classmethod
+    def of(cls, head: Head) -> "Recipe":
+        """Return the default for a head. One that trains itself moves far sooner than its backbone should."""
+        return cls() if head.score == "cosine" else cls(learning_rate=5e-5)
+
     def optimizer(self, steps: int) -> Any:
         """Return AdamW for a training of so many steps; it keeps the running average of weights."""
         warmup = max(1, round(self.warmup_share * steps))

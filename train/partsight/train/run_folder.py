@@ -33,7 +33,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
         max_epochs: after which it stops without.
         max_false_reject: share of taught parts that the reject threshold may refuse.
         budget: `quick` trains the head alone; `full` fine-tunes the end of the backbone as well.
-        cut: layer after which the backbone is fine-tuned; None for one at seven tenths of the network.
+        cut: layer after which the backbone is fine-tuned; None for one at three quarters of the network.
         copies: varied copies of each golden image to fine-tune on.
         epochs: of fine-tuning, at most.
         fresh_variation: draw new copies for each epoch instead of caching activations: slower, and no disk.
