@@ -1,0 +1,65 @@
+"""Real golden images laid somewhere else in the picture, by matrices of its own: what alignment must find again."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from partsight.runtime.images import Pixels, read_image
+from partsight.runtime.verification import LONGEST_PX
+
+
+def golden(example_parts: Path, part: str, side_px: int | None = None) -> Pixels:
+    """Return the golden image of a part, (256, 256, 3) uint8 BGR, or at another side."""
+    image = read_image(example_parts / "golden" / part / "golden.jpg")
+    return image if side_px is None else cv2.resize(image, (side_px, side_px), interpolation=cv2.INTER_AREA)
+
+
+def as_compared(image: Pixels) -> Pixels:
+    """Return an image at the size at which frames are compared."""
+    scale = LONGEST_PX / max(image.shape)
+    size = round(image.shape[1] * scale), round(image.shape[0] * scale)
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def matrix_of(
+    shape: tuple[int, ...],
+    *,
+    x: float = 0,
+    y: float = 0,
+    turn_deg: float = 0,
+    shear: float = 0,
+    stretch: float = 0,
+    size: float = 1,
+) -> np.ndarray:
+    """Return the (3, 3) that maps a pixel of a golden image to where it is laid.
+
+    Args:
+        shape: (height, width, …) of the image.
+        x, y: shift to the right and down, in shares of the longest side.
+        turn_deg: clockwise, about the middle.
+        shear: to the right, in shares of the distance below the middle.
+        stretch: along the vertical.
+        size: of the part, 1 for its own.
+    """
+    height, width = shape[:2]
+    center = np.array([[1, 0, (width - 1) / 2], [0, 1, (height - 1) / 2], [0, 0, 1]])
+    shift = np.array([[1, 0, x * max(height, width)], [0, 1, y * max(height, width)], [0, 0, 1]])
+    cosine, sine = np.cos(np.deg2rad(turn_deg)), np.sin(np.deg2rad(turn_deg))
+    turn = np.array([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]])
+    tilt = np.array([[1, shear, 0], [0, 1 + stretch, 0], [0, 0, 1]])
+    return shift @ center @ turn @ tilt @ np.diag([size, size, 1]) @ np.linalg.inv(center)
+
+
+def laid(image: Pixels, **pose: float) -> Pixels:
+    """Return an image with its part laid elsewhere, see `matrix_of`; what comes into view repeats the border."""
+    matrix = matrix_of(image.shape, **pose)[:2]
+    moved = cv2.warpAffine(image, matrix, image.shape[1::-1], flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(moved, np.uint8)
+
+
+def farthest_px(shape: tuple[int, ...], found: np.ndarray, true: np.ndarray) -> float:
+    """Return by how much two maps of pixels, (2 or 3, 3), differ at most within the middle 70 % of the picture."""
+    height, width = shape[:2]
+    corners = np.array([[x * width, y * height, 1] for x in (0.15, 0.85) for y in (0.15, 0.85)])
+    return float(np.hypot(*(corners @ (found[:2] - true[:2]).T).T).max())
