@@ -5,13 +5,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.tiny import write_tiny_package
+from tests.tiny import tiny_verification, write_tiny_package
 
 
 @pytest.fixture(scope="session")
 def tiny_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model package that knows solid colours (see `tests.tiny`). Shared: copy it before changing it."""
     return write_tiny_package(tmp_path_factory.mktemp("packages") / "tiny.partsight")
+
+
+@pytest.fixture(scope="session")
+def verified_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, and frames are compared with its golden images. Shared: copy it before changing it."""
+    return write_tiny_package(tmp_path_factory.mktemp("packages") / "v.partsight", verification=tiny_verification())
 
 
 @pytest.fixture(scope="session")

@@ -9,9 +9,10 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from partsight.runtime.images import Pixels
-from partsight.runtime.manifest import METADATA_KEY, Decision, Manifest, ModelFile, Parity, Provenance
+from partsight.runtime.manifest import METADATA_KEY, Decision, Manifest, ModelFile, Parity, Provenance, Verification
 from partsight.runtime.preprocess import PreprocessSpec
 from partsight.runtime.storage import new_folder, sha256_bytes
+from partsight.runtime.verification import VerificationSpec
 
 SIDE_PX = 32
 COLOURS_BGR = {
@@ -24,6 +25,8 @@ COLOURS_BGR = {
 }
 """What the package was taught, in the order of its labels. Black, white and grey are unknown to it."""
 THRESHOLD = 0.9
+AGREEMENT_THRESHOLD = 0.5
+"""Of a package that compares frames with golden images, too."""
 
 
 def solid(colour: str | tuple[int, int, int], height: int = 48, width: int = 64) -> Pixels:
@@ -51,6 +54,22 @@ def tiny_manifest() -> Manifest:
             golden_accuracy=1.0,
             versions={"onnx": onnx.__version__},
         ),
+    )
+
+
+def tiny_verification() -> Verification:
+    """Return what `write_tiny_package(..., verification=tiny_verification())` compares frames with: its gallery."""
+    return Verification(
+        spec=VerificationSpec(height=SIDE_PX, width=SIDE_PX),
+        decision=Decision(
+            score="agreement",
+            threshold=AGREEMENT_THRESHOLD,
+            method="by hand",
+            samples=len(COLOURS_BGR),
+            expected_false_reject=0.0,
+            expected_false_accept=0.25,
+        ),
+        references=tuple(f"gallery/{label}.png" for label in COLOURS_BGR),
     )
 
 

@@ -48,10 +48,25 @@ def test_another_package(call: Call, tmp_path: Path) -> None:
     assert "300×200 px from (10, 20) of the frame" in ended.out
 
 
-def test_json_is_the_manifest(call: Call, tiny_package: Path) -> None:
-    ended = call("inspect", tiny_package, "--json")
+def test_a_package_that_compares_with_golden_images(call: Call, verified_package: Path) -> None:
+    ended = call("inspect", verified_package)
     assert (ended.code, ended.err) == (0, "")
-    assert Manifest.from_json(ended.out.encode(), "stdout") == ModelPackage.read(tiny_package).manifest
+    _, compared, alone = re.split(r"^decision: ", ended.out, flags=re.MULTILINE)
+    assert compared.startswith("comparison with golden images\n")
+    assert alone.startswith("network alone\n")
+    for decision, values in ((compared, ("agreement", "0.5;")), (alone, ("cosine", "0.9;"))):
+        fields = dict(re.findall(r"^ *([a-z ]+?)  +(.+)$", decision, re.MULTILINE))
+        assert (fields["score"], fields["threshold"].split()[0]) == values
+    assert "25.00% of frames of unknown siblings expected" in compared
+    assert "false accept" not in alone
+
+
+@pytest.mark.parametrize("package", ["tiny_package", "verified_package"])
+def test_json_is_the_manifest(call: Call, package: str, request: pytest.FixtureRequest) -> None:
+    path = request.getfixturevalue(package)
+    ended = call("inspect", path, "--json")
+    assert (ended.code, ended.err) == (0, "")
+    assert Manifest.from_json(ended.out.encode(), "stdout") == ModelPackage.read(path).manifest
 
 
 def test_labels_in_the_order_of_the_network(call: Call, tmp_path: Path) -> None:

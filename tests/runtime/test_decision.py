@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 
-from partsight.runtime.decision import decide
+from partsight.runtime.alignment import Pose
+from partsight.runtime.decision import decide, decide_verified
+from partsight.runtime.verification import VerificationSpec, Verified
 
 LABELS = [f"part {index}" for index in range(60)]
 
@@ -99,3 +101,32 @@ def test_equals_a_full_sort(top: int, levels: int) -> None:
 
 def test_no_rows() -> None:
     assert decide(np.empty((0, 60), np.float32), LABELS, 0.5, 5) == []
+
+
+SPEC = VerificationSpec(height=64, width=64, least_margin=0.05)
+
+
+def verified(*agreement: float) -> Verified:
+    """Finalists 7, 2, 5, …, which agree so well."""
+    classes = (7, 2, 5, 0, 9)[: len(agreement)]
+    return Verified(classes, agreement, (Pose(),) * len(agreement))
+
+
+def test_verified_and_known() -> None:
+    answer = decide_verified(verified(0.75, 0.5, 0.25), SPEC, LABELS, 0.75, 2)
+    assert (answer.label, answer.score, answer.margin, answer.accepted) == ("part 7", 0.75, 0.25, True)
+    assert answer.top == (("part 7", 0.75), ("part 2", 0.5))
+
+
+@pytest.mark.parametrize("agreement", [(0.74, 0.5), (0.9, 0.86), (0.9, 0.9), (float("nan"), 0.5)])
+def test_verified_and_unknown(agreement: tuple[float, ...]) -> None:
+    """Because it agrees too little, or another agrees as well."""
+    answer = decide_verified(verified(*agreement), SPEC, LABELS, 0.75, 5)
+    assert (answer.label, answer.accepted) == (None, False)
+    assert [label for label, _ in answer.top] == ["part 7", "part 2"]
+    assert answer.top[0][1] is answer.score is agreement[0]
+
+
+def test_verified_among_one() -> None:
+    answer = decide_verified(verified(0.8), SPEC, LABELS, 0.75, 5)
+    assert (answer.label, answer.margin, answer.top) == ("part 7", 0.8, (("part 7", 0.8),))

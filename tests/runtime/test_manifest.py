@@ -7,14 +7,18 @@ import pytest
 from partsight.runtime.errors import PackageError
 from partsight.runtime.manifest import SCHEMA_VERSION, Manifest, ModelFile, Parity
 from partsight.runtime.preprocess import PreprocessSpec, Region
-from tests.tiny import tiny_manifest
+from tests.tiny import COLOURS_BGR, tiny_manifest, tiny_verification
 
 DELETE = object()
 
 
+def verified() -> Manifest:
+    return msgspec.structs.replace(tiny_manifest(), verification=tiny_verification())
+
+
 def changed(path: str, value: object) -> bytes:
-    """The tiny manifest with one field set or deleted: `decision.threshold`."""
-    document = json.loads(tiny_manifest().to_json())
+    """The tiny manifest, which compares with golden images, with one field set or deleted: `decision.threshold`."""
+    document = json.loads(verified().to_json())
     *parents, last = path.split(".")
     place: Any = document
     for name in parents:
@@ -33,6 +37,7 @@ def test_round_trip() -> None:
         preprocess=PreprocessSpec(299, 299, "mono", Region(1, 2, 3, 4)),
         models={"fp16": ModelFile("model.fp16.onnx", "0" * 64, 17, 2, Parity(6, 5, 1e-7, 0.5))},
         files={"gallery/ねじ.png": "f" * 64},
+        verification=msgspec.structs.replace(tiny_verification(), references=("a.jpg", "b.jpg", "gallery/ねじ.png")),
     )
     assert Manifest.from_json(manifest.to_json(), "here") == manifest
 
@@ -49,8 +54,25 @@ def test_models_and_files_may_be_left_out() -> None:
     assert Manifest.from_json(json.dumps(document).encode(), "here") == tiny_manifest()
 
 
+@pytest.mark.parametrize("value", [None, DELETE])
+def test_a_package_may_compare_with_nothing(value: object) -> None:
+    assert Manifest.from_json(changed("verification", value), "here") == tiny_manifest()
+
+
+@pytest.mark.parametrize("name", ["shortlist", "finalists", "tolerance_px", "least_margin", "clear_margin"])
+def test_how_to_compare_has_defaults(name: str) -> None:
+    assert Manifest.from_json(changed(f"verification.spec.{name}", DELETE), "here") == verified()
+
+
+@pytest.mark.parametrize("count", [0, 1, len(COLOURS_BGR) - 1, len(COLOURS_BGR) + 1])
+def test_one_reference_for_each_label(count: int) -> None:
+    names = [f"{index}.jpg" for index in range(count)]
+    with pytest.raises(PackageError, match=rf"line3: the manifest names {count} references for 6 labels; expected one"):
+        Manifest.from_json(changed("verification.references", names), "line3")
+
+
 def test_fields_of_a_later_partsight_of_the_same_schema_are_passed_over() -> None:
-    assert Manifest.from_json(changed("remark", "new"), "here") == tiny_manifest()
+    assert Manifest.from_json(changed("remark", "new"), "here") == verified()
 
 
 @pytest.mark.parametrize("version", [0, SCHEMA_VERSION + 1, "1", None, 1.5, [1], DELETE])
@@ -66,7 +88,20 @@ def test_a_future_schema_is_named_whatever_else_it_changed() -> None:
 
 @pytest.mark.parametrize(
     "field",
-    ["labels", "preprocess", "decision", "provenance", "preprocess.height", "decision.threshold", "provenance.head"],
+    [
+        "labels",
+        "preprocess",
+        "decision",
+        "provenance",
+        "preprocess.height",
+        "decision.threshold",
+        "provenance.head",
+        "verification.spec",
+        "verification.decision",
+        "verification.references",
+        "verification.spec.height",
+        "verification.decision.threshold",
+    ],
 )
 def test_missing_field(field: str) -> None:
     with pytest.raises(PackageError, match=f"line3: .*missing required field `{field.rpartition('.')[2]}`"):
@@ -90,7 +125,19 @@ def test_missing_field(field: str) -> None:
         ("decision.threshold", None),
         ("decision.score", "logit"),
         ("decision.expected_false_reject", 1.5),
+        ("decision.expected_false_accept", -0.1),
         ("provenance.catalog_sha256", "abc"),
+        ("verification", []),
+        ("verification.spec.height", 31),
+        ("verification.spec.width", 1025),
+        ("verification.spec.shortlist", 0),
+        ("verification.spec.finalists", 1001),
+        ("verification.spec.tolerance_levels", 0),
+        ("verification.spec.tolerance_px", -0.3),
+        ("verification.spec.tolerance_tilt", "some"),
+        ("verification.spec.least_margin", -0.01),
+        ("verification.decision.score", "likeness"),
+        ("verification.references", [1, 2, 3, 4, 5, 6]),
         ("models", {"fp8": {}}),
         ("files", {"a": "b"}),
     ],

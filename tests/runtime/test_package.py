@@ -4,18 +4,25 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from partsight.runtime.errors import PackageError
 from partsight.runtime.package import ModelPackage
 from partsight.runtime.storage import sha256_bytes
-from tests.tiny import COLOURS_BGR
+from tests.tiny import COLOURS_BGR, SIDE_PX, solid
 
 
 @pytest.fixture
 def package(tiny_package: Path, tmp_path: Path) -> Path:
     """A copy that a test may damage."""
     return Path(shutil.copytree(tiny_package, tmp_path / "line3.partsight"))
+
+
+@pytest.fixture
+def verified(verified_package: Path, tmp_path: Path) -> Path:
+    """A copy, with golden images to compare with, that a test may damage."""
+    return Path(shutil.copytree(verified_package, tmp_path / "line4.partsight"))
 
 
 def edit(package: Path, change: Callable[[Any], object]) -> None:
@@ -139,3 +146,56 @@ def test_names_that_no_file_has(package: Path, name: str) -> None:
     edit(package, lambda document: document["files"].update({name: "0" * 64}))
     with pytest.raises(PackageError, match=r"is missing"):
         ModelPackage.read(package)
+
+
+def test_references(verified_package: Path, tiny_package: Path) -> None:
+    package = ModelPackage.read(verified_package)
+    for place, colour in enumerate(COLOURS_BGR):
+        np.testing.assert_array_equal(package.reference(place), solid(colour, SIDE_PX, SIDE_PX))
+    with pytest.raises(PackageError, match=r"tiny\.partsight: the package has no references to compare frames with"):
+        ModelPackage.read(tiny_package).reference(0)
+
+
+def test_a_reference_without_a_hash(verified: Path) -> None:
+    edit(verified, lambda document: document["files"].pop("gallery/green.png"))
+    with pytest.raises(PackageError, match=r"line4\.partsight: the manifest names no SHA-256 of gallery/green\.png"):
+        ModelPackage.read(verified)
+
+
+@pytest.mark.parametrize("name", ["../x.jpg", "C:\\x", "/etc/hostname"])
+def test_a_reference_outside_the_package(verified: Path, name: str) -> None:
+    (verified.parent / "x.jpg").touch()
+    edit(verified, lambda document: document["verification"]["references"].__setitem__(0, name))
+    with pytest.raises(PackageError, match=r"no SHA-256"):
+        ModelPackage.read(verified)
+    edit(verified, lambda document: document["files"].update({name: "0" * 64}))
+    with pytest.raises(PackageError, match=r"outside the package; do not use it"):
+        ModelPackage.read(verified)
+
+
+def test_a_missing_reference(verified: Path) -> None:
+    (verified / "gallery" / "red.png").unlink()
+    with pytest.raises(PackageError, match=r"gallery/red\.png is missing"):
+        ModelPackage.read(verified)
+
+
+def test_an_altered_reference(verified: Path) -> None:
+    read = ModelPackage.read(verified)
+    data = bytearray((verified / "gallery" / "red.png").read_bytes())
+    data[-20] ^= 1
+    (verified / "gallery" / "red.png").write_bytes(data)
+    labels = list(COLOURS_BGR)
+    with pytest.raises(PackageError, match=r"gallery/red\.png has SHA-256 .* altered or damaged"):
+        read.reference(labels.index("red"))
+    assert read.reference(labels.index("blue")).shape == (SIDE_PX, SIDE_PX, 3)
+    (verified / "gallery" / "red.png").unlink()
+    with pytest.raises(PackageError, match=r"gallery/red\.png cannot be read"):
+        read.reference(labels.index("red"))
+
+
+def test_a_reference_that_is_no_image(verified: Path) -> None:
+    """Though its bytes are those that the manifest names."""
+    (verified / "gallery" / "red.png").write_bytes(b"no image")
+    edit(verified, lambda document: document["files"].update({"gallery/red.png": sha256_bytes(b"no image")}))
+    with pytest.raises(PackageError, match=r"line4\.partsight: gallery/red\.png: is not an image"):
+        ModelPackage.read(verified).reference(list(COLOURS_BGR).index("red"))

@@ -5,13 +5,25 @@ from dataclasses import FrozenInstanceError
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
 from partsight.runtime import FrameError, PackageError, PartsightError, ProviderError, Recognizer, Result
 from partsight.runtime.preprocess import PreprocessSpec, Region
 from partsight.runtime.session import Inference, Session
-from tests.tiny import COLOURS_BGR, SIDE_PX, THRESHOLD, solid, tiny_manifest, tiny_model, write_tiny_package
+from partsight.runtime.verification import VerificationSpec
+from tests.tiny import (
+    AGREEMENT_THRESHOLD,
+    COLOURS_BGR,
+    SIDE_PX,
+    THRESHOLD,
+    solid,
+    tiny_manifest,
+    tiny_model,
+    tiny_verification,
+    write_tiny_package,
+)
 
 COLOURS = list(COLOURS_BGR)
 
@@ -319,8 +331,6 @@ def test_threshold_override(tiny_package: Path) -> None:
 
 
 def test_threshold_comes_from_the_package(tmp_path: Path) -> None:
-    import msgspec
-
     decision = msgspec.structs.replace(tiny_manifest().decision, threshold=-1.0)
     with Recognizer(write_tiny_package(tmp_path / "l.partsight", decision=decision)) as recognizer:
         assert recognizer.recognize(solid((0, 0, 0))).accepted
@@ -346,3 +356,157 @@ def test_what_cannot_be_had(tiny_package: Path) -> None:
         Recognizer(tiny_package, precision="int8")
     with pytest.raises(ProviderError, match=r"provider 'tpu' is not known"):
         Recognizer(tiny_package, provider="tpu")
+
+
+ORANGE = (0, 110, 255)
+
+
+def test_frames_are_compared_with_golden_images(verified_package: Path) -> None:
+    with Recognizer(verified_package) as recognizer:
+        assert recognizer.threshold == AGREEMENT_THRESHOLD
+        for colour in COLOURS:
+            part = recognizer.recognize(solid(colour))
+            assert part.label == part.top[0][0] == colour
+            assert part.score == pytest.approx(1, abs=1e-3)
+            assert part.margin == pytest.approx(part.score - part.top[1][1])
+        for bgr in ((0, 0, 0), (255, 255, 255), (128, 128, 128), ORANGE):
+            part = recognizer.recognize(solid(bgr))
+            assert (part.label, part.accepted) == (None, False)
+            assert 0 < part.score < AGREEMENT_THRESHOLD
+
+
+def test_without_the_comparison_the_network_answers_alone(verified_package: Path, tiny_package: Path) -> None:
+    frames = mixed(20)
+    with (
+        Recognizer(verified_package, verify=False, threshold=0.8) as alone,
+        Recognizer(tiny_package, threshold=0.8) as bare,
+        Recognizer(verified_package) as verified,
+    ):
+        assert alone.recognize(solid(ORANGE)).label == "red"
+        assert verified.recognize(solid(ORANGE)).label is None
+        found, expected = alone.recognize_batch(frames), bare.recognize_batch(frames)
+    assert [(answer(part), numbers(part)) for part in found] == [(answer(part), numbers(part)) for part in expected]
+    with Recognizer(verified_package, verify=False) as alone:
+        assert alone.threshold == THRESHOLD
+
+
+def test_the_networks_whole_scores_stay_its_own(verified_package: Path, tiny_package: Path) -> None:
+    with Recognizer(verified_package) as verified, Recognizer(tiny_package) as bare:
+        np.testing.assert_array_equal(verified.infer(mixed(5)).score, bare.infer(mixed(5)).score)
+
+
+def test_the_golden_images_decide_not_the_network(tmp_path: Path) -> None:
+    """Two of them are swapped in the manifest: so are the answers."""
+    swapped = {"red": "green", "green": "red"}
+    names = tuple(f"gallery/{swapped.get(label, label)}.png" for label in COLOURS)
+    verification = msgspec.structs.replace(tiny_verification(), references=names)
+    with Recognizer(write_tiny_package(tmp_path / "l.partsight", verification=verification)) as recognizer:
+        for colour in COLOURS:
+            assert recognizer.recognize(solid(colour)).label == swapped.get(colour, colour)
+
+
+def test_what_two_golden_images_fit_is_unknown(tmp_path: Path) -> None:
+    names = tuple(f"gallery/{'red' if label == 'magenta' else label}.png" for label in COLOURS)
+    verification = msgspec.structs.replace(tiny_verification(), references=names)
+    with Recognizer(write_tiny_package(tmp_path / "l.partsight", verification=verification)) as recognizer:
+        part = recognizer.recognize(solid("red"))
+        assert (part.label, part.margin) == (None, pytest.approx(0, abs=1e-6))
+        assert part.score == pytest.approx(1, abs=1e-3)
+        assert {label for label, _ in part.top[:2]} == {"red", "magenta"}
+        assert recognizer.recognize(solid("blue")).label == "blue"
+
+
+@pytest.mark.parametrize(("threshold", "label"), [(0.0, "red"), (0.02, "red"), (None, None), (1.1, None)])
+def test_the_threshold_is_on_the_agreement(verified_package: Path, threshold: float | None, label: str | None) -> None:
+    with Recognizer(verified_package, threshold=threshold) as recognizer:
+        part = recognizer.recognize(solid((40, 40, 255)))
+        assert part.top[0][0] == "red"
+        assert part.label == label
+
+
+@pytest.mark.parametrize(("top", "count"), [(1, 1), (3, 3), (6, 5)])
+def test_top_names_the_compared(verified_package: Path, top: int, count: int) -> None:
+    with Recognizer(verified_package, top=top) as recognizer:
+        part = recognizer.recognize(solid("red"))
+    assert len(part.top) == count
+    assert [score for _, score in part.top] == sorted((score for _, score in part.top), reverse=True)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 16])
+def test_batches_of_compared_frames(verified_package: Path, batch_size: int) -> None:
+    frames = mixed(20)
+    with Recognizer(verified_package, batch_size=batch_size) as recognizer:
+        together = recognizer.recognize_batch(frames)
+        one_by_one = [recognizer.recognize(frame) for frame in frames]
+    assert [answer(result) for result in together] == [answer(result) for result in one_by_one]
+    assert [numbers(result) for result in together] == [numbers(result) for result in one_by_one]
+    assert len({result.label for result in together}) > 3
+
+
+def test_many_threads_compare(verified_package: Path) -> None:
+    """Nothing is ready at first: all threads need the same golden images at once."""
+    calls = [mixed(1 + seed % 4, seed) for seed in range(60)]
+    with Recognizer(verified_package, batch_size=2, threads=1) as recognizer:
+        with ThreadPoolExecutor(8) as pool:
+            parallel = list(pool.map(recognizer.recognize_batch, calls))
+        serial = [recognizer.recognize_batch(frames) for frames in calls]
+    for left, right in zip(serial, parallel, strict=True):
+        assert [answer(result) for result in left] == [answer(result) for result in right]
+        assert [numbers(result) for result in left] == [numbers(result) for result in right]
+
+
+def test_an_onnx_file_alone_compares_with_nothing(verified_package: Path, tmp_path: Path) -> None:
+    """It brings no golden images, whatever its metadata says."""
+    alone = Path(shutil.copy(verified_package / "model.fp32.onnx", tmp_path / "alone.onnx"))
+    with Recognizer(alone) as recognizer:
+        assert recognizer.manifest.verification is None
+        assert recognizer.threshold == THRESHOLD
+        assert recognizer.recognize(solid("red")).margin == pytest.approx(2 / 3, abs=1e-6)
+
+
+def test_a_region_is_compared_alone(tmp_path: Path) -> None:
+    spec = PreprocessSpec(SIDE_PX, SIDE_PX, region=Region(x=10, y=20, width=30, height=15))
+    package = write_tiny_package(tmp_path / "l.partsight", preprocess=spec, verification=tiny_verification())
+    frame = solid("blue", 60, 80)
+    frame[20:35, 10:40] = COLOURS_BGR["red"]
+    with Recognizer(package) as recognizer:
+        assert recognizer.recognize(frame).label == "red"
+
+
+def test_grey_frames_are_compared(tmp_path: Path) -> None:
+    spec = PreprocessSpec(SIDE_PX, SIDE_PX, color="mono")
+    package = write_tiny_package(tmp_path / "l.partsight", preprocess=spec, verification=tiny_verification())
+    with Recognizer(package) as recognizer:
+        assert recognizer.recognize(np.full((50, 60), 255, np.uint8)).label is None
+
+
+def test_references_of_another_size_than_the_manifest_says(tmp_path: Path) -> None:
+    spec = VerificationSpec(height=SIDE_PX, width=SIDE_PX + 1)
+    verification = msgspec.structs.replace(tiny_verification(), spec=spec)
+    package, said = write_tiny_package(tmp_path / "l.partsight", verification=verification), r"\(32, 32, 3\); expected"
+    with Recognizer(package) as recognizer, pytest.raises(PackageError, match=said):
+        recognizer.recognize(solid("red"))
+
+
+def test_an_altered_reference_is_refused_when_it_is_needed(verified_package: Path, tmp_path: Path) -> None:
+    package = Path(shutil.copytree(verified_package, tmp_path / "line3.partsight"))
+    (package / "gallery" / "red.png").write_bytes((package / "gallery" / "blue.png").read_bytes())
+    with Recognizer(package) as recognizer, pytest.raises(PackageError, match=r"gallery/red\.png has SHA-256"):
+        recognizer.recognize(solid("red"))
+    with Recognizer(package, verify=False) as recognizer:
+        assert recognizer.recognize(solid("red")).label == "red"
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_as_many_references_as_labels(tmp_path: Path, alone: bool) -> None:
+    verification = msgspec.structs.replace(tiny_verification(), references=tiny_verification().references[:-1])
+    package = write_tiny_package(tmp_path / "line3.partsight", verification=verification)
+    with pytest.raises(PackageError, match=r"the manifest names 5 references for 6 labels; expected one each"):
+        Recognizer(package / "model.fp32.onnx" if alone else package)
+
+
+def test_a_reference_without_a_hash(tmp_path: Path) -> None:
+    names = (*tiny_verification().references[:-1], "gallery/yellow.jpg")
+    verification = msgspec.structs.replace(tiny_verification(), references=names)
+    with pytest.raises(PackageError, match=r"names no SHA-256 of gallery/yellow\.jpg; export the package again"):
+        Recognizer(write_tiny_package(tmp_path / "line3.partsight", verification=verification))
