@@ -1,79 +1,300 @@
-from collections.abc import Iterable
+"""Thresholds from golden images alone: even pictures whose scores are known, and real parts with a few siblings."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import msgspec
 import numpy as np
 import pytest
 
 from partsight.runtime.images import Pixels
 from partsight.runtime.manifest import Decision
+from partsight.runtime.preprocess import PreprocessSpec, Region, preprocess
+from partsight.runtime.references import References, decode_reference
 from partsight.runtime.session import FloatArray
-from partsight.train.calibrate import LARGEST_SAMPLE, calibrate
+from partsight.runtime.verification import VerificationSpec, verify
+from partsight.train import calibrate as module
+from partsight.train.calibrate import Subject, Trial, calibrate, reference_files, verification_spec
 from partsight.train.heads import find_head
+from partsight.train.reject_record import Calibration, RejectCurve
+from tests.laid import golden
 
-COSINE = find_head("cosine")
+NETWORK = PreprocessSpec(32, 32)
+HEADERS = [
+    *(f"PinHeader_1x{pins}_P2.00mm_Horizontal" for pins in (11, 12, 13, 15)),
+    *(f"PinSocket_1x{pins}_P2.00mm_Horizontal" for pins in (10, 11, 12, 13)),
+    "PinHeader_1x12_P2.54mm_Horizontal",
+    "PinHeader_1x13_P2.54mm_Horizontal",
+]
 
 
+@dataclass
 class Scorer:
-    """Scores pictures by their brightness, and keeps what it was shown."""
+    """Scores pictures by how near their brightness is to each class's, and keeps what it was shown."""
 
-    def __init__(self) -> None:
-        self.images: list[Pixels] = []
-        self.scores: FloatArray = np.empty(0, np.float32)
+    levels: Sequence[float]
+    images: list[Pixels] = field(default_factory=list)
+    scores: list[FloatArray] = field(default_factory=list)
 
-    def __call__(self, images: Iterable[Pixels], total: int) -> FloatArray:
-        self.images = list(images)
-        assert len(self.images) == total
-        self.scores = np.array([image.mean() / 255 for image in self.images], np.float32)
-        return self.scores
+    def __call__(self, images: Pixels) -> FloatArray:
+        self.images += list(images)
+        brightness = images.mean(axis=(1, 2, 3))[:, None]
+        scores = (1 - np.abs(brightness - np.array(self.levels)) / 255).astype(np.float32)
+        self.scores += list(scores)
+        return scores
+
+    @property
+    def is_right(self) -> np.ndarray:
+        """For a sample of all classes."""
+        return np.array([row.argmax() for row in self.scores]) == np.arange(len(self.scores))
+
+    @property
+    def best(self) -> FloatArray:
+        return np.array([row.max() for row in self.scores])
 
 
-def goldens(count: int) -> list[Pixels]:
+def even(count: int) -> list[Pixels]:
     """Pictures of even brightness, each brighter than the last by more than exposure varies."""
     levels = np.geomspace(20, 200, count)
     return [np.full((32, 32, 3), level, np.uint8) for level in levels]
 
 
-def run(count: int, share: float, seed: int = 0, head: str = "cosine") -> tuple[Decision, Scorer]:
-    scorer = Scorer()
-    return calibrate(goldens(count), scorer, find_head(head), share, seed), scorer
+def run(
+    goldens: Sequence[Pixels], share: float, seed: int = 0, head: str = "cosine", spec: PreprocessSpec = NETWORK
+) -> tuple[Calibration, Scorer]:
+    scorer = Scorer([image.mean() for image in goldens])
+    return calibrate(Subject(goldens, spec, scorer, find_head(head)), share, seed), scorer
+
+
+@pytest.fixture(scope="module")
+def headers(example_parts: Path) -> list[Pixels]:
+    """Siblings: headers and sockets that differ in a pin."""
+    return [golden(example_parts, part) for part in HEADERS]
+
+
+@pytest.fixture(scope="module")
+def of_headers(headers: list[Pixels]) -> Calibration:
+    return run(headers, 0.1)[0]
+
+
+def trial(taught: Sequence[float], left_out: Sequence[float], wrong: Sequence[int] = ()) -> Trial:
+    is_right = ~np.isin(np.arange(len(taught)), wrong)
+    return Trial(np.array(taught, np.float32), np.array(left_out, np.float32), is_right)
 
 
 @pytest.mark.parametrize("share", [0, 0.01, 0.1, 0.5, 0.99, 1])
 @pytest.mark.parametrize("count", [1, 2, 12, 60])
 def test_no_more_than_the_share_is_refused(share: float, count: int) -> None:
-    decision, scorer = run(count, share)
-    assert (scorer.scores < decision.threshold).mean() <= share
-    assert decision.threshold in scorer.scores.astype(float)
-    assert (scorer.scores < decision.threshold).mean() > share - 2 / count  # nor many fewer
+    """Of the frames that would get their own label."""
+    found, scorer = run(even(count), share)
+    decision, right = found.decision, scorer.best[scorer.is_right]
+    assert (right < decision.threshold).mean() <= share
+    assert decision.threshold in right.astype(float)
+    assert (right <= decision.threshold).mean() >= share - 1 / len(right)  # the next higher would refuse too many
+    assert decision.expected_false_reject == (scorer.best < decision.threshold).mean()
+
+
+@pytest.mark.parametrize("share", [0, 0.05, 0.3, 1])
+@pytest.mark.parametrize("score", ["cosine", "agreement"])
+def test_no_more_than_the_share_of_a_trial_is_refused(share: float, score: str) -> None:
+    rng = np.random.default_rng(5)
+    taught, left_out = (rng.uniform(*limits, 200).astype(np.float32) for limits in ((0.2, 1), (0.1, 0.7)))
+    decision = trial(taught, left_out).decision(score, share)
+    assert share - 0.01 <= (taught < decision.threshold).mean() <= share
+    assert decision.expected_false_reject == (taught < decision.threshold).mean()
+    assert decision.expected_false_accept == (left_out >= decision.threshold).mean()
+
+
+def test_frames_that_would_get_another_label_have_no_say() -> None:
+    taught, left_out = [0.1, 0.2, 0.3, 0.8, 0.9, 1.0], [0.1, 0.2, 0.3, 0.75, 0.8, 0.0]
+    assert trial(taught, left_out, wrong=[0, 1, 2]).decision("agreement", 0).threshold == pytest.approx(0.8)
+    assert trial(taught, left_out, wrong=[0, 1, 2]).decision("agreement", 0).expected_false_reject == 0.5
+    assert trial(taught, left_out).decision("agreement", 0).threshold == pytest.approx(0.1)
+    assert trial(taught, left_out, wrong=range(6)).decision("cosine", 0).threshold == pytest.approx(0.1)
 
 
 def test_what_it_says() -> None:
-    decision, _ = run(12, 0.05)
-    assert decision.score == "cosine"
-    assert decision.samples == 12
-    assert decision.expected_false_reject == 0.05
-    assert decision.method == "quantile of the best scores of 12 varied golden images"
-    assert run(12, 0.05, head="dense")[0].score == "probability"
+    found, _ = run(even(12), 0.05)
+    for decision, score in ((found.decision, "cosine"), (found.verified_decision, "agreement")):
+        assert decision.score == score
+        assert decision.samples == 12
+        assert decision.method == "quantile of the best scores of 12 varied golden images; each part left out in turn"
+    assert run(even(12), 0.05, head="dense")[0].decision.score == "probability"
 
 
 def test_every_golden_image_is_varied_once() -> None:
-    _, scorer = run(12, 0.01)
-    found = sorted(image.mean() for image in scorer.images)
-    for brightness, golden in zip(found, goldens(12), strict=True):
-        assert brightness == pytest.approx(golden.mean(), rel=0.10)
-    assert all(len(np.unique(image)) > 1 for image in scorer.images)  # noise: none is the golden image itself
+    _, scorer = run(even(12), 0.01)
+    for image, original in zip(sorted(scorer.images, key=np.mean), even(12), strict=True):
+        assert image.mean() == pytest.approx(original.mean(), rel=0.10)
+        assert (image != original).any()  # none is the golden image itself
 
 
-def test_of_many_a_sample_is_drawn() -> None:
-    decision, scorer = run(LARGEST_SAMPLE + 50, 0.01)
-    assert decision.samples == len(scorer.images) == LARGEST_SAMPLE
+def test_of_many_a_sample_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert module.LARGEST_SAMPLE == 1000
+    monkeypatch.setattr(module, "LARGEST_SAMPLE", 20)
+    found, scorer = run(even(30), 0.01)
+    assert found.decision.samples == found.verified_decision.samples == len(scorer.images) == 20
+    assert len({round(image.mean()) for image in scorer.images}) > 12  # of all brightnesses, none twice
 
 
 def test_the_seed_draws() -> None:
-    first, again, other = (run(12, 0.5, seed)[0].threshold for seed in (1, 1, 2))
-    assert first == again != other
+    first, again, other = (run(even(12), 0.5, seed)[0] for seed in (1, 1, 2))
+    assert first == again
+    assert first.decision.threshold != other.decision.threshold
+    assert first.curve != other.curve
 
 
-def test_grey_images() -> None:
-    scorer = Scorer()
-    calibrate([image[:, :, 0].copy() for image in goldens(3)], scorer, COSINE, 0.01, 0)
-    assert {image.shape for image in scorer.images} == {(32, 32)}
+def test_left_out_scores_are_never_those_of_the_own_part() -> None:
+    """Of the network: the best of the others is the neighbour, and the own is higher."""
+    found, scorer = run(even(12), 0)
+    others = [np.delete(row, row.argmax()).max() for row in scorer.scores]
+    assert scorer.is_right.all()  # so the best is the own
+    assert found.decision.expected_false_accept == np.mean(others >= scorer.best.min())
+    assert found.curve.threshold[0] == pytest.approx(min(others))
+    assert found.curve.threshold[-1] == pytest.approx(scorer.best.max())
+
+
+def test_a_part_unlike_all_others_is_accepted_as_none(example_parts: Path) -> None:
+    """Its own golden image is not among those that it is compared with when it is left out."""
+    names = ("TO-8-2", "7SEGMENT-LED__HDSM531_HDSM533_SMD", "RV_Disc_D15.5mm_W4.3mm_P7.5mm", HEADERS[0])
+    found, _ = run([golden(example_parts, name) for name in names], 0)
+    assert found.verified_decision.expected_false_accept == 0
+    assert found.verified_decision.threshold > 0.2
+    assert found.verified_curve.false_accept[0] == 1  # at a threshold that nothing is below
+    lowest_taught = found.verified_decision.threshold
+    for threshold, accepted in zip(found.verified_curve.threshold, found.verified_curve.false_accept, strict=True):
+        assert accepted == 0 or threshold < lowest_taught / 2
+
+
+def test_siblings_are_told_apart(of_headers: Calibration) -> None:
+    """By the comparison; the network, which sees brightness, cannot."""
+    assert of_headers.verified_decision.threshold > 0.3
+    assert of_headers.verified_decision.expected_false_accept == 0
+    assert of_headers.decision.expected_false_accept >= 0.9
+    assert of_headers.expected_right >= 0.8
+    assert of_headers.expected_wrong == 0
+
+
+def test_expected_rates_are_what_the_curve_says(of_headers: Calibration) -> None:
+    between(of_headers.curve, of_headers.decision)
+    between(of_headers.verified_curve, of_headers.verified_decision)
+    of_even, _ = run(even(60), 0.1)
+    between(of_even.curve, of_even.decision)
+
+
+def between(curve: RejectCurve, decision: Decision) -> None:
+    """The rates at a threshold lie between those at the points of the curve beside it."""
+    after = int(np.searchsorted(curve.threshold, decision.threshold))
+    before, after = max(after - 1, 0), min(after, len(curve.threshold) - 1)
+    assert curve.false_accept[after] <= decision.expected_false_accept <= curve.false_accept[before]
+    assert curve.false_reject[before] <= decision.expected_false_reject <= curve.false_reject[after]
+
+
+def test_curves_rise_and_fall(of_headers: Calibration) -> None:
+    for curve in (of_headers.curve, of_headers.verified_curve, run(even(12), 0.1)[0].curve):
+        assert len(curve.threshold) == len(curve.false_reject) == len(curve.false_accept) > 50
+        assert (np.diff(curve.threshold) >= 0).all()
+        assert (np.diff(curve.false_reject) >= 0).all()
+        assert (np.diff(curve.false_accept) <= 0).all()
+        assert curve.false_reject[0] == 0
+        assert curve.false_accept[0] == 1
+        assert curve.false_reject[-1] > 0.5
+
+
+def test_a_curve_is_counted_from_the_scores() -> None:
+    curve = trial([0.5, 0.75, 1.0, 1.0], [0.0, 0.25, 0.5, 0.75]).curve()
+    for threshold, rejected, accepted in zip(curve.threshold, curve.false_reject, curve.false_accept, strict=True):
+        assert rejected == sum(value < threshold for value in (0.5, 0.75, 1.0, 1.0)) / 4
+        assert accepted == sum(value >= threshold for value in (0.0, 0.25, 0.5, 0.75)) / 4
+    assert (curve.threshold[0], curve.threshold[-1]) == (0, 1)
+
+
+def test_twins_are_refused_and_do_not_open_the_gate(headers: list[Pixels]) -> None:
+    """Frames that two golden images fit are refused whatever the threshold; it must still refuse unknown parts."""
+    found, _ = run([*headers[:4], headers[0]], 0.01)
+    decision = found.verified_decision
+    assert decision.threshold > 0.3
+    assert decision.expected_false_reject == pytest.approx(2 / 5)
+    # One twin left out is the other's part, for all that a picture can tell.
+    assert 0 < decision.expected_false_accept <= 2 / 5
+    assert (found.expected_right, found.expected_wrong) == (pytest.approx(3 / 5), 0)
+
+
+def test_parts_that_all_look_the_same(headers: list[Pixels]) -> None:
+    found, _ = run([headers[0]] * 3, 0.01)
+    assert found.verified_decision.expected_false_reject == 1
+    assert found.verified_decision.expected_false_accept == 0
+    assert (found.expected_right, found.expected_wrong) == (0, 0)
+
+
+@pytest.mark.parametrize("share", [0, 0.01, 1])
+def test_one_part(headers: list[Pixels], share: float) -> None:
+    """Left out, it leaves nothing that could agree."""
+    found, _ = run(headers[:1], share)
+    assert found.verified_decision.threshold > 0.3
+    assert found.verified_decision.expected_false_accept == found.decision.expected_false_accept == 0
+    assert (found.expected_right, found.expected_wrong) == (1, 0)
+    assert found.verification.clear_margin == 0
+
+
+def test_the_clear_margin_is_above_every_lead_of_a_wrong_answer(headers: list[Pixels]) -> None:
+    found, scorer = run(headers, 0.01)
+    ranked = np.sort(np.array(scorer.scores), axis=1)
+    wrong = ~scorer.is_right
+    assert wrong.any()
+    assert found.verification.clear_margin == pytest.approx(1.25 * (ranked[wrong, -1] - ranked[wrong, -2]).max())
+
+
+def test_the_line_accepts_what_was_foreseen(headers: list[Pixels], of_headers: Calibration) -> None:
+    """References as export writes them, frames at the threshold that calibration chose."""
+    spec, threshold = of_headers.verification, of_headers.verified_decision.threshold
+    files = list(reference_files(headers, NETWORK, spec))
+    references = References(lambda index: decode_reference(files[index], "here"), (spec.height, spec.width))
+    for place, image in enumerate(headers):
+        frame = preprocess([image], spec.preprocess(NETWORK))[0]
+        found = verify(frame, np.zeros(len(headers), np.float32), references, spec, threshold)
+        assert found.classes[0] == place
+        assert found.is_accepted(threshold, spec)
+
+
+def test_grey_images(headers: list[Pixels]) -> None:
+    grey = [cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) for image in headers[:4]]
+    found, scorer = run(grey, 0.01, spec=PreprocessSpec(32, 32, "mono"))
+    assert all((image[:, :, 0] == image[:, :, 2]).all() for image in scorer.images)
+    assert found.verified_decision.threshold > 0.3
+    assert found.verified_decision.expected_false_accept == 0
+
+
+def test_a_region(headers: list[Pixels]) -> None:
+    """What is outside is neither scored nor compared."""
+    region = Region(40, 40, 160, 176)
+    framed = [np.full_like(image, 255 * (place % 2)) for place, image in enumerate(headers[:4])]
+    for image, part in zip(framed, headers, strict=False):
+        image[40:216, 40:200] = part[40:216, 40:200]
+    found, _ = run(framed, 0.01, spec=PreprocessSpec(32, 32, region=region))
+    assert (found.verification.height, found.verification.width) == (192, 175)
+    for data in reference_files(framed, PreprocessSpec(32, 32, region=region), found.verification):
+        reference = decode_reference(data, "here")
+        assert reference.shape == (192, 175, 3)
+        assert 10 < reference[:2].mean() < 245
+
+
+@pytest.mark.parametrize(
+    ("shape", "region", "expected"),
+    [
+        ((256, 256, 3), None, (192, 192)),
+        ((480, 640), None, (144, 192)),
+        ((1000, 20, 3), None, (192, 32)),
+        ((40, 400, 3), None, (32, 192)),
+        ((32, 32, 3), None, (192, 192)),
+        ((480, 640, 3), Region(0, 0, 100, 200), (192, 96)),
+    ],
+)
+def test_references_have_the_shape_of_what_the_network_sees(
+    shape: tuple[int, ...], region: Region | None, expected: tuple[int, int]
+) -> None:
+    spec = verification_spec(np.zeros(shape, np.uint8), PreprocessSpec(64, 64, region=region))
+    assert (spec.height, spec.width) == expected
+    assert spec == msgspec.structs.replace(VerificationSpec(height=1, width=1), height=spec.height, width=spec.width)

@@ -27,10 +27,11 @@ LARGEST_SAMPLE = 1000
 _BATCH = 32
 _CURVE_POINTS = 200
 _SAFETY = 1.25
+_REFUSED = 0.0  # in place of an agreement, which is never so low: refused at any threshold
 
 
 Answered = tuple[float, float, bool]
-"""Best score of a frame, best score with its own part left out, whether the best is its own part's."""
+"""Best score of a frame, best score with its own part left out, whether the best is its own part's and can count."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Trial:
     Attributes:
         taught: best score with all parts to choose from.
         left_out: best score with the frame's own part left out.
-        is_right: whether `taught` is the score of the frame's own part.
+        is_right: whether `taught` is the score of the frame's own part, and no other part's golden image fits as well.
     """
 
     taught: FloatArray
@@ -60,6 +61,8 @@ class Trial:
         """
         counted = self.taught[self.is_right] if self.is_right.any() else self.taught
         threshold = float(np.quantile(counted, max_false_reject, method="lower"))
+        if score == "agreement" and threshold == _REFUSED:
+            threshold = 1.0  # no frame gets its own label, whatever the threshold: no other shall get one
         size = len(self.taught)
         values = {
             "score": score,
@@ -184,16 +187,17 @@ def _compare(
         verified = verify(frame, score, references, wider)
         found = list(zip(verified.classes, verified.agreement, strict=True))
         left_out = _counted([item for item in found if item[0] != place], spec)
-        return _counted(found, spec), left_out, found[0][0] == place
+        best = _counted(found, spec)
+        return best, left_out, best > _REFUSED and found[0][0] == place
 
     with ThreadPoolExecutor(2) as pool:
         return list(pool.map(compare, frames, scores, map(int, places)))
 
 
 def _counted(found: Sequence[tuple[int, float]], spec: VerificationSpec) -> float:
-    """Return the best agreement, or 0 where the next is too close for it to be accepted."""
+    """Return the best agreement, or `_REFUSED` where the next is too close for it to be accepted."""
     agreement = [value for _, value in found] + [0.0, 0.0]
-    return agreement[0] if agreement[0] - agreement[1] >= spec.least_margin else 0.0
+    return agreement[0] if agreement[0] - agreement[1] >= spec.least_margin else _REFUSED
 
 
 def _answered(score: FloatArray, place: int) -> Answered:
