@@ -11,10 +11,13 @@ import pytest
 
 from partsight.export import exporter
 from partsight.export.exporter import export
-from partsight.runtime import ModelPackage, read_image
+from partsight.runtime import ModelPackage, Recognizer, read_image
 from partsight.runtime.errors import RunError
 from partsight.runtime.manifest import METADATA_KEY, Manifest
+from partsight.runtime.preprocess import PreprocessSpec, Region, preprocess
 from partsight.runtime.storage import sha256_bytes
+from partsight.runtime.verification import LONGEST_PX
+from partsight.train.calibrate import verification_spec
 from partsight.train.run_folder import RECORD_NAME, RunFolder
 
 
@@ -30,7 +33,10 @@ def test_the_manifest_says_what_training_said(package: ModelPackage, small_run: 
     manifest, record = package.manifest, small_run.record
     assert manifest.labels == record.labels
     assert manifest.preprocess == record.preprocess
-    assert manifest.decision == record.decision
+    assert manifest.decision == record.calibration.decision
+    assert manifest.verification is not None
+    assert manifest.verification.spec == record.calibration.verification
+    assert manifest.verification.decision == record.calibration.verified_decision
     assert list(manifest.models) == ["fp32"]
     provenance = manifest.provenance
     assert (provenance.backbone, provenance.backbone_weights, provenance.head) == (
@@ -48,25 +54,66 @@ def test_the_model_carries_the_manifest(package: ModelPackage) -> None:
     model = onnx.load(package.path / "model.fp32.onnx")
     (text,) = [item.value for item in model.metadata_props if item.key == METADATA_KEY]
     alone = Manifest.from_json(text.encode(), "metadata")
-    assert alone == msgspec.structs.replace(package.manifest, models={}, files={})
+    # It brings no golden images, so it compares with none.
+    assert alone == msgspec.structs.replace(package.manifest, models={}, files={}, verification=None)
     assert model.producer_name == "partsight"
     assert package.model("fp32").opset == model.opset_import[0].version == exporter.OPSET
 
 
-def test_the_gallery_shows_each_part(package: ModelPackage, small_run: RunFolder) -> None:
+def test_the_gallery_holds_what_frames_are_compared_with(package: ModelPackage, small_run: RunFolder) -> None:
+    verification = package.manifest.verification
+    assert verification is not None
+    assert verification.references == tuple(f"gallery/{place:05}.jpg" for place in range(len(small_run.record.labels)))
+    assert sorted(verification.references) == [name for name in sorted(package.hashes()) if name.startswith("gallery/")]
     for place, golden in enumerate(small_run.record.goldens):
-        thumbnail = read_image(package.path / "gallery" / f"{place:05}.jpg")
         image = read_image(Path(small_run.record.catalog) / golden.file)
-        assert max(thumbnail.shape) == exporter.THUMBNAIL_SIDE_PX
-        small = cv2.resize(image, thumbnail.shape[1::-1], interpolation=cv2.INTER_AREA)
-        assert np.abs(thumbnail.astype(int) - small).mean() < 6
+        small = preprocess([image], verification.spec.preprocess(package.manifest.preprocess))[0]
+        assert max(small.shape) == LONGEST_PX
+        for reference in (package.reference(place), read_image(package.path / "gallery" / f"{place:05}.jpg")):
+            assert reference.shape == small.shape
+            assert np.abs(reference.astype(int) - small).mean() < 2
 
 
-def test_thumbnails_keep_their_shape() -> None:
-    files = exporter._gallery([np.zeros((50, 400, 3), np.uint8), np.zeros((1000, 2), np.uint8)])
-    shapes = [cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED).shape for data in files.values()]
-    assert shapes == [(12, 96, 3), (96, 1)]
+@pytest.mark.parametrize(
+    ("shape", "region", "expected"),
+    [
+        ((50, 400, 3), None, (32, 192, 3)),
+        ((1000, 40), None, (192, 32, 3)),
+        ((300, 400, 3), Region(100, 0, 150, 300), (192, 96, 3)),
+    ],
+)
+def test_references_keep_the_shape_of_what_the_network_sees(
+    small_run: RunFolder, shape: tuple[int, ...], region: Region | None, expected: tuple[int, ...]
+) -> None:
+    image = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
+    spec = PreprocessSpec(64, 64, "bgr" if len(shape) == 3 else "mono", region)
+    calibration = msgspec.structs.replace(small_run.record.calibration, verification=verification_spec(image, spec))
+    record = msgspec.structs.replace(
+        small_run.record, preprocess=spec, calibration=calibration, goldens=small_run.record.goldens[:2]
+    )
+    files = exporter._gallery([image, image], record)
     assert list(files) == ["gallery/00000.jpg", "gallery/00001.jpg"]
+    shapes = [cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED).shape for data in files.values()]
+    assert shapes == [expected, expected]
+
+
+def test_answers_are_compared_with_the_golden_images(package: ModelPackage, small_run: RunFolder) -> None:
+    record = small_run.record
+    images = [read_image(Path(record.catalog) / golden.file) for golden in record.goldens]
+    verification = package.manifest.verification
+    assert verification is not None
+    with Recognizer(package.path) as compared, Recognizer(package.path, verify=False) as alone:
+        assert compared.threshold == verification.decision.threshold
+        assert alone.threshold == package.manifest.decision.threshold
+        assert [part.label for part in compared.recognize_batch(images)] == list(record.labels)
+        assert all(part.score > 0.9 for part in compared.recognize_batch(images))
+        covered = images[3].copy()
+        cv2.circle(covered, (128, 128), 10, (255, 0, 255), -1)
+        assert compared.recognize(covered).label is None
+    with Recognizer(package.path / "model.fp32.onnx") as bare, Recognizer(package.path, verify=False) as alone:
+        assert [(part.label, part.score, part.top) for part in bare.recognize_batch(images)] == [
+            (part.label, part.score, part.top) for part in alone.recognize_batch(images)
+        ]
 
 
 def test_the_report_tells_of_the_comparison(package: ModelPackage) -> None:

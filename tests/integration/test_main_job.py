@@ -53,6 +53,11 @@ def test_line_frames_get_their_label(package: Path, catalog: Path, example_parts
     assert [answer["source"] for answer in answers] == [str(frame) for frame in frames]
     right = [answer["top"][0]["label"] == frame.parent.name for answer, frame in zip(answers, frames, strict=True)]
     assert sum(right) >= 0.9 * len(right)
+    # A score is how well the frame agrees with the golden image of its part, and far less with any other's.
+    scores = [answer["score"] for answer, is_right in zip(answers, right, strict=True) if is_right]
+    assert all(0.2 < score < 1 for score in scores)
+    seconds = [answer["top"][1]["score"] for answer, is_right in zip(answers, right, strict=True) if is_right]
+    assert max(seconds) < 0.5 * min(scores)
 
 
 def test_golden_images_score_highest(package: Path, catalog: Path) -> None:
@@ -60,7 +65,25 @@ def test_golden_images_score_highest(package: Path, catalog: Path) -> None:
         goldens = [read_image(catalog / label / "golden.jpg") for label in recognizer.labels]
         results = recognizer.recognize_batch(goldens)
     assert [result.label for result in results] == list(recognizer.labels)
+    assert all(0.9 < result.score <= 1 for result in results)  # agreement: the reference is a JPEG
+
+
+def test_golden_images_score_highest_on_the_network_alone(package: Path, catalog: Path) -> None:
+    with Recognizer(package, verify=False) as recognizer:
+        goldens = [read_image(catalog / label / "golden.jpg") for label in recognizer.labels]
+        results = recognizer.recognize_batch(goldens)
+    assert [result.label for result in results] == list(recognizer.labels)
     assert all(result.score > 0.999 for result in results)
+
+
+def test_a_part_that_was_never_taught_is_unknown(package: Path, example_parts: Path) -> None:
+    """Frames of other parts agree with no golden image well."""
+    with Recognizer(package) as recognizer:
+        others = sorted({path.name for path in (example_parts / "line").iterdir()} - set(recognizer.labels))
+        frames = [read_image(next((example_parts / "line" / name).iterdir())) for name in others[::10]]
+        results = recognizer.recognize_batch(frames)
+    assert len(results) > 10
+    assert sum(result.label is None for result in results) >= 0.9 * len(results)
 
 
 def test_the_package_is_whole(package: Path) -> None:

@@ -15,12 +15,13 @@ import pytest
 from matplotlib.figure import Figure
 
 from partsight.runtime.images import Pixels
-from partsight.train import plots
+from partsight.train import plots, reject_report
 from partsight.train.catalog import read_catalog
 from partsight.train.fit import Epoch
 from partsight.train.page import Section, render_page
 from partsight.train.report import REPORT_NAME, write_report
 from partsight.train.run_folder import GoldenRecord, RunFolder, RunRecord
+from partsight.train.variation import Variation
 
 ODD = "<script>alert('&\"1\"')</script>"
 
@@ -71,9 +72,14 @@ def test_report_of_a_run(small_run: RunFolder) -> None:
     html = (small_run.path / REPORT_NAME).read_text(encoding="utf-8")
     page, record = Page(html), small_run.record
     text = " ".join(page.text)
-    assert "12 parts, one golden image each: reached a golden accuracy of 1.0000" in text
+    found = record.calibration
+    assert "12 parts, one golden image each. Of 12 frames as the line should deliver them" in text
+    assert f"{round(12 * found.expected_right)} were given the right part, " in text
+    assert f"{round(12 * found.expected_wrong)} a wrong one" in text
+    assert "Golden images: reached a golden accuracy of 1.0000" in text
     assert "12 of 12 golden images are recognised" in text
-    assert f"{record.decision.threshold:.4f} on the cosine score" in text
+    assert f"agreement of {found.verified_decision.threshold:.3f}" in text
+    assert f"threshold {found.decision.threshold:.3f} on the cosine" in text
     assert record.weights_sha256 in text
     assert record.versions["tensorflow"] in text
     assert 'class="verdict good"' in html
@@ -82,8 +88,8 @@ def test_report_of_a_run(small_run: RunFolder) -> None:
 def test_report_can_be_read_without_a_network(small_run: RunFolder) -> None:
     html = (small_run.path / REPORT_NAME).read_text(encoding="utf-8")
     sources = Page(html).sources
-    assert len(sources) == 3
-    names = ["curves.png", "misclassification.png", "closest_pairs.png"]
+    assert len(sources) == 5
+    names = ["variation.png", "reject_curves.png", "closest_pairs.png", "curves.png", "misclassification.png"]
     assert sorted(path.name for path in (small_run.path / "plots").iterdir()) == sorted(names)
     for source, name in zip(sources, names, strict=True):
         kind, data = source.split(",")
@@ -187,6 +193,39 @@ def test_closest_pairs_are_the_hardest() -> None:
     shown = figure.axes[0].images[0].get_array()
     assert shown.shape == (128, 256, 3)
     assert {int(shown[:, :128].max()), int(shown[:, 128:].max())} == {30, 0}  # d, then a
+    drawn(figure)
+
+
+@pytest.mark.parametrize(("count", "rows"), [(1, 1), (3, 3), (9, 4)])
+@pytest.mark.parametrize("channels", [(), (3,)])
+def test_variation_samples(count: int, rows: int, channels: tuple[int, ...]) -> None:
+    """A golden image, then copies of it that differ; the same seed draws the same."""
+    images = pictures(count, channels)
+    figure, again = (plots.variation_samples(images, Variation(), seed=3) for _ in range(2))
+    grid = [axes.images[0].get_array() for axes in figure.axes]
+    assert len(grid) == 7 * rows
+    for row in range(rows):
+        golden_image, *copies = grid[7 * row : 7 * row + 7]
+        assert np.ptp(golden_image) == 0
+        assert int(golden_image[0, 0, 0]) in range(0, 10 * count, 10)
+        assert any((copy != golden_image).any() for copy in copies) or golden_image.max() == 0
+    for axes, other in zip(figure.axes, again.axes, strict=True):
+        np.testing.assert_array_equal(axes.images[0].get_array(), other.images[0].get_array())
+    drawn(figure)
+
+
+def test_reject_curves(small_run: RunFolder) -> None:
+    found = small_run.record.calibration
+    figure = reject_report.reject_curves(found)
+    cost, trade = figure.axes
+    taught, unknown, chosen = cost.lines
+    np.testing.assert_allclose(taught.get_xdata(), found.verified_curve.threshold)
+    np.testing.assert_allclose(taught.get_ydata(), 100 * np.array(found.verified_curve.false_reject))
+    np.testing.assert_allclose(unknown.get_ydata(), 100 * np.array(found.verified_curve.false_accept))
+    assert set(chosen.get_xdata()) == {found.verified_decision.threshold}
+    alone, laid_over = trade.lines
+    np.testing.assert_allclose(alone.get_ydata(), 100 * (1 - np.array(found.curve.false_accept)))
+    np.testing.assert_allclose(laid_over.get_xdata(), 100 * np.array(found.verified_curve.false_reject))
     drawn(figure)
 
 

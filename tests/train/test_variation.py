@@ -10,6 +10,7 @@ NOTHING = {
     "shift_percent": 0.0,
     "scale_percent": 0.0,
     "tilt_deg": 0.0,
+    "parallax_percent": 0.0,
     "key_light_percent": 0.0,
     "exposure_percent": 0.0,
     "white_balance_percent": 0.0,
@@ -143,6 +144,66 @@ def test_tilt_stretches_and_shears_what_is_seen_at_an_angle() -> None:
 def test_tilt_hardly_shows_from_straight_above() -> None:
     found = [places(image) for image in varied(dots(), only(tilt_deg=3, view_deg=0))]
     assert max(np.abs(place - [[50, 100], [150, 100]]).max() for place in found) < 0.5
+
+
+def grid(height: int = 160, width: int = 240) -> Pixels:
+    """Soft dots on black, 40 px apart."""
+    image = np.zeros((height, width), np.uint8)
+    for x in range(20, width, 40):
+        for y in range(20, height, 40):
+            cv2.circle(image, (x, y), 5, 255, -1)
+    return cv2.GaussianBlur(image, (0, 0), 1.5).astype(np.uint8)
+
+
+def shifts(image: Pixels) -> np.ndarray:
+    """By how much each dot of the grid was moved, (rows, columns, 2): right, then down."""
+    rows, columns = image.shape[0] // 40, image.shape[1] // 40
+    ys, xs = np.mgrid[:40, :40]
+    found = np.empty((rows, columns, 2))
+    for row, column in np.ndindex(rows, columns):
+        cell = np.where(image > 30, image, 0)[40 * row : 40 * row + 40, 40 * column : 40 * column + 40].astype(
+            np.float64
+        )
+        found[row, column] = (cell * xs).sum() / cell.sum() - 20, (cell * ys).sum() / cell.sum() - 20
+    return found
+
+
+def test_parallax_moves_places_differently_within_its_reach() -> None:
+    moved = np.array([shifts(found) for found in varied(grid(), only(parallax_percent=3.0))])
+    reach = 0.03 * 240  # of the longest side
+    # Between the heights that are drawn, the smooth field overshoots a little.
+    assert np.abs(moved).max() < 1.35 * reach
+    assert np.abs(moved).max() > 0.5 * reach
+    within = moved.max(axis=(1, 2)) - moved.min(axis=(1, 2))  # of one picture: a shift of all would be 0
+    assert np.median(within) > 0.2 * reach
+    assert np.abs(moved.mean(axis=0)).max() < 0.25 * reach  # to either side
+
+
+def test_parallax_is_smooth() -> None:
+    """Neighbouring dots move alike, or straight edges would break."""
+    moved = np.array([shifts(found) for found in varied(grid(320, 320), only(parallax_percent=3.0), 20)])
+    reach = 0.03 * 320
+    for axis in (1, 2):
+        assert np.abs(np.diff(moved, axis=axis)).max() < 1.2 * reach
+        assert np.abs(np.diff(moved, axis=axis)).mean() < 0.3 * reach
+
+
+def test_parallax_across_and_along_are_drawn_apart() -> None:
+    moved = np.array([shifts(found) for found in varied(grid(), only(parallax_percent=3.0))])
+    correlation = np.corrcoef(moved[..., 0].ravel(), moved[..., 1].ravel())[0, 1]
+    assert abs(correlation) < 0.5
+
+
+def test_parallax_differs_from_picture_to_picture() -> None:
+    amounts = [float(np.abs(shifts(found)).max()) for found in varied(grid(), only(parallax_percent=3.0))]
+    assert max(amounts) > 3 * min(amounts)
+
+
+@pytest.mark.parametrize("channels", [(), (3,)])
+def test_parallax_leaves_an_even_picture(channels: tuple[int, ...]) -> None:
+    image = np.full((33, 70, *channels), 120, np.uint8)
+    for found in varied(image, only(parallax_percent=5.0), 5):
+        assert np.abs(found.astype(int) - 120).max() <= 1
 
 
 def test_key_light_changes_what_is_dark_and_leaves_the_tray() -> None:
