@@ -12,12 +12,12 @@ import pytest
 from partsight.export import exporter
 from partsight.export.exporter import export
 from partsight.runtime import ModelPackage, Recognizer, read_image
+from partsight.runtime.calibration import verification_spec
 from partsight.runtime.errors import RunError
 from partsight.runtime.manifest import METADATA_KEY, Manifest
 from partsight.runtime.preprocess import PreprocessSpec, Region, preprocess
 from partsight.runtime.storage import sha256_bytes
 from partsight.runtime.verification import LONGEST_PX
-from partsight.train.calibrate import verification_spec
 from partsight.train.run_folder import RECORD_NAME, RunFolder
 
 

@@ -11,12 +11,12 @@ import pytest
 from partsight.runtime.errors import TrainingError
 from partsight.runtime.images import read_image
 from partsight.runtime.preprocess import preprocess
+from partsight.runtime.variation import Variation
 from partsight.train.activations import ActivationCache, Copies
 from partsight.train.catalog import GoldenImage, read_catalog
 from partsight.train.cuts import Split, split
 from partsight.train.features import Extractor
 from partsight.train.recipe import TRAINED_VARIATION
-from partsight.train.variation import Variation
 
 CUT = "b10_add"
 

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from partsight.runtime.calibration import RejectCurve, Trial, reference_files, verification_spec
 from partsight.runtime.images import Pixels
 from partsight.runtime.manifest import Decision
 from partsight.runtime.preprocess import PreprocessSpec, Region, preprocess
@@ -16,9 +17,9 @@ from partsight.runtime.references import References, decode_reference
 from partsight.runtime.session import FloatArray
 from partsight.runtime.verification import VerificationSpec, verify
 from partsight.train import calibrate as module
-from partsight.train.calibrate import Subject, Trial, calibrate, reference_files, verification_spec
+from partsight.train.calibrate import Subject, calibrate
 from partsight.train.heads import find_head
-from partsight.train.reject_record import Calibration, RejectCurve
+from partsight.train.reject_record import Calibration
 from tests.laid import golden
 
 NETWORK = PreprocessSpec(32, 32)

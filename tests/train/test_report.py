@@ -15,13 +15,13 @@ import pytest
 from matplotlib.figure import Figure
 
 from partsight.runtime.images import Pixels
+from partsight.runtime.variation import Variation
 from partsight.train import plots, reject_report
 from partsight.train.catalog import read_catalog
 from partsight.train.fit import Epoch
 from partsight.train.page import Section, render_page
 from partsight.train.report import REPORT_NAME, write_report
 from partsight.train.run_folder import GoldenRecord, RunFolder, RunRecord
-from partsight.train.variation import Variation
 
 ODD = "<script>alert('&\"1\"')</script>"
 

@@ -11,12 +11,12 @@ from partsight.export.convert import OPSET, convert
 from partsight.export.goldens import find_goldens
 from partsight.export.parity import check_parity
 from partsight.export.report import package_report
+from partsight.runtime.calibration import reference_files
 from partsight.runtime.errors import RunError
 from partsight.runtime.images import Pixels
 from partsight.runtime.manifest import METADATA_KEY, SCHEMA_VERSION, Manifest, ModelFile, Provenance, Verification
 from partsight.runtime.package import MANIFEST_NAME, ModelPackage
 from partsight.runtime.storage import check_output_folder, new_folder, sha256_bytes
-from partsight.train.calibrate import reference_files
 from partsight.train.heads import score_output
 from partsight.train.progress import progress
 from partsight.train.run_folder import RunFolder, RunRecord

@@ -19,10 +19,10 @@ from partsight.runtime.errors import OutputError, TrainingError
 from partsight.runtime.images import Pixels, read_image
 from partsight.runtime.preprocess import preprocess
 from partsight.runtime.session import FloatArray
+from partsight.runtime.variation import Variation, vary
 from partsight.train.catalog import GoldenImage
 from partsight.train.features import BATCH, Extractor
 from partsight.train.progress import progress
-from partsight.train.variation import Variation, vary
 
 _LOG = logging.getLogger("partsight.train")
 _HELD_OUT = 0

@@ -8,10 +8,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from partsight.runtime.images import Pixels
+from partsight.runtime.variation import Variation, vary
 from partsight.train.fit import Epoch
 from partsight.train.run_folder import GoldenRecord
 from partsight.train.tune_record import TuneRecord
-from partsight.train.variation import Variation, vary
 
 _RIGHT, _WRONG, _NEUTRAL = "#1f7a4d", "#c0392b", "#34495e"
 

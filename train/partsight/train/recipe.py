@@ -7,8 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from partsight.runtime.variation import Variation
 from partsight.train.heads import COSINE_SHARPNESS, Head
-from partsight.train.variation import Variation
 
 TRAINED_VARIATION = Variation(
     rotation_deg=4.5,

@@ -2,22 +2,9 @@
 
 import msgspec
 
+from partsight.runtime.calibration import RejectCurve
 from partsight.runtime.manifest import Decision, Share
 from partsight.runtime.verification import VerificationSpec
-
-
-class RejectCurve(msgspec.Struct, frozen=True):
-    """What a threshold would cost, on varied golden images.
-
-    Attributes:
-        threshold: in rising order.
-        false_reject: share of frames of taught parts that each would refuse.
-        false_accept: share of frames of parts left out that each would give a label.
-    """
-
-    threshold: tuple[float, ...]
-    false_reject: tuple[float, ...]
-    false_accept: tuple[float, ...]
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from partsight.runtime.images import Pixels
+from partsight.runtime.variation import Variation
 from partsight.train import plots, reject_report, tune_report
 from partsight.train.page import Section, render_page
 from partsight.train.run_folder import RunRecord
-from partsight.train.variation import Variation
 
 REPORT_NAME = "report.html"
 

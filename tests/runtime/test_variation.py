@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from partsight.runtime.images import Pixels, read_image
-from partsight.train.variation import Variation, vary
+from partsight.runtime.variation import Variation, vary
 
 NOTHING = {
     "rotation_deg": 0.0,
