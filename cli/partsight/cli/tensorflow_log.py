@@ -20,7 +20,7 @@ def quiet_tensorflow() -> None:
         os.dup2(held_back.fileno(), 2)
         try:
             import tensorflow  # noqa: F401
-        except BaseException:
+        except ImportError:
             held_back.seek(0)
             os.write(kept, held_back.read())
             raise
