@@ -10,6 +10,7 @@ PartsightError
 ├── RunError           a run folder cannot be read
 ├── ExportError        a model cannot be converted
 │   └── ParityError    the converted model answers differently from Keras'
+├── EnrollError        parts cannot be added to a package, replaced or removed as asked
 ├── PackageError       a model package is damaged, altered or not one
 ├── ProviderError      the execution provider that was asked for cannot be had
 └── OutputError        a result cannot be written where it was asked for
@@ -56,6 +57,10 @@ class ExportError(PartsightError):
 
 class ParityError(ExportError):
     """The converted model answers differently from Keras'."""
+
+
+class EnrollError(PartsightError):
+    """Parts cannot be added to a package, replaced or removed as asked."""
 
 
 class PackageError(PartsightError):

@@ -81,8 +81,28 @@ class ModelFile(msgspec.Struct, frozen=True):
     parity: Parity
 
 
+class Enrolment(msgspec.Struct, frozen=True, kw_only=True):
+    """What was changed without training again.
+
+    Attributes:
+        created: when, UTC.
+        from_package: `package_id` of the package that was changed.
+        added: labels, in the order in which they were appended.
+        replaced: labels that kept their place and were given other golden images.
+        removed: labels.
+        images: SHA-256 of the image files that each added or replaced part was learned from.
+    """
+
+    created: str
+    from_package: str
+    added: tuple[str, ...] = ()
+    replaced: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    images: dict[str, tuple[Sha256, ...]] = {}
+
+
 class Provenance(msgspec.Struct, frozen=True):
-    """Where the package comes from."""
+    """Where the package comes from: the training, and what was enrolled after it, earliest first."""
 
     created: str
     backbone: str
@@ -92,13 +112,14 @@ class Provenance(msgspec.Struct, frozen=True):
     weights_sha256: Sha256
     golden_accuracy: Share
     versions: dict[str, str]
+    enrolments: tuple[Enrolment, ...] = ()
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that a model package says of itself.
 
     Attributes:
-        labels: in the order of the network's scores.
+        labels: in the order of the network's scores: sorted by training, then what was enrolled, appended.
         decision: on the network's score.
         verification: None where frames are not compared with golden images; so in the copy that an ONNX file's
             metadata holds, because the file brings no golden images.
@@ -114,6 +135,10 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     verification: Verification | None = None
     models: dict[Precision, ModelFile] = {}
     files: dict[str, Sha256] = {}
+
+    def without_files(self) -> "Manifest":
+        """Return the copy that an ONNX file's metadata holds."""
+        return msgspec.structs.replace(self, verification=None, models={}, files={})
 
     def to_json(self) -> bytes:
         """Return the manifest as indented JSON in UTF-8."""

@@ -97,6 +97,14 @@ class ModelPackage:
         name = verification.references[index]
         return decode_reference(self._checked_bytes(name), f"{self.path}: {name}")
 
+    def file_bytes(self, name: str) -> bytes:
+        """Return the bytes of a file that the manifest names, checked against it.
+
+        Raises:
+            PackageError: the file is not the one that export wrote.
+        """
+        return self._checked_bytes(name)
+
     def verify(self) -> None:
         """Check the bytes of every file that the manifest names.
 

@@ -1,0 +1,244 @@
+"""Enrolment: parts added to a package, replaced or removed, without training and without TensorFlow.
+
+A cosine head compares the embedding of a frame with one prototype a part, which is the embedding of its golden image:
+a new part is one more prototype. The network stays as it is, and so do the scores of the other parts.
+
+Example:
+    >>> from partsight.runtime.enroll import enroll
+    >>> enrolled = enroll("line3.partsight", "line4.partsight", additions={"M8x40": ["m8x40.png"]})
+    >>> print(enrolled.parts[0].right, enrolled.parts[0].lookalike)
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from partsight.runtime.enroll_plan import Plan, make_plan
+from partsight.runtime.errors import EnrollError
+from partsight.runtime.findings import NewPart, find_harmed, judge
+from partsight.runtime.manifest import Manifest, Precision
+from partsight.runtime.newcomers import Changes, Newcomer, read_newcomers
+from partsight.runtime.package import MANIFEST_NAME, ModelPackage
+from partsight.runtime.preprocess import preprocess
+from partsight.runtime.prototypes import PrototypeModel, import_onnx
+from partsight.runtime.recheck import Sample, Subject, Track, answer_samples, draw_samples, update_manifest
+from partsight.runtime.references import References, decode_reference
+from partsight.runtime.session import FloatArray, Session
+from partsight.runtime.storage import check_output_folder, new_folder, sha256_bytes
+
+MOST_NEIGHBOURS = 200
+"""Parts of the package that are looked at again, those most like a new one first."""
+
+_NEIGHBOURS_A_PART = 32
+_LARGEST_DIFFERENCE = 1e-5
+
+
+@dataclass(frozen=True)
+class Enrolled:
+    """A new package, and what enrolment found.
+
+    Attributes:
+        package: as read back from the disk; `manifest.provenance.enrolments[-1]` says what was changed.
+        parts: those added or replaced.
+        neighbours: how many of the other parts were looked at again.
+        harmed: those of them with a frame that got its label before, and now does not.
+        largest_difference: between old and new scores of the parts that stayed; 0 where ONNX Runtime is exact.
+    """
+
+    package: ModelPackage
+    parts: tuple[NewPart, ...]
+    neighbours: int
+    harmed: tuple[str, ...]
+    largest_difference: float
+
+
+def untracked(items: Sequence[int], what: str) -> Iterable[int]:  # noqa: ARG001 (of `Track`)
+    """Show no progress."""
+    return items
+
+
+def enroll(
+    package: str | Path,
+    out: str | Path,
+    *,
+    additions: Mapping[str, Sequence[str | Path]] | None = None,
+    replacements: Mapping[str, Sequence[str | Path]] | None = None,
+    removals: Sequence[str] = (),
+    seed: int = 0,
+    track: Track = untracked,
+) -> Enrolled:
+    """Make a new package with parts added, replaced or removed; nothing else changes.
+
+    Labels that stay keep their order, replaced ones their place; new ones are appended in the order given.
+
+    Args:
+        package: the folder to start from; left as it is.
+        out: the new package's folder; must not exist.
+        additions: image files of each new part. The prototype is the mean of their embeddings; frames are compared
+            with the first.
+        replacements: the same, of parts that the package has.
+        removals: labels.
+        seed: of the variation on which the expected rates are estimated.
+        track: shows progress; see `recheck.Track`.
+
+    Raises:
+        EnrollError: something cannot be changed as asked (all faults are named at once), or the package has a dense
+            head, to which no part can be added.
+        PackageError: the package is damaged or altered.
+        DependencyError: `onnx` or ONNX Runtime is not installed.
+        OutputError: `out` exists or cannot be written.
+    """
+    out = Path(out)
+    check_output_folder(out)
+    import_onnx()
+    old = ModelPackage.read(package)
+    _refuse_dense(old)
+    changes = Changes(_to_paths(additions), _to_paths(replacements), tuple(removals))
+    newcomers = read_newcomers(old, changes)
+    plan = make_plan(old, changes, newcomers)
+    models = {
+        precision: PrototypeModel.parse(old.model_bytes(precision), f"{old.path}: {model.file}")
+        for precision, model in old.manifest.models.items()
+    }
+    work = _Work(old, plan, models, _learn(old, newcomers, _main(old)))
+    subject = work.subject()
+    difference = work.largest_difference(subject.session)
+    frames = answer_samples(subject, [*draw_samples(*plan.drawn()), *work.neighbours()], seed, track)
+    manifest = update_manifest(plan.manifest, frames)
+    work.write(out, manifest)
+    return Enrolled(
+        package=ModelPackage.read(out),
+        parts=tuple(judge(subject, place, newcomer, frames) for place, newcomer in plan.newcomers()),
+        neighbours=len({frame.sample.place for frame in frames if not frame.sample.is_new}),
+        harmed=find_harmed(manifest, frames),
+        largest_difference=difference,
+    )
+
+
+@dataclass(frozen=True)
+class _Work:
+    """A package in the making.
+
+    Attributes:
+        old: the package to start from.
+        plan: what becomes of it.
+        models: its ONNX files.
+        learned: prototypes of the newcomers, (d,) each, by label.
+    """
+
+    old: ModelPackage
+    plan: Plan
+    models: dict[Precision, PrototypeModel]
+    learned: dict[str, FloatArray]
+
+    def model_bytes(self, precision: Precision, manifest: Manifest) -> bytes:
+        """Return an ONNX file with the new prototypes."""
+        model = self.models[precision]
+        columns = [
+            self.learned[source.label] if isinstance(source, Newcomer) else model.values[:, source]
+            for source in self.plan.sources
+        ]
+        return model.with_prototypes(np.stack(columns, axis=1), manifest)
+
+    def subject(self) -> Subject:
+        """Return the new package as it answers, before it is on the disk."""
+        manifest, verification = self.plan.manifest, self.plan.manifest.verification
+        references = None
+        if verification:
+            references = References(self._reference, (verification.spec.height, verification.spec.width))
+        session = Session(self.model_bytes(_main(self.old), manifest))
+        return Subject(session, manifest, references, frozenset(place for place, _ in self.plan.newcomers()))
+
+    def _reference(self, place: int) -> np.ndarray:
+        source = self.plan.sources[place]
+        if not isinstance(source, Newcomer):
+            return self.old.reference(source)
+        return decode_reference(source.reference or b"", source.label)
+
+    def neighbours(self) -> list[Sample]:
+        """Return the golden images in the package that are most like a new part's, in the order of the labels."""
+        kept = self.plan.kept()
+        if not self.learned or not kept or self.plan.manifest.verification is None:
+            return []
+        values = self.models[_main(self.old)].values.astype(np.float32)
+        likeness = np.stack(list(self.learned.values())) @ values[:, [source for _, source in kept]]
+        count = min(MOST_NEIGHBOURS, _NEIGHBOURS_A_PART * len(self.learned))
+        is_mono = self.old.manifest.preprocess.color == "mono"
+        samples = []
+        for index in sorted(np.argsort(-likeness.max(axis=0), kind="stable")[:count]):
+            place, source = kept[index]
+            image = self.old.reference(source)
+            samples.append(Sample(place, np.ascontiguousarray(image[:, :, 0]) if is_mono else image, is_new=False))
+        return samples
+
+    def largest_difference(self, session: Session) -> float:
+        """Compare the scores of parts that stay, before and after, on new golden images and on noise."""
+        spec = self.old.manifest.preprocess
+        images = [newcomer.images[0] for _, newcomer in self.plan.newcomers()][:32]
+        noise = np.random.default_rng(0).integers(0, 256, (1, spec.height, spec.width, 3), np.uint8)
+        batch = np.concatenate([preprocess(images, spec), noise])
+        before = Session(self.old.model_bytes(_main(self.old))).run(batch).score
+        after = session.run(batch).score
+        kept = np.array(self.plan.kept(), int).reshape(-1, 2)
+        largest = float(np.abs(after[:, kept[:, 0]] - before[:, kept[:, 1]]).max(initial=0))
+        if not largest <= _LARGEST_DIFFERENCE:
+            raise EnrollError(
+                f"{self.old.path}: the scores of parts that stay would change by {largest:.2g}; expected at most "
+                f"{_LARGEST_DIFFERENCE:g}: nothing was written; please report it with the backbone's name"
+            )
+        return largest
+
+    def write(self, out: Path, manifest: Manifest) -> None:
+        """Write the new package; it is there whole or not at all."""
+        with new_folder(out) as folder:
+            files = {}
+            for name, data in self.plan.files(self.old):
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                (folder / name).write_bytes(data)
+                files[name] = sha256_bytes(data)
+            models = {}
+            for precision, model in self.old.manifest.models.items():
+                data = self.model_bytes(precision, manifest)
+                (folder / model.file).write_bytes(data)
+                models[precision] = msgspec.structs.replace(model, sha256=sha256_bytes(data))
+            # Last, so that a folder without it is known to be unfinished.
+            whole = msgspec.structs.replace(manifest, models=models, files=files)
+            (folder / MANIFEST_NAME).write_bytes(whole.to_json())
+            ModelPackage.read(folder).verify()
+
+
+def _to_paths(named: Mapping[str, Sequence[str | Path]] | None) -> dict[str, list[Path]]:
+    return {label: [Path(path) for path in paths] for label, paths in (named or {}).items()}
+
+
+def _main(package: ModelPackage) -> Precision:
+    """Return the precision that embeddings are taken from."""
+    return "fp32" if "fp32" in package.manifest.models else next(iter(package.manifest.models))
+
+
+def _refuse_dense(package: ModelPackage) -> None:
+    if package.manifest.decision.score != "cosine":
+        raise EnrollError(
+            f"{package.path}: has a {package.manifest.provenance.head} head, whose scores are probabilities over all "
+            "parts together; a part can be added or removed only by training again: `partsight train CATALOG`, best "
+            "with --head cosine, whose packages can be enrolled into"
+        )
+
+
+def _learn(package: ModelPackage, newcomers: Sequence[Newcomer], precision: Precision) -> dict[str, FloatArray]:
+    """Return the prototype of each newcomer: the mean of its images' embeddings, scaled to length 1."""
+    session = Session(package.model_bytes(precision))
+    prototypes, faults = {}, []
+    for newcomer in newcomers:
+        batch = preprocess(newcomer.images, package.manifest.preprocess)
+        mean = session.run(batch).embedding.astype(np.float64).mean(axis=0)
+        length = float(np.linalg.norm(mean))
+        if not length > 1e-3:
+            faults.append(f"{newcomer.label}: the network sees nothing in its images; is the part in the picture?")
+        prototypes[newcomer.label] = (mean / max(length, 1e-12)).astype(np.float32)
+    if faults:
+        raise EnrollError("\n  ".join([f"{package.path}: nothing was written", *faults]))
+    return prototypes

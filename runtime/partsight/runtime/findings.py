@@ -1,0 +1,131 @@
+"""Findings: what to expect of parts that were enrolled, and what enrolment did to the others."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from partsight.runtime.calibration import find_candidates
+from partsight.runtime.images import Pixels
+from partsight.runtime.manifest import Manifest
+from partsight.runtime.newcomers import Newcomer
+from partsight.runtime.preprocess import preprocess
+from partsight.runtime.recheck import Frame, Subject
+from partsight.runtime.session import FloatArray
+
+TWIN_AGREEMENT = 0.5
+"""From here on two golden images differ nowhere by more than noise and light explain."""
+
+TWIN_COSINE = 0.999
+"""The same for packages that compare no golden images."""
+
+
+@dataclass(frozen=True)
+class Lookalike:
+    """The other part whose golden image fits a new one best.
+
+    Attributes:
+        label: of the other part.
+        likeness: agreement of the two golden images; cosine where the package compares none.
+        is_confusable: whether the new part, were it not taught, would be given the other's label.
+        is_twin: whether no frame will tell the two apart: both will be answered unknown, or one as the other.
+    """
+
+    label: str
+    likeness: float
+    is_confusable: bool
+    is_twin: bool
+
+
+@dataclass(frozen=True)
+class NewPart:
+    """A part that was added or replaced, and what to expect of it on the line.
+
+    Attributes:
+        label: its name.
+        replaced: whether the package had it before.
+        images: golden images it was learned from.
+        frames: varied golden images on which the next three were estimated.
+        right, refused, wrong: shares of them that got its label, were answered unknown, got another part's label.
+        lookalike: the other part that it looks most like.
+    """
+
+    label: str
+    replaced: bool
+    images: int
+    frames: int
+    right: float
+    refused: float
+    wrong: float
+    lookalike: Lookalike | None
+
+
+def judge(subject: Subject, place: int, newcomer: Newcomer, frames: Sequence[Frame]) -> NewPart:
+    """Say what to expect of a new part.
+
+    Args:
+        subject: the package.
+        place: of the part among the labels.
+        newcomer: the part.
+        frames: of `recheck.answer_samples`, those of other parts among them.
+    """
+    own = [frame for frame in frames if frame.sample.place == place]
+    accepted = [_is_accepted(subject.manifest, frame.final[0]) for frame in own]
+    right = [is_accepted and frame.final[2] for is_accepted, frame in zip(accepted, own, strict=True)]
+    image = newcomer.images[0]
+    score = subject.session.run(preprocess([image], subject.manifest.preprocess)).score[0]
+    return NewPart(
+        label=newcomer.label,
+        replaced=newcomer.label in subject.manifest.provenance.enrolments[-1].replaced,
+        images=len(newcomer.images),
+        frames=len(own),
+        right=float(np.mean(right)),
+        refused=1 - float(np.mean(accepted)),
+        wrong=float(np.mean(accepted)) - float(np.mean(right)),
+        lookalike=_find_lookalike(subject, place, image, score),
+    )
+
+
+def _is_accepted(manifest: Manifest, score: float) -> bool:
+    decision = manifest.verification.decision if manifest.verification else manifest.decision
+    return bool(score >= np.float32(decision.threshold))
+
+
+def find_harmed(manifest: Manifest, frames: Sequence[Frame]) -> tuple[str, ...]:
+    """Return the old parts with a frame that got its label without the new parts, and with them does not."""
+
+    def is_right(answered: tuple[float, float, bool]) -> bool:
+        return answered[2] and _is_accepted(manifest, answered[0])
+
+    old = [frame for frame in frames if not frame.sample.is_new]
+    harmed = (frame for frame in old if is_right(frame.final_before) and not is_right(frame.final))
+    return tuple(manifest.labels[frame.sample.place] for frame in harmed)
+
+
+def _find_lookalike(subject: Subject, place: int, image: Pixels, score: FloatArray) -> Lookalike | None:
+    """Compare a new golden image with those of all other parts.
+
+    Args:
+        subject: the package, with the new part.
+        place: of the new part among the labels.
+        image: its golden image, as read.
+        score: (classes,) float32, the network's, of that image.
+
+    Returns:
+        None if there is no other part.
+    """
+    manifest = subject.manifest
+    verification = manifest.verification
+    if len(score) < 2:
+        return None
+    if verification and subject.references:
+        frame = preprocess([image], verification.spec.preprocess(manifest.preprocess))[0]
+        found = find_candidates(frame, score, subject.references, verification.spec)
+        other, likeness = next(item for item in found if item[0] != place)
+        threshold, twin = verification.decision.threshold, TWIN_AGREEMENT
+    else:
+        others = score.copy()
+        others[place] = -np.inf
+        other, threshold, twin = int(others.argmax()), manifest.decision.threshold, TWIN_COSINE
+        likeness = float(others[other])
+    return Lookalike(manifest.labels[other], likeness, likeness >= threshold, likeness >= twin)

@@ -1,0 +1,158 @@
+"""Newcomers: parts that shall be added to a package or replaced in it, read and checked; all faults at once."""
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from partsight.runtime.errors import EnrollError, FrameError, ImageError
+from partsight.runtime.images import Pixels, read_image
+from partsight.runtime.package import ModelPackage
+from partsight.runtime.preprocess import check_frame, preprocess
+from partsight.runtime.references import encode_reference
+from partsight.runtime.storage import sha256_bytes
+
+_MOST_NAMED = 20
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What shall be changed in a package.
+
+    Attributes:
+        additions: image files of each new part, the best first: frames are compared with that one.
+        replacements: the same, of parts that the package has.
+        removals: labels.
+    """
+
+    additions: Mapping[str, Sequence[Path]] = field(default_factory=dict)
+    replacements: Mapping[str, Sequence[Path]] = field(default_factory=dict)
+    removals: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Newcomer:
+    """A part that is added or replaced.
+
+    Attributes:
+        label: its name.
+        images: golden images, each (height, width, 3) uint8 BGR, or (height, width) in a mono package.
+        sha256: of their files.
+        reference: the first as the package holds it to compare frames with; None where the package compares none.
+    """
+
+    label: str
+    images: tuple[Pixels, ...]
+    sha256: tuple[str, ...]
+    reference: bytes | None
+
+
+def read_newcomers(package: ModelPackage, changes: Changes) -> list[Newcomer]:
+    """Check what shall be changed and read the images, replacements first.
+
+    Raises:
+        EnrollError: something of it cannot be; names all faults.
+    """
+    faults = _check_labels(package.manifest.labels, changes)
+    newcomers = []
+    for label, paths in (*changes.replacements.items(), *changes.additions.items()):
+        try:
+            newcomers.append(_read(package, label, paths))
+        except (EnrollError, ImageError, FrameError) as error:
+            faults.append(f"{label}: {error}")
+    faults += _check_same_images(package, changes, newcomers)
+    if faults:
+        raise EnrollError(_describe(package, faults))
+    return newcomers
+
+
+def _check_labels(labels: Sequence[str], changes: Changes) -> list[str]:
+    has, wanted = set(labels), [*changes.additions, *changes.replacements, *changes.removals]
+    faults = [f"{label}: is named more than once; name each part once" for label in _repeated(wanted)]
+    faults += [
+        f"{label}: the package has this part already; replace it (--replace), or give the new part another name"
+        for label in changes.additions
+        if label in has
+    ]
+    faults += [
+        f"{label}: the package has no such part to {verb}; `partsight inspect PACKAGE --labels` shows those it has"
+        for verb, named in (("replace", changes.replacements), ("remove", changes.removals))
+        for label in named
+        if label not in has
+    ]
+    faults += [
+        f"{label!r}: is no name for a part; expected printable characters, no space at either end"
+        for label in changes.additions
+        if not label.isprintable() or label != label.strip() or not label
+    ]
+    if not wanted:
+        faults.append("nothing shall be changed; name parts to add, replace or remove")
+    stay = [label for label in labels if label not in changes.removals]
+    faults += _clashing(stay, changes.additions)
+    if not stay and not changes.additions:
+        faults.append("no part would be left; leave at least one, or add one in its place")
+    return faults
+
+
+def _repeated(names: Sequence[str]) -> list[str]:
+    return sorted(name for name, count in Counter(names).items() if count > 1)
+
+
+def _clashing(stay: Collection[str], additions: Collection[str]) -> list[str]:
+    by_folded: dict[str, list[str]] = defaultdict(list)
+    for label in (*stay, *additions):
+        if label not in by_folded[label.casefold()]:
+            by_folded[label.casefold()].append(label)
+    return [
+        f"{' and '.join(group)}: names that differ only in case, which is one name on Windows; rename the new one"
+        for group in by_folded.values()
+        if len(group) > 1
+    ]
+
+
+def _read(package: ModelPackage, label: str, paths: Sequence[Path]) -> Newcomer:
+    if not paths:
+        raise EnrollError("no image is named; expected at least one golden image")
+    spec, verification = package.manifest.preprocess, package.manifest.verification
+    images = []
+    for path in map(Path, paths):
+        image = read_image(path)
+        try:
+            images.append(check_frame(image, spec))
+        except FrameError as error:
+            raise FrameError(f"{path}: {error}") from error
+    reference = None
+    if verification:
+        reference = encode_reference(preprocess(images[:1], verification.spec.preprocess(spec))[0])
+    try:
+        hashes = tuple(sha256_bytes(Path(path).read_bytes()) for path in paths)
+    except OSError as error:
+        raise ImageError(f"{error}; is it being written?") from error
+    return Newcomer(label, tuple(images), hashes, reference)
+
+
+def _check_same_images(package: ModelPackage, changes: Changes, newcomers: Sequence[Newcomer]) -> list[str]:
+    """Find parts whose picture another part has: no frame could tell them apart."""
+    manifest = package.manifest
+    gone = {*changes.removals, *(newcomer.label for newcomer in newcomers)}
+    owners: dict[str, list[str]] = defaultdict(list)
+    if manifest.verification:
+        for label, name in zip(manifest.labels, manifest.verification.references, strict=True):
+            if label not in gone:
+                owners[manifest.files[name]].append(label)
+    new = {newcomer.label for newcomer in newcomers}
+    for newcomer in newcomers:
+        owners[sha256_bytes(newcomer.reference) if newcomer.reference else newcomer.sha256[0]].append(newcomer.label)
+    return [
+        f"{' and '.join(labels)}: the same image; take the right picture of one, or keep one of the parts"
+        for labels in owners.values()
+        if len(labels) > 1 and not new.isdisjoint(labels)
+    ]
+
+
+def _describe(package: ModelPackage, faults: Sequence[str]) -> str:
+    lines = [f"{package.path}: {len(faults)} thing{'s' if len(faults) > 1 else ''} to mend, and nothing was written"]
+    lines += faults[:_MOST_NAMED]
+    if len(faults) > _MOST_NAMED:
+        lines.append(f"and {len(faults) - _MOST_NAMED} more")
+    return "\n  ".join(lines)
