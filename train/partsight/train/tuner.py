@@ -122,19 +122,18 @@ class Tuner:
         items = np.random.default_rng([self.seed, epoch]).permutation(classes * (self.source.copies + 1))
         steps = steps_an_epoch(self.source, self.recipe)
         items = np.resize(items, steps * batch)  # the last step is filled up with the first items: one shape only
-        self.scorer.reset_metrics()
-        loss = math.nan
+        total = 0.0
         for step in progress(range(steps), steps, f"fine-tuning, epoch {epoch} of {self.epochs}", "step"):
             if step % -(-steps // self.recipe.imprints) == 0:
                 self._imprint()
             chosen = items[step * batch : (step + 1) * batch]
-            loss = float(self.scorer.train_on_batch(self.source.batch(epoch, chosen), chosen % classes))
+            total += float(self.scorer.train_on_batch(self.source.batch(epoch, chosen), chosen % classes))
             if step == 0:
                 self.guard.check("in the first step")
-            if not math.isfinite(loss):
+            if not math.isfinite(total):
                 break
         self.guard.check(f"in epoch {epoch}")
-        return loss
+        return total / steps
 
     def _imprint(self) -> None:
         if self.imprinter is not None:
