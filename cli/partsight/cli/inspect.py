@@ -125,3 +125,6 @@ def _print_provenance(provenance: "Provenance") -> None:
     _print_field("  catalogue", f"SHA-256 {provenance.catalog_sha256}")
     _print_field("  weights", f"SHA-256 {provenance.weights_sha256}")
     _print_field("  made with", ", ".join(f"{name} {version}" for name, version in provenance.versions.items()))
+    for change in provenance.enrolments:
+        counts = f"{len(change.added)} added, {len(change.replaced)} replaced, {len(change.removed)} removed"
+        _print_field("  enrolment", f"{counts}, {change.created}, from package {change.from_package}")

@@ -10,10 +10,10 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from partsight.cli import doctor, export, inspect, run, train
+from partsight.cli import doctor, enroll, export, inspect, run, train
 from partsight.cli.exit_codes import MEANINGS, ExitCode
 
-_VERBS = (train, export, run, inspect, doctor)
+_VERBS = (train, export, enroll, run, inspect, doctor)
 
 _TRAIN_LIBRARIES = frozenset({"jinja2", "keras", "matplotlib", "onnx", "tensorflow", "tf2onnx"})
 
@@ -22,6 +22,7 @@ from golden images to the line:
   partsight train  examples/parts/golden --out runs/first
   partsight export runs/first --out line3.partsight
   partsight run    line3.partsight --camera folder:photos > results.jsonl
+  partsight enroll line3.partsight --label M8x40 m8x40.png --out line4.partsight
   partsight inspect line3.partsight
   partsight doctor
 """

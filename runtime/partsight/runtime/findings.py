@@ -28,7 +28,8 @@ class Lookalike:
         label: of the other part.
         likeness: agreement of the two golden images; cosine where the package compares none.
         is_confusable: whether the new part, were it not taught, would be given the other's label.
-        is_twin: whether no frame will tell the two apart: both will be answered unknown, or one as the other.
+        is_twin: whether they differ by no more than noise and light explain: frames of both will often be answered
+            unknown, or as the other.
     """
 
     label: str

@@ -1,0 +1,182 @@
+"""`partsight enroll`: add, replace or remove parts of a package without training."""
+
+import argparse
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from partsight.cli.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from partsight.runtime.enroll import Enrolled
+    from partsight.runtime.findings import NewPart
+    from partsight.runtime.manifest import Decision
+
+_MOST_SHOWN = 20
+_POOR = 0.9  # share of frames that get their label
+
+_DESCRIPTION = """\
+Make a new package from PACKAGE with parts added, replaced or removed: in seconds, without TensorFlow. The old package
+stays as it is. In the new one everything else is the same to the bit: the network, the other parts' scores and golden
+images, the order of the labels (new ones are appended).
+
+Of several images of one part, the first is what frames are compared with: name the best first. They must be as the
+line's camera delivers them, as the golden images that the package was trained on were.
+
+The reject threshold stays. What it does to the new parts is estimated on varied copies of their images: the share of
+frames that get their label (right), that are refused (unknown) and that get another part's (wrong).
+"""
+
+_EXAMPLE = """\
+examples:
+  partsight enroll line3.partsight --label M8x40 m8x40.png --out line4.partsight
+  partsight enroll line3.partsight --label M8x40 best.png more.png --label M8x45 m8x45.png --out line4.partsight
+  partsight enroll line3.partsight --catalog new_parts --out line4.partsight
+  partsight enroll line3.partsight --replace --label M8x40 better.png --out line4.partsight
+  partsight enroll line3.partsight --remove M8x40 M8x45 --out line4.partsight
+
+It needs the package `onnx`: pip install 'partsight[enroll]'. Only packages with a cosine head (the default of
+`partsight train`) can be changed so; one with a dense head must be trained again.
+"""
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
+    """Add `partsight enroll` to the command."""
+    parser = subparsers.add_parser(
+        "enroll",
+        help="add, replace or remove parts of a package without training",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLE,
+        usage="%(prog)s PACKAGE [--replace] [--label NAME IMAGE ...] [--catalog FOLDER] [--remove NAME ...] --out NEW",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("package", metavar="PACKAGE", help="the package to start from")
+    parser.add_argument("--out", required=True, metavar="NEW", help="package to write; must not exist")
+    parser.add_argument(
+        "--label",
+        nargs="+",
+        action="append",
+        default=[],
+        metavar=("NAME", "IMAGE"),
+        help="a part and its golden image, or several of the same part, the best first; may be given several times",
+    )
+    parser.add_argument(
+        "--catalog", metavar="FOLDER", help="many parts at once: a folder for each part, or an image for each part"
+    )
+    parser.add_argument(
+        "--replace",
+        action="store_true",
+        help="the parts of --label and --catalog are in the package already: give them these golden images instead",
+    )
+    parser.add_argument(
+        "--remove", nargs="+", action="extend", default=[], metavar="NAME", help="parts to remove from the package"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the varied copies, which only the estimates depend on")
+    parser.set_defaults(run=run, parser=parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Enrol and return the exit code."""
+    named = _named(args)
+    if not named and not args.remove:
+        args.parser.error("expected at least one of --label NAME IMAGE, --catalog FOLDER and --remove NAME")
+    from partsight.runtime.enroll import enroll
+
+    enrolled = enroll(
+        args.package,
+        args.out,
+        additions={} if args.replace else named,
+        replacements=named if args.replace else {},
+        removals=args.remove,
+        seed=args.seed,
+        track=_track,
+    )
+    _print_parts(enrolled.parts)
+    _print_package(enrolled)
+    for warning in _warnings(enrolled):
+        print(f"partsight: warning: {warning}", file=sys.stderr)
+    return ExitCode.DONE
+
+
+def _named(args: argparse.Namespace) -> dict[str, list[Path]]:
+    """Return the images of each part of --label and --catalog."""
+    named: dict[str, list[Path]] = {}
+    if args.catalog:
+        from partsight.train.catalog import read_catalog
+
+        named = {golden.label: [golden.path] for golden in read_catalog(args.catalog).goldens}
+    for label, *images in args.label:
+        if not images:
+            args.parser.error(f"--label {label} names no image; expected --label NAME IMAGE ...")
+        if label in named:
+            args.parser.error(f"{label} is named more than once; expected all its images in one --label")
+        named[label] = [Path(image) for image in images]
+    return named
+
+
+def _track(items: Sequence[int], what: str) -> Iterable[int]:
+    yield from tqdm(items, desc=what, unit="×32", disable=None, dynamic_ncols=True)
+
+
+def _print_parts(parts: "Sequence[NewPart]") -> None:
+    if not parts:
+        return
+    shown = sorted(parts, key=lambda part: part.right)[:_MOST_SHOWN] if len(parts) > _MOST_SHOWN else parts
+    width = max(4, *(len(part.label) for part in shown))
+    print(f"{'part':<{width}}  images  right  unknown  wrong  looks most like")
+    for part in shown:
+        other = part.lookalike
+        like = f"{other.label} ({other.likeness:.2f})" if other else "-"
+        shares = f"{part.right:>5.0%}  {part.refused:>7.0%}  {part.wrong:>5.0%}"
+        print(f"{part.label:<{width}}  {part.images:>6}  {shares}  {like}")
+    if len(shown) < len(parts):
+        print(f"and {len(parts) - len(shown)} more, each at least {shown[-1].right:.0%} right")
+    print()
+
+
+def _print_package(enrolled: "Enrolled") -> None:
+    manifest = enrolled.package.manifest
+    change = manifest.provenance.enrolments[-1]
+    exact = enrolled.largest_difference == 0
+    print(
+        f"parts:      {len(change.added)} added, {len(change.replaced)} replaced, {len(change.removed)} removed; "
+        f"{len(manifest.labels)} now"
+    )
+    print(f"threshold:  {_describe(manifest.verification.decision if manifest.verification else manifest.decision)}")
+    print(
+        "the others: scores "
+        + ("equal bit for bit" if exact else f"differ by at most {enrolled.largest_difference:.1g}")
+        + f"; of {enrolled.neighbours} that are like new parts, {len(enrolled.harmed)} lost a frame"
+    )
+    print(f"package:    {enrolled.package.path}")
+
+
+def _describe(decision: "Decision") -> str:
+    accepts = decision.expected_false_accept
+    unknown = "" if accepts is None else f", {accepts:.2%} of unknown siblings accepted"
+    return (
+        f"{decision.threshold:.4g} as before; expected: {decision.expected_false_reject:.2%} of frames refused{unknown}"
+    )
+
+
+def _warnings(enrolled: "Enrolled") -> Iterable[str]:
+    for part in enrolled.parts:
+        other = part.lookalike
+        if other and other.is_twin:
+            yield (
+                f"{part.label} and {other.label} have hardly different images, and frames of both may be answered "
+                "unknown; remove one, or take pictures from a side on which they differ"
+            )
+        elif other and other.is_confusable:
+            yield f"{part.label} looks so much like {other.label} that it was taken for it before it was enrolled"
+        if part.right < _POOR and not (other and other.is_twin):
+            yield (
+                f"{part.label}: only {part.right:.0%} of its frames are expected to get its label; take a sharper "
+                "picture, or train again with it"
+            )
+    if enrolled.harmed:
+        names = ", ".join(enrolled.harmed[:5]) + (", ..." if len(enrolled.harmed) > 5 else "")
+        yield f"frames of these parts may now be answered unknown or as a new part: {names}"

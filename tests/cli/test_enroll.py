@@ -1,0 +1,141 @@
+"""The verb `enroll`: what it takes, what it prints, and how it fails."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from partsight.runtime import ModelPackage
+from tests.cli.command import loaded_by, without
+from tests.cli.conftest import Ended
+from tests.runtime.enrolling import picture, write_package
+from tests.tiny import COLOURS_BGR
+
+Call = Callable[..., Ended]
+OLD = tuple(COLOURS_BGR)
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_package(tmp_path_factory.mktemp("packages") / "old.partsight")
+
+
+@pytest.fixture
+def orange(tmp_path: Path) -> Path:
+    return picture(tmp_path / "orange.png", (0, 128, 255))
+
+
+@pytest.fixture
+def new(tmp_path: Path) -> Path:
+    return tmp_path / "new.partsight"
+
+
+def labels(package: Path) -> tuple[str, ...]:
+    return ModelPackage.read(package).manifest.labels
+
+
+def test_one_part(call: Call, package: Path, orange: Path, new: Path) -> None:
+    ended = call("enroll", package, "--label", "orange", orange, "--out", new)
+    assert (ended.code, ended.err) == (0, "")
+    assert labels(new) == (*OLD, "orange")
+    lines = ended.out.splitlines()
+    assert lines[0].split() == ["part", "images", "right", "unknown", "wrong", "looks", "most", "like"]
+    assert lines[1].split()[:3] == ["orange", "1", "100%"]
+    assert "parts:      1 added, 0 replaced, 0 removed; 7 now" in lines
+    assert "the others: scores equal bit for bit" in ended.out
+    assert f"package:    {new}" in lines
+    shown = call("inspect", new).out
+    assert "1 added, 0 replaced, 0 removed" in shown
+    assert ModelPackage.read(package).package_id in shown
+
+
+def test_several_images_and_parts(call: Call, package: Path, orange: Path, new: Path, tmp_path: Path) -> None:
+    more = picture(tmp_path / "more.png", (0, 120, 255))
+    violet = picture(tmp_path / "violet.png", (255, 0, 128))
+    ended = call("enroll", package, "--label", "orange", orange, more, "--label", "violet", violet, "--out", new)
+    assert ended.code == 0, ended.err
+    assert labels(new) == (*OLD, "orange", "violet")
+    assert ended.out.splitlines()[1].split()[:2] == ["orange", "2"]
+
+
+@pytest.mark.parametrize("in_folders", [False, True])
+def test_a_catalogue(in_folders: bool, call: Call, package: Path, new: Path, tmp_path: Path) -> None:
+    catalog = tmp_path / "catalog"
+    for name, colour in (("orange", (0, 128, 255)), ("violet", (255, 0, 128))):
+        folder = catalog / name if in_folders else catalog
+        folder.mkdir(parents=True, exist_ok=True)
+        picture(folder / (f"{name}.png" if not in_folders else "golden.png"), colour)
+    ended = call("enroll", package, "--catalog", catalog, "--remove", "red", "blue", "--out", new)
+    assert ended.code == 0, ended.err
+    assert labels(new) == ("cyan", "green", "magenta", "yellow", "orange", "violet")
+
+
+def test_replace(call: Call, package: Path, orange: Path, new: Path) -> None:
+    ended = call("enroll", package, "--replace", "--label", "cyan", orange, "--out", new)
+    assert ended.code == 0, ended.err
+    assert labels(new) == OLD
+    assert "0 added, 1 replaced, 0 removed; 6 now" in ended.out
+
+
+def test_removal_alone_prints_no_table(call: Call, package: Path, new: Path) -> None:
+    ended = call("enroll", package, "--remove", "cyan", "--out", new)
+    assert ended.code == 0, ended.err
+    assert ended.out.startswith("parts:")
+
+
+def test_many_parts_are_summed_up(call: Call, package: Path, new: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    catalog = tmp_path / "catalog"
+    catalog.mkdir()
+    for number in range(24):
+        pixels = np.kron(rng.integers(0, 256, (6, 8, 3)), np.ones((8, 8, 1))).astype(np.uint8)
+        pixels[:, :, number % 3] //= 4  # no grey, in which the network sees nothing
+        picture(catalog / f"part{number}.png", pixels)
+    ended = call("enroll", package, "--catalog", catalog, "--out", new)
+    assert ended.code == 0, ended.err
+    assert "and 4 more, each at least" in ended.out
+
+
+def test_a_twin_is_warned_of(call: Call, package: Path, new: Path, tmp_path: Path) -> None:
+    ended = call("enroll", package, "--label", "red 2", picture(tmp_path / "red.png", (1, 0, 254)), "--out", new)
+    assert ended.code == 0
+    assert "partsight: warning: red 2 and red have hardly different images" in ended.err
+    assert "sharper picture" not in ended.err
+
+
+def test_errors_end_with_1_and_write_nothing(call: Call, package: Path, orange: Path, new: Path) -> None:
+    ended = call("enroll", package, "--label", "red", orange, "--remove", "brown", "--out", new)
+    assert (ended.code, ended.out) == (1, "")
+    assert "2 things to mend, and nothing was written" in ended.err
+    assert not new.exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["--label", "orange"],
+        ["--label", "orange", "a.png", "--label", "orange", "b.png"],
+        ["--replace"],
+    ],
+)
+def test_wrong_usage(arguments: list[str], call: Call, package: Path, new: Path) -> None:
+    assert call("enroll", package, *arguments, "--out", new).code == 2
+    assert not new.exists()
+
+
+def test_without_onnx_it_says_how_to_install_it(package: Path, orange: Path, new: Path) -> None:
+    done = without("onnx", "enroll", package, "--label", "orange", orange, "--out", new)
+    assert done.returncode == 1
+    assert "pip install 'partsight[enroll]'" in done.stderr
+    assert not new.exists()
+
+
+def test_no_tensorflow_even_with_a_catalogue(package: Path, new: Path, tmp_path: Path) -> None:
+    (tmp_path / "catalog").mkdir()
+    picture(tmp_path / "catalog" / "orange.png", (0, 128, 255))
+    loaded = loaded_by("enroll", package, "--catalog", tmp_path / "catalog", "--out", new)
+    assert new.exists()
+    assert "onnx" in loaded
+    assert not loaded & {"tensorflow", "keras", "tf2onnx"}
