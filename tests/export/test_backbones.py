@@ -81,19 +81,21 @@ def randomise_statistics(network: Any, batch: np.ndarray, rng: np.random.Generat
     norms = [layer for layer in backbone.layers if isinstance(layer, keras.layers.BatchNormalization)]
     for layer in norms:
         layer.trainable, layer.momentum = True, 0.0
+        # Before the statistics are taken: after, their sizes would multiply up from layer to layer.
+        _set(layer, "gamma", rng.uniform(0.8, 1.25, layer.moving_mean.shape))
+        _set(layer, "beta", rng.uniform(-0.2, 0.2, layer.moving_mean.shape))
     for layer in backbone.layers:
         if isinstance(layer, keras.layers.Dropout):
             layer.rate = 0.0  # or the statistics would be of something else than what inference sees
     network(batch, training=True)
     for layer in norms:
         layer.trainable = False
-        weights = {weight.name: np.asarray(weight) for weight in layer.weights}
-        mean, variance = weights["moving_mean"], weights["moving_variance"] + 1e-3
-        jitter = rng.normal(0, 0.1, mean.shape) * np.sqrt(variance)
-        weights |= {
-            "moving_mean": mean + jitter,
-            "moving_variance": variance * rng.uniform(0.8, 1.25, mean.shape),
-            "gamma": rng.uniform(0.8, 1.25, mean.shape),
-            "beta": rng.uniform(-0.2, 0.2, mean.shape),
-        }
-        layer.set_weights([weights[weight.name].astype(np.float32) for weight in layer.weights])
+        mean, variance = np.asarray(layer.moving_mean), np.asarray(layer.moving_variance) + 1e-3
+        _set(layer, "moving_mean", mean + rng.normal(0, 0.1, mean.shape) * np.sqrt(variance))
+        _set(layer, "moving_variance", variance * rng.uniform(0.8, 1.25, mean.shape))
+
+
+def _set(layer: Any, name: str, value: np.ndarray) -> None:
+    variable = getattr(layer, name)
+    if variable is not None:  # InceptionV3 has no gamma
+        variable.assign(value.astype(np.float32))
