@@ -171,15 +171,15 @@ class _Work:
         for index in sorted(np.argsort(-likeness.max(axis=0), kind="stable")[:count]):
             place, source = kept[index]
             image = self.old.reference(source)
-            samples.append(Sample(place, np.ascontiguousarray(image[:, :, 0]) if is_mono else image, is_new=False))
+            samples.append(Sample(place, [np.ascontiguousarray(image[:, :, 0]) if is_mono else image], 0, is_new=False))
         return samples
 
     def largest_difference(self, session: Session) -> float:
         """Compare the scores of parts that stay, before and after, on new golden images and on noise."""
         spec = self.old.manifest.preprocess
-        images = [newcomer.images[0] for _, newcomer in self.plan.newcomers()][:32]
+        images = [preprocess(newcomer.images[:1], spec) for _, newcomer in self.plan.newcomers()[:32]]
         noise = np.random.default_rng(0).integers(0, 256, (1, spec.height, spec.width, 3), np.uint8)
-        batch = np.concatenate([preprocess(images, spec), noise])
+        batch = np.concatenate([*images, noise])
         before = Session(self.old.model_bytes(_main(self.old))).run(batch).score
         after = session.run(batch).score
         kept = np.array(self.plan.kept(), int).reshape(-1, 2)

@@ -38,7 +38,7 @@ class Plan:
         """Return the new and the old place of each part that stays."""
         return [(place, source) for place, source in enumerate(self.sources) if not isinstance(source, Newcomer)]
 
-    def drawn(self) -> tuple[list[tuple[Pixels, ...]], list[int]]:
+    def drawn(self) -> tuple[list[Sequence[Pixels]], list[int]]:
         """Return images and places of the newcomers."""
         newcomers = self.newcomers()
         return [newcomer.images for _, newcomer in newcomers], [place for place, _ in newcomers]

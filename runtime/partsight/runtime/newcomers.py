@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from partsight.runtime.errors import EnrollError, FrameError, ImageError
-from partsight.runtime.images import Pixels, read_image
+from partsight.runtime.images import ImageFiles, Pixels
 from partsight.runtime.package import ModelPackage
 from partsight.runtime.preprocess import check_frame, preprocess
 from partsight.runtime.references import encode_reference
@@ -36,13 +36,14 @@ class Newcomer:
 
     Attributes:
         label: its name.
-        images: golden images, each (height, width, 3) uint8 BGR, or (height, width) in a mono package.
+        images: golden images, each (height, width, 3) uint8 BGR, or (height, width) in a mono package; read when
+            asked for: many may not fit into memory.
         sha256: of their files.
         reference: the first as the package holds it to compare frames with; None where the package compares none.
     """
 
     label: str
-    images: tuple[Pixels, ...]
+    images: Sequence[Pixels]
     sha256: tuple[str, ...]
     reference: bytes | None
 
@@ -114,21 +115,20 @@ def _read(package: ModelPackage, label: str, paths: Sequence[Path]) -> Newcomer:
     if not paths:
         raise EnrollError("no image is named; expected at least one golden image")
     spec, verification = package.manifest.preprocess, package.manifest.verification
-    images = []
-    for path in map(Path, paths):
-        image = read_image(path)
+    images = ImageFiles(paths)
+    for path, image in zip(paths, images, strict=True):
         try:
-            images.append(check_frame(image, spec))
+            check_frame(image, spec)
         except FrameError as error:
             raise FrameError(f"{path}: {error}") from error
     reference = None
     if verification:
         reference = encode_reference(preprocess(images[:1], verification.spec.preprocess(spec))[0])
     try:
-        hashes = tuple(sha256_bytes(Path(path).read_bytes()) for path in paths)
+        hashes = tuple(sha256_bytes(path.read_bytes()) for path in paths)
     except OSError as error:
         raise ImageError(f"{error}; is it being written?") from error
-    return Newcomer(label, tuple(images), hashes, reference)
+    return Newcomer(label, images, hashes, reference)
 
 
 def _check_same_images(package: ModelPackage, changes: Changes, newcomers: Sequence[Newcomer]) -> list[str]:

@@ -46,13 +46,20 @@ class Sample:
 
     Attributes:
         place: of its part among the labels.
-        image: (height, width, 3) or (height, width) uint8.
+        images: of the part, each (height, width, 3) or (height, width) uint8; may be read from files when asked for.
+        turn: which of them, counted round.
         is_new: whether the part is enrolled; else it is one that looks like a new one.
     """
 
     place: int
-    image: Pixels
+    images: Sequence[Pixels]
+    turn: int
     is_new: bool
+
+    @property
+    def image(self) -> Pixels:
+        """The image that the frame is made from."""
+        return self.images[self.turn % len(self.images)]
 
 
 @dataclass(frozen=True)
@@ -110,7 +117,7 @@ def draw_samples(newcomers: Sequence[Sequence[Pixels]], places: Sequence[int]) -
     """
     copies = max(1, min(_MOST_COPIES, FRAMES // max(1, len(newcomers))))
     return [
-        Sample(place, images[copy % len(images)], is_new=True)
+        Sample(place, images, copy, is_new=True)
         for images, place in zip(newcomers, places, strict=True)
         for copy in range(copies)
     ]
