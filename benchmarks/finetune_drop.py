@@ -95,7 +95,7 @@ def to_task(args: argparse.Namespace) -> Task:
         epochs=args.epochs,
         copies=args.copies,
         learning_rate=args.learning_rate,
-        recipe=replace(Recipe(), batch=args.batch),
+        recipe=replace(Recipe.of(find_head(args.head)), batch=args.batch),
         seed=0,
     )
 
