@@ -57,7 +57,7 @@ def test_json(call: Call, well: None) -> None:
     assert facts["providers"][0] == {"name": "cpu", "usable": True, "reason": "", "mend": ""}
     assert facts["cpu"]["cores"] == os.cpu_count()
     assert 1 <= facts["cpu"]["usable_cores"] <= facts["cpu"]["cores"]
-    assert [job["name"] for job in facts["jobs"]] == ["run on the line", "train and export"]
+    assert [job["name"] for job in facts["jobs"]] == ["run on the line", "enroll", "train and export"]
 
 
 def test_json_and_text_agree_on_a_machine_that_is_not_well(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,9 +94,12 @@ def test_a_clash_that_is_really_installed(tmp_path: Path) -> None:
 
 
 def test_jobs() -> None:
-    line, training = find_jobs(["onnxruntime-gpu", *TRAIN_LIBRARIES])
+    line, enrolling, training = find_jobs(["onnxruntime-gpu", *TRAIN_LIBRARIES])
     assert (line.missing, line.mend, training.missing, training.mend) == ((), "", (), "")
-    line, training = find_jobs(["numpy", "jinja2", "onnx"])
+    assert (enrolling.missing, enrolling.mend) == ((), "")
+    (_, enrolling, _) = find_jobs(["onnxruntime"])
+    assert (enrolling.missing, enrolling.mend) == (("onnx",), "pip install 'partsight[enroll]'")
+    line, _, training = find_jobs(["numpy", "jinja2", "onnx"])
     assert line.missing == ("onnxruntime",)
     assert line.mend.startswith("pip install 'partsight[cpu]'")
     assert training.missing == ("matplotlib", "tensorflow", "tf2onnx")

@@ -375,6 +375,24 @@ def test_frames_are_compared_with_golden_images(verified_package: Path) -> None:
             assert 0 < part.score < AGREEMENT_THRESHOLD
 
 
+def test_closed_meanwhile_it_still_compares(verified_package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call under way must not go on with the network's answer and the comparison's threshold."""
+    recognizer = Recognizer(verified_package, batch_size=1)
+    frames = [solid("red"), solid("blue"), solid("green")]
+    expected = recognizer.recognize_batch(frames)
+    chunks = Recognizer._chunks
+
+    def closing(self: Recognizer, frames: list) -> object:
+        for chunk in chunks(self, frames):
+            self.close()
+            yield chunk
+
+    monkeypatch.setattr(Recognizer, "_chunks", closing)
+    found = recognizer.recognize_batch(frames)
+    assert [(item.label, item.score) for item in found] == [(item.label, item.score) for item in expected]
+    assert recognizer._comparison is None  # its golden images are memory, too
+
+
 def test_without_the_comparison_the_network_answers_alone(verified_package: Path, tiny_package: Path) -> None:
     frames = mixed(20)
     with (

@@ -116,6 +116,12 @@ def test_frames_that_would_get_another_label_have_no_say() -> None:
     assert trial(taught, left_out, wrong=range(6)).decision("cosine", 0).threshold == pytest.approx(0.1)
 
 
+def test_where_every_label_would_be_wrong_none_is_given() -> None:
+    decision = trial([0.6, 0.7, 0.8], [0.5, 0.6, 0.7], wrong=[0, 1, 2]).decision("agreement", 0.01)
+    assert decision.threshold == 1.0
+    assert (decision.expected_false_reject, decision.expected_false_accept) == (1.0, 0.0)
+
+
 def test_what_it_says() -> None:
     found, _ = run(even(12), 0.05)
     for decision, score in ((found.decision, "cosine"), (found.verified_decision, "agreement")):

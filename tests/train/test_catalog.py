@@ -84,6 +84,12 @@ def test_one_part_is_a_catalogue(tmp_path: Path) -> None:
     assert read_catalog(tmp_path).labels == ("only",)
 
 
+def test_hidden_files_inside_a_part_do_not_count(catalog_copy: Path) -> None:
+    part = min(path for path in catalog_copy.iterdir() if path.is_dir())
+    (part / "._golden.jpg").write_bytes(b"what macOS leaves")
+    assert part.name in read_catalog(catalog_copy).labels
+
+
 def test_other_files_and_hidden_ones_do_not_count(catalog_copy: Path) -> None:
     before = read_catalog(catalog_copy)
     (catalog_copy / "notes.txt").write_text("by hand")

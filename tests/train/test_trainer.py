@@ -258,3 +258,9 @@ def test_versions() -> None:
     found = trainer.versions()
     assert found["numpy"] == np.__version__
     assert found["python"].count(".") == 2
+
+
+def test_a_configuration_out_of_bounds_is_refused_before_any_work(small_catalog: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="target_accuracy"):
+        train(small_catalog, tmp_path / "run", TrainConfig(side_px=64, target_accuracy=1.5))
+    assert names(tmp_path) == []

@@ -137,6 +137,7 @@ def find_jobs(installed: Iterable[str]) -> tuple[Job, ...]:
     has = set(installed)
     has_ort = any(name.startswith("onnxruntime") for name in has)
     on_the_line = () if has_ort else ("onnxruntime",)
+    enrolling = () if "onnx" in has else ("onnx",)
     training = tuple(name for name in TRAIN_LIBRARIES if name not in has)
     return (
         Job(
@@ -144,6 +145,7 @@ def find_jobs(installed: Iterable[str]) -> tuple[Job, ...]:
             on_the_line,
             "pip install 'partsight[cpu]' (or 'partsight[gpu]' for an NVIDIA GPU, never both)" if on_the_line else "",
         ),
+        Job("enroll", enrolling, "pip install 'partsight[enroll]'" if enrolling else ""),
         Job("train and export", training, "pip install 'partsight[train]'" if training else ""),
     )
 

@@ -67,7 +67,7 @@ class Trial:
         """
         counted = self.taught[self.is_right] if self.is_right.any() else self.taught
         threshold = float(np.quantile(counted, max_false_reject, method="lower"))
-        if score == "agreement" and threshold == _REFUSED:
+        if score == "agreement" and not self.is_right.any():
             threshold = 1.0  # no frame gets its own label, whatever the threshold: no other shall get one
         size = len(self.taught)
         values = {

@@ -80,7 +80,7 @@ class ModelPackage:
         Raises:
             PackageError: the package has no such precision, or the file is not the one that export wrote.
         """
-        return self._checked_bytes(self.model(precision).file)
+        return self.file_bytes(self.model(precision).file)
 
     def reference(self, index: int) -> Pixels:
         """Return the golden image that frames of a class are compared with, checked against the manifest.
@@ -95,15 +95,7 @@ class ModelPackage:
         if verification is None:
             raise PackageError(f"{self.path}: the package has no references to compare frames with; export it again")
         name = verification.references[index]
-        return decode_reference(self._checked_bytes(name), f"{self.path}: {name}")
-
-    def file_bytes(self, name: str) -> bytes:
-        """Return the bytes of a file that the manifest names, checked against it.
-
-        Raises:
-            PackageError: the file is not the one that export wrote.
-        """
-        return self._checked_bytes(name)
+        return decode_reference(self.file_bytes(name), f"{self.path}: {name}")
 
     def verify(self) -> None:
         """Check the bytes of every file that the manifest names.
@@ -112,7 +104,7 @@ class ModelPackage:
             PackageError: a file is not the one that export wrote.
         """
         for name in self.hashes():
-            self._checked_bytes(name)
+            self.file_bytes(name)
 
     def _check_references(self) -> None:
         verification = self.manifest.verification
@@ -120,7 +112,12 @@ class ModelPackage:
         if unnamed:
             raise PackageError(f"{self.path}: the manifest names no SHA-256 of {unnamed[0]}; export the package again")
 
-    def _checked_bytes(self, name: str) -> bytes:
+    def file_bytes(self, name: str) -> bytes:
+        """Return the bytes of a file that the manifest names, checked against it.
+
+        Raises:
+            PackageError: the file is not the one that export wrote.
+        """
         try:
             data = (self.path / name).read_bytes()
         except OSError as error:

@@ -13,7 +13,7 @@ import numpy as np
 from partsight.runtime.decision import Answer, decide, decide_verified
 from partsight.runtime.errors import PackageError, PartsightError
 from partsight.runtime.images import Pixels
-from partsight.runtime.manifest import METADATA_KEY, Manifest, Precision
+from partsight.runtime.manifest import METADATA_KEY, Manifest, Precision, Verification
 from partsight.runtime.package import ModelPackage
 from partsight.runtime.preprocess import check_frames, preprocess
 from partsight.runtime.references import References
@@ -82,9 +82,8 @@ class Recognizer:
         self.manifest, self.package_id, session = loaded.manifest, loaded.package_id, loaded.session
         self._session: Session | None = session
         self._provider = session.provider.name
-        self._verification = self.manifest.verification if verify else None
-        self._references = _references(loaded) if verify else None
-        decision = self._verification.decision if self._verification else self.manifest.decision
+        self._comparison = _comparison(loaded) if verify else None
+        decision = self._comparison.verification.decision if self._comparison else self.manifest.decision
         self.threshold = decision.threshold if threshold is None else threshold
         self.batch_size = batch_size
         self._top = top
@@ -122,9 +121,10 @@ class Recognizer:
             FrameError: a frame is not such an array as `recognize` takes; the message names its place.
         """
         started = time.perf_counter()
+        comparison = self._comparison  # as it is now: a `close` meanwhile must not change how the rest is answered
         results: list[Result] = []
         for chunk, inference in self._chunks(frames):
-            answers = self._decide(chunk, inference)
+            answers = self._decide(chunk, inference, comparison)
             latency_ms = (time.perf_counter() - started) * 1000
             results += [
                 Result(answer.label, answer.score, answer.margin, answer.accepted, answer.top, latency_ms)
@@ -150,8 +150,9 @@ class Recognizer:
         )
 
     def close(self) -> None:
-        """Give the network's memory back. Calls after it raise PartsightError; calls under way come to their end."""
-        self._session = None
+        """Give memory back. Calls after it raise PartsightError; calls under way come to their end."""
+        self._session = None  # first: who finds no comparison after it finds no session either
+        self._comparison = None
         self._buffers.clear()
 
     def __enter__(self) -> Self:
@@ -166,11 +167,11 @@ class Recognizer:
             raise PartsightError("this Recognizer is closed; create a new one")
         return session
 
-    def _decide(self, frames: Sequence[Pixels], inference: Inference) -> list[Answer]:
-        verification, references = self._verification, self._references
-        if verification is None or references is None:
+    def _decide(self, frames: Sequence[Pixels], inference: Inference, comparison: "_Comparison | None") -> list[Answer]:
+        if comparison is None:
             return decide(inference.score, self.labels, self.threshold, self._top)
-        spec, prepared_as = verification.spec, verification.spec.preprocess(self.manifest.preprocess)
+        spec, references = comparison.verification.spec, comparison.references
+        prepared_as = spec.preprocess(self.manifest.preprocess)
         answers = []
         for frame, score in zip(frames, inference.score, strict=True):
             verified = compare(preprocess([frame], prepared_as)[0], score, references, spec, self.threshold)
@@ -231,12 +232,20 @@ def _load(path: Path, provider: str, precision: Precision, threads: int | None) 
     return loaded
 
 
-def _references(loaded: _Loaded) -> References | None:
+@dataclass(frozen=True)
+class _Comparison:
+    """The second stage of a package."""
+
+    verification: Verification
+    references: References
+
+
+def _comparison(loaded: _Loaded) -> _Comparison | None:
     verification = loaded.manifest.verification
     if verification is None or loaded.package is None:
         return None
     spec = verification.spec
-    return References(loaded.package.reference, (spec.height, spec.width))
+    return _Comparison(verification, References(loaded.package.reference, (spec.height, spec.width)))
 
 
 def _check_agreement(path: Path, manifest: Manifest, session: Session) -> None:

@@ -30,7 +30,7 @@ _LARGEST_GAIN = 1.4  # by which light may differ from the golden image's
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
-Side = Annotated[int, msgspec.Meta(ge=32, le=1024)]
+Side = Annotated[int, msgspec.Meta(ge=32, le=LONGEST_PX)]
 
 
 class VerificationSpec(msgspec.Struct, frozen=True, kw_only=True):

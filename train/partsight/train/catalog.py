@@ -124,7 +124,12 @@ def _find_in_folders(folders: list[Path]) -> tuple[dict[str, Path], list[str]]:
     paths: dict[str, Path] = {}
     faults: list[str] = []
     for folder in folders:
-        images = [path for path in sorted(folder.iterdir()) if path.is_file() and _is_image(path)]
+        # Hidden files are not images: macOS leaves `._golden.jpg` beside `golden.jpg`.
+        images = [
+            path
+            for path in sorted(folder.iterdir())
+            if path.is_file() and _is_image(path) and not path.name.startswith(".")
+        ]
         if len(images) == 1:
             paths[folder.name] = images[0]
         elif images:

@@ -22,7 +22,8 @@ TRAINED_VARIATION = Variation(
     noise_levels=3.5,
     jpeg_quality=85,
 )
-"""Of the copies: half as much again as a line is thought to vary, so that no frame is beyond what was trained on."""
+"""Of the copies: half as much again as a line is thought to vary (parallax and key light as much), so that hardly a
+frame is beyond what was trained on."""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 import tensorflow as tf
 
+from partsight.runtime.errors import TrainingError
 from partsight.runtime.images import Pixels
 from partsight.runtime.preprocess import PreprocessSpec, check_frame, preprocess
 from partsight.runtime.session import SCORE_NAME, FloatArray
@@ -86,7 +87,7 @@ def train(
 
     Raises:
         CatalogError: the catalogue cannot be learned from.
-        TrainingError: backbone, weights or head cannot be had.
+        TrainingError: the configuration cannot be used; backbone, weights or head cannot be had.
         OutputError: `out` exists or cannot be written.
     """
     out = Path(out)
@@ -123,6 +124,12 @@ def versions() -> dict[str, str]:
 
 
 def _read_task(catalog_folder: str | Path, config: TrainConfig) -> _Task:
+    try:
+        msgspec.convert(msgspec.to_builtins(config), TrainConfig)
+    except msgspec.ValidationError as error:
+        raise TrainingError(
+            f"the configuration cannot be used: {error}; see TrainConfig for what is allowed"
+        ) from error
     backbone = find_backbone(config.backbone)
     find_head(config.head)
     catalog = read_catalog(catalog_folder)
