@@ -14,6 +14,7 @@ _LOOKS = {
     "a": {"color": "#c0392b", "linewidth": 5, "marker": "o", "alpha": 0.9},
     "b": {"color": "#e08e0b", "linewidth": 3, "marker": "s"},
     "c": {"color": "#5b4b9a", "linewidth": 1.5, "marker": "^"},
+    "p": {"color": "#2c7fb8", "linewidth": 2, "marker": "v"},
     "d": {"color": "#1f7a4d", "linewidth": 4, "marker": "D"},
 }
 

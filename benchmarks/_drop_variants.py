@@ -1,4 +1,4 @@
-"""Four ways to fine-tune one and the same network: three that people fall into, and partsight's own."""
+"""Ways to fine-tune one and the same network: three that people fall into, partsight's own, and half of it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -100,6 +100,14 @@ def toggled_afterwards(start: Start) -> Any:
     freeze(model, start.cut, start.allowed, lambda: None)
     model.trainable = False
     model.trainable = True
+    return model
+
+
+def plan_alone(start: Start) -> Any:
+    """(p) The freeze plan of partsight, and nothing toggled after it: what the plan does without the recipe."""
+    network = _copy(start, keras.layers.BatchNormalization)
+    model = _assemble(start, network)
+    freeze(model, start.cut, start.allowed, lambda: None)
     return model
 
 

@@ -1,9 +1,9 @@
 """Does a network forget its golden images when it is fine-tuned?
 
-Trains a head on the frozen network's features, then fine-tunes the last blocks in four ways from that same start:
+Trains a head on the frozen network's features, then fine-tunes the last blocks in five ways from that same start:
 (a) with frozen BatchNormalization on the batch's statistics, as Keras did before TensorFlow 2, (b) with
-`base(x, training=False)`, as guides advise today, (c) with flags that somebody toggles after a good freeze plan, and
-(d) as partsight does. Reads DATA/golden.
+`base(x, training=False)`, as guides advise today, (c) with flags that somebody toggles after a good freeze plan,
+(p) with that plan and nothing toggled, by the optimiser of (a) to (c), and (d) as partsight does. Reads DATA/golden.
 
 Examples:
     python benchmarks/finetune_drop.py
@@ -23,7 +23,15 @@ import keras
 from _common import default_data, write_results
 from _drop_plot import plot
 from _drop_start import Start, Task, prepare
-from _drop_variants import Course, on_batch_statistics, run_old, run_ours, toggled_afterwards, with_training_false
+from _drop_variants import (
+    Course,
+    on_batch_statistics,
+    plan_alone,
+    run_old,
+    run_ours,
+    toggled_afterwards,
+    with_training_false,
+)
 
 from partsight.train.backbones import find_backbone
 from partsight.train.catalog import read_catalog
@@ -58,6 +66,7 @@ VARIANTS = (
     _old("a", "frozen BN on batch statistics (old Keras)", on_batch_statistics),
     _old("b", "base(x, training=False), then unfrozen", with_training_false),
     _old("c", "freeze plan, flags toggled afterwards", toggled_afterwards),
+    _old("p", "partsight's freeze plan, optimiser as in (a) to (c)", plan_alone),
     Variant("d", "partsight", run_ours),  # last, because it changes stage 1 itself
 )
 
@@ -201,9 +210,9 @@ def to_notes(results: dict[str, Any]) -> str:
             f"{results['copies']} varied copies each, their order, batches of {results['batch']}, "
             f"{results['steps_per_epoch']} steps an epoch. No dropout.",
             f"- Different: (a) trains what follows {cut} except BatchNormalization; (b) what follows it with "
-            "BatchNormalization; (c) every layer, because toggling undid the plan; (d) what follows it except "
-            "BatchNormalization.",
-            f"- Different: (a) to (c) use {results['old_optimizer']} and the head's plain loss; (d) uses partsight's "
+            "BatchNormalization; (c) every layer, because toggling undid the plan; (p) and (d) what follows it "
+            "except BatchNormalization.",
+            f"- Different: all but (d) use {results['old_optimizer']} and the head's plain loss; (d) uses partsight's "
             f"recipe, {results['own_optimizer']}, at the batch size of the others; a cosine head's prototypes follow "
             "the golden images instead of training.",
             "- Printed by Keras: mean accuracy in training mode over the epoch's batches so far, as `fit` prints it; "
@@ -234,14 +243,14 @@ def _parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--backbone", default="EfficientNetLite0", metavar="NAME", help="(default: %(default)s)")
     add("--weights", metavar="PATH|imagenet|none", help="of the backbone (default: the backbone's)")
     add("--head", default="cosine", choices=("cosine", "dense"), help="(default: %(default)s)")
-    add("--variants", default="abcd", metavar="LETTERS", help="which to run (default: %(default)s)")
+    add("--variants", default="abcpd", metavar="LETTERS", help="which to run (default: %(default)s)")
     add("--side", type=int, metavar="PX", help="(default: the backbone's)")
     add("--cut", metavar="LAYER", help="(default: as in training)")
     add("--classes", type=int, metavar="N", help="take so many parts from all over the catalogue (default: all)")
     add("--epochs", type=int, default=3, help="(default: %(default)s)")
     add("--copies", type=int, default=0, metavar="N", help="varied copies of each golden image (default: %(default)s)")
     add("--batch", type=int, default=32, help="images a step (default: %(default)s)")
-    add("--learning-rate", type=float, default=1e-4, metavar="X", help="of (a) to (c) (default: %(default)s)")
+    add("--learning-rate", type=float, default=1e-4, metavar="X", help="of all but (d) (default: %(default)s)")
     add("--out", type=Path, default=Path("build/benchmarks"), help="folder (default: %(default)s)")
     add("--name", default="finetune_drop", help="of the result files (default: %(default)s)")
     return parser.parse_args(arguments)

@@ -48,7 +48,7 @@ def variants(results: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def test_all_start_from_one_network_that_knows_every_golden_image(variants: dict[str, dict[str, Any]]) -> None:
-    assert [variants[key]["points"][0]["golden"] for key in "abcd"] == [1.0] * 4
+    assert [variants[key]["points"][0]["golden"] for key in "abcpd"] == [1.0] * 5
 
 
 def test_batch_statistics_make_it_fall_before_any_step(variants: dict[str, dict[str, Any]]) -> None:
@@ -76,6 +76,11 @@ def test_ours_moves_none_and_does_not_fall(variants: dict[str, dict[str, Any]]) 
     assert ours["points"][-1]["printed"] >= 0.9  # of varied copies
 
 
+def test_the_plan_alone_moves_no_statistics_either(variants: dict[str, dict[str, Any]]) -> None:
+    assert variants["p"]["moved"] == 0
+    assert variants["p"]["trained"] == variants["a"]["trained"]
+
+
 def test_every_variant_trains_the_last_blocks(variants: dict[str, dict[str, Any]]) -> None:
     a, b, c, d = (variants[key]["trained"] for key in "abcd")
     assert a == d < b < c  # in ours the prototypes follow the golden images where in the others they train
@@ -91,7 +96,7 @@ def test_the_table_shows_the_original_report_and_every_difference_is_stated(writ
 
 def test_a_network_without_batch_norm_has_nothing_to_report(benchmark: Any, results: dict[str, Any]) -> None:
     bare = [{**variant, "moved": 0, "statistics": 0} for variant in results["variants"]]
-    assert benchmark.to_table({**results, "variants": bare}).count("| none there |") == 4
+    assert benchmark.to_table({**results, "variants": bare}).count("| none there |") == 5
 
 
 def test_a_fall_of_ours_is_said_and_not_smoothed(benchmark: Any, results: dict[str, Any]) -> None:
