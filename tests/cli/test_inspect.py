@@ -29,7 +29,7 @@ def test_for_a_person(call: Call, tiny_package: Path) -> None:
     assert fields["package"] == str(tiny_package)
     assert fields["id"] == package.package_id
     assert fields["parts"] == "6: blue, cyan, green, magenta, red, ..."
-    assert fields["input"] == f"{SIDE_PX}×{SIDE_PX} px (width×height), colour (BGR), resize area-linear"
+    assert fields["input"] == f"{SIDE_PX}×{SIDE_PX} px (width×height), colour (BGR), resize sampled-area"
     assert fields["region"] == "the whole frame"
     assert fields["threshold"].startswith("0.9;")
     assert fields["parity"].startswith("6 of 6 images")

@@ -1,3 +1,4 @@
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import cv2
@@ -5,7 +6,7 @@ import numpy as np
 import pytest
 
 from partsight.runtime.errors import FrameError
-from partsight.runtime.preprocess import PreprocessSpec, Region, check_frame, preprocess
+from partsight.runtime.preprocess import PreprocessSpec, Region, check_frame, preprocess, resize
 
 SPEC = PreprocessSpec(height=24, width=32)
 MONO = PreprocessSpec(height=24, width=32, color="mono")
@@ -18,7 +19,8 @@ def noise(*shape: int) -> np.ndarray:
 @pytest.mark.parametrize(
     ("height", "width", "interpolation"),
     [
-        (100, 150, cv2.INTER_AREA),
+        (47, 63, cv2.INTER_AREA),
+        (40, 150, cv2.INTER_AREA),
         (24, 32, cv2.INTER_AREA),
         (24, 500, cv2.INTER_AREA),
         (10, 11, cv2.INTER_LINEAR),
@@ -43,6 +45,59 @@ def test_shrinking_averages_the_area() -> None:
     frame = noise(48, 64, 3)
     mean = frame.reshape(24, 2, 32, 2, 3).mean(axis=(1, 3))
     assert np.abs(preprocess([frame], SPEC)[0] - mean).max() <= 0.5
+
+
+def smooth(height: int, width: int, *channels: int) -> np.ndarray:
+    """A picture with edges, as sharp as a lens draws them, and the noise of a sensor."""
+    rng = np.random.default_rng(height + width)
+    coarse = rng.integers(40, 216, (12, 16, *channels), dtype=np.uint8)  # twice the size of a pixel of the result
+    frame = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC).astype(float)
+    return (frame + rng.normal(0, 3, frame.shape)).clip(0, 255).astype(np.uint8)
+
+
+LARGE = [(48, 64), (49, 65), (96, 129), (97, 300), (192, 256), (200, 333), (480, 640), (768, 1024), (1024, 1280)]
+
+
+@pytest.mark.parametrize("channels", [(), (3,)])
+@pytest.mark.parametrize("size", LARGE)
+def test_large_frames_come_out_as_the_mean_over_the_area(size: tuple[int, int], channels: tuple[int, ...]) -> None:
+    frame = smooth(*size, *channels)
+    out = np.empty((24, 32, *channels), np.uint8)
+    resize(frame, out)
+    difference = np.abs(out.astype(int) - cv2.resize(frame, (32, 24), interpolation=cv2.INTER_AREA))
+    assert difference.mean() <= 1  # halving rounds up, an eighth of a grey level each time
+    assert difference.max() <= 4
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("size", LARGE)
+def test_no_row_or_column_of_a_large_frame_is_left_out(size: tuple[int, int], axis: int) -> None:
+    """One bright line anywhere is seen, and none counts twice: what is sampled too sparsely would show here."""
+    weights = []
+    for place in range(0, size[axis], max(1, size[axis] // 97)):
+        frame = np.zeros(size, np.uint8)
+        frame[(place, slice(None)) if axis == 0 else (slice(None), place)] = 255
+        out = np.empty((24, 32), np.uint8)
+        resize(frame, out)
+        weights.append(out.sum(dtype=int) / out.size * size[axis] / 255)
+    assert min(weights) >= 0.4 and max(weights) <= 1.6  # whole grey levels of a line that is spread over few
+
+
+def test_workers_change_nothing() -> None:
+    frames = [smooth(480, 640 - index, 3) for index in range(7)]
+    with ThreadPoolExecutor(3) as workers:
+        np.testing.assert_array_equal(preprocess(frames, SPEC, workers=workers), preprocess(frames, SPEC))
+        with pytest.raises(FrameError, match=r"frame 1 of 3: received a mono frame"):
+            preprocess([frames[0], frames[1][:, :, 0].copy(), frames[2]], SPEC, workers=workers)
+
+
+def test_small_frames_are_not_handed_to_workers() -> None:
+    with ThreadPoolExecutor(1) as workers:
+        workers.shutdown()  # whoever hands it something gets an error
+        preprocess([noise(100, 100, 3)] * 20, SPEC, workers=workers)
+        preprocess([noise(1024, 1280, 3)], SPEC, workers=workers)
+        with pytest.raises(RuntimeError):
+            preprocess([noise(1024, 1280, 3)] * 2, SPEC, workers=workers)
 
 
 def test_order_and_sizes_of_a_batch() -> None:
@@ -95,7 +150,8 @@ def test_out_that_cannot_be_written_in_place_is_refused(out: Any) -> None:
 
 def test_mono_fills_all_channels() -> None:
     frame = noise(60, 70)
-    expected = cv2.resize(frame, (32, 24), interpolation=cv2.INTER_AREA)
+    expected = np.empty((24, 32), np.uint8)
+    resize(frame, expected)
     batch = preprocess([frame], MONO)
     for channel in range(3):
         np.testing.assert_array_equal(batch[0, :, :, channel], expected)
