@@ -1,5 +1,6 @@
 """`partsight doctor`: what this machine can do, and which command mends the rest."""
 
+import importlib.util
 import json
 import os
 from collections.abc import Callable
@@ -14,7 +15,8 @@ from partsight.cli import machine, probe
 from partsight.cli.doctor import print_facts
 from partsight.cli.machine import LIBRARIES, TRAIN_LIBRARIES, CpuFeature, find_clashes, find_jobs, gather
 from partsight.cli.probe import SIDE_PX, check_providers, probe_model, run_probe
-from partsight.runtime.session import PROVIDERS, Inference, Session
+from partsight.runtime.engines.providers import PROVIDERS
+from partsight.runtime.session import Inference, Session
 from tests.cli.command import HEAVY, loaded_by, partsight, without
 from tests.cli.conftest import Ended
 
@@ -204,10 +206,11 @@ def test_linux_and_opencv_agree() -> None:
 @pytest.mark.parametrize("module", ["onnxruntime", "msgspec", "numpy", "cv2"])
 def test_it_starts_where_a_library_is_broken(module: str) -> None:
     done = without(module, "doctor")
-    assert done.returncode == 1
+    runs = module == "onnxruntime" and importlib.util.find_spec("openvino") is not None  # by OpenVINO all the same
+    assert done.returncode == (0 if runs else 1)
     assert "Traceback" not in done.stderr
     assert module in done.stdout.partition("execution providers")[2]
-    assert "this machine CANNOT run partsight yet" in done.stdout
+    assert ("this machine CANNOT run partsight yet" in done.stdout) != runs
 
 
 def test_no_tensorflow_is_loaded() -> None:

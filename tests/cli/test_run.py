@@ -136,7 +136,7 @@ def test_cuda_where_there_is_none(call: Call, tiny_package: Path, photos: Path) 
 def test_a_provider_that_nobody_knows(call: Call, tiny_package: Path, photos: Path) -> None:
     ended = call("run", tiny_package, photos / "1_red.png", "--provider", "tpu")
     assert (ended.code, ended.out) == (1, "")
-    assert "provider 'tpu' is not known; expected one of cpu, cuda" in ended.err
+    assert "provider 'tpu' is not known; expected one of cpu, openvino, cuda, tensorrt" in ended.err
 
 
 def test_an_altered_package(call: Call, tiny_package: Path, photos: Path, tmp_path: Path) -> None:

@@ -1,4 +1,3 @@
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import cv2
@@ -81,23 +80,6 @@ def test_no_row_or_column_of_a_large_frame_is_left_out(size: tuple[int, int], ax
         resize(frame, out)
         weights.append(out.sum(dtype=int) / out.size * size[axis] / 255)
     assert min(weights) >= 0.4 and max(weights) <= 1.6  # whole grey levels of a line that is spread over few
-
-
-def test_workers_change_nothing() -> None:
-    frames = [smooth(480, 640 - index, 3) for index in range(7)]
-    with ThreadPoolExecutor(3) as workers:
-        np.testing.assert_array_equal(preprocess(frames, SPEC, workers=workers), preprocess(frames, SPEC))
-        with pytest.raises(FrameError, match=r"frame 1 of 3: received a mono frame"):
-            preprocess([frames[0], frames[1][:, :, 0].copy(), frames[2]], SPEC, workers=workers)
-
-
-def test_small_frames_are_not_handed_to_workers() -> None:
-    with ThreadPoolExecutor(1) as workers:
-        workers.shutdown()  # whoever hands it something gets an error
-        preprocess([noise(100, 100, 3)] * 20, SPEC, workers=workers)
-        preprocess([noise(1024, 1280, 3)], SPEC, workers=workers)
-        with pytest.raises(RuntimeError):
-            preprocess([noise(1024, 1280, 3)] * 2, SPEC, workers=workers)
 
 
 def test_order_and_sizes_of_a_batch() -> None:

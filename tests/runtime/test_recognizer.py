@@ -105,8 +105,9 @@ def test_order_over_chunks(tiny_package: Path) -> None:
         assert [part.label for part in recognizer.recognize_batch([solid(colour) for colour in colours])] == colours
 
 
-def test_latency_grows_over_the_chunks_of_a_call(tiny_package: Path) -> None:
-    with Recognizer(tiny_package, batch_size=2) as recognizer:
+@pytest.mark.parametrize("kind", ["tiny_package", "verified_package"])
+def test_latency_grows_over_the_chunks_of_a_call(kind: str, request: pytest.FixtureRequest) -> None:
+    with Recognizer(request.getfixturevalue(kind), batch_size=2) as recognizer:
         latencies = [part.latency_ms for part in recognizer.recognize_batch(mixed(6))]
     assert latencies == sorted(latencies)
     assert [latencies[index] == latencies[index + 1] for index in (0, 2, 4)] == [True] * 3
@@ -178,14 +179,14 @@ def test_warm_up_runs_the_sizes_of_the_line(tiny_package: Path, runs: list[Any],
         assert sorted(len(batch) for batch in runs) == sizes
 
 
-def test_one_thread_uses_one_buffer(tiny_package: Path, runs: list[np.ndarray]) -> None:
+def test_one_thread_uses_two_buffers(tiny_package: Path, runs: list[np.ndarray]) -> None:
     with Recognizer(tiny_package, batch_size=4) as recognizer:
         runs.clear()
         recognizer.recognize_batch(mixed(10))
         recognizer.recognize(solid("red"))
         recognizer.infer(mixed(3))
     assert [len(batch) for batch in runs] == [4, 4, 2, 1, 3]
-    assert len({batch.__array_interface__["data"] for batch in runs}) == 1
+    assert len({batch.__array_interface__["data"] for batch in runs}) == 2  # one is prepared while the other runs
 
 
 @pytest.mark.parametrize("batch_size", [2, 16])
@@ -382,15 +383,15 @@ def test_closed_meanwhile_it_still_compares(verified_package: Path, monkeypatch:
     expected = recognizer.recognize_batch(frames)
     chunks = Recognizer._chunks
 
-    def closing(self: Recognizer, frames: list) -> object:
-        for chunk in chunks(self, frames):
+    def closing(self: Recognizer, *args: Any) -> object:
+        for chunk in chunks(self, *args):
             self.close()
             yield chunk
 
     monkeypatch.setattr(Recognizer, "_chunks", closing)
     found = recognizer.recognize_batch(frames)
     assert [(item.label, item.score) for item in found] == [(item.label, item.score) for item in expected]
-    assert recognizer._comparison is None  # its golden images are memory, too
+    assert recognizer._parts is None  # its golden images are memory, too
 
 
 def test_without_the_comparison_the_network_answers_alone(verified_package: Path, tiny_package: Path) -> None:

@@ -12,7 +12,7 @@ from partsight.cli.probe import ProviderCheck, check_providers
 LIBRARIES = (
     *("msgspec", "numpy", "opencv-contrib-python", "opencv-contrib-python-headless", "opencv-python"),
     *("opencv-python-headless", "pillow", "tqdm", "onnxruntime", "onnxruntime-directml", "onnxruntime-gpu"),
-    *("onnxruntime-openvino", "onnxruntime-qnn", "onnxruntime-training"),
+    *("onnxruntime-openvino", "onnxruntime-qnn", "onnxruntime-training", "openvino", "tensorrt"),
     *("tensorflow", "keras", "tf2onnx", "onnx", "matplotlib", "jinja2"),
 )
 """Distributions that `doctor` looks for."""
@@ -135,8 +135,8 @@ def find_clashes(installed: Iterable[str]) -> tuple[Clash, ...]:
 def find_jobs(installed: Iterable[str]) -> tuple[Job, ...]:
     """Return what is missing for which job."""
     has = set(installed)
-    has_ort = any(name.startswith("onnxruntime") for name in has)
-    on_the_line = () if has_ort else ("onnxruntime",)
+    has_engine = any(name.startswith(("onnxruntime", "openvino")) for name in has)
+    on_the_line = () if has_engine else ("onnxruntime",)
     enrolling = () if "onnx" in has else ("onnx",)
     training = tuple(name for name in TRAIN_LIBRARIES if name not in has)
     return (

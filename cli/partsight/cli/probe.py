@@ -48,7 +48,7 @@ def check_providers() -> tuple[ProviderCheck, ...]:
     Raises:
         ImportError: the runtime cannot be imported.
     """
-    from partsight.runtime.session import PROVIDERS
+    from partsight.runtime.engines.providers import PROVIDERS
 
     return tuple(_check(name, provider.install, run_probe) for name, provider in PROVIDERS.items())
 

@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +37,21 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     parser.add_argument("images", metavar="IMAGE", nargs="*", default=[], help="image files, answered in this order")
     parser.add_argument("--camera", metavar="ADDRESS", help="folder:PATH for all images in a folder and its subfolders")
     parser.add_argument(
-        "--provider", default="cpu", help="cpu or cuda (default: %(default)s); this one or an error, never another"
+        "--provider",
+        default="cpu",
+        help="cpu, openvino, cuda or tensorrt (default: %(default)s): this one or an error, never another; auto takes "
+        "the fastest that works, and says which and why",
     )
     parser.add_argument(
-        "--precision", default="fp32", choices=("fp32", "fp16", "int8"), help="of the model (default: %(default)s)"
+        "--precision",
+        default="fp32",
+        choices=("fp32", "bf16", "fp16", "int8"),
+        help="what the network is computed in (default: %(default)s)",
     )
     parser.add_argument(
         "--batch", type=_positive, default=16, metavar="N", help="frames answered at once (default: %(default)s)"
     )
+    parser.add_argument("--cache", metavar="FOLDER", help="where OpenVINO and TensorRT keep what they compiled")
     parser.add_argument("--threads", type=_positive, metavar="N", help="of the CPU (default: one a physical core)")
     parser.add_argument(
         "--threshold", type=_finite, metavar="SCORE", help="a score below it is unknown (default: the package's)"
@@ -72,8 +80,11 @@ def run(args: argparse.Namespace) -> int:
             top=args.top,
             threshold=args.threshold,
             threads=args.threads,
+            cache=args.cache,
         ) as recognizer,
     ):
+        if args.provider == "auto":
+            print(f"provider: {recognizer.provider_reason}", file=sys.stderr)
         return answer_all(camera, recognizer, args.camera or "files")
 
 

@@ -5,7 +5,6 @@ It crops and resizes; nothing else. Channel order and normalisation are folded i
 
 import math
 from collections.abc import Sequence
-from concurrent.futures import Executor
 from typing import Annotated, Literal
 
 import cv2
@@ -14,9 +13,6 @@ import numpy as np
 
 from partsight.runtime.errors import FrameError
 from partsight.runtime.images import Pixels
-
-SHARED_BYTES = 2**20
-"""From so many bytes of frames on, handing them to threads costs less than it saves."""
 
 Side = Annotated[int, msgspec.Meta(ge=1, le=8192)]
 Offset = Annotated[int, msgspec.Meta(ge=0)]
@@ -112,16 +108,13 @@ def _check_shape(frame: Pixels, spec: PreprocessSpec, expected: str) -> None:
         )
 
 
-def preprocess(
-    frames: Sequence[object], spec: PreprocessSpec, out: Pixels | None = None, workers: Executor | None = None
-) -> Pixels:
+def preprocess(frames: Sequence[object], spec: PreprocessSpec, out: Pixels | None = None) -> Pixels:
     """Crop and resize frames into one batch.
 
     Args:
         frames: each (height, width, 3) uint8 BGR, or (height, width) uint8 for a mono package; sizes may differ.
         spec: the package's preprocessing.
         out: batch to write into, (at least len(frames), spec.height, spec.width, 3) uint8; a new one if None.
-        workers: threads that share the frames, where these are large enough to be worth it; None for the caller's.
 
     Returns:
         (len(frames), spec.height, spec.width, 3) uint8 BGR, a view of `out`. A mono frame fills all channels.
@@ -133,11 +126,8 @@ def preprocess(
     if out is None:
         out = np.empty((len(frames), spec.height, spec.width, 3), np.uint8)
     _check_out(out, len(frames), spec)
-    checked = check_frames(frames, spec)
-    is_shared = workers is not None and len(checked) > 1 and sum(frame.nbytes for frame in checked) >= SHARED_BYTES
-    spread = workers.map if workers is not None and is_shared else map
-    for _ in spread(_preprocess_into, checked, [spec] * len(checked), out):
-        pass  # each writes into its own slot; the loop waits for all and raises what one raised
+    for frame, slot in zip(check_frames(frames, spec), out, strict=False):
+        _preprocess_into(frame, spec, slot)
     return out[: len(frames)]
 
 
@@ -168,10 +158,10 @@ def resize(frame: Pixels, out: Pixels) -> None:
     """Resize a frame into another array.
 
     To grow, OpenCV's INTER_LINEAR; to shrink by less than two, its INTER_AREA. From two on INTER_AREA would cost more
-    than a fast network, because its loop over fractions of pixels is neither vectorised nor parallel. The same mean over
-    the area is then taken in steps that are: means of 2×2 pixels while the frame is four times as large, bilinear samples
-    at a whole multiple of the size, and means of those. On pictures of parts the result differs from INTER_AREA's by a
-    third of a grey level of 255 in the mean and by 6 at most (`benchmarks/preprocess.py`).
+    than a fast network, because its loop over fractions of pixels is neither vectorised nor parallel. The same mean
+    over the area is then taken in steps that are: means of 2×2 pixels while the frame is four times as large, bilinear
+    samples at a whole multiple of the size, and means of those. On pictures of parts the result differs from
+    INTER_AREA's by a third of a grey level of 255 in the mean and by 6 at most (`benchmarks/preprocess.py`).
 
     Args:
         frame: (any height, any width, 3) or (any height, any width), uint8; may be a view of a larger one.

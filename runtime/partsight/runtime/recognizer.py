@@ -1,23 +1,28 @@
 """The recogniser: frames in, parts out. The class that people embed."""
 
+import os
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
 import msgspec
 import numpy as np
 
+from partsight.runtime.choice import Choice, open_session
 from partsight.runtime.decision import Answer, decide, decide_verified
+from partsight.runtime.engines.engine import Arithmetic, GpuSettings, Settings
 from partsight.runtime.errors import PackageError, PartsightError
 from partsight.runtime.images import Pixels
 from partsight.runtime.manifest import METADATA_KEY, Manifest, Precision, Verification
 from partsight.runtime.package import ModelPackage
+from partsight.runtime.prepare import Preparer
 from partsight.runtime.preprocess import check_frames, preprocess
 from partsight.runtime.references import References
-from partsight.runtime.session import Inference, Session
+from partsight.runtime.session import FloatArray, Inference, Session
 from partsight.runtime.storage import sha256_bytes
 from partsight.runtime.verification import verify as compare
 
@@ -49,45 +54,65 @@ class Recognizer:
         package: str | Path,
         *,
         provider: str = "cpu",
-        precision: Precision = "fp32",
+        precision: Arithmetic = "fp32",
         batch_size: int = 16,
         top: int = 5,
         threshold: float | None = None,
-        threads: int | None = None,
         verify: bool = True,
+        threads: int | None = None,
+        spinning: bool | None = None,
+        cache: str | Path | None = None,
+        gpu: GpuSettings | None = None,
     ) -> None:
         """Load and warm up a package.
 
         Args:
             package: the folder that `partsight export` wrote, or one of its `.onnx` files alone.
-            provider: `cpu` or `cuda`. It is this one or an error; there is no fallback.
-            precision: of the model to load.
+            provider: `cpu`, `openvino`, `cuda` or `tensorrt`: it is this one or an error, there is no fallback. `auto`
+                tries all that are installed and takes the fastest; `provider` and `provider_reason` then say which.
+            precision: what the network is computed in. `bf16` is the fp32 model computed so (OpenVINO alone).
             batch_size: the most frames in one run of the network; more are split.
             top: how many candidates a result names.
             threshold: scores below it are answered "unknown"; None for the package's own.
-            threads: of ONNX Runtime on the CPU; None for one a physical core.
             verify: compare frames with golden images where the package has them (an `.onnx` file alone has none);
                 False for the network's answer alone.
+            threads: for the CPU's share of the network; None for one a physical core.
+            spinning: let ONNX Runtime's threads spin while they wait: it answers a frame up to a tenth sooner, and takes
+                whole cores for some ten milliseconds after each run. None for where frames are not compared with golden
+                images, for which those cores are needed.
+            cache: folder where OpenVINO and TensorRT keep what they compiled, for a faster start; None for none.
+            gpu: steps towards the speed of the card; None for all of them.
 
         Raises:
             PackageError: the package is damaged or altered, or its labels do not match its network.
-            ProviderError: the provider cannot be had here.
+            ProviderError: the provider cannot be had here, or not in this precision.
             DependencyError: no ONNX Runtime is installed.
         """
         _check_positive("batch_size", batch_size)
         _check_positive("top", top)
         if threads is not None:
             _check_positive("threads", threads)
-        loaded = _load(Path(package), provider, precision, threads)
-        self.manifest, self.package_id, session = loaded.manifest, loaded.package_id, loaded.session
-        self._session: Session | None = session
-        self._provider = session.provider.name
-        self._comparison = _comparison(loaded) if verify else None
-        decision = self._comparison.verification.decision if self._comparison else self.manifest.decision
-        self.threshold = decision.threshold if threshold is None else threshold
+        settings = Settings(
+            arithmetic=precision,
+            threads=threads,
+            spinning=not verify if spinning is None else spinning,
+            batch_sizes=tuple(sorted({1, batch_size})),
+            cache=None if cache is None else Path(cache),
+            gpu=gpu or GpuSettings(),
+        )
+        loaded = _load(Path(package), provider, settings)
+        session = loaded.choice.session
+        self.manifest, self.package_id = loaded.manifest, loaded.package_id
         self.batch_size = batch_size
         self._top = top
-        self._buffers: deque[Pixels] = deque()  # append and pop are atomic: threads share it without a lock
+        self._provider, self._provider_reason = session.provider.name, loaded.choice.reason
+        comparison = _comparison(loaded) if verify else None
+        workers = ThreadPoolExecutor(_usable_cores(), "partsight")
+        self._parts: _Parts | None = _Parts(
+            session, Preparer(self.manifest.preprocess, batch_size, workers), comparison, workers
+        )
+        decision = comparison.verification.decision if comparison else self.manifest.decision
+        self.threshold = decision.threshold if threshold is None else threshold
         self._warm_up(session)
 
     @property
@@ -99,6 +124,11 @@ class Recognizer:
     def provider(self) -> str:
         """The provider that the network really runs on."""
         return self._provider
+
+    @property
+    def provider_reason(self) -> str:
+        """Why it runs there, for people."""
+        return self._provider_reason
 
     def recognize(self, frame: Pixels) -> Result:
         """Recognise the part in one frame.
@@ -115,22 +145,21 @@ class Recognizer:
     def recognize_batch(self, frames: Sequence[Pixels]) -> list[Result]:
         """Recognise the parts in several frames; results in the order of the frames.
 
-        All frames are checked before the first is worked on.
+        All frames are checked before the first is worked on. Where there are more than `batch_size`, the next batch is
+        prepared and the last one is compared with golden images while the network runs.
 
         Raises:
             FrameError: a frame is not such an array as `recognize` takes; the message names its place.
         """
         started = time.perf_counter()
-        comparison = self._comparison  # as it is now: a `close` meanwhile must not change how the rest is answered
+        parts = self._open()
         results: list[Result] = []
-        for chunk, inference in self._chunks(frames):
-            answers = self._decide(chunk, inference, comparison)
-            latency_ms = (time.perf_counter() - started) * 1000
-            results += [
-                Result(answer.label, answer.score, answer.margin, answer.accepted, answer.top, latency_ms)
-                for answer in answers
-            ]
-        return results
+        deciding: Iterator[Answer] = iter(())
+        for chunk, inference in self._chunks(frames, parts):
+            following = self._decide(chunk, inference, parts)  # begins before the last chunk's answers are waited for
+            results += _timed(deciding, started)
+            deciding = following
+        return results + _timed(deciding, started)
 
     def infer(self, frames: Sequence[Pixels]) -> Inference:
         """Return the network's whole scores and embeddings: for calibration, comparison and enrolment.
@@ -138,22 +167,21 @@ class Recognizer:
         Raises:
             FrameError: as for `recognize_batch`.
         """
-        session = self._open_session()
-        parts = [inference for _, inference in self._chunks(frames)]
-        if not parts:
+        parts = self._open()
+        inferences = [inference for _, inference in self._chunks(frames, parts)]
+        if not inferences:
             return Inference(
-                np.empty((0, session.classes), np.float32),
-                np.empty((0, session.embedding_size), np.float32),
+                np.empty((0, parts.session.classes), np.float32),
+                np.empty((0, parts.session.embedding_size), np.float32),
             )
         return Inference(
-            np.concatenate([part.score for part in parts]), np.concatenate([part.embedding for part in parts])
+            np.concatenate([inference.score for inference in inferences]),
+            np.concatenate([inference.embedding for inference in inferences]),
         )
 
     def close(self) -> None:
         """Give memory back. Calls after it raise PartsightError; calls under way come to their end."""
-        self._session = None  # first: who finds no comparison after it finds no session either
-        self._comparison = None
-        self._buffers.clear()
+        self._parts = None  # those calls hold what they need, and the last of them frees it
 
     def __enter__(self) -> Self:
         return self
@@ -161,40 +189,38 @@ class Recognizer:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _open_session(self) -> Session:
-        session = self._session
-        if session is None:
+    def _open(self) -> "_Parts":
+        parts = self._parts
+        if parts is None:
             raise PartsightError("this Recognizer is closed; create a new one")
-        return session
+        return parts
 
-    def _decide(self, frames: Sequence[Pixels], inference: Inference, comparison: "_Comparison | None") -> list[Answer]:
-        if comparison is None:
-            return decide(inference.score, self.labels, self.threshold, self._top)
-        spec, references = comparison.verification.spec, comparison.references
-        prepared_as = spec.preprocess(self.manifest.preprocess)
-        answers = []
-        for frame, score in zip(frames, inference.score, strict=True):
-            verified = compare(preprocess([frame], prepared_as)[0], score, references, spec, self.threshold)
-            answers.append(decide_verified(verified, spec, self.labels, self.threshold, self._top))
-        return answers
-
-    def _chunks(self, frames: Sequence[Pixels]) -> Iterator[tuple[Sequence[Pixels], Inference]]:
-        session = self._open_session()
-        spec = self.manifest.preprocess
+    def _chunks(self, frames: Sequence[Pixels], parts: "_Parts") -> Iterator[tuple[Sequence[Pixels], Inference]]:
+        """Run the network on batches, each prepared while the one before it runs."""
         if len(frames) > self.batch_size:
-            check_frames(frames, spec)
-        for start in range(0, len(frames), self.batch_size):
-            chunk, buffer = frames[start : start + self.batch_size], self._take_buffer()
-            inference = session.run(preprocess(chunk, spec, buffer))
-            self._buffers.append(buffer)
+            check_frames(frames, self.manifest.preprocess)
+        chunks = [frames[start : start + self.batch_size] for start in range(0, len(frames), self.batch_size)]
+        ahead = deque(map(parts.preparer.start, chunks[:1]))
+        for number, chunk in enumerate(chunks, 1):
+            ahead.extend(map(parts.preparer.start, chunks[number : number + 1]))
+            prepared = ahead.popleft()
+            inference = parts.session.run(prepared.wait())
+            prepared.release()
             yield chunk, inference
 
-    def _take_buffer(self) -> Pixels:
-        try:
-            return self._buffers.pop()
-        except IndexError:
-            spec = self.manifest.preprocess
-            return np.empty((self.batch_size, spec.height, spec.width, 3), np.uint8)
+    def _decide(self, frames: Sequence[Pixels], inference: Inference, parts: "_Parts") -> Iterator[Answer]:
+        """Begin to decide, and return the answers as they come."""
+        if parts.comparison is None:
+            return iter(decide(inference.score, self.labels, self.threshold, self._top))
+        if len(frames) == 1:  # handing it to a thread would take longer
+            return iter([self._compare(frames[0], inference.score[0], parts.comparison)])
+        return parts.workers.map(self._compare, frames, inference.score, [parts.comparison] * len(frames))
+
+    def _compare(self, frame: Pixels, score: FloatArray, comparison: "_Comparison") -> Answer:
+        spec = comparison.verification.spec
+        prepared = preprocess([frame], spec.preprocess(self.manifest.preprocess))[0]
+        verified = compare(prepared, score, comparison.references, spec, self.threshold)
+        return decide_verified(verified, spec, self.labels, self.threshold, self._top)
 
     def _warm_up(self, session: Session) -> None:
         """Run the sizes that the line will use most, so that its first frame is as fast as its last."""
@@ -204,32 +230,60 @@ class Recognizer:
 
 
 @dataclass(frozen=True)
+class _Parts:
+    """All that a call needs, in one: a `close` meanwhile must not change how the rest of it is answered."""
+
+    session: Session
+    preparer: Preparer
+    comparison: "_Comparison | None"
+    workers: ThreadPoolExecutor
+
+
+def _timed(answers: Iterator[Answer], started: float) -> list[Result]:
+    ready = list(answers)
+    latency_ms = (time.perf_counter() - started) * 1000
+    return [
+        Result(answer.label, answer.score, answer.margin, answer.accepted, answer.top, latency_ms) for answer in ready
+    ]
+
+
+def _usable_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
 class _Loaded:
     """What was found at a path; `package` is None for an ONNX file alone."""
 
     manifest: Manifest
     package_id: str
-    session: Session
+    choice: Choice
     package: ModelPackage | None
 
 
-def _load(path: Path, provider: str, precision: Precision, threads: int | None) -> _Loaded:
+def _load(path: Path, provider: str, settings: Settings) -> _Loaded:
     """Load a package's folder, or an ONNX file alone by the manifest in its metadata."""
     if path.suffix == ".onnx" and path.is_file():
-        session = Session(path.read_bytes(), provider, threads)
-        text = session.metadata.get(METADATA_KEY)
+        choice = open_session(path.read_bytes(), provider, settings)
+        text = choice.session.metadata.get(METADATA_KEY)
         if text is None:
             raise PackageError(
                 f"{path}: its metadata holds no partsight manifest; use a file that `partsight export` wrote"
             )
         manifest = msgspec.structs.replace(Manifest.from_json(text.encode(), str(path)), verification=None)
-        loaded = _Loaded(manifest, sha256_bytes(text.encode())[:16], session, None)
+        loaded = _Loaded(manifest, sha256_bytes(text.encode())[:16], choice, None)
     else:
         package = ModelPackage.read(path)
-        session = Session(package.model_bytes(precision), provider, threads)
-        loaded = _Loaded(package.manifest, package.package_id, session, package)
-    _check_agreement(path, loaded.manifest, session)
+        spec = package.manifest.preprocess
+        known = replace(settings, input_hw=(spec.height, spec.width))
+        choice = open_session(package.model_bytes(_file_of(settings.arithmetic)), provider, known)
+        loaded = _Loaded(package.manifest, package.package_id, choice, package)
+    _check_agreement(path, loaded.manifest, choice.session)
     return loaded
+
+
+def _file_of(arithmetic: Arithmetic) -> Precision:
+    return "fp32" if arithmetic == "bf16" else arithmetic
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,86 @@
+"""Choosing a provider: the fastest of those that really work here, and saying which and why."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from partsight.runtime.engines.engine import Settings
+from partsight.runtime.engines.providers import PROVIDERS
+from partsight.runtime.errors import DependencyError, ProviderError
+from partsight.runtime.session import Session
+
+AUTO = "auto"
+
+_ROUNDS = 3
+
+_log = logging.getLogger("partsight.runtime")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A session, and why it runs where it does.
+
+    Attributes:
+        session: on the provider that was taken.
+        reason: for people.
+    """
+
+    session: Session
+    reason: str
+
+
+def open_session(model: bytes, provider: str, settings: Settings) -> Choice:
+    """Load a model on the provider that was named, or, for `auto`, on the fastest that works.
+
+    Each provider that computes in `settings.arithmetic` is really tried: loaded, and timed on the largest batch that
+    will be run. That takes as long as a few answers of each.
+
+    Raises:
+        ProviderError: the one that was named, or all of them, cannot be had here.
+        PackageError: the bytes are not a model of partsight's contract.
+        DependencyError: the library of the one that was named is not installed.
+    """
+    if provider != AUTO:
+        return Choice(Session(model, provider, settings), "it was asked for")
+    found: list[tuple[float, Session]] = []
+    said: list[str] = []
+    for name, candidate in PROVIDERS.items():
+        if settings.arithmetic not in candidate.arithmetic:
+            continue
+        try:
+            session = Session(model, name, settings)
+            frame_ms = _time(session, max(settings.batch_sizes))
+        except (ProviderError, DependencyError) as error:
+            said.append(f"{name} cannot be had ({_briefly(error)})")
+            continue
+        found.append((frame_ms, session))
+        said.append(f"{name} {frame_ms:.1f} ms a frame")
+    if not found:
+        raise ProviderError(
+            f"no provider works here that computes in {settings.arithmetic}: {'; '.join(said)}. `partsight doctor` "
+            "shows what is missing"
+        )
+    best = min(found, key=lambda item: item[0])[1]
+    reason = f"{best.provider.name}, the fastest of: {'; '.join(said)}; in batches of {max(settings.batch_sizes)}"
+    _log.info("provider auto took %s", reason)
+    return Choice(best, reason)
+
+
+def _time(session: Session, size: int, clock: Callable[[], float] = time.perf_counter) -> float:
+    """Return the milliseconds that a frame of a batch takes, at best: what else the machine does is not its fault."""
+    batch = np.zeros((size, *session.input_hw, 3), np.uint8)
+    session.run(batch)
+    times = []
+    for _ in range(_ROUNDS):
+        started = clock()
+        session.run(batch)
+        times.append(clock() - started)
+    return min(times) * 1000 / size
+
+
+def _briefly(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text.partition("; mend it with")[0].partition("; install it with")[0]
