@@ -77,9 +77,9 @@ class Recognizer:
             verify: compare frames with golden images where the package has them (an `.onnx` file alone has none);
                 False for the network's answer alone.
             threads: for the CPU's share of the network; None for one a physical core.
-            spinning: let ONNX Runtime's threads spin while they wait: it answers a frame up to a tenth sooner, and takes
-                whole cores for some ten milliseconds after each run. None for where frames are not compared with golden
-                images, for which those cores are needed.
+            spinning: let ONNX Runtime's threads spin while they wait: it answers a frame up to a tenth sooner, and
+                takes whole cores for some ten milliseconds after each run. None for where frames are not compared with
+                golden images, for which those cores are needed.
             cache: folder where OpenVINO and TensorRT keep what they compiled, for a faster start; None for none.
             gpu: steps towards the speed of the card; None for all of them.
 

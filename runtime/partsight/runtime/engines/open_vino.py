@@ -26,6 +26,8 @@ from partsight.runtime.images import Pixels
 # An INT8 file says itself what is computed in INT8; the rest of it is FP32.
 _HINTS: dict[Arithmetic, str] = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 
+_ANY = 0  # in place of a size: any that does not come often
+
 
 class OpenVinoEngine:
     """A model in OpenVINO on the CPU; see `engine.Engine`."""
@@ -49,7 +51,9 @@ class OpenVinoEngine:
         except RuntimeError as error:
             raise not_had(PROVIDERS["openvino"], str(error)) from error
         self._signature = _signature(network)
-        self._requests: deque[Any] = deque()  # append and pop are atomic: threads share it without a lock
+        # One set for each size that comes often: a request that gets another size allocates anew. Append and pop are
+        # atomic: threads share it without a lock.
+        self._requests: dict[int, deque[Any]] = {size: deque() for size in (*settings.batch_sizes, _ANY)}
 
     @property
     def signature(self) -> Signature:
@@ -58,14 +62,15 @@ class OpenVinoEngine:
 
     def run(self, batch: Pixels) -> tuple[FloatArray, FloatArray]:
         """Return scores and embeddings; see `engine.Engine`."""
+        requests = self._requests.get(len(batch), self._requests[_ANY])
         try:
-            request = self._requests.pop()
+            request = requests.pop()
         except IndexError:
             request = self._compiled.create_infer_request()
         request.infer({0: batch}, share_inputs=True)
         # Copies: the request is used again.
         score, embedding = (np.array(request.get_tensor(name).data) for name in (SCORE_NAME, EMBEDDING_NAME))
-        self._requests.append(request)
+        requests.append(request)
         return score, embedding
 
 
@@ -113,6 +118,6 @@ def _signature(network: Any) -> Signature:
         }
 
     info = network.get_rt_info()
-    found = info["framework"].value if "framework" in info else {}
-    metadata = {key: str(getattr(value, "value", value)) for key, value in found.items()}
+    texts = info["framework"] if "framework" in info else {}  # noqa: SIM401 (it has no `get`)
+    metadata = {key: str(value.value) for key, value in texts.items()}
     return Signature(tensors(network.inputs), tensors(network.outputs), metadata)
