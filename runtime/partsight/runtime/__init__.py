@@ -6,7 +6,9 @@ Example:
     ...     part = recognizer.recognize(frame)
 """
 
+from partsight.runtime.batcher import MicroBatcher
 from partsight.runtime.decision import Answer
+from partsight.runtime.engines.engine import GpuSettings
 from partsight.runtime.errors import (
     CameraError,
     DependencyError,
@@ -25,7 +27,9 @@ __all__ = [
     "CameraError",
     "DependencyError",
     "FrameError",
+    "GpuSettings",
     "ImageError",
+    "MicroBatcher",
     "ModelPackage",
     "PackageError",
     "PartsightError",

@@ -1,0 +1,174 @@
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from partsight.runtime import FrameError, MicroBatcher, PackageError, PartsightError, Recognizer
+from tests.tiny import COLOURS_BGR, solid
+
+COLOURS = list(COLOURS_BGR)
+LONG_MS = 60_000  # longer than any test may take: whoever waits for it fails
+
+
+@pytest.fixture
+def recognizer(tiny_package: Path) -> Iterator[Recognizer]:
+    with Recognizer(tiny_package, batch_size=4, threads=1) as recognizer:
+        yield recognizer
+
+
+@pytest.fixture
+def batches(recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The sizes of the batches that the recogniser is asked."""
+    sizes: list[int] = []
+    recognize = recognizer.recognize_batch
+
+    def record(frames: Any) -> Any:
+        sizes.append(len(frames))
+        return recognize(frames)
+
+    monkeypatch.setattr(recognizer, "recognize_batch", record)
+    return sizes
+
+
+@pytest.fixture
+def gate(recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """The recogniser answers nothing before it is set."""
+    opened = threading.Event()
+    recognize = recognizer.recognize_batch
+    monkeypatch.setattr(recognizer, "recognize_batch", lambda frames: (opened.wait(), recognize(frames))[1])
+    return opened
+
+
+def test_many_callers_get_the_answers_to_their_own_frames(recognizer: Recognizer) -> None:
+    rng = np.random.default_rng(0)
+    asked = [str(colour) for colour in rng.choice(COLOURS, 400)]
+    with MicroBatcher(recognizer, max_wait_ms=1) as batcher, ThreadPoolExecutor(16) as callers:
+        answered = list(callers.map(lambda colour: batcher.recognize(solid(colour)).label, asked))
+    assert answered == asked
+
+
+def test_a_full_batch_does_not_wait(recognizer: Recognizer, batches: list[int]) -> None:
+    with MicroBatcher(recognizer, max_wait_ms=LONG_MS) as batcher:
+        answers = [batcher.submit(solid(colour)) for colour in ("red", "blue", "green", "cyan")]
+        assert [answer.result(10).label for answer in answers] == ["red", "blue", "green", "cyan"]
+    assert batches == [4]
+
+
+def test_a_frame_alone_waits_for_its_deadline_and_no_longer(recognizer: Recognizer, batches: list[int]) -> None:
+    with MicroBatcher(recognizer, max_wait_ms=50) as batcher:
+        result = batcher.submit(solid("red")).result(10)
+    assert batches == [1]
+    assert result.latency_ms >= 50  # from the moment when it was handed in
+
+
+def test_what_comes_while_a_batch_runs_is_the_next_one(
+    recognizer: Recognizer, batches: list[int], gate: threading.Event
+) -> None:
+    with MicroBatcher(recognizer, max_wait_ms=0) as batcher:
+        first = batcher.submit(solid("red"))
+        while not first.running():
+            time.sleep(0.001)
+        others = [batcher.submit(solid(colour)) for colour in ("blue", "green", "cyan", "yellow", "magenta")]
+        gate.set()
+        assert [answer.result(10).label for answer in others] == ["blue", "green", "cyan", "yellow", "magenta"]
+    assert batches == [1, 4, 1]
+
+
+def test_answers_come_in_the_order_of_the_frames(recognizer: Recognizer) -> None:
+    done: list[int] = []
+    with MicroBatcher(recognizer, max_wait_ms=1) as batcher:
+        for place in range(50):
+            batcher.submit(solid("red")).add_done_callback(lambda _, place=place: done.append(place))
+    assert done == list(range(50))
+
+
+def test_a_bad_frame_fails_its_caller_alone(recognizer: Recognizer, batches: list[int]) -> None:
+    with MicroBatcher(recognizer, max_wait_ms=LONG_MS) as batcher:
+        good = [batcher.submit(solid("red")) for _ in range(3)]
+        with pytest.raises(FrameError, match="received a mono frame"):
+            batcher.submit(solid("red")[:, :, 0].copy())
+        good.append(batcher.submit(solid("red")))
+        assert [answer.result(10).label for answer in good] == ["red"] * 4
+    assert batches == [4]
+
+
+def test_an_error_of_the_recogniser_reaches_all_of_the_batch_and_the_next_is_served(
+    recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recognize = recognizer.recognize_batch
+    errors: list[Exception] = [PackageError("a reference was altered")]
+
+    def fail_once(frames: Any) -> Any:
+        if errors:
+            raise errors.pop()
+        return recognize(frames)
+
+    monkeypatch.setattr(recognizer, "recognize_batch", fail_once)
+    with MicroBatcher(recognizer, max_wait_ms=LONG_MS) as batcher:
+        for answer in [batcher.submit(solid("red")) for _ in range(4)]:
+            with pytest.raises(PackageError, match="was altered"):
+                answer.result(10)
+        assert [batcher.submit(solid("red")) for _ in range(4)][3].result(10).label == "red"
+
+
+def test_closing_answers_what_was_handed_in(recognizer: Recognizer, gate: threading.Event) -> None:
+    batcher = MicroBatcher(recognizer, max_wait_ms=LONG_MS, max_waiting=100)
+    answers = [batcher.submit(solid(colour)) for colour in COLOURS * 3]
+    gate.set()
+    batcher.close()
+    assert [answer.result(0).label for answer in answers] == COLOURS * 3
+    with pytest.raises(PartsightError, match="this MicroBatcher is closed"):
+        batcher.submit(solid("red"))
+    batcher.close()  # once more does nothing
+
+
+def test_a_caller_blocks_while_too_many_wait(recognizer: Recognizer, gate: threading.Event) -> None:
+    with MicroBatcher(recognizer, max_wait_ms=0, max_waiting=1) as batcher, ThreadPoolExecutor(1) as caller:
+        first = batcher.submit(solid("red"))
+        while not first.running():
+            time.sleep(0.001)
+        second = batcher.submit(solid("blue"))
+        third = caller.submit(batcher.submit, solid("green"))
+        time.sleep(0.05)
+        assert not third.done()
+        gate.set()
+        assert [first.result(10).label, second.result(10).label] == ["red", "blue"]
+        assert third.result(10).result(10).label == "green"
+
+
+def test_a_blocked_caller_is_told_of_the_close(recognizer: Recognizer, gate: threading.Event) -> None:
+    with ThreadPoolExecutor(2) as caller:
+        batcher = MicroBatcher(recognizer, max_wait_ms=0, max_waiting=1)
+        first = batcher.submit(solid("red"))
+        while not first.running():
+            time.sleep(0.001)
+        batcher.submit(solid("blue"))
+        third = caller.submit(batcher.submit, solid("green"))
+        closing = caller.submit(batcher.close)
+        with pytest.raises(PartsightError, match="closed"):
+            third.result(10)
+        gate.set()
+        closing.result(10)
+
+
+def test_a_cancelled_frame_is_not_answered(recognizer: Recognizer, batches: list[int], gate: threading.Event) -> None:
+    with MicroBatcher(recognizer, max_wait_ms=0) as batcher:
+        first = batcher.submit(solid("red"))
+        while not first.running():
+            time.sleep(0.001)
+        second, third = batcher.submit(solid("blue")), batcher.submit(solid("green"))
+        assert second.cancel()
+        gate.set()
+        assert third.result(10).label == "green"
+    assert batches == [1, 1]
+
+
+@pytest.mark.parametrize(("max_wait_ms", "max_waiting"), [(-1, None), (float("nan"), None), (1, 0)])
+def test_numbers_out_of_bounds(recognizer: Recognizer, max_wait_ms: float, max_waiting: int | None) -> None:
+    with pytest.raises(ValueError, match="expected at least 0 and at least 1"):
+        MicroBatcher(recognizer, max_wait_ms, max_waiting)

@@ -1,0 +1,54 @@
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from partsight.runtime.errors import FrameError
+from partsight.runtime.prepare import Preparer
+from partsight.runtime.preprocess import PreprocessSpec, preprocess
+
+SPEC = PreprocessSpec(height=24, width=32)
+
+
+def frames(count: int, height: int, width: int) -> list[np.ndarray]:
+    rng = np.random.default_rng(count + height)
+    return [rng.integers(0, 256, (height, width - place, 3), dtype=np.uint8) for place in range(count)]
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 8])
+@pytest.mark.parametrize("size", [(40, 60), (1024, 1280)])
+def test_batches_are_those_of_preprocess(count: int, size: tuple[int, int]) -> None:
+    batch = frames(count, *size)
+    with ThreadPoolExecutor(3) as workers:
+        prepared = Preparer(SPEC, 8, workers).start(batch)
+        np.testing.assert_array_equal(prepared.wait(), preprocess(batch, SPEC))
+
+
+def test_a_released_buffer_is_used_again_and_no_other() -> None:
+    with ThreadPoolExecutor(2) as workers:
+        preparer = Preparer(SPEC, 4, workers)
+        first, second = preparer.start(frames(4, 40, 60)), preparer.start(frames(3, 40, 60))
+        assert not np.shares_memory(first.wait(), second.wait())
+        kept = second.wait()
+        second.release()
+        third = preparer.start(frames(4, 50, 70))
+        assert np.shares_memory(third.wait(), kept)
+        np.testing.assert_array_equal(first.wait(), preprocess(frames(4, 40, 60), SPEC))
+
+
+@pytest.mark.parametrize("size", [(40, 60), (1024, 1280)])
+def test_a_bad_frame_is_an_error_by_the_time_of_the_wait(size: tuple[int, int]) -> None:
+    batch = frames(3, *size)
+    batch[1] = batch[1][:, :, 0].copy()
+    with ThreadPoolExecutor(2) as workers, pytest.raises(FrameError, match="received a mono frame"):
+        Preparer(SPEC, 4, workers).start(batch).wait()
+
+
+def test_only_several_large_frames_go_to_threads() -> None:
+    workers = ThreadPoolExecutor(1)
+    workers.shutdown()  # whoever hands it something gets an error
+    preparer = Preparer(SPEC, 20, workers)
+    preparer.start(frames(20, 100, 100)).wait()
+    preparer.start(frames(1, 1024, 1280)).wait()
+    with pytest.raises(RuntimeError):
+        preparer.start(frames(2, 1024, 1280))
