@@ -126,8 +126,8 @@ class _Update:
         unknowns = 5 if with_tilt else 3
         height, width = golden.shape
         longest = max(height, width)
-        down, right = np.mgrid[0:height, 0:width].astype(np.float32)
-        right, down = (right - (width - 1) / 2) / longest, (down - (height - 1) / 2) / longest
+        right = ((np.arange(width, dtype=np.float32) - (width - 1) / 2) / longest)[None]
+        down = ((np.arange(height, dtype=np.float32) - (height - 1) / 2) / longest)[:, None]
         gradient_x = cv2.Sobel(golden, cv2.CV_32F, 1, 0, scale=longest / 8)
         gradient_y = cv2.Sobel(golden, cv2.CV_32F, 0, 1, scale=longest / 8)
         turn = right * gradient_y - down * gradient_x
@@ -140,7 +140,7 @@ class _Update:
         held_back = np.arange(3, unknowns)
         square[held_back, held_back] += stiffness
         inverse = np.linalg.inv(square)
-        return cls((inverse @ rows).astype(np.float32), (stiffness * inverse[:, held_back]).astype(np.float32))
+        return cls(inverse.astype(np.float32) @ rows, (stiffness * inverse[:, held_back]).astype(np.float32))
 
     def step(self, difference: FloatArray, pose: Pose) -> Pose:
         """Return the step, at most as long as the linearisation holds."""

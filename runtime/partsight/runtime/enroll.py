@@ -19,7 +19,7 @@ import numpy as np
 from partsight.runtime.enroll_plan import Plan, make_plan
 from partsight.runtime.errors import EnrollError
 from partsight.runtime.findings import NewPart, find_harmed, judge
-from partsight.runtime.manifest import Manifest, Precision
+from partsight.runtime.manifest import Gate, Manifest, Precision
 from partsight.runtime.newcomers import Changes, Newcomer, read_newcomers
 from partsight.runtime.package import MANIFEST_NAME, ModelPackage
 from partsight.runtime.preprocess import preprocess
@@ -203,7 +203,7 @@ class _Work:
             for precision, model in self.old.manifest.models.items():
                 data = self.model_bytes(precision, manifest)
                 (folder / model.file).write_bytes(data)
-                models[precision] = msgspec.structs.replace(model, sha256=sha256_bytes(data))
+                models[precision] = msgspec.structs.replace(model, sha256=sha256_bytes(data), gate=_dated(model.gate))
             # Last, so that a folder without it is known to be unfinished.
             whole = msgspec.structs.replace(manifest, models=models, files=files)
             (folder / MANIFEST_NAME).write_bytes(whole.to_json())
@@ -212,6 +212,11 @@ class _Work:
 
 def _to_paths(named: Mapping[str, Sequence[str | Path]] | None) -> dict[str, list[Path]]:
     return {label: [Path(path) for path in paths] for label, paths in (named or {}).items()}
+
+
+def _dated(gate: Gate | None) -> Gate | None:
+    """Say that a precision was compared with FP32 before this enrolment: the golden images are no longer at hand."""
+    return None if gate is None else msgspec.structs.replace(gate, is_before_enrolment=True)
 
 
 def _main(package: ModelPackage) -> Precision:

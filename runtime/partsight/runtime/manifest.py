@@ -63,6 +63,36 @@ class Parity(msgspec.Struct, frozen=True):
     top1_accuracy: Share
 
 
+class Gate(msgspec.Struct, frozen=True, kw_only=True):
+    """How a model of lower precision compared with FP32, over golden images and over varied frames of them.
+
+    Attributes:
+        images, varied: how many frames of each kind.
+        agreement, varied_agreement: share of them that get the label of FP32, whether accepted or not.
+        least_agreement: what both had to reach.
+        mean_score_drift, max_score_drift: absolute difference of scores, over all frames and classes.
+        in_shortlist: share of varied frames whose best part of FP32 is among the candidates that the second stage looks
+            at; None where there is no second stage.
+        kept: names of nodes that were found to lose too much and stayed FP32.
+        calibration: how the ranges of quantised numbers were found; empty where nothing was quantised.
+        calibration_frames: on how many frames they were.
+        is_before_enrolment: parts were enrolled since, and it was not measured again.
+    """
+
+    images: Count
+    varied: Count
+    agreement: Share
+    varied_agreement: Share
+    least_agreement: Share
+    mean_score_drift: float
+    max_score_drift: float
+    in_shortlist: Share | None = None
+    kept: tuple[str, ...] = ()
+    calibration: str = ""
+    calibration_frames: Count = 0
+    is_before_enrolment: bool = False
+
+
 class ModelFile(msgspec.Struct, frozen=True):
     """One ONNX file of the package.
 
@@ -71,14 +101,16 @@ class ModelFile(msgspec.Struct, frozen=True):
         sha256: of its bytes.
         opset: ONNX operator set.
         affine_left: Mul and Add nodes that stand for BatchNormalization which no convolution could take in.
-        parity: measured before the package was written.
+        parity: of FP32 with Keras, measured before the package was written; None for other precisions.
+        gate: of other precisions with FP32, measured likewise; None for FP32.
     """
 
     file: str
     sha256: Sha256
     opset: int
     affine_left: Count
-    parity: Parity
+    parity: Parity | None = None
+    gate: Gate | None = None
 
 
 class Enrolment(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,6 +156,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         verification: None where frames are not compared with golden images; so in the copy that an ONNX file's
             metadata holds, because the file brings no golden images.
         models: by precision; empty in that copy.
+        refused: precisions that were asked for and not written, and why; empty in that copy.
         files: SHA-256 of every other file in the package, by its path with forward slashes.
     """
 
@@ -134,11 +167,12 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     provenance: Provenance
     verification: Verification | None = None
     models: dict[Precision, ModelFile] = {}
+    refused: dict[Precision, str] = {}
     files: dict[str, Sha256] = {}
 
     def without_files(self) -> "Manifest":
         """Return the copy that an ONNX file's metadata holds."""
-        return msgspec.structs.replace(self, verification=None, models={}, files={})
+        return msgspec.structs.replace(self, verification=None, models={}, refused={}, files={})
 
     def to_json(self) -> bytes:
         """Return the manifest as indented JSON in UTF-8."""

@@ -66,13 +66,22 @@ class ModelPackage:
         """Return what the manifest says of the model in `precision`.
 
         Raises:
-            PackageError: the package has none.
+            PackageError: the package has none; the message says why, or how to get it.
         """
-        try:
-            return self.manifest.models[precision]
-        except KeyError:
-            has = ", ".join(self.manifest.models)
-            raise PackageError(f"{self.path}: asked for precision {precision}; the package has {has}") from None
+        model = self.manifest.models.get(precision)
+        if model is not None:
+            return model
+        has = f"the package has {', '.join(self.manifest.models)}"
+        refused = self.manifest.refused.get(precision)
+        if refused is not None:
+            raise PackageError(
+                f"{self.path}: asked for precision {precision}, which export did not write: {refused}; {has}"
+            )
+        wanted = ",".join((*self.manifest.models, precision))
+        raise PackageError(
+            f"{self.path}: asked for precision {precision}; {has}. Make a package that has it with: "
+            f"partsight export RUN --out NEW --precision {wanted}"
+        )
 
     def model_bytes(self, precision: Precision) -> bytes:
         """Return the ONNX file's bytes, checked against the manifest.

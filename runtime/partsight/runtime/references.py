@@ -17,11 +17,17 @@ from partsight.runtime.session import FloatArray
 _SMOOTHING_PX = 1.0
 _MOST_READY = 128  # about a megabyte each
 _JPEG_QUALITY = 95
+_SUM = np.ones((1, 3), np.float32)  # by OpenCV: NumPy sums over an axis of three a number at a time
 
 
 def smooth(image: Pixels) -> FloatArray:
     """Return an image as float32 without the noise of single pixels."""
     return np.asarray(cv2.GaussianBlur(image.astype(np.float32), (0, 0), _SMOOTHING_PX), np.float32)
+
+
+def square_sum(image: np.ndarray) -> FloatArray:
+    """Return (height, width) float32: the squares of a (height, width, 3) image, summed over channels."""
+    return np.asarray(cv2.transform(cv2.multiply(image, image), _SUM), np.float32)
 
 
 def encode_reference(image_bgr: Pixels) -> bytes:
@@ -72,9 +78,10 @@ class Reference:
     @functools.cached_property
     def slope(self) -> FloatArray:
         """(height, width) float32: square of the gradient, summed over channels, in grey levels² a pixel²."""
-        gradient_x = cv2.Sobel(self.image, cv2.CV_32F, 1, 0, scale=1 / 8)
-        gradient_y = cv2.Sobel(self.image, cv2.CV_32F, 0, 1, scale=1 / 8)
-        return np.asarray((gradient_x**2 + gradient_y**2).sum(axis=2), np.float32)
+        slope_x, slope_y = (
+            square_sum(cv2.Sobel(self.image, cv2.CV_32F, *axis, scale=1 / 8)) for axis in ((1, 0), (0, 1))
+        )
+        return np.asarray(slope_x + slope_y, np.float32)
 
 
 class References:

@@ -17,7 +17,7 @@ import numpy as np
 from partsight.runtime.alignment import Pose, align_coarse, align_fine, align_middle, pyramid, warp
 from partsight.runtime.images import Pixels
 from partsight.runtime.preprocess import PreprocessSpec
-from partsight.runtime.references import Reference, References, smooth
+from partsight.runtime.references import Reference, References, smooth, square_sum
 from partsight.runtime.session import FloatArray
 
 LONGEST_PX = 192
@@ -156,17 +156,24 @@ def _agreement(frame: FloatArray, reference: Reference, pose: Pose, spec: Verifi
     """
     moved, golden = _inner(warp(frame, pose)), _inner(reference.image)
     # Gain only: with an offset as well, a red part on a grey tray could be taken for a blue one.
-    gain = np.einsum("ijk,ijk->k", moved, golden) / np.maximum(np.einsum("ijk,ijk->k", golden, golden), 1.0)
-    gains = np.array([_within(float(value)) for value in gain], np.float32)
-    rest = np.asarray(cv2.blur(moved / gains - golden, (3, 3)), np.float32)
+    gains = [
+        1 / _within(product / max(square, 1.0))
+        for product, square in zip(_channel_sums(moved, golden), _channel_sums(golden, golden), strict=True)
+    ]
+    rest = cv2.blur(cv2.subtract(cv2.transform(moved, np.diag(gains)), golden), (3, 3))
     tolerance = spec.tolerance_levels**2 + spec.tolerance_px**2 * _inner(reference.slope)
-    excess = np.asarray(np.einsum("ijk,ijk->ij", rest, rest) / (3 * tolerance), np.float32)
+    excess = cv2.divide(square_sum(rest), tolerance, scale=1 / 3)
     spot = max(3, round(max(frame.shape[:2]) * _SPOT_SHARE))
     spots = cv2.blur(excess, (spot, spot)).ravel()
     count = max(1, round(len(spots) * _WORST_SHARE))
     worst = float(np.partition(spots, -count)[-count:].mean())
     tilt = 1 + (pose.deformation / spec.tolerance_tilt) ** 2
     return 1 / (1 + math.sqrt(worst * tilt))
+
+
+def _channel_sums(first: FloatArray, second: FloatArray) -> list[float]:
+    """Return the sum of the products of two (height, width, 3) images, for each channel."""
+    return [float(value) for value in cv2.sumElems(cv2.multiply(first, second))[:3]]
 
 
 def _within(gain: float) -> float:
