@@ -173,9 +173,15 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
     return batches
 
 
-@pytest.mark.parametrize(("batch_size", "sizes"), [(1, [1]), (16, [1, 16])])
-def test_warm_up_runs_the_sizes_of_the_line(tiny_package: Path, runs: list[Any], batch_size: int, sizes: Any) -> None:
-    with Recognizer(tiny_package, batch_size=batch_size):
+@pytest.mark.parametrize(
+    ("provider", "batch_size", "sizes"), [("cpu", 16, [1]), ("openvino", 1, [1]), ("openvino", 16, [1, 16])]
+)
+def test_warm_up_runs_what_is_slow_at_first(
+    tiny_package: Path, runs: list[Any], provider: str, batch_size: int, sizes: list[int]
+) -> None:
+    if provider == "openvino":
+        pytest.importorskip("openvino")
+    with Recognizer(tiny_package, provider=provider, batch_size=batch_size):
         assert sorted(len(batch) for batch in runs) == sizes
 
 

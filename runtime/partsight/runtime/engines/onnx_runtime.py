@@ -140,6 +140,8 @@ def _create(model: bytes, provider: Provider, settings: Settings) -> Any:
         raise not_had(provider, str(error)) from error
     if session.get_providers()[0] != provider.ort_name:
         raise not_had(provider, f"the session came up on {', '.join(session.get_providers())}")
+    # Its Python half keeps the file, to start again on another provider: as much memory as the model, for nothing.
+    session._model_bytes = None
     return session
 
 
