@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from partsight.runtime.errors import ImageError
+
+if TYPE_CHECKING:
+    from PIL import ImageFile
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -38,6 +40,9 @@ def read_image(path: Path) -> Pixels:
         ImageError: the file is missing, not an image, damaged, smaller than 32 px on a side, larger than
             80 megapixels, or not 8-bit RGB or grey.
     """
+    # Here: frames of a camera need no Pillow, and a line that starts again waits for each import.
+    from PIL import Image, ImageOps, UnidentifiedImageError  # noqa: PLC0415
+
     try:
         with Image.open(path) as image:
             _check_header(image, path)
@@ -59,7 +64,7 @@ def read_image(path: Path) -> Pixels:
     return np.array(pixels[:, :, ::-1] if pixels.ndim == 3 else pixels, order="C")  # a copy that can be written to
 
 
-def _check_header(image: ImageFile.ImageFile, path: Path) -> None:
+def _check_header(image: "ImageFile.ImageFile", path: Path) -> None:
     width, height = image.size
     if width * height > MOST_PIXELS:
         raise ImageError(f"{path}: {width}×{height} px; {_too_large()}")
