@@ -3,6 +3,8 @@
 import json
 import os
 import platform
+import shutil
+import subprocess
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,10 @@ from typing import Any
 REPOSITORY = Path(__file__).resolve().parent.parent
 RESULTS = Path(__file__).resolve().parent / "results"
 DATA_VARIABLE = "PARTSIGHT_DATA"
+_PACKAGES = (
+    "partsight", "numpy", "opencv-python-headless", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt",
+    "tensorflow", "keras", "torch",
+)  # fmt: skip
 
 
 def default_data() -> Path:
@@ -18,9 +24,9 @@ def default_data() -> Path:
 
 
 def machine() -> dict[str, str]:
-    """Return what a figure depends on: processor, cores and versions."""
-    facts = {"processor": _processor(), "cores": str(os.cpu_count()), "python": platform.python_version()}
-    for package in ("partsight", "numpy", "opencv-python-headless", "onnxruntime", "onnxruntime-gpu", "tensorflow"):
+    """Return what a figure depends on: processor, cores, card and versions."""
+    facts = {"processor": _processor(), "cores": str(os.cpu_count()), **_card(), "python": platform.python_version()}
+    for package in _PACKAGES:
         try:
             facts[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
@@ -45,3 +51,12 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def _card() -> dict[str, str]:
+    """Return the NVIDIA cards and their driver, where there is one."""
+    if shutil.which("nvidia-smi") is None:
+        return {}
+    command = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    return {"card": "; ".join(found.stdout.split("\n")).strip("; ")} if found.returncode == 0 else {}
