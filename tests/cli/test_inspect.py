@@ -5,10 +5,11 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from partsight.runtime import ModelPackage
-from partsight.runtime.manifest import Manifest
+from partsight.runtime.manifest import Gate, Manifest
 from partsight.runtime.preprocess import PreprocessSpec, Region
 from tests.cli.conftest import Ended
 from tests.tiny import COLOURS_BGR, SIDE_PX, write_tiny_package
@@ -100,3 +101,38 @@ def test_a_future_schema(call: Call, tmp_path: Path) -> None:
     ended = call("inspect", write_tiny_package(tmp_path / "future.partsight", schema_version=2))
     assert (ended.code, ended.out) == (1, "")
     assert "schema version 2; this partsight reads version 1" in ended.err
+
+
+def test_precisions(call: Call, tmp_path: Path) -> None:
+    path = write_tiny_package(tmp_path / "several.partsight", refused={"int8": "too few labels agree"})
+    manifest = Manifest.from_json((path / "manifest.json").read_bytes(), "several")
+    gate = Gate(
+        images=6,
+        varied=5,
+        agreement=1,
+        varied_agreement=0.8,
+        least_agreement=0.75,
+        mean_score_drift=0.01,
+        max_score_drift=0.25,
+        in_shortlist=1,
+        kept=("Conv_7",),
+        calibration="least square error",
+        calibration_frames=128,
+        is_before_enrolment=True,
+    )
+    fp16 = msgspec.structs.replace(manifest.models["fp32"], parity=None, gate=gate)
+    manifest = msgspec.structs.replace(manifest, models={**manifest.models, "fp16": fp16})
+    (path / "manifest.json").write_bytes(manifest.to_json())
+    ended = call("inspect", path)
+    assert (ended.code, ended.err) == (0, "")
+    for said in (
+        "model fp16",
+        "100.00% of 6 golden images, before parts were enrolled",
+        "80.00% of 5 varied frames, before parts were enrolled",
+        "holds the best part of fp32 in 100.00% of varied frames",
+        "0.01 of scores in the mean, 0.25 at most",
+        "least square error, on 128 frames",
+        "Conv_7",
+        "too few labels agree",
+    ):
+        assert said in ended.out

@@ -1,12 +1,14 @@
 """`partsight train` and `partsight export`: arguments reach the work, and its outcome the shell."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 
@@ -170,7 +172,7 @@ def test_export(call: Call, run: Path, catalog: Path, tmp_path: Path) -> None:
     """From a catalogue that has moved; the package then answers."""
     moved = Path(shutil.copytree(catalog, tmp_path / "moved"))
     out = tmp_path / "line.partsight"
-    ended = call("export", run, "--out", out, "--catalog", moved)
+    ended = call("export", run, "--out", out, "--catalog", moved, "--precision", "fp32, fp16", "--least-agreement", "0")
     assert ended.code == 0
     parity = ModelPackage.read(out).model("fp32").parity
     facts = dict(line.split(":", 1) for line in ended.out.splitlines())
@@ -178,11 +180,29 @@ def test_export(call: Call, run: Path, catalog: Path, tmp_path: Path) -> None:
     assert float(facts["largest score difference"]) == pytest.approx(parity.max_score_difference, rel=0.1)
     assert facts["golden accuracy"].strip() == "1.0000"
     assert facts["BatchNormalization left"].strip().startswith("0 (0 per-channel")
+    assert re.fullmatch(r" *label of fp32: +[0-9.]+% of 4 golden images, [0-9.]+% of 4 varied frames", facts["fp16"])
     assert facts["package"].strip() == str(out)
     assert facts["report"].strip() == str(out / "report.html")
     assert call("inspect", out).code == 0
     answered = call("run", out, moved / "clip.png", "--threshold", "0")
     assert json.loads(answered.out)["label"] == "clip"
+
+
+def test_a_precision_that_is_refused(call: Call, monkeypatch: pytest.MonkeyPatch, tiny_package: Path) -> None:
+    """It is a warning: the package is there."""
+    package = ModelPackage.read(tiny_package)
+    manifest = msgspec.structs.replace(package.manifest, refused={"int8": "the label is that of FP32 for 1 of 6"})
+    asked = {}
+
+    def export(*args: object, **options: object) -> ModelPackage:
+        asked.update(options)
+        return ModelPackage(package.path, manifest, package.package_id)
+
+    monkeypatch.setattr("partsight.export.exporter.export", export)
+    ended = call("export", "run", "--out", "line.partsight")
+    assert ended.code == 0
+    assert ended.err == "partsight: warning: int8 was not written: the label is that of FP32 for 1 of 6\n"
+    assert asked == {"precisions": ("fp32", "fp16", "int8"), "least_agreement": 0.999}
 
 
 def test_export_without_the_golden_images(call: Call, run: Path, tmp_path: Path) -> None:

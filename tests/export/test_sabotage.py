@@ -31,7 +31,7 @@ def refuses(small_run: RunFolder, tmp_path: Path) -> Callable[..., str]:
     def _refuses(error: type[Exception], run: Path | None = None, **options: Any) -> str:
         out = tmp_path / "out" / "line.partsight"
         with pytest.raises(error) as caught:
-            export(run or small_run.path, out, **options)
+            export(run or small_run.path, out, precisions=("fp32",), **options)
         assert not out.exists()
         assert list(out.parent.iterdir()) == []
         return str(caught.value)
@@ -159,7 +159,9 @@ def test_a_golden_image_that_changed(refuses: Callable[..., str], small_run: Run
 def test_a_catalogue_that_moved(small_run: RunFolder, converted_once: None, tmp_path: Path) -> None:
     moved = tmp_path / "moved"
     shutil.copytree(small_run.record.catalog, moved)
-    assert export(small_run.path, tmp_path / "line.partsight", moved).manifest.labels == small_run.record.labels
+    assert export(small_run.path, tmp_path / "line.partsight", moved, precisions=("fp32",)).manifest.labels == (
+        small_run.record.labels
+    )
 
 
 @pytest.mark.parametrize("name", [MODEL_NAME, RECORD_NAME])
@@ -201,7 +203,7 @@ def slow(path, data):
     time.sleep(0.2 if path.parent.name == "gallery" else 0)
     return write(path, data)
 Path.write_bytes = slow
-export(sys.argv[1], sys.argv[2])
+export(sys.argv[1], sys.argv[2], precisions=("fp32",))
 """
 
 
@@ -217,5 +219,5 @@ def test_a_kill_leaves_nothing_that_loads(small_run: RunFolder, converted_once: 
     assert not out.exists()
     with pytest.raises(PackageError):
         ModelPackage.read(begun[0].parents[1])
-    export(small_run.path, out)
+    export(small_run.path, out, precisions=("fp32",))
     assert [path.name for path in tmp_path.iterdir()] == ["line.partsight"]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from partsight.cli.exit_codes import ExitCode
 
 if TYPE_CHECKING:
-    from partsight.runtime.manifest import Decision, ModelFile, Provenance
+    from partsight.runtime.manifest import Decision, Gate, ModelFile, Provenance
     from partsight.runtime.package import ModelPackage
     from partsight.runtime.preprocess import PreprocessSpec
 
@@ -71,6 +71,9 @@ def _print_package(package: "ModelPackage") -> None:
     _print_decision("decision: network alone" if verification else "decision", manifest.decision)
     for precision, model in manifest.models.items():
         _print_model(precision, model, (package.path / model.file).stat().st_size)
+    for precision, reason in manifest.refused.items():
+        print(f"\nmodel {precision}")
+        _print_field("  not written", reason)
     _print_provenance(manifest.provenance)
     print()
     _print_field("verified", f"{len(package.hashes())} files, each with the SHA-256 that the manifest names")
@@ -108,13 +111,28 @@ def _print_decision(title: str, decision: "Decision") -> None:
 
 
 def _print_model(precision: str, model: "ModelFile", size_bytes: int) -> None:
-    parity = model.parity
     print(f"\nmodel {precision}")
     _print_field("  file", f"{model.file}, {size_bytes / 1e6:.3g} MB, opset {model.opset}")
-    _print_field("  parity", f"{parity.labels_equal} of {parity.images} images get the label that Keras gives")
-    _print_field("  difference", f"{parity.max_score_difference:.2g} between the scores at most")
-    _print_field("  accuracy", f"{parity.top1_accuracy:.2%} of the golden images")
+    parity = model.parity
+    if parity:
+        _print_field("  parity", f"{parity.labels_equal} of {parity.images} images get the label that Keras gives")
+        _print_field("  difference", f"{parity.max_score_difference:.2g} between the scores at most")
+        _print_field("  accuracy", f"{parity.top1_accuracy:.2%} of the golden images")
+    if model.gate:
+        _print_gate(model.gate)
     _print_field("  affine left", f"{model.affine_left} nodes that no convolution could take in")
+
+
+def _print_gate(gate: "Gate") -> None:
+    when = ", before parts were enrolled" if gate.is_before_enrolment else ""
+    _print_field("  label of fp32", f"{gate.agreement:.2%} of {gate.images} golden images{when}")
+    _print_field("", f"{gate.varied_agreement:.2%} of {gate.varied} varied frames{when}")
+    if gate.in_shortlist is not None:
+        _print_field("  shortlist", f"holds the best part of fp32 in {gate.in_shortlist:.2%} of varied frames")
+    _print_field("  drift", f"{gate.mean_score_drift:.2g} of scores in the mean, {gate.max_score_drift:.2g} at most")
+    if gate.calibration:
+        _print_field("  calibration", f"{gate.calibration}, on {gate.calibration_frames} frames")
+    _print_field("  kept in fp32", ", ".join(gate.kept) if gate.kept else "no node of those that can be lower")
 
 
 def _print_provenance(provenance: "Provenance") -> None:

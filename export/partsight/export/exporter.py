@@ -8,41 +8,66 @@ import msgspec
 import onnx
 
 from partsight.export.convert import OPSET, convert
+from partsight.export.gate import LEAST_AGREEMENT
 from partsight.export.goldens import find_goldens
 from partsight.export.parity import check_parity
+from partsight.export.precision import make_precisions
 from partsight.export.report import package_report
 from partsight.runtime.calibration import reference_files
-from partsight.runtime.errors import RunError
+from partsight.runtime.errors import ExportError, RunError
 from partsight.runtime.images import Pixels
-from partsight.runtime.manifest import METADATA_KEY, SCHEMA_VERSION, Manifest, ModelFile, Provenance, Verification
+from partsight.runtime.manifest import (
+    METADATA_KEY,
+    SCHEMA_VERSION,
+    Gate,
+    Manifest,
+    ModelFile,
+    Parity,
+    Precision,
+    Provenance,
+    Verification,
+)
 from partsight.runtime.package import MANIFEST_NAME, ModelPackage
 from partsight.runtime.storage import check_output_folder, new_folder, sha256_bytes
 from partsight.train.heads import score_output
 from partsight.train.progress import progress
 from partsight.train.run_folder import RunFolder, RunRecord
 
-MODEL_FILE = "model.fp32.onnx"
 REPORT_FILE = "report.html"
+PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
+"""What can be written; FP32 always is."""
 
 
-def export(run_folder: str | Path, out: str | Path, catalog_folder: str | Path | None = None) -> ModelPackage:
+def export(
+    run_folder: str | Path,
+    out: str | Path,
+    catalog_folder: str | Path | None = None,
+    *,
+    precisions: Sequence[Precision] = PRECISIONS,
+    least_agreement: float = LEAST_AGREEMENT,
+) -> ModelPackage:
     """Turn a run into a model package, if both answer alike.
 
     Args:
         run_folder: that `train` wrote.
         out: the package's folder; must not exist. By custom it ends in `.partsight`.
         catalog_folder: where the golden images are now; None for where they were in training.
+        precisions: to write beside FP32. One that names other parts than FP32 is not written; the manifest's
+            `refused` says why.
+        least_agreement: share of golden images, and of varied frames, that must get FP32's label in each of them.
 
     Returns:
         The package, as read back from the disk.
 
     Raises:
         RunError: the run folder is damaged.
-        ExportError: the model cannot be converted, or a golden image is missing or was changed.
+        ExportError: the model cannot be converted, a golden image is missing or was changed, or a precision is not
+            known.
         ParityError: ONNX Runtime answers differently from Keras; nothing is written.
         OutputError: `out` exists or cannot be written; nothing is left behind.
     """
     out = Path(out)
+    _check_options(precisions, least_agreement)
     check_output_folder(out)
     run = RunFolder.read(run_folder)
     images = find_goldens(run.record, Path(catalog_folder) if catalog_folder is not None else None)
@@ -50,22 +75,46 @@ def export(run_folder: str | Path, out: str | Path, catalog_folder: str | Path |
     _check_classes(run, score_output(network).shape[-1])
     converted = convert(network)
     manifest = _manifest(run.record)
-    model = _with_manifest(converted.model, manifest)
-    parity = check_parity(network, model, manifest, run.record.goldens, images)
-    model_file = ModelFile(MODEL_FILE, sha256_bytes(model), OPSET, converted.summary.affine_left, parity)
-    manifest = msgspec.structs.replace(manifest, models={"fp32": model_file}, verification=_verification(run.record))
+    data: dict[Precision, bytes] = {"fp32": _with_manifest(converted.model, manifest)}
+    parity = check_parity(network, data["fp32"], manifest, run.record.goldens, images)
+    affine_left = converted.summary.affine_left
+    models: dict[Precision, ModelFile] = {"fp32": _model_file("fp32", data["fp32"], affine_left, parity=parity)}
+    manifest = msgspec.structs.replace(manifest, verification=_verification(run.record))
+    found = make_precisions(converted.model, manifest, images, precisions, least_agreement)
+    for precision, made in found.made.items():
+        data[precision] = _with_manifest(made.model, manifest)
+        models[precision] = _model_file(precision, data[precision], affine_left, gate=made.gate)
+    manifest = msgspec.structs.replace(manifest, models=models, refused=dict(found.refused))
     with new_folder(out) as folder:
-        (folder / MODEL_FILE).write_bytes(model)
-        report = package_report(run, manifest, converted.summary)
+        for precision, model in models.items():
+            (folder / model.file).write_bytes(data[precision])
+        sizes = {precision: len(item) for precision, item in data.items()}
+        report = package_report(run, manifest, parity, converted.summary, sizes)
         files = {REPORT_FILE: report.encode(), **_gallery(images, run.record)}
         (folder / "gallery").mkdir()
-        for name, data in files.items():
-            (folder / name).write_bytes(data)
-        hashes = {name: sha256_bytes(data) for name, data in files.items()}
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
+        hashes = {name: sha256_bytes(content) for name, content in files.items()}
         # Last, so that a folder without it is known to be unfinished.
         (folder / MANIFEST_NAME).write_bytes(msgspec.structs.replace(manifest, files=hashes).to_json())
         ModelPackage.read(folder).verify()
     return ModelPackage.read(out)
+
+
+def _check_options(precisions: Sequence[Precision], least_agreement: float) -> None:
+    unknown = [name for name in precisions if name not in PRECISIONS]
+    if unknown:
+        raise ExportError(f"precision {unknown[0]!r} is not known; expected some of {', '.join(PRECISIONS)}")
+    if not 0 <= least_agreement <= 1:
+        raise ExportError(
+            f"received a least agreement of {least_agreement}; expected a share from 0 to 1, such as 0.999"
+        )
+
+
+def _model_file(
+    precision: Precision, data: bytes, affine_left: int, parity: Parity | None = None, gate: Gate | None = None
+) -> ModelFile:
+    return ModelFile(f"model.{precision}.onnx", sha256_bytes(data), OPSET, affine_left, parity, gate)
 
 
 def _check_classes(run: RunFolder, classes: int) -> None:
@@ -99,7 +148,7 @@ def _manifest(record: RunRecord) -> Manifest:
 def _with_manifest(model: onnx.ModelProto, manifest: Manifest) -> bytes:
     """Return the file's bytes with the manifest in the metadata, so that the file alone can be used."""
     model.producer_name = "partsight"
-    onnx.helper.set_model_props(model, {METADATA_KEY: manifest.to_json().decode()})
+    onnx.helper.set_model_props(model, {METADATA_KEY: manifest.without_files().to_json().decode()})
     data: bytes = model.SerializeToString(deterministic=True)
     return data
 

@@ -1,0 +1,131 @@
+"""Precisions: FP16 and INT8 made from the folded FP32 graph, each behind the gate."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx
+
+from partsight.export import fp16, int8
+from partsight.export.frames import calibration_frames, gate_frames
+from partsight.export.gate import LEAST_AGREEMENT, Comparison, Gate, Verdict
+from partsight.export.int8 import Quantizer
+from partsight.export.ranges import measure_ranges
+from partsight.export.spare import MOST_KEPT, spare_layers
+from partsight.export.trunk import named, trunk_nodes, trunk_tensors
+from partsight.runtime.images import Pixels
+from partsight.runtime.manifest import Gate as GateFacts
+from partsight.runtime.manifest import Manifest, Precision
+
+CALIBRATION = "least square error"
+"""How ranges are found: see `ranges.Range.least_error`."""
+
+_RANKED_FRAMES = 16
+
+
+@dataclass(frozen=True)
+class Made:
+    """A model that passed the gate, and what the gate measured."""
+
+    model: onnx.ModelProto
+    gate: GateFacts
+
+
+@dataclass(frozen=True)
+class Precisions:
+    """What became of the precisions that were asked for, FP32 aside.
+
+    Attributes:
+        made: those that passed.
+        refused: why the others were not written, for a person.
+    """
+
+    made: Mapping[Precision, Made] = field(default_factory=dict)
+    refused: Mapping[Precision, str] = field(default_factory=dict)
+
+
+def make_precisions(
+    model: onnx.ModelProto,
+    manifest: Manifest,
+    images: Sequence[Pixels],
+    wanted: Sequence[Precision],
+    least_agreement: float = LEAST_AGREEMENT,
+) -> Precisions:
+    """Make the precisions that are asked for and let the gate judge them.
+
+    Args:
+        model: folded FP32; left as it is.
+        manifest: of the package, with its second stage if it has one.
+        images: the golden images, as read from their files.
+        wanted: `fp32` among them is passed over.
+        least_agreement: share of labels that must be those of FP32, on golden images and on varied frames each.
+    """
+    wanted = [precision for precision in wanted if precision != "fp32"]
+    if not wanted:
+        return Precisions()
+    fp32 = named(model)
+    calibration = calibration_frames(images, manifest.preprocess)
+    trunk = trunk_nodes(fp32, fp16.OP_TYPES | int8.OP_TYPES)
+    ranges = measure_ranges(fp32, trunk_tensors(fp32, trunk), calibration)
+    shortlist = manifest.verification.spec.shortlist if manifest.verification else None
+    gate = Gate(fp32, gate_frames(images, manifest.preprocess), shortlist or 1, least_agreement)
+    made: dict[Precision, Made] = {}
+    refused: dict[Precision, str] = {}
+    if "fp16" in wanted:
+        kept = frozenset(fp16.unfit_nodes(fp32, ranges))
+        verdict = gate.judge(fp16.rounded_twin(fp32, kept), "FP16")
+        if verdict.is_passed:
+            half = fp16.to_fp16(fp32, kept)
+            made["fp16"] = Made(half, _facts(verdict, shortlist, tuple(sorted(kept))))
+        else:
+            refused["fp16"] = _reason(verdict)
+    if "int8" in wanted:
+        quantizer = Quantizer(fp32, ranges)
+        whole = quantizer.quantize()
+        verdict, spared = gate.judge(whole, "INT8"), None
+        if not verdict.is_passed:
+            spared = spare_layers(quantizer, fp32, gate, np.asarray(calibration[-_RANKED_FRAMES:]))
+        if spared:
+            verdict = gate.judge(spared.model, "INT8 with layers in FP32")
+        if verdict.is_passed:
+            kept_names = spared.kept if spared else ()
+            facts = _facts(verdict, shortlist, kept_names, CALIBRATION, len(calibration))
+            made["int8"] = Made(spared.model if spared else whole, facts)
+        else:
+            refused["int8"] = (
+                f"{_reason(verdict)}. It was not enough either to keep the {MOST_KEPT:.0%} of its layers that lose "
+                "most in FP32"
+            )
+    return Precisions(made, refused)
+
+
+def _facts(
+    verdict: Verdict, shortlist: int | None, kept: tuple[str, ...], calibration: str = "", calibration_frames: int = 0
+) -> GateFacts:
+    catalog, varied = verdict.catalog, verdict.varied
+    drift = (catalog.mean_drift * catalog.frames + varied.mean_drift * varied.frames) / (catalog.frames + varied.frames)
+    return GateFacts(
+        images=catalog.frames,
+        varied=varied.frames,
+        agreement=catalog.agreement,
+        varied_agreement=varied.agreement,
+        least_agreement=verdict.least,
+        mean_score_drift=drift,
+        max_score_drift=max(catalog.max_drift, varied.max_drift),
+        in_shortlist=varied.in_shortlist if shortlist else None,
+        kept=kept,
+        calibration=calibration,
+        calibration_frames=calibration_frames,
+    )
+
+
+def _reason(verdict: Verdict) -> str:
+    return (
+        f"the label is that of FP32 for {_share(verdict.catalog)} golden images and {_share(verdict.varied)} varied "
+        f"frames; expected {100 * verdict.least:.4g} % of each. Scores drift by {verdict.varied.mean_drift:.2g} in the "
+        f"mean and {verdict.varied.max_drift:.2g} at most"
+    )
+
+
+def _share(found: Comparison) -> str:
+    return f"{round(found.agreement * found.frames)} of {found.frames}"

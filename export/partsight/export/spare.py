@@ -1,0 +1,80 @@
+"""Layers that INT8 costs most are found by measurement and stay FP32, if that is enough to pass the gate."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+
+from partsight.export.gate import Gate
+from partsight.export.int8 import Quantizer
+from partsight.runtime.images import Pixels
+from partsight.runtime.session import FloatArray, Session
+from partsight.train.progress import progress
+
+MOST_KEPT = 0.25
+"""Share of layers that may stay FP32: with more, INT8 would be hardly faster than FP32."""
+
+_BATCH = 16
+
+
+@dataclass(frozen=True)
+class Spared:
+    """A model that passes the gate.
+
+    Attributes:
+        model: INT8 but for some layers.
+        kept: names of the nodes that stayed FP32.
+    """
+
+    model: onnx.ModelProto
+    kept: tuple[str, ...]
+
+
+def spare_layers(quantizer: Quantizer, fp32: onnx.ModelProto, gate: Gate, frames: Pixels) -> Spared | None:
+    """Return the model with the fewest layers in FP32 that passes, or None if a quarter of them is not enough.
+
+    Layers are ranked by how far the embedding moves when each alone is quantised. How many of the worst must stay is
+    found by halving, which takes it that one more kept layer never hurts; what is returned has passed in any case.
+
+    Args:
+        quantizer: of the network.
+        fp32: the network.
+        gate: that the model with all layers quantised did not pass.
+        frames: (frames, height, width, 3) uint8 BGR to rank on.
+    """
+    ranked = rank_layers(quantizer, fp32, frames)
+    enough = int(np.ceil(len(ranked) * MOST_KEPT))
+    if not gate.would_pass(quantizer.quantize(_first(ranked, enough))):
+        return None
+    too_few = 0
+    while enough - too_few > 1:
+        middle = (enough + too_few) // 2
+        if gate.would_pass(quantizer.quantize(_first(ranked, middle))):
+            enough = middle
+        else:
+            too_few = middle
+    kept = _first(ranked, enough)
+    return Spared(quantizer.quantize(kept), tuple(name for layer in ranked[:enough] for name in layer))
+
+
+def rank_layers(quantizer: Quantizer, fp32: onnx.ModelProto, frames: Pixels) -> list[tuple[str, ...]]:
+    """Return the layers, the one whose quantisation moves the embedding most first."""
+    expected = _embeddings(fp32, frames)
+    every = {name for layer in quantizer.layers for name in layer}
+    drift = []
+    for layer in progress(quantizer.layers, len(quantizer.layers), "INT8: one layer at a time", "layer"):
+        moved = _embeddings(quantizer.quantize(every - set(layer)), frames)
+        drift.append(float(np.square(moved - expected).sum(axis=1).mean()))
+    order = np.argsort(-np.nan_to_num(np.array(drift), nan=np.inf), kind="stable")
+    return [quantizer.layers[place] for place in order]
+
+
+def _first(ranked: list[tuple[str, ...]], count: int) -> frozenset[str]:
+    return frozenset(name for layer in ranked[:count] for name in layer)
+
+
+def _embeddings(model: onnx.ModelProto, frames: Pixels) -> FloatArray:
+    session = Session(model.SerializeToString())
+    return np.concatenate(
+        [session.run(frames[start : start + _BATCH]).embedding for start in range(0, len(frames), _BATCH)]
+    )

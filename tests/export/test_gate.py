@@ -1,0 +1,79 @@
+"""The gate: what it counts, and what it lets through."""
+
+import numpy as np
+import pytest
+
+from partsight.export.frames import GateFrames, calibration_frames, gate_frames
+from partsight.export.gate import Gate, compare
+from partsight.runtime.preprocess import preprocess
+from tests.export import nets
+
+FRAMES = 1000
+
+
+def scores(best: np.ndarray) -> np.ndarray:
+    score = np.zeros((len(best), 5), np.float32)
+    score[np.arange(len(best)), best] = 1
+    return score
+
+
+@pytest.mark.parametrize(("differing", "passes"), [(0, True), (1, True), (2, False)])
+def test_disagreements_are_counted(differing: int, passes: bool) -> None:
+    best = np.arange(FRAMES) % 5
+    other = best.copy()
+    other[:differing] = (best[:differing] + 1) % 5
+    found = compare(scores(best), scores(other), shortlist=5)
+    assert found.agreement == 1 - differing / FRAMES
+    assert found.passes(0.999) == passes
+    assert found.in_shortlist == 1
+    assert found.max_drift == (1 if differing else 0)
+    assert found.mean_drift == pytest.approx(2 * differing / (5 * FRAMES))
+
+
+def test_the_shortlist() -> None:
+    expected = np.array([[0.5, 0.4, 0.3], [0.5, 0.4, 0.3]], np.float32)
+    score = np.array([[0.2, 0.4, 0.1], [0.1, 0.4, 0.3]], np.float32)
+    assert compare(expected, score, 1).in_shortlist == 0
+    assert compare(expected, score, 2).in_shortlist == 0.5
+    assert compare(expected, score, 3).in_shortlist == 1
+
+
+def test_what_is_not_a_number_does_not_pass() -> None:
+    best = np.arange(FRAMES) % 5
+    score = scores(best)
+    score[7, 3] = np.nan
+    found = compare(scores(best), score, 5)
+    assert found.agreement == 1 - 1 / FRAMES
+    assert not found.passes(0.999)
+
+
+def test_two_models_that_differ() -> None:
+    frames = gate_frames(nets.images(), nets.manifest().preprocess)
+    assert len(frames.catalog) == len(frames.varied) == nets.PARTS
+    fp32, other = nets.network(), nets.network(shift=(-90.0, 60.0, 60.0))
+    gate = Gate(fp32, frames, shortlist=2)
+    same, moved = gate.judge(fp32, "same"), gate.judge(other, "other")
+    assert same.is_passed
+    assert gate.would_pass(fp32)
+    assert (same.catalog.agreement, same.varied.agreement, same.varied.max_drift) == (1, 1, 0)
+    # A network that was taught with the shift knows the golden images, but scores them otherwise.
+    assert moved.varied.max_drift > 0.01
+    worse = nets.network()
+    for item in worse.graph.initializer:
+        if item.name == "prototypes":
+            item.raw_data = np.roll(np.frombuffer(item.raw_data, np.float32), 1).tobytes()
+    assert gate.judge(worse, "worse").catalog.agreement < 0.5
+    assert not gate.judge(worse, "worse").is_passed
+    assert not gate.would_pass(worse)
+
+
+def test_frames_are_the_same_each_time_and_not_those_of_calibration() -> None:
+    pictures, spec = nets.images(), nets.manifest().preprocess
+    first, second = gate_frames(pictures, spec), gate_frames(pictures, spec)
+    assert isinstance(first, GateFrames)
+    np.testing.assert_array_equal(first.varied, second.varied)
+    np.testing.assert_array_equal(first.catalog, preprocess(pictures, spec))
+    calibration = calibration_frames(pictures, spec)
+    np.testing.assert_array_equal(calibration, calibration_frames(pictures, spec))
+    judged = {frame.tobytes() for frame in first.varied}
+    assert not judged & {frame.tobytes() for frame in calibration}
