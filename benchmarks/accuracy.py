@@ -7,6 +7,7 @@ Example:
 """
 
 import argparse
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from tqdm import tqdm
 
 from partsight.runtime import Recognizer, Result, read_image
 from partsight.runtime.cameras.files import find_images
+from partsight.runtime.manifest import Decision
 
 BATCH = 64
 
@@ -34,6 +36,7 @@ class Accuracy:
         unknown_frames: frames of parts that were not taught.
         unknown_refused: of those.
         auroc: how well the score tells taught from unknown parts; 0.5 is chance, 1 is perfect.
+        expected_accepted, expected_refused: what the package says of itself; NaN where it does not.
     """
 
     line_frames: int
@@ -44,17 +47,23 @@ class Accuracy:
     unknown_frames: int
     unknown_refused: float
     auroc: float
+    expected_accepted: float
+    expected_refused: float
 
 
 def main() -> None:
     """Measure, print a table and write result files."""
     args = _parse()
     line, unknown = find_images(args.data / "line"), find_images(args.data / "unknown")
-    with Recognizer(args.package, provider=args.provider, batch_size=BATCH) as recognizer:
+    with Recognizer(
+        args.package, provider=args.provider, precision=args.precision, batch_size=BATCH, verify=not args.network_alone
+    ) as recognizer:
         line_results = recognize(recognizer, line, "line")
         unknown_results = recognize(recognizer, unknown, "unknown")
-        threshold = recognizer.threshold
-    accuracy = judge([path.parent.name for path in line], line_results, unknown_results)
+        threshold, manifest = recognizer.threshold, recognizer.manifest
+    both = manifest.verification is not None and not args.network_alone
+    decision = manifest.verification.decision if both and manifest.verification else manifest.decision
+    accuracy = judge([path.parent.name for path in line], line_results, unknown_results, decision)
     table = to_table(accuracy)
     print(table)
     write_results(args.out, args.name, asdict(accuracy), table)
@@ -70,8 +79,10 @@ def recognize(recognizer: Recognizer, paths: Sequence[Path], what: str) -> list[
     return results
 
 
-def judge(labels: Sequence[str], line: Sequence[Result], unknown: Sequence[Result]) -> Accuracy:
-    """Compare results with what the frames show."""
+def judge(
+    labels: Sequence[str], line: Sequence[Result], unknown: Sequence[Result], decision: Decision | None = None
+) -> Accuracy:
+    """Compare results with what the frames show; `decision` is what the package says of itself."""
     candidates = [[name for name, _ in result.top] for result in line]
     is_right = np.array([names[0] == label for names, label in zip(candidates, labels, strict=True)])
     is_near = np.array([label in names[:5] for names, label in zip(candidates, labels, strict=True)])
@@ -85,7 +96,21 @@ def judge(labels: Sequence[str], line: Sequence[Result], unknown: Sequence[Resul
         unknown_frames=len(unknown),
         unknown_refused=float(np.mean([not result.accepted for result in unknown])),
         auroc=auroc([result.score for result in line], [result.score for result in unknown]),
+        expected_accepted=1 - decision.expected_false_reject if decision else math.nan,
+        expected_refused=_refused(decision.expected_false_accept if decision else None),
     )
+
+
+def _refused(expected_false_accept: float | None) -> float:
+    return math.nan if expected_false_accept is None else 1 - expected_false_accept
+
+
+def interval(share: float, count: int) -> tuple[float, float]:
+    """Return the 95 % confidence interval of a share of `count` frames (E. B. Wilson, 1927)."""
+    z = 1.96
+    center = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    half = z / (1 + z**2 / count) * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
+    return center - half, center + half
 
 
 def auroc(positive: Sequence[float], negative: Sequence[float]) -> float:
@@ -96,16 +121,30 @@ def auroc(positive: Sequence[float], negative: Sequence[float]) -> float:
 
 def to_table(accuracy: Accuracy) -> str:
     """Return the figures as a Markdown table."""
+    line, accepted = accuracy.line_frames, round(accuracy.line_frames * accuracy.accepted)
     rows = (
-        (f"right part first, of {accuracy.line_frames} line frames", f"{accuracy.top1:.2%}"),
-        ("right part among the first five", f"{accuracy.top5:.2%}"),
-        ("accepted (not answered unknown)", f"{accuracy.accepted:.2%}"),
-        ("right, of the accepted", f"{accuracy.right_of_accepted:.2%}"),
-        (f"refused, of {accuracy.unknown_frames} frames of unknown parts", f"{accuracy.unknown_refused:.2%}"),
-        ("score tells taught from unknown (AUROC)", f"{accuracy.auroc:.3f}"),
+        _row(f"right part first, of {line} line frames", accuracy.top1, line),
+        _row("right part among the first five", accuracy.top5, line),
+        _row("accepted (not answered unknown)", accuracy.accepted, line, accuracy.expected_accepted),
+        _row("right, of the accepted", accuracy.right_of_accepted, accepted),
+        _row(
+            f"refused, of {accuracy.unknown_frames} frames of unknown parts",
+            accuracy.unknown_refused,
+            accuracy.unknown_frames,
+            accuracy.expected_refused,
+        ),
+        ("score tells taught from unknown (AUROC)", f"{accuracy.auroc:.3f}", "", ""),
     )
-    lines = ["| what | share |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)]
-    return "\n".join(lines)
+    head = ["| what | share | 95 % interval | expected by the package |", "|---|---|---|---|"]
+    return "\n".join(head + [f"| {' | '.join(row)} |" for row in rows])
+
+
+def _row(name: str, share: float, count: int, expected: float = math.nan) -> tuple[str, str, str, str]:
+    if math.isnan(share) or not count:
+        return name, "", "", ""
+    low, high = interval(share, count)
+    said = "" if math.isnan(expected) else f"{expected:.1%}"
+    return name, f"{share:.2%}", f"{low:.2%} to {high:.2%}", said
 
 
 def plot(path: Path, line: Sequence[Result], unknown: Sequence[Result], threshold: float) -> None:
@@ -130,6 +169,8 @@ def _parse() -> argparse.Namespace:
         "--data", type=Path, default=default_data(), help="default: $PARTSIGHT_DATA, else examples/parts"
     )
     parser.add_argument("--provider", default="cpu")
+    parser.add_argument("--precision", default="fp32")
+    parser.add_argument("--network-alone", action="store_true", help="no comparison with golden images")
     parser.add_argument("--out", type=Path, default=Path("build/benchmarks"), help="folder (default: %(default)s)")
     parser.add_argument("--name", default="accuracy", help="of the result files (default: %(default)s)")
     return parser.parse_args()

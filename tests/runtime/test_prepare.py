@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from partsight.runtime.errors import FrameError
-from partsight.runtime.prepare import Preparer
+from partsight.runtime.prepare import Preparer, late
 from partsight.runtime.preprocess import PreprocessSpec, preprocess
 
 SPEC = PreprocessSpec(height=24, width=32)
@@ -52,3 +52,10 @@ def test_only_several_large_frames_go_to_threads() -> None:
     preparer.start(frames(1, 1024, 1280)).wait()
     with pytest.raises(RuntimeError):
         preparer.start(frames(2, 1024, 1280))
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 9])
+def test_late(count: int) -> None:
+    begun: list[int] = []
+    seen = [(item, len(begun)) for item in late((begun.append(item) or item for item in range(5)), count)]
+    assert seen == [(item, min(item + 1 + count, 5)) for item in range(5)]

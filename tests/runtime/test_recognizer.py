@@ -1,7 +1,7 @@
 import itertools
 import shutil
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from partsight.runtime import FrameError, PackageError, PartsightError, ProviderError, Recognizer, Result
+from partsight.runtime.prepare import Preparer
 from partsight.runtime.preprocess import PreprocessSpec, Region
 from partsight.runtime.session import Inference, Session
 from partsight.runtime.verification import VerificationSpec
@@ -185,14 +186,52 @@ def test_warm_up_runs_what_is_slow_at_first(
         assert sorted(len(batch) for batch in runs) == sizes
 
 
-def test_one_thread_uses_two_buffers(tiny_package: Path, runs: list[np.ndarray]) -> None:
+def put_on_a_card(recognizer: Recognizer) -> None:
+    """Let a recogniser believe that its network runs on a GPU."""
+    assert recognizer._parts is not None
+    session = recognizer._parts.session
+    session.provider = replace(session.provider, on_card=True)
+
+
+@pytest.mark.parametrize("kind", ["tiny_package", "verified_package"])
+def test_on_a_card_the_answers_are_the_same(kind: str, request: pytest.FixtureRequest) -> None:
+    frames = mixed(23)
+    with Recognizer(request.getfixturevalue(kind), batch_size=4) as recognizer:
+        expected = recognizer.recognize_batch(frames)
+        put_on_a_card(recognizer)
+        found = recognizer.recognize_batch(frames)
+    assert [(answer(part), numbers(part)) for part in found] == [(answer(part), numbers(part)) for part in expected]
+
+
+def test_on_a_card_a_batch_is_prepared_while_another_runs(tiny_package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And on the CPU it is not."""
+    events: list[str] = []
+    start, run = Preparer.start, Session.run
+    monkeypatch.setattr(Preparer, "start", lambda *args: (events.append("prepare"), start(*args))[1])
+    monkeypatch.setattr(Session, "run", lambda *args: (events.append("run"), run(*args))[1])
+    with Recognizer(tiny_package, batch_size=2) as recognizer:
+        events.clear()
+        recognizer.recognize_batch(mixed(6))
+        assert events == ["prepare", "run"] * 3
+        events.clear()
+        put_on_a_card(recognizer)
+        recognizer.recognize_batch(mixed(6))
+        assert events == ["prepare", "prepare", "run", "prepare", "run", "run"]
+
+
+@pytest.mark.parametrize(("on_card", "count"), [(False, 1), (True, 2)])
+def test_one_thread_uses_as_many_buffers_as_batches_are_begun(
+    tiny_package: Path, runs: list[np.ndarray], on_card: bool, count: int
+) -> None:
     with Recognizer(tiny_package, batch_size=4) as recognizer:
+        if on_card:
+            put_on_a_card(recognizer)
         runs.clear()
         recognizer.recognize_batch(mixed(10))
         recognizer.recognize(solid("red"))
         recognizer.infer(mixed(3))
     assert [len(batch) for batch in runs] == [4, 4, 2, 1, 3]
-    assert len({batch.__array_interface__["data"] for batch in runs}) == 2  # one is prepared while the other runs
+    assert len({batch.__array_interface__["data"] for batch in runs}) == count
 
 
 @pytest.mark.parametrize("batch_size", [2, 16])

@@ -1,8 +1,9 @@
 """Preparing batches: by several threads, ahead of the network, into buffers that are used again."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
+from typing import TypeVar
 
 import numpy as np
 
@@ -11,6 +12,19 @@ from partsight.runtime.preprocess import PreprocessSpec, preprocess
 
 SHARED_BYTES = 2**20
 """From so many bytes of frames on, handing them to threads costs less than it saves."""
+
+
+Item = TypeVar("Item")
+
+
+def late(items: Iterable[Item], count: int) -> Iterator[Item]:
+    """Yield items `count` late: so many more are begun before one is waited for."""
+    begun: deque[Item] = deque()
+    for item in items:
+        begun.append(item)
+        if len(begun) > count:
+            yield begun.popleft()
+    yield from begun
 
 
 class Preparer:

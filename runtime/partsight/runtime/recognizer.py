@@ -2,7 +2,6 @@
 
 import os
 import time
-from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -20,7 +19,7 @@ from partsight.runtime.images import Pixels
 from partsight.runtime.manifest import METADATA_KEY, Manifest, Precision, Verification
 from partsight.runtime.memory import give_back_freed
 from partsight.runtime.package import ModelPackage
-from partsight.runtime.prepare import Preparer
+from partsight.runtime.prepare import Preparer, late
 from partsight.runtime.preprocess import check_frames, preprocess
 from partsight.runtime.references import References
 from partsight.runtime.session import FloatArray, Inference, Session
@@ -61,7 +60,7 @@ class Recognizer:
         threshold: float | None = None,
         verify: bool = True,
         threads: int | None = None,
-        spinning: bool | None = None,
+        spinning: bool = True,
         cache: str | Path | None = None,
         gpu: GpuSettings | None = None,
     ) -> None:
@@ -78,9 +77,8 @@ class Recognizer:
             verify: compare frames with golden images where the package has them (an `.onnx` file alone has none);
                 False for the network's answer alone.
             threads: for the CPU's share of the network; None for one a physical core.
-            spinning: let ONNX Runtime's threads spin while they wait: it answers a frame up to a tenth sooner, and
-                takes whole cores for some ten milliseconds after each run. None for where frames are not compared with
-                golden images, for which those cores are needed.
+            spinning: let ONNX Runtime's threads spin while they wait within a run. False spares some of the processor's
+                time, and a batch of one takes a tenth longer.
             cache: folder where OpenVINO and TensorRT keep what they compiled, for a faster start; None for none.
             gpu: steps towards the speed of the card; None for all of them.
 
@@ -96,7 +94,7 @@ class Recognizer:
         settings = Settings(
             arithmetic=precision,
             threads=threads,
-            spinning=not verify if spinning is None else spinning,
+            spinning=spinning,
             batch_sizes=tuple(sorted({1, batch_size})),
             cache=None if cache is None else Path(cache),
             gpu=gpu or GpuSettings(),
@@ -146,8 +144,9 @@ class Recognizer:
     def recognize_batch(self, frames: Sequence[Pixels]) -> list[Result]:
         """Recognise the parts in several frames; results in the order of the frames.
 
-        All frames are checked before the first is worked on. Where there are more than `batch_size`, the next batch is
-        prepared and the last one is compared with golden images while the network runs.
+        All frames are checked before the first is worked on. Where there are more than `batch_size` and the network
+        runs on a GPU, the next batch is prepared and the last one is compared with golden images meanwhile; a network
+        on the CPU needs all of its cores, and one thing comes after the other.
 
         Raises:
             FrameError: a frame is not such an array as `recognize` takes; the message names its place.
@@ -155,12 +154,10 @@ class Recognizer:
         started = time.perf_counter()
         parts = self._open()
         results: list[Result] = []
-        deciding: Iterator[Answer] = iter(())
-        for chunk, inference in self._chunks(frames, parts):
-            following = self._decide(chunk, inference, parts)  # begins before the last chunk's answers are waited for
-            results += _timed(deciding, started)
-            deciding = following
-        return results + _timed(deciding, started)
+        decided = (self._decide(chunk, inference, parts) for chunk, inference in self._chunks(frames, parts))
+        for answers in late(decided, parts.ahead):
+            results += _timed(answers, started)
+        return results
 
     def infer(self, frames: Sequence[Pixels]) -> Inference:
         """Return the network's whole scores and embeddings: for calibration, comparison and enrolment.
@@ -197,14 +194,12 @@ class Recognizer:
         return parts
 
     def _chunks(self, frames: Sequence[Pixels], parts: "_Parts") -> Iterator[tuple[Sequence[Pixels], Inference]]:
-        """Run the network on batches, each prepared while the one before it runs."""
+        """Run the network on batches; where it runs on a GPU, each is prepared while the one before it runs."""
         if len(frames) > self.batch_size:
             check_frames(frames, self.manifest.preprocess)
         chunks = [frames[start : start + self.batch_size] for start in range(0, len(frames), self.batch_size)]
-        ahead = deque(map(parts.preparer.start, chunks[:1]))
-        for number, chunk in enumerate(chunks, 1):
-            ahead.extend(map(parts.preparer.start, chunks[number : number + 1]))
-            prepared = ahead.popleft()
+        begun = ((chunk, parts.preparer.start(chunk)) for chunk in chunks)
+        for chunk, prepared in late(begun, parts.ahead):
             inference = parts.session.run(prepared.wait())
             prepared.release()
             yield chunk, inference
@@ -241,6 +236,11 @@ class _Parts:
     preparer: Preparer
     comparison: "_Comparison | None"
     workers: ThreadPoolExecutor
+
+    @property
+    def ahead(self) -> int:
+        """How many batches are begun before one is waited for: a network on the CPU leaves no core for another."""
+        return 1 if self.session.provider.on_card else 0
 
 
 def _timed(answers: Iterator[Answer], started: float) -> list[Result]:

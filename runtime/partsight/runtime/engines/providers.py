@@ -16,6 +16,7 @@ class Provider:
         install: the command that installs it.
         arithmetic: what it computes in, usefully.
         ort_name: what ONNX Runtime calls it; empty where another library computes.
+        on_card: whether it leaves the processor free for other work.
     """
 
     name: str
@@ -23,6 +24,7 @@ class Provider:
     install: str
     arithmetic: tuple[Arithmetic, ...]
     ort_name: str = ""
+    on_card: bool = False
 
     @property
     def is_cpu(self) -> bool:
@@ -47,13 +49,14 @@ PROVIDERS = {
             "pip install 'partsight[openvino]' (beside the extra cpu or gpu), on an x86-64 or Arm processor",
             ("fp32", "bf16", "int8"),
         ),
-        Provider("cuda", "onnxruntime-gpu", _ON_NVIDIA, ("fp32", "fp16"), "CUDAExecutionProvider"),
+        Provider("cuda", "onnxruntime-gpu", _ON_NVIDIA, ("fp32", "fp16"), "CUDAExecutionProvider", on_card=True),
         Provider(
             "tensorrt",
             "onnxruntime-gpu",
             f"pip install tensorrt, of the major version that ONNX Runtime was built for; and {_ON_NVIDIA}",
             ("fp32", "fp16", "int8"),
             "TensorrtExecutionProvider",
+            on_card=True,
         ),
     )
 }
