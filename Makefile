@@ -9,7 +9,7 @@ DATA ?= examples/parts
 demo: .venv/installed
 	rm -rf build/demo/run build/demo/parts.partsight
 	$(BIN)/partsight train examples/parts/golden --out build/demo/run
-	$(BIN)/partsight export build/demo/run --out build/demo/parts.partsight
+	$(BIN)/partsight export build/demo/run --precision fp32 --out build/demo/parts.partsight
 	$(BIN)/python benchmarks/accuracy.py build/demo/parts.partsight --data $(DATA) --out build/demo
 	@echo "report: build/demo/parts.partsight/report.html"
 

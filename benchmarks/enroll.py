@@ -70,7 +70,7 @@ def train_without(goldens: dict[str, Path], left_out: Sequence[str], work: Path,
         shutil.copyfile(goldens[label], catalog / label / goldens[label].name)
     partsight = [sys.executable, "-m", "partsight.cli"]
     subprocess.run([*partsight, "train", catalog, "--out", run, "--budget", budget], check=True)
-    subprocess.run([*partsight, "export", run, "--out", package], check=True)
+    subprocess.run([*partsight, "export", run, "--precision", "fp32", "--out", package], check=True)
     return package
 
 

@@ -36,7 +36,7 @@ def before(names: list[str], new: list[str], example_parts: Path, tmp_path_facto
         shutil.copytree(example_parts / "golden" / name, folder / ("new" if name in new else "golden") / name)
     trained = partsight("train", folder / "golden", "--out", folder / "run")
     assert trained.returncode == 0, trained.stderr
-    exported = partsight("export", folder / "run", "--out", folder / "before.partsight")
+    exported = partsight("export", folder / "run", "--precision", "fp32", "--out", folder / "before.partsight")
     assert exported.returncode == 0, exported.stderr
     return folder / "before.partsight"
 

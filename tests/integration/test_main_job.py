@@ -37,7 +37,7 @@ def package(catalog: Path) -> Path:
     trained = partsight("train", catalog, "--out", run)
     assert trained.returncode == 0, trained.stderr
     assert "reached a golden accuracy of 1.0000" in trained.stdout
-    exported = partsight("export", run, "--out", package)
+    exported = partsight("export", run, "--precision", "fp32", "--out", package)
     assert exported.returncode == 0, exported.stderr
     assert f"{PARTS} of {PARTS}" in exported.stdout
     return package
@@ -103,7 +103,7 @@ def test_inception_at_150_px(head: str, catalog: Path) -> None:
         "train", catalog, "--out", run, "--backbone", "InceptionV3", "--head", head, "--weights", weights
     )
     assert trained.returncode == 0, trained.stderr
-    exported = partsight("export", run, "--out", package)
+    exported = partsight("export", run, "--precision", "fp32", "--out", package)
     assert exported.returncode == 0, exported.stderr
     with Recognizer(package) as recognizer:
         assert recognizer.manifest.preprocess.height == 150
