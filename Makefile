@@ -27,7 +27,7 @@ lint: .venv/installed
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet -e ".[cpu,train,test]"
+	$(BIN)/pip install --quiet -e ".[cpu,openvino,train,test]"
 	touch $@
 
 clean:
