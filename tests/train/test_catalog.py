@@ -1,4 +1,5 @@
 import hashlib
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -219,6 +220,15 @@ def test_names_that_differ_only_in_case(tmp_path: Path, name: str) -> None:
     assert len(found) == 2
     assert "Bolt and bolt: names that differ only in case" in found[0] + found[1]
     assert "MÜLLER and Müller: names that differ only in case" in found[0] + found[1]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no name can be made of other bytes")
+def test_a_name_that_is_not_utf_8(catalog_copy: Path) -> None:
+    part = next(catalog_copy.iterdir())
+    part.rename(os.fsdecode(os.fsencode(part) + b"\xff"))
+    with pytest.raises(CatalogError, match=r"udcff': a name that is not UTF-8.*rename it") as caught:
+        read_catalog(catalog_copy)
+    str(caught.value).encode()  # the message itself can be written
 
 
 def test_grey_among_colour(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def read_catalog(root: str | Path) -> Catalog:
     if not root.is_dir():
         raise CatalogError(f"{root}: there is no such folder; expected one with a folder or an image for each part")
     paths, faults = _find(root)
-    faults += _clashing_names(path for path in paths)
+    faults += _clashing_names(paths) + _unwritable_names(paths)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         read = list(pool.map(_read, paths.items()))
     faults += [item for item in read if isinstance(item, str)]
@@ -161,6 +161,15 @@ def _clashing_names(labels: Iterable[str]) -> list[str]:
         f"{' and '.join(group)}: names that differ only in case, which is one name on Windows; rename one"
         for group in by_folded.values()
         if len(group) > 1
+    ]
+
+
+def _unwritable_names(labels: Iterable[str]) -> list[str]:
+    """Name labels that no UTF-8 text can hold: on Linux a file's name may be any bytes."""
+    return [
+        f"{label!a}: a name that is not UTF-8, so that no result could name the part; rename it"
+        for label in labels
+        if any("\ud800" <= letter <= "\udfff" for letter in label)
     ]
 
 
