@@ -36,11 +36,15 @@ Rounds = dict[str, list[float]]
 """Seconds of a call in each round, by competitor."""
 
 
-def line_frames(data: Path, count: int, size: tuple[int, int] | None) -> list[Pixels]:
-    """Return `count` frames of DATA/line, spread over all parts, enlarged to (width, height); None for as they are."""
+def line_paths(data: Path, count: int) -> list[Path]:
+    """Return `count` image files of DATA/line/PART, spread over all parts."""
     paths = find_images(data / "line")
-    chosen = [paths[place] for place in np.linspace(0, len(paths) - 1, min(count, len(paths))).astype(int)]
-    frames = [read_image(path) for path in chosen]
+    return [paths[place] for place in np.linspace(0, len(paths) - 1, min(count, len(paths))).astype(int)]
+
+
+def line_frames(data: Path, count: int, size: tuple[int, int] | None) -> list[Pixels]:
+    """Return the frames in `line_paths`, enlarged to (width, height); None for as they are."""
+    frames = [read_image(path) for path in line_paths(data, count)]
     if size is None:
         return frames
     return [np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_CUBIC), np.uint8) for frame in frames]
@@ -139,7 +143,7 @@ def open_all(
     return opened, left_out
 
 
-def brief(error: Exception, length: int = 160) -> str:
+def brief(error: Exception | str, length: int = 160) -> str:
     """Return the first words of an error, on one line that fits into a table."""
     text = " ".join(str(error).split()).partition("; mend it with")[0].replace("|", "/")
     return text if len(text) <= length else f"{text[:length]}…"
@@ -150,7 +154,7 @@ def left_out_text(left_out: Mapping[str, str]) -> str:
     reasons: dict[str, list[str]] = {}
     for name, why in left_out.items():
         reasons.setdefault(why, []).append(name)
-    return "\n".join(f"- Left out: {', '.join(names)} ({why})" for why, names in reasons.items())
+    return "\n".join(f"- Left out: {'; '.join(names)} ({why})" for why, names in reasons.items())
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -180,8 +184,8 @@ def size_text(size: tuple[int, int] | None) -> str:
     return "as taken" if size is None else f"{size[0]}×{size[1]}"
 
 
-def parser(documentation: str, name: str, rounds: int | None = 10, frames: int = 48) -> argparse.ArgumentParser:
-    """Return a parser with what all speed benchmarks take; without `--rounds` if None."""
+def parser(documentation: str, name: str, rounds: int | None = 10, frames: int | None = 48) -> argparse.ArgumentParser:
+    """Return a parser with what all speed benchmarks take; without `--rounds` or `--frames` if None."""
     made = argparse.ArgumentParser(description=documentation, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument(
         "--data",
@@ -189,7 +193,8 @@ def parser(documentation: str, name: str, rounds: int | None = 10, frames: int =
         default=default_data(),
         help="its line/ is used; default: $PARTSIGHT_DATA, else examples/parts",
     )
-    made.add_argument("--frames", type=int, default=frames, help="how many different ones (default: %(default)s)")
+    if frames is not None:
+        made.add_argument("--frames", type=int, default=frames, help="how many different ones (default: %(default)s)")
     if rounds is not None:
         made.add_argument("--rounds", type=int, default=rounds, help="default: %(default)s")
     made.add_argument("--out", type=Path, default=Path("build/benchmarks"), help="folder (default: %(default)s)")

@@ -4,6 +4,8 @@ Fine-tuning trains what comes after the cut from cached activations. Its epoch h
 prototypes, the running average and both measures of accuracy. The whole network's is its steps alone, forward and
 backward through every layer, with BatchNormalization in inference mode. The two take turns; medians are printed.
 
+What becomes of accuracy meanwhile is measured by `finetune_drop.py`, beside the figures of the original report.
+
 Example:
     python benchmarks/training.py --data /data/parts --parts 32 --rounds 5
 """

@@ -1,0 +1,276 @@
+"""How fast are others with the same weights, from the same frames to a label?
+
+Every competitor is a process of its own that is idle but in its turn, so that neither threads nor imports of one weigh
+on another; all take their turn within each round. Keras, OpenVINO and cv2.dnn are given partsight's preprocessing;
+"naive" is what people write. A competitor that cannot be had here is left out, and the table says why.
+
+Example:
+    python benchmarks/peers.py line3.partsight --run runs/line3 --data /data/parts --rounds 20
+"""
+
+import argparse
+import itertools
+import json
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import _speed
+import numpy as np
+from _speed_plot import BLUE, GREEN, GREY, ORANGE, Bar, bar_figure
+from matplotlib.figure import Figure
+from tqdm import tqdm
+
+from partsight.runtime import ModelPackage
+from partsight.runtime.engines.engine import Arithmetic
+from partsight.runtime.engines.providers import PROVIDERS
+
+WORKER = Path(__file__).with_name("_peer_worker.py")
+KERAS = "Keras predict"
+LEAST_OF_KERAS: dict[tuple[int, str], float] = {(16, "fp32"): 2.3, (16, "bf16"): 4.5, (16, "int8"): 8.0}
+LEAST_OF_KERAS_ALONE = 20.0
+"""What was promised of InceptionV3 at 150 px with 1,424 parts: by batch and precision, and of a single frame."""
+_OF_RUN = ("keras", "keras-function", "torch")
+"""Kinds whose weights are in the run folder."""
+_COLOURS = dict.fromkeys(_OF_RUN, ORANGE) | {"recognizer": GREEN, "raw": GREY}
+_COLOURS |= dict.fromkeys(("naive", "cv2.dnn", "openvino"), BLUE)
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A competitor: its name, what `_peer_worker.py` builds of it, and with which settings."""
+
+    name: str
+    kind: str
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was found of one competitor with one size of batch.
+
+    Attributes:
+        batch: frames in one call.
+        name, kind: of the competitor.
+        seconds: from frames to labels in each round; of a raw session, from prepared frames.
+        times_reference: how many times as fast as the reference, the first of all.
+        labels_equal: share of the frames whose best class is the reference's.
+    """
+
+    batch: int
+    name: str
+    kind: str
+    seconds: list[float]
+    times_reference: float
+    labels_equal: float
+
+    @property
+    def frames_per_s(self) -> float:
+        """Of the median round."""
+        return self.batch / _speed.median_of(self.seconds)
+
+
+class Worker:
+    """The process of a competitor."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        """Start it, and wait until it is ready or says why it cannot be."""
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(
+            [sys.executable, str(WORKER)], stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True
+        )
+        reply = self._ask(config)
+        self.error: str | None = reply.get("error")
+        self.classes: list[int] = reply.get("classes", [])
+
+    def turn(self, batch: int, turn_s: float) -> float:
+        """Take a turn; see `_speed.timed`."""
+        return float(self._ask({"batch": batch, "turn_s": turn_s})["seconds"])
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.communicate()
+
+    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        assert self._process.stdin and self._process.stdout
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            return {"error": f"its process ended with exit code {self._process.wait()}"}
+        reply: dict[str, Any] = json.loads(line)
+        return reply
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure, print a table and write result files."""
+    args = _parse(arguments)
+    peers = [
+        peer for peer in all_peers(ModelPackage.read(args.package)) if any(text in peer.name for text in args.only)
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        frames = Path(folder) / "frames.npy"
+        np.save(frames, np.stack(_speed.line_frames(args.data, args.frames, args.frame_size)))
+        workers, left_out = _start(peers, frames, args)
+        try:
+            rows = [row for batch in args.batch for row in _measure(workers, peers, batch, args)]
+        finally:
+            for worker in workers.values():
+                worker.close()
+    parts = (to_table(rows), _speed.left_out_text(left_out), goals(rows))
+    found = [asdict(row) | {"frames_per_s": row.frames_per_s} for row in rows]
+    results = {"rows": found, "left_out": left_out, "rounds": args.rounds}
+    size = _speed.size_text(args.frame_size)
+    _speed.report(
+        args, results, "\n\n".join(filter(None, parts)), plot(rows, f"{args.package.stem}: frames {size} to labels")
+    )
+
+
+def all_peers(package: ModelPackage) -> list[Peer]:
+    """Return all competitors: others' ways, ours, and the limit of ours."""
+    files = {name: str(package.path / model.file) for name, model in package.manifest.models.items()}
+    files["bf16"] = files["fp32"]
+    others = [
+        Peer(KERAS, "keras"),
+        Peer("Keras in tf.function", "keras-function", {"jit": False}),
+        Peer("Keras in tf.function, XLA", "keras-function", {"jit": True}),
+        Peer("Keras on PyTorch", "torch"),
+        Peer("naive ONNX Runtime fp32", "naive", {"file": files["fp32"]}),
+        Peer("cv2.dnn fp32", "cv2.dnn", {"file": files["fp32"]}),
+        *(_native(precision, files) for precision in ("fp32", "bf16", "int8") if precision in files),
+    ]
+    ways = [way for way in _ways(("cpu", "openvino")) if way.precision in files]
+    ours = [Peer(f"partsight {way}", "recognizer", asdict(way) | {"verify": False}) for way in ways]
+    if package.manifest.verification is not None:
+        ours += [
+            Peer(f"partsight {way}, golden images", "recognizer", asdict(way) | {"verify": True})
+            for way in (ways[0], ways[-1])
+        ]
+    raw = [Peer(f"raw session {way}", "raw", asdict(way) | {"file": files[way.precision]}) for way in ways]
+    return others + ours + raw
+
+
+def _native(precision: str, files: dict[str, str]) -> Peer:
+    # Of what an INT8 file does not compute in INT8, OpenVINO's default decides.
+    options = {"fp32": {"INFERENCE_PRECISION_HINT": "f32"}, "bf16": {"INFERENCE_PRECISION_HINT": "bf16"}, "int8": {}}
+    settings = {"file": files[precision], "options": options[precision]}
+    return Peer(f"native OpenVINO {precision}", "openvino", settings)
+
+
+def _ways(providers: tuple[str, ...]) -> list[_speed.Way]:
+    precisions: tuple[Arithmetic, ...] = ("fp32", "bf16", "int8")
+    return [
+        _speed.Way(name, precision)
+        for name in providers
+        for precision in precisions
+        if precision in PROVIDERS[name].arithmetic
+    ]
+
+
+def _start(peers: list[Peer], frames: Path, args: argparse.Namespace) -> tuple[dict[str, Worker], dict[str, str]]:
+    shared = {"package": str(args.package), "frames": str(frames), "batches": args.batch}
+    workers: dict[str, Worker] = {}
+    left_out: dict[str, str] = {}
+    for peer in tqdm(peers, desc="loading", unit="peer", disable=None):
+        if args.run is None and peer.kind in _OF_RUN:
+            left_out[peer.name] = "its weights are in the run folder: give it with --run"
+            continue
+        worker = Worker(shared | {"kind": peer.kind, "run": str(args.run)} | peer.settings)
+        if worker.error is not None:
+            worker.close()
+            left_out[peer.name] = _speed.brief(worker.error)
+            continue
+        workers[peer.name] = worker
+    if not workers:
+        raise SystemExit(f"nothing works here:\n{_speed.left_out_text(left_out)}")
+    return workers, left_out
+
+
+def _measure(workers: dict[str, Worker], peers: list[Peer], batch: int, args: argparse.Namespace) -> list[Row]:
+    turns = {name: lambda worker=worker: worker.turn(batch, args.turn) for name, worker in workers.items()}
+    found = _speed.interleave(turns, args.rounds, f"batch {batch}")
+    reference = next(iter(workers))
+    expected = np.array(workers[reference].classes)
+
+    def row(peer: Peer) -> Row:
+        seconds = found[peer.name]
+        equal = float((np.array(workers[peer.name].classes) == expected).mean())
+        return Row(batch, peer.name, peer.kind, seconds, _speed.median_of(found[reference], seconds), equal)
+
+    return [row(peer) for peer in peers if peer.name in workers]
+
+
+def to_table(rows: list[Row]) -> str:
+    """Return the figures as a Markdown table."""
+    reference = rows[0].name
+    head = ("batch", "competitor", "frames/s", "10th–90th percentile", "ms a call", f"times {reference}", "same label")
+    lines = []
+    for row in rows:
+        low, high = (row.batch / seconds for seconds in reversed(_speed.spread(row.seconds)))
+        call_ms = _speed.median_of(row.seconds) * 1000
+        figures = (f"{row.frames_per_s:.1f}", f"{low:.1f}–{high:.1f}", f"{call_ms:.2f}", f"{row.times_reference:.2f}")
+        lines.append((str(row.batch), row.name, *figures, f"{row.labels_equal:.1%}"))
+    return _speed.markdown(head, lines)
+
+
+def goals(rows: list[Row]) -> str:
+    """Return which of the promised ratios are reached, as a Markdown table; empty without Keras or ours."""
+    found = {(row.batch, row.name): row for row in rows}
+    lines: list[tuple[str, ...]] = []
+    for batch in sorted({row.batch for row in rows}):
+        best = {precision: _best(rows, batch, precision) for precision in ("fp32", "bf16", "int8")}
+        fastest = max(filter(None, best.values()), key=lambda row: row.frames_per_s, default=None)
+        keras = found.get((batch, KERAS))
+        if batch == 1 and keras and fastest:
+            lines.append(_goal(fastest, keras, LEAST_OF_KERAS_ALONE))
+        for precision, ours in best.items():
+            native = found.get((batch, f"native OpenVINO {precision}"))
+            if ours and keras and (batch, precision) in LEAST_OF_KERAS:
+                lines.append(_goal(ours, keras, LEAST_OF_KERAS[batch, precision]))
+            if ours and native:
+                lines.append(_goal(ours, native, 1.0))
+    return _speed.markdown(("batch", "ours", "against", "times", "promised", "reached"), lines) if lines else ""
+
+
+def _best(rows: list[Row], batch: int, precision: str) -> Row | None:
+    """Return the faster of our providers, by the network alone."""
+    ours = [row for row in rows if row.batch == batch and row.kind == "recognizer" and row.name.endswith(precision)]
+    return max(ours, key=lambda row: row.frames_per_s, default=None)
+
+
+def _goal(ours: Row, other: Row, least: float) -> tuple[str, ...]:
+    times = _speed.median_of(other.seconds, ours.seconds)
+    reached = "yes" if times >= least else "NO"
+    return (str(ours.batch), ours.name, other.name, f"{times:.2f}", f"{least:.1f}", reached)
+
+
+def plot(rows: list[Row], title: str) -> Figure:
+    """Draw frames a second, one panel for each size of batch."""
+    panels = []
+    for batch, group in itertools.groupby(rows, lambda row: row.batch):
+        bars = [
+            Bar(row.name, row.frames_per_s, f"{row.frames_per_s:.0f}  ({row.times_reference:.1f}×)", _COLOURS[row.kind])
+            for row in group
+        ]
+        panels.append((f"batch {batch}", bars))
+    return bar_figure(panels, f"frames a second (times {rows[0].name})", title)
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = _speed.parser(__doc__, "peers")
+    parser.add_argument("package", metavar="PACKAGE", type=Path)
+    parser.add_argument("--run", type=Path, metavar="FOLDER", help="that the package was exported from, for Keras")
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, 16], help="frames in a call (default: 1 16)")
+    parser.add_argument("--frame-size", type=_speed.pixels, default=(1280, 1024), help="default: 1280x1024")
+    parser.add_argument("--turn", type=float, default=0.1, metavar="S", help="seconds of a turn (default: %(default)s)")
+    parser.add_argument(
+        "--only", nargs="+", default=[""], metavar="TEXT", help="competitors whose names hold one of these"
+    )
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,239 @@
+"""What does a start cost: import, time from the start of the process to the first label, memory?
+
+Each round starts a fresh process for each way, as a line's restart does, and the clock is the parent's: it runs from
+before the process exists until the first label has arrived. A plain ONNX Runtime program is the floor: it imports
+NumPy, OpenCV and ONNX Runtime, loads a frame, resizes it, runs the network and takes the best class. Files are in the
+system's memory already; after a boot they must come from the disk first.
+
+Example:
+    python benchmarks/startup.py line3.partsight --rounds 7
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import _speed
+import numpy as np
+from _speed_plot import BLUE, GREEN, GREY, Bar, bar_figure
+from matplotlib.figure import Figure
+from tqdm import tqdm
+
+from partsight.runtime import ModelPackage
+
+CHILD = Path(__file__).with_name("_startup_child.py")
+CALLS = 10
+"""Batches after the first label, for the peak of memory."""
+LEAST = {"cpu": 0.5, "openvino": 1.0}
+"""Seconds to the first label that were promised of InceptionV3, of OpenVINO from its cache."""
+LEAST_MEMORY_MB = 200.0
+"""Of InceptionV3 in INT8 on `cpu`."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a fresh process does.
+
+    Attributes:
+        name: for people.
+        kind: for `_startup_child.py`.
+        settings: for it, too.
+        provider, precision: of a recogniser; empty otherwise.
+        is_cached: whether it starts from what OpenVINO compiled before.
+    """
+
+    name: str
+    kind: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    provider: str = ""
+    precision: str = ""
+    is_cached: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """Medians of the rounds of one case.
+
+    Attributes:
+        name: of the case.
+        first_label_s: from before the process exists; p90 of the rounds beside it.
+        import_s, load_s: of that, importing, and opening the package; as the process itself measures.
+        resident_mb: after the first label; in MB of 10^6 bytes.
+        peak_mb: until then.
+        peak_batches_mb: after batches, too.
+    """
+
+    name: str
+    first_label_s: float
+    first_label_p90_s: float
+    import_s: float
+    load_s: float
+    resident_mb: float
+    peak_mb: float
+    peak_batches_mb: float
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure, print tables and write result files."""
+    args = _parse(arguments)
+    package = ModelPackage.read(args.package)
+    with tempfile.TemporaryDirectory() as folder:
+        frame = Path(folder) / "frame.npy"
+        np.save(frame, _speed.line_frames(args.data, 1, args.frame_size)[0])
+        shared = {"frame": str(frame), "package": str(args.package), "batch": args.batch, "calls": CALLS}
+        cases, left_out = _working(all_cases(package, args.provider, Path(folder) / "cache"), shared)
+        rounds = _rounds(cases, shared, args.rounds)
+    rows = [_row(case.name, rounds[case.name]) for case in cases if case.kind != "import"]
+    imports = rounds[cases[0].name]
+    text = (to_table(rows, args.batch), _import_text(imports), _speed.left_out_text(left_out), goals(cases, rows))
+    results = {"rows": [asdict(row) for row in rows], "import": imports, "rounds": args.rounds, "left_out": left_out}
+    _speed.report(
+        args, results, "\n\n".join(filter(None, text)), plot(rows, f"{args.package.stem}: start of a process")
+    )
+
+
+def all_cases(package: ModelPackage, providers: list[str], cache: Path) -> list[Case]:
+    """Return what is started: the import first, then the floor, then ours."""
+    files = {name: str(package.path / model.file) for name, model in package.manifest.models.items()}
+    precisions = [precision for precision in ("fp32", "int8") if precision in files]
+    cases = [Case("import", "import")]
+    cases += [Case(f"plain ONNX Runtime {name}", "raw", {"file": files[name]}) for name in precisions]
+    for precision in precisions if "cpu" in providers else ():
+        for verify, words in ((False, "network alone"), (True, "golden images")):
+            cases.append(_recognizer(f"cpu {precision}, {words}", "cpu", precision, verify))
+    for precision in precisions if "openvino" in providers else ():
+        cases.append(_recognizer(f"openvino {precision}, no cache", "openvino", precision, True))
+        cases.append(_recognizer(f"openvino {precision}, from cache", "openvino", precision, True, cache))
+    return cases
+
+
+def _recognizer(name: str, provider: str, precision: str, verify: bool, cache: Path | None = None) -> Case:
+    options = {"provider": provider, "precision": precision, "verify": verify}
+    if cache is not None:
+        options["cache"] = str(cache)
+    return Case(name, "recognizer", {"options": options}, provider, precision, cache is not None)
+
+
+def _working(cases: list[Case], shared: dict[str, Any]) -> tuple[list[Case], dict[str, str]]:
+    """Start each case once, unmeasured: files are then in memory, and caches filled."""
+    works: list[Case] = []
+    left_out: dict[str, str] = {}
+    for case in tqdm(cases, desc="first start", unit="start", disable=None):
+        try:
+            _start(case, shared)
+        except RuntimeError as error:
+            left_out[case.name] = _speed.brief(error)
+            continue
+        works.append(case)
+    return works, left_out
+
+
+def _rounds(cases: list[Case], shared: dict[str, Any], rounds: int) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {case.name: [] for case in cases}
+    rng = np.random.default_rng(0)
+    with tqdm(total=rounds * len(cases), desc="starts", unit="start", disable=None) as progress:
+        for _ in range(rounds):
+            for place in rng.permutation(len(cases)):
+                found[cases[place].name].append(_start(cases[place], shared))
+                progress.update()
+    return found
+
+
+def _start(case: Case, shared: dict[str, Any]) -> dict[str, Any]:
+    """Start a process and return what it and the clock say; raises RuntimeError with the last line of its error."""
+    config = json.dumps(shared | {"kind": case.kind} | case.settings)
+    with tempfile.TemporaryFile("w+") as errors:
+        started = time.perf_counter()
+        command = [sys.executable, str(CHILD), config]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as process:
+            assert process.stdout
+            line = process.stdout.readline()
+            first_label_s = time.perf_counter() - started
+            rest = process.stdout.read()
+        errors.seek(0)
+        if process.returncode != 0:
+            raise RuntimeError(errors.read().strip().rpartition("\n")[2])
+    found = json.loads(line) | {"first_label_s": first_label_s}
+    return found | {f"{name}_batches": value for name, value in json.loads(rest or "{}").items()}
+
+
+def _row(name: str, rounds: list[dict[str, Any]]) -> Row:
+    def median(key: str) -> float:
+        return _speed.median_of([found.get(key, float("nan")) for found in rounds])
+
+    first_label = [found["first_label_s"] for found in rounds]
+    keys = ("import_s", "load_s", "resident_mb", "peak_mb", "peak_mb_batches")
+    return Row(name, _speed.median_of(first_label), _speed.spread(first_label)[1], *map(median, keys))
+
+
+def to_table(rows: list[Row], batch: int) -> str:
+    """Return the figures as a Markdown table."""
+    head = (
+        "start", "first label", "90th percentile", "of it import", "of it loading", "memory after it", "peak",
+        f"peak after batches of {batch}",
+    )  # fmt: skip
+    lines = []
+    for row in rows:
+        seconds = (row.first_label_s, row.first_label_p90_s, row.import_s, row.load_s)
+        memory = (row.resident_mb, row.peak_mb, row.peak_batches_mb)
+        lines.append((row.name, *(f"{value:.2f} s" for value in seconds), *(f"{value:.0f} MB" for value in memory)))
+    return _speed.markdown(head, lines)
+
+
+def _import_text(imports: list[dict[str, Any]]) -> str:
+    seconds = _speed.median_of([found["import_s"] for found in imports])
+    loaded = "LOADS" if any(found["tensorflow"] for found in imports) else "does not load"
+    return f"`import partsight.runtime` takes {seconds:.2f} s and {loaded} TensorFlow."
+
+
+def goals(cases: list[Case], rows: list[Row]) -> str:
+    """Return which promises are kept, as a Markdown table."""
+    found = {row.name: row for row in rows}
+    lines: list[tuple[str, ...]] = []
+    for case in (case for case in cases if case.provider == "cpu" or case.is_cached):
+        row = found[case.name]
+        lines.append(_goal(case.name, "first label", row.first_label_s, LEAST[case.provider], "{:.2f} s"))
+        if (case.provider, case.precision) == ("cpu", "int8"):
+            lines.append(_goal(case.name, "peak after batches", row.peak_batches_mb, LEAST_MEMORY_MB, "{:.0f} MB"))
+    return _speed.markdown(("start", "what", "found", "promised at most", "kept"), lines)
+
+
+def _goal(name: str, what: str, found: float, most: float, shape: str) -> tuple[str, ...]:
+    return (name, what, shape.format(found), shape.format(most), "yes" if found <= most else "NO")
+
+
+def plot(rows: list[Row], title: str) -> Figure:
+    """Draw the time to the first label, and the peak of memory."""
+    panels: list[tuple[str, Callable[[Row], float], str]] = [
+        ("process start to first label, s", lambda row: row.first_label_s, "{:.2f} s"),
+        ("peak of memory with batches, MB", lambda row: row.peak_batches_mb, "{:.0f} MB"),
+    ]
+    drawn = [
+        (name, [Bar(row.name, value(row), shape.format(value(row)), _colour(row.name)) for row in rows])
+        for name, value, shape in panels
+    ]
+    return bar_figure(drawn, "", title)
+
+
+def _colour(name: str) -> str:
+    return GREY if name.startswith("plain") else BLUE if name.startswith("openvino") else GREEN
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = _speed.parser(__doc__, "startup", rounds=7, frames=None)
+    parser.add_argument("package", metavar="PACKAGE", type=Path)
+    parser.add_argument("--provider", nargs="+", choices=LEAST, default=list(LEAST), help="default: both")
+    parser.add_argument("--batch", type=int, default=16, help="frames in a batch (default: %(default)s)")
+    parser.add_argument("--frame-size", type=_speed.pixels, default=(1280, 1024), help="default: 1280x1024")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""The speed benchmarks, small: each runs, and writes what it found. Nothing is said about time: machines are shared."""
+
+import importlib
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+Load = Callable[[str], Any]
+Results = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def load() -> Iterator[Load]:
+    """Imports a script, which finds its neighbours as it does when it is run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(BENCHMARKS))
+        yield importlib.import_module
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None) or "").startswith(str(BENCHMARKS)):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def run(load: Load, example_parts: Path, tmp_path: Path) -> Callable[..., Results]:
+    """Runs a script on a few example frames and returns what it wrote."""
+
+    def run(name: str, *options: str, frames: bool = True) -> Results:
+        few = ["--frames", "4"] if frames else []
+        load(name).main([*options, "--data", str(example_parts), "--out", str(tmp_path), *few])
+        assert (tmp_path / f"{name}.png").stat().st_size > 5_000
+        assert "| --- |" in (tmp_path / f"{name}.md").read_text("utf-8")
+        written: dict[str, Any] = json.loads((tmp_path / f"{name}.json").read_text("utf-8"))
+        assert written["machine"]["partsight"]
+        results: Results = written["results"]
+        return results
+
+    return run
+
+
+FEW = ("--frame-size", "320x240", "--rounds", "1")
+
+
+def test_throughput(run: Callable[..., Results], verified_package: Path) -> None:
+    options = ("--provider", "cpu", "--batch", "1", "3", "--batch-size", "2", "--turn", "0", "--as-taken")
+    results = run("throughput", str(verified_package), *FEW, *options)
+    assert [(row["frame"], row["batch"]) for row in results["rows"]] == [
+        ("320×240", 1), ("320×240", 3), ("as taken", 1), ("as taken", 3),
+    ]  # fmt: skip
+    assert all(row["way"] == "cpu fp32" and row["compared_ms"] > 0 for row in results["rows"])
+    assert list(results["left_out"]) == ["cpu fp16", "cpu int8"]  # the package has none
+
+
+def test_peers(run: Callable[..., Results], tiny_package: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    only = ("Keras predict", "naive", "partsight cpu fp32", "raw session cpu fp32")
+    results = run("peers", str(tiny_package), *FEW, "--batch", "2", "--turn", "0", "--only", *only)
+    names = [row["name"] for row in results["rows"]]
+    assert names == ["naive ONNX Runtime fp32", "partsight cpu fp32", "raw session cpu fp32"]
+    assert all(row["labels_equal"] == 1.0 for row in results["rows"])
+    assert "--run" in results["left_out"]["Keras predict"]
+    assert "Left out: Keras predict" in capsys.readouterr().out
+
+
+def test_a_competitor_whose_library_is_missing_is_left_out(
+    run: Callable[..., Results], tiny_package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "onnxruntime.py").write_text("raise ImportError('none here')\n", "utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))  # of the competitors alone
+    with pytest.raises(SystemExit, match=r"naive ONNX Runtime fp32 .ImportError: none here"):
+        run("peers", str(tiny_package), *FEW, "--batch", "1", "--only", "naive")
+
+
+def test_goals_are_judged(load: Load) -> None:
+    peers = load("peers")
+
+    def row(name: str, kind: str, seconds: float) -> Any:
+        return peers.Row(16, name, kind, [seconds] * 3, 1.0, 1.0)
+
+    rows = [row(peers.KERAS, "keras", 1.0), row("partsight cpu fp32", "recognizer", 0.4)]
+    rows += [row("partsight openvino fp32", "recognizer", 0.5), row("native OpenVINO fp32", "openvino", 0.3)]
+    lines = peers.goals(rows).splitlines()[2:]
+    assert lines == [
+        "| 16 | partsight cpu fp32 | Keras predict | 2.50 | 2.3 | yes |",
+        "| 16 | partsight cpu fp32 | native OpenVINO fp32 | 0.75 | 1.0 | NO |",
+    ]
+    assert peers.goals(rows[1:3]) == ""
+
+
+def test_latency(run: Callable[..., Results], verified_package: Path) -> None:
+    options = ("--frame-size", "320x240", "--seconds", "0.2", "--load", "0.2", "0.5", "--arrivals", "poisson")
+    results = run("latency", str(verified_package), *options)
+    assert [load["share"] for load in results["loads"]] == [0.2, 0.5]
+    assert all(load["p50_ms"] <= load["p99_ms"] <= load["most_ms"] for load in results["loads"])
+
+
+def test_latency_counts_the_wait_for_the_frame_before(load: Load) -> None:
+    latency = load("latency")
+    moments = np.array([0.0, 0.001, 0.002])
+    trace = latency.play(lambda _: latency.time.sleep(0.03), moments, lambda: None)
+    assert (trace.end - trace.arrival)[2] >= 0.085  # two calls before it, and its own
+    assert (np.diff(trace.start) >= 0.03).all()
+
+
+def test_preprocess(run: Callable[..., Results], tiny_package: Path) -> None:
+    options = ("--frame-size", "64x64", "1280x1024", "--side", "32", "--rounds", "1", "--package", str(tiny_package))
+    results = run("preprocess", *options)
+    ours = {row["frame"]: row for row in results["rows"] if row["name"] == "partsight"}
+    assert ours["1280×1024"]["mean_levels"] < 2 and ours["1280×1024"]["most_levels"] < 40
+    assert len(results["rows"]) == 2 * 5
+    assert [found["frames"] for found in results["agreement"]] == [4, 4]
+
+
+def test_startup(run: Callable[..., Results], tiny_package: Path) -> None:
+    results = run("startup", str(tiny_package), *FEW, "--batch", "2", "--provider", "cpu", frames=False)
+    assert [row["name"] for row in results["rows"]] == [
+        "plain ONNX Runtime fp32", "cpu fp32, network alone", "cpu fp32, golden images",
+    ]  # fmt: skip
+    assert not any(found["tensorflow"] for found in results["import"])
+    if sys.platform == "linux":
+        assert all(row["peak_batches_mb"] >= row["peak_mb"] > row["resident_mb"] / 2 for row in results["rows"])
