@@ -10,10 +10,10 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from partsight.cli import doctor, enroll, export, inspect, run, train
+from partsight.cli import bench, doctor, enroll, export, inspect, run, train
 from partsight.cli.exit_codes import MEANINGS, ExitCode
 
-_VERBS = (train, export, enroll, run, inspect, doctor)
+_VERBS = (train, export, enroll, run, bench, inspect, doctor)
 
 _TRAIN_LIBRARIES = frozenset({"jinja2", "keras", "matplotlib", "onnx", "tensorflow", "tf2onnx"})
 

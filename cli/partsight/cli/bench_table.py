@@ -1,0 +1,119 @@
+"""The table: the facts and the verdict of a benchmark as text for a terminal, and as Markdown."""
+
+from collections.abc import Sequence
+
+from partsight.cli.bench_facts import CAMERA_FPS, Facts, Speed
+from partsight.cli.bench_verdict import Verdict, agrees, milliseconds
+
+_BAR_WIDTH = 30
+
+HEAD = ("provider", "precision", "batch", "frames/s", f"{CAMERA_FPS}-fps cameras", "network alone", "labels as fp32")
+
+
+def to_text(facts: Facts, verdict: Verdict) -> str:
+    """Return what a terminal shows."""
+    rows = [cells(facts, speed) for speed in by_speed(facts)]
+    widths = [max(len(row[column]) for row in (HEAD, *rows)) for column in range(len(HEAD))]
+    lines = [
+        what_was_measured(facts),
+        "",
+        *("  ".join(_aligned(row, widths)).rstrip() for row in (HEAD, *rows)),
+        *_absences(facts, "  ", "\nnot to be had here (`partsight doctor` says how to mend it)"),
+    ]
+    if facts.stages:
+        lines += ["", "one frame, answered alone", *_stage_lines(facts)]
+    lines += ["", verdict.headline, *(f"  {sentence}" for sentence in (*verdict.sentences, *verdict.warnings))]
+    if verdict.command:
+        lines += ["", "use it with", f"  {verdict.command}", f"  {verdict.code}"]
+    return "\n".join(lines)
+
+
+def to_markdown(facts: Facts, verdict: Verdict) -> str:
+    """Return the same as Markdown."""
+    rows = [cells(facts, speed) for speed in by_speed(facts)]
+    table = "\n".join(f"| {' | '.join(row)} |" for row in (HEAD, ("---",) * len(HEAD), *rows))
+    parts = [
+        f"**{verdict.headline}**",
+        "\n".join(f"- {sentence}" for sentence in (*verdict.sentences, *verdict.warnings)),
+    ]
+    if verdict.command:
+        parts.append(f"```\n{verdict.command}\n```\n\n```python\n{verdict.code}\n```")
+    parts += [table, "\n".join(_absences(facts, "- ", "Not to be had here:\n"))]
+    if facts.stages:
+        stages = "\n".join(f"| {name} | {milliseconds(value)} |" for name, value in stages_of(facts))
+        parts.append(f"| stage of one frame | takes |\n| --- | --- |\n{stages}")
+    parts.append(what_was_measured(facts))
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def by_speed(facts: Facts) -> list[Speed]:
+    """Return the speeds, fastest first."""
+    return sorted(facts.speeds, key=lambda speed: -speed.frames_per_s)
+
+
+def cells(facts: Facts, speed: Speed) -> tuple[str, ...]:
+    """Return a row of the table, under `HEAD`."""
+    alone = "–" if speed.network_frames_per_s is None else f"{speed.network_frames_per_s:,.1f}"
+    figures = (str(speed.batch), f"{speed.frames_per_s:,.1f}", f"{speed.cameras:,}", alone)
+    return (speed.provider, speed.precision, *figures, _label_text(facts, speed))
+
+
+def stages_of(facts: Facts) -> list[tuple[str, float]]:
+    """Return the name of each stage, and its milliseconds; none if they were not measured."""
+    stages = facts.stages
+    if stages is None:
+        return []
+    named = [
+        ("preprocessing", stages.preprocessing_ms),
+        ("network", stages.network_ms),
+        ("comparison", stages.comparison_ms),
+        ("deciding", stages.deciding_ms),
+    ]
+    return [(name, value) for name, value in named if name != "comparison" or facts.setting.compares]
+
+
+def what_was_measured(facts: Facts) -> str:
+    """Return package, machine, frames and method, in a few lines."""
+    setting, frames = facts.setting, facts.frames
+    versions = ", ".join(f"{name} {version}" for name, version in setting.versions.items())
+    drifts = ", ".join(
+        f"{item.way} {item.mean_score_drift:.1g} (at most {item.max_score_drift:.1g})" for item in facts.labels
+    )
+    lines = [
+        f"{setting.package}: {setting.parts:,} parts, {setting.backbone}, package {setting.package_id}",
+        f"{setting.processor}, {setting.cores} cores for this process; {versions}",
+        f"{frames.different} {frames.source}, {frames.width}×{frames.height} px; medians of {facts.rounds} rounds in "
+        "which all take turns",
+    ]
+    return "\n".join([*lines, f"mean drift of scores against {facts.baseline}: {drifts}"] if drifts else lines)
+
+
+def _label_text(facts: Facts, speed: Speed) -> str:
+    """Return how the labels of a configuration compare with the baseline's, in few words."""
+    labels = facts.labels_of(speed.way)
+    if labels is None:
+        return "are the measure" if speed.way == facts.baseline else "not compared"
+    text = f"{labels.equal:,} of {labels.frames:,}"
+    return text if agrees(labels) else f"{text}: NO"
+
+
+def _aligned(row: Sequence[str], widths: Sequence[int]) -> list[str]:
+    return [
+        text.rjust(width) if 2 <= column < len(HEAD) - 1 else text.ljust(width)
+        for column, (text, width) in enumerate(zip(row, widths, strict=True))
+    ]
+
+
+def _absences(facts: Facts, indent: str, title: str) -> list[str]:
+    lines = [f"{indent}{item.provider} ({', '.join(item.precisions)}): {item.reason}" for item in facts.absent]
+    return [title, *lines] if lines else []
+
+
+def _stage_lines(facts: Facts) -> list[str]:
+    stages = stages_of(facts)
+    total = sum(value for _, value in stages)
+    lines = [
+        f"  {name:<14}{milliseconds(value):>8}  {'█' * round(_BAR_WIDTH * value / total)}".rstrip()
+        for name, value in stages
+    ]
+    return [*lines, f"  {'together':<14}{milliseconds(total):>8}"]
