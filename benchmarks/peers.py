@@ -10,42 +10,24 @@ Example:
 
 import argparse
 import itertools
-import json
-import subprocess
-import sys
 import tempfile
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import _speed
 import numpy as np
+from _peers import KERAS, OF_RUN, Peer, Worker, all_peers
 from _speed_plot import BLUE, GREEN, GREY, ORANGE, Bar, bar_figure
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from partsight.runtime import ModelPackage
-from partsight.runtime.engines.engine import Arithmetic
-from partsight.runtime.engines.providers import PROVIDERS
 
-WORKER = Path(__file__).with_name("_peer_worker.py")
-KERAS = "Keras predict"
 LEAST_OF_KERAS: dict[tuple[int, str], float] = {(16, "fp32"): 2.3, (16, "bf16"): 4.5, (16, "int8"): 8.0}
 LEAST_OF_KERAS_ALONE = 20.0
 """What was promised of InceptionV3 at 150 px with 1,424 parts: by batch and precision, and of a single frame."""
-_OF_RUN = ("keras", "keras-function", "torch")
-"""Kinds whose weights are in the run folder."""
-_COLOURS = dict.fromkeys(_OF_RUN, ORANGE) | {"recognizer": GREEN, "raw": GREY}
+_COLOURS = dict.fromkeys(OF_RUN, ORANGE) | {"recognizer": GREEN, "raw": GREY}
 _COLOURS |= dict.fromkeys(("naive", "cv2.dnn", "openvino"), BLUE)
-
-
-@dataclass(frozen=True)
-class Peer:
-    """A competitor: its name, what `_peer_worker.py` builds of it, and with which settings."""
-
-    name: str
-    kind: str
-    settings: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -73,38 +55,6 @@ class Row:
         return self.batch / _speed.median_of(self.seconds)
 
 
-class Worker:
-    """The process of a competitor."""
-
-    def __init__(self, config: dict[str, Any]) -> None:
-        """Start it, and wait until it is ready or says why it cannot be."""
-        pipe = subprocess.PIPE
-        self._process = subprocess.Popen(
-            [sys.executable, str(WORKER)], stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True
-        )
-        reply = self._ask(config)
-        self.error: str | None = reply.get("error")
-        self.classes: list[int] = reply.get("classes", [])
-
-    def turn(self, batch: int, turn_s: float) -> float:
-        """Take a turn; see `_speed.timed`."""
-        return float(self._ask({"batch": batch, "turn_s": turn_s})["seconds"])
-
-    def close(self) -> None:
-        """End the process."""
-        self._process.communicate()
-
-    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        assert self._process.stdin and self._process.stdout
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
-        if not line:
-            return {"error": f"its process ended with exit code {self._process.wait()}"}
-        reply: dict[str, Any] = json.loads(line)
-        return reply
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Measure, print a table and write result files."""
     args = _parse(arguments)
@@ -129,53 +79,12 @@ def main(arguments: list[str] | None = None) -> None:
     )
 
 
-def all_peers(package: ModelPackage) -> list[Peer]:
-    """Return all competitors: others' ways, ours, and the limit of ours."""
-    files = {name: str(package.path / model.file) for name, model in package.manifest.models.items()}
-    files["bf16"] = files["fp32"]
-    others = [
-        Peer(KERAS, "keras"),
-        Peer("Keras in tf.function", "keras-function", {"jit": False}),
-        Peer("Keras in tf.function, XLA", "keras-function", {"jit": True}),
-        Peer("Keras on PyTorch", "torch"),
-        Peer("naive ONNX Runtime fp32", "naive", {"file": files["fp32"]}),
-        Peer("cv2.dnn fp32", "cv2.dnn", {"file": files["fp32"]}),
-        *(_native(precision, files) for precision in ("fp32", "bf16", "int8") if precision in files),
-    ]
-    ways = [way for way in _ways(("cpu", "openvino")) if way.precision in files]
-    ours = [Peer(f"partsight {way}", "recognizer", asdict(way) | {"verify": False}) for way in ways]
-    if package.manifest.verification is not None:
-        ours += [
-            Peer(f"partsight {way}, golden images", "recognizer", asdict(way) | {"verify": True})
-            for way in (ways[0], ways[-1])
-        ]
-    raw = [Peer(f"raw session {way}", "raw", asdict(way) | {"file": files[way.precision]}) for way in ways]
-    return others + ours + raw
-
-
-def _native(precision: str, files: dict[str, str]) -> Peer:
-    # Of what an INT8 file does not compute in INT8, OpenVINO's default decides.
-    options = {"fp32": {"INFERENCE_PRECISION_HINT": "f32"}, "bf16": {"INFERENCE_PRECISION_HINT": "bf16"}, "int8": {}}
-    settings = {"file": files[precision], "options": options[precision]}
-    return Peer(f"native OpenVINO {precision}", "openvino", settings)
-
-
-def _ways(providers: tuple[str, ...]) -> list[_speed.Way]:
-    precisions: tuple[Arithmetic, ...] = ("fp32", "bf16", "int8")
-    return [
-        _speed.Way(name, precision)
-        for name in providers
-        for precision in precisions
-        if precision in PROVIDERS[name].arithmetic
-    ]
-
-
 def _start(peers: list[Peer], frames: Path, args: argparse.Namespace) -> tuple[dict[str, Worker], dict[str, str]]:
     shared = {"package": str(args.package), "frames": str(frames), "batches": args.batch}
     workers: dict[str, Worker] = {}
     left_out: dict[str, str] = {}
     for peer in tqdm(peers, desc="loading", unit="peer", disable=None):
-        if args.run is None and peer.kind in _OF_RUN:
+        if args.run is None and peer.kind in OF_RUN:
             left_out[peer.name] = "its weights are in the run folder: give it with --run"
             continue
         worker = Worker(shared | {"kind": peer.kind, "run": str(args.run)} | peer.settings)

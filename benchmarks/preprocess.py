@@ -13,8 +13,6 @@ Example:
 """
 
 import argparse
-import itertools
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
@@ -24,21 +22,19 @@ from typing import Any
 import _speed
 import cv2
 import numpy as np
+from _agreement import Agreement, each, measure_agreement, to_agreement_table
 from _speed_plot import BLUE, GREEN, GREY, ORANGE, Bar, bar_figure
 from matplotlib.figure import Figure
 
 from partsight.runtime import Recognizer
 from partsight.runtime.images import Pixels
 from partsight.runtime.prepare import Preparer
-from partsight.runtime.preprocess import PreprocessSpec, preprocess, resize
+from partsight.runtime.preprocess import PreprocessSpec, resize
 
 SIZES = ((256, 256), (640, 480), (1280, 1024), (1920, 1080), (2448, 2048))
 SIDES = (150, 224)
 BATCH = 16
 NOISE_LEVELS = 4.0
-MOST_SHARE, MOST_SHARE_SIZE = 0.05, (1280, 1024)
-"""Of an answer in FP32, that preprocessing was promised to take at most, at that size of frame."""
-
 AREA, LINEAR = "cv2 INTER_AREA", "cv2 INTER_LINEAR (skips pixels)"
 ONE, OURS, SHARED = "partsight, one thread", "partsight", f"partsight, batch of {BATCH} by workers"
 _COLOURS = {AREA: GREY, LINEAR: ORANGE, ONE: BLUE, OURS: GREEN, SHARED: GREEN}
@@ -66,29 +62,6 @@ class Row:
     most_levels: float
 
 
-@dataclass(frozen=True)
-class Agreement:
-    """What the network of a package says of frames of one size.
-
-    Attributes:
-        frame: size of the frames.
-        frames: how many.
-        same_label: share of them that it names alike, prepared by INTER_AREA and by partsight.
-        right_by_area, right_by_ours: share that it names right.
-        preprocessing_ms, label_ms: of a single frame: of preprocessing alone, and of all from frame to label.
-        share: of preprocessing in that.
-    """
-
-    frame: str
-    frames: int
-    same_label: float
-    right_by_area: float
-    right_by_ours: float
-    preprocessing_ms: float
-    label_ms: float
-    share: float
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Measure, print tables and write result files."""
     args = _parse(arguments)
@@ -101,7 +74,7 @@ def main(arguments: list[str] | None = None) -> None:
             for side in args.side:
                 rows += _measure(frames, size, side, workers, args.rounds)
             if recognizer is not None:
-                agreements.append(_agreement(recognizer, frames, shown, args.rounds))
+                agreements.append(measure_agreement(recognizer, frames, shown, args.rounds))
     text = [to_table(rows)] + ([to_agreement_table(agreements)] if agreements else [])
     results: dict[str, Any] = {"rows": [asdict(row) for row in rows], "frames": args.frames, "rounds": args.rounds}
     results["agreement"] = [asdict(agreement) for agreement in agreements]
@@ -124,10 +97,10 @@ def _measure(
     frames: list[Pixels], size: tuple[int, int], side: int, workers: ThreadPoolExecutor, rounds: int
 ) -> list[Row]:
     turns = {
-        AREA: _each(frames, lambda frame: _plain(frame, side, cv2.INTER_AREA)),
-        LINEAR: _each(frames, lambda frame: _plain(frame, side, cv2.INTER_LINEAR)),
-        ONE: _alone(_each(frames, lambda frame: _ours(frame, side))),
-        OURS: _each(frames, lambda frame: _ours(frame, side)),
+        AREA: each(frames, lambda frame: _plain(frame, side, cv2.INTER_AREA)),
+        LINEAR: each(frames, lambda frame: _plain(frame, side, cv2.INTER_LINEAR)),
+        ONE: _alone(each(frames, lambda frame: _ours(frame, side))),
+        OURS: each(frames, lambda frame: _ours(frame, side)),
         SHARED: _shared(frames, side, workers),
     }
     found = _speed.interleave(turns, rounds, f"{_speed.size_text(size)} to {side} px")
@@ -153,11 +126,6 @@ def _ours(frame: Pixels, side: int) -> Pixels:
     out = np.empty((side, side, 3), np.uint8)
     resize(frame, out)
     return out
-
-
-def _each(frames: list[Pixels], prepare: Callable[[Pixels], Pixels]) -> _speed.Turn:
-    source = itertools.cycle(frames)
-    return lambda: _speed.timed(lambda: prepare(next(source)))
 
 
 def _alone(turn: _speed.Turn) -> _speed.Turn:
@@ -186,29 +154,6 @@ def _shared(frames: list[Pixels], side: int, workers: ThreadPoolExecutor) -> _sp
     return lambda: _speed.timed(prepare) / BATCH
 
 
-def _agreement(recognizer: Recognizer, frames: list[Pixels], shown: list[str], rounds: int) -> Agreement:
-    height, width = frames[0].shape[:2]
-    size = _speed.size_text((width, height))
-    spec = recognizer.manifest.preprocess
-    ready = [cv2.resize(frame, (spec.width, spec.height), interpolation=cv2.INTER_AREA) for frame in frames]
-    labels = np.array(recognizer.labels)
-    area, ours = (labels[recognizer.infer(pictures).score.argmax(axis=1)] for pictures in (ready, frames))
-    turns = {
-        "preprocessing": _each(frames, lambda frame: preprocess([frame], spec)),
-        "label": _each(frames, recognizer.recognize),
-    }
-    found = _speed.interleave(turns, rounds, f"{size} share")
-    preparing, label = found["preprocessing"], found["label"]
-    return Agreement(
-        size,
-        len(frames),
-        *(float((one == other).mean()) for one, other in ((area, ours), (area, shown), (ours, shown))),
-        _speed.median_of(preparing) * 1000,
-        _speed.median_of(label) * 1000,
-        _speed.median_of(preparing, label),
-    )
-
-
 def to_table(rows: list[Row]) -> str:
     """Return costs and differences as a Markdown table."""
     head = ("frame", "network", "way", "ms a frame", "times INTER_AREA", "mean difference", "largest difference")
@@ -225,39 +170,6 @@ def to_table(rows: list[Row]) -> str:
         for row in rows
     ]
     return _speed.markdown(head, lines)
-
-
-def to_agreement_table(agreements: list[Agreement]) -> str:
-    """Return what the network says as a Markdown table, and whether the promise is kept."""
-    head = (
-        "frame",
-        "frames",
-        "same label as INTER_AREA",
-        "right label, INTER_AREA",
-        "right label",
-        "preprocessing",
-        "frame to label, cpu fp32",
-        "share",
-    )
-    lines = [
-        (
-            found.frame,
-            str(found.frames),
-            f"{found.same_label:.2%}",
-            f"{found.right_by_area:.2%}",
-            f"{found.right_by_ours:.2%}",
-            f"{found.preprocessing_ms:.2f} ms",
-            f"{found.label_ms:.2f} ms",
-            f"{found.share:.1%}",
-        )
-        for found in agreements
-    ]
-    promised = [found for found in agreements if found.frame == _speed.size_text(MOST_SHARE_SIZE)]
-    notes = [
-        f"Promised at {found.frame}: at most {MOST_SHARE:.0%}; {'kept' if found.share <= MOST_SHARE else 'NOT KEPT'}."
-        for found in promised
-    ]
-    return "\n\n".join([_speed.markdown(head, lines), *notes])
 
 
 def plot(rows: list[Row]) -> Figure:
