@@ -11,12 +11,16 @@ from partsight.runtime.decision import Answer
 from partsight.runtime.engines.engine import GpuSettings
 from partsight.runtime.errors import (
     CameraError,
+    CameraLostError,
+    CameraTimeoutError,
     DependencyError,
     FrameError,
     ImageError,
     PackageError,
+    PartialFrameError,
     PartsightError,
     ProviderError,
+    SinkError,
 )
 from partsight.runtime.images import read_image
 from partsight.runtime.package import ModelPackage
@@ -25,6 +29,8 @@ from partsight.runtime.recognizer import Recognizer, Result
 __all__ = [
     "Answer",
     "CameraError",
+    "CameraLostError",
+    "CameraTimeoutError",
     "DependencyError",
     "FrameError",
     "GpuSettings",
@@ -32,9 +38,11 @@ __all__ = [
     "MicroBatcher",
     "ModelPackage",
     "PackageError",
+    "PartialFrameError",
     "PartsightError",
     "ProviderError",
     "Recognizer",
     "Result",
+    "SinkError",
     "read_image",
 ]

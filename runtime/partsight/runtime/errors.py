@@ -5,6 +5,9 @@ PartsightError
 ├── ImageError         an image file cannot be used
 ├── FrameError         an array is not a frame that this package can answer
 ├── CameraError        a camera cannot be opened or read
+│   ├── CameraTimeoutError   no frame came in time; the camera may still send
+│   ├── CameraLostError      the camera is gone, and has to be opened again
+│   └── PartialFrameError    a frame came incomplete; the next one may be whole
 ├── CatalogError       a folder of golden images cannot be learned from
 ├── TrainingError      training cannot go on
 ├── RunError           a run folder cannot be read
@@ -13,7 +16,8 @@ PartsightError
 ├── EnrollError        parts cannot be added to a package, replaced or removed as asked
 ├── PackageError       a model package is damaged, altered or not one
 ├── ProviderError      the execution provider that was asked for cannot be had
-└── OutputError        a result cannot be written where it was asked for
+├── OutputError        a result cannot be written where it was asked for
+└── SinkError          a sink cannot be opened, or cannot take a result
 
 A message says what was received, what was expected and how to mend it.
 """
@@ -37,6 +41,18 @@ class FrameError(PartsightError):
 
 class CameraError(PartsightError):
     """A camera cannot be opened or read."""
+
+
+class CameraTimeoutError(CameraError):
+    """No frame came in time; the camera may still send."""
+
+
+class CameraLostError(CameraError):
+    """The camera is gone, and has to be opened again."""
+
+
+class PartialFrameError(CameraError):
+    """A frame came incomplete; the next one may be whole."""
 
 
 class CatalogError(PartsightError):
@@ -73,3 +89,7 @@ class ProviderError(PartsightError):
 
 class OutputError(PartsightError):
     """A result cannot be written where it was asked for."""
+
+
+class SinkError(PartsightError):
+    """A sink cannot be opened, or cannot take a result."""
