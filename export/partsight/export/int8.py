@@ -3,7 +3,7 @@
 Activations are 8 bits without sign, weights 8 bits with sign and one scale an output channel: on a CPU the pair that
 VNNI multiplies. QuantizeLinear and DequantizeLinear stand around each node (QDQ), and the runtimes fuse them. The
 placement is ONNX Runtime's, which drops a Relu or Clip that the next tensor's range implies; the ranges are those of
-`ranges`. Its own calibrators were tried and agreed less (docs/export.md).
+`ranges`, which agreed more than its calibrators' methods (docs/export.md).
 """
 
 from collections.abc import Mapping, Set
