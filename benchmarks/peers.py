@@ -10,6 +10,7 @@ Example:
 
 import argparse
 import itertools
+import json
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -77,6 +78,15 @@ def main(arguments: list[str] | None = None) -> None:
     _speed.report(
         args, results, "\n\n".join(filter(None, parts)), plot(rows, f"{args.package.stem}: frames {size} to labels")
     )
+
+
+def _check_weights(package: ModelPackage, run: Path | None) -> None:
+    """Refuse to compare networks that differ."""
+    if run is None:
+        return
+    expected = json.loads((run / "run.json").read_text("utf-8"))["weights_sha256"]
+    if package.manifest.provenance.weights_sha256 != expected:
+        raise SystemExit(f"{package.path} was not exported from {run}: their weights differ")
 
 
 def _start(peers: list[Peer], frames: Path, args: argparse.Namespace) -> tuple[dict[str, Worker], dict[str, str]]:
