@@ -29,7 +29,7 @@ from tqdm import tqdm
 from partsight.runtime import ModelPackage
 
 CHILD = Path(__file__).with_name("_startup_child.py")
-CALLS = 10
+CALLS = 3
 """Batches after the first label, for the peak of memory."""
 LEAST = {"cpu": 0.5, "openvino": 1.0}
 """Seconds to the first label that were promised of InceptionV3, of OpenVINO from its cache."""
