@@ -1,0 +1,7 @@
+"""The camera loop: what a factory leaves running."""
+
+from partsight.runtime.line.counters import CameraCounters, LineCounters
+from partsight.runtime.line.inbox import Policy
+from partsight.runtime.line.line import Line
+
+__all__ = ["CameraCounters", "Line", "LineCounters", "Policy"]

@@ -1,0 +1,258 @@
+"""The line: cameras in, answers out, for months."""
+
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+from partsight.runtime.cameras.camera import Camera
+from partsight.runtime.errors import PackageError, PartsightError
+from partsight.runtime.line.counters import CameraCounters, LineCounters, Tally
+from partsight.runtime.line.feed import Failure, Feed
+from partsight.runtime.line.inbox import Arrival, Inbox, Policy
+from partsight.runtime.line.outbox import Outbox, owner_of
+from partsight.runtime.recognizer import Recognizer, Result
+from partsight.runtime.record import Record, Told, answered
+from partsight.runtime.sinks.sink import Sink
+
+_LINE = "line"  # the owner of counts that are no camera's
+
+_log = logging.getLogger("partsight.line")
+
+
+class Line:
+    """Several cameras share one recogniser; every frame is counted, and every answer goes to every sink.
+
+    Answers of one camera come in the order of its frames. A camera that goes away is opened again while the others go
+    on; a sink or a callback that raises is counted and does not stop the line. Use it as a context manager: it starts
+    on entry, and on exit answers what was accepted, writes it, and closes cameras and sinks.
+
+    Example:
+        >>> with Line(Recognizer("line3.partsight"), {"left": lambda: open_camera("usb:0")}, {"out": sink}) as line:
+        ...     line.wait()
+    """
+
+    def __init__(
+        self,
+        recognizer: Recognizer,
+        cameras: Mapping[str, Callable[[], Camera]],
+        sinks: Mapping[str, Sink] | None = None,
+        *,
+        policy: Policy | None = None,
+        takt_ms: float | None = None,
+        on_result: Callable[[Told], None] | None = None,
+    ) -> None:
+        """Take all parts; nothing runs before `start`.
+
+        Args:
+            recognizer: answers; closed with the line.
+            cameras: by name, what opens each; called again whenever the camera is gone.
+            sinks: by name; closed with the line.
+            policy: what happens to a frame while the network is busy; None for `latest`.
+            takt_ms: from a frame's arrival on, how long its answer is of use. One whose takt is over before its turn
+                comes is not answered, and counted as late. None for as long as it takes.
+            on_result: called with each result, in the line's own thread: it must be quick.
+
+        Raises:
+            ValueError: there is no camera, or takt_ms is not above 0.
+        """
+        if not cameras:
+            raise ValueError("the line has no camera; expected at least one")
+        if takt_ms is not None and not takt_ms > 0:
+            raise ValueError(f"takt_ms is {takt_ms}; expected more than 0")
+        self.run_id = uuid.uuid4().hex[:12]
+        self._recognizer = recognizer
+        self._swap_lock = threading.Lock()
+        self._takt_s = None if takt_ms is None else takt_ms / 1000
+        self._on_result = on_result
+        self._tally = Tally()
+        self._inbox = Inbox(tuple(cameras), policy or Policy(), self._tally)
+        self._feeds = {
+            name: Feed(name, opener, self._inbox, self._tally, self._tell_failure) for name, opener in cameras.items()
+        }
+        self._sinks = dict(sinks or {})
+        self._outboxes: list[Outbox] = []
+        self._error: BaseException | None = None
+        self._engine = threading.Thread(target=self._run, name="partsight-line", daemon=True)
+
+    @property
+    def package_id(self) -> str:
+        """The package that answers now."""
+        return self._recognizer.package_id
+
+    def start(self) -> None:
+        """Open cameras and begin to answer."""
+        self._outboxes = [Outbox(name, sink, self._tally) for name, sink in self._sinks.items()]
+        self._engine.start()
+        for feed in self._feeds.values():
+            feed.start()
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait until all cameras have ended and all frames are answered, or `stop` was called.
+
+        Args:
+            timeout_s: how long at most; None for as long as it takes.
+
+        Returns:
+            Whether it has come to that.
+
+        Raises:
+            PartsightError: a camera cannot be had at all, such as one whose library is not installed; or the network
+                failed in a way that was not foreseen.
+        """
+        self._engine.join(timeout_s)
+        self._raise_errors()
+        return not self._engine.is_alive()
+
+    def stop(self) -> None:
+        """Let cameras send no more; returns at once. What was accepted is answered."""
+        self._inbox.stop()
+        for feed in self._feeds.values():
+            feed.stop()
+
+    def close(self) -> None:
+        """Stop, answer and write what was accepted, and let go of cameras, sinks and package. May be called twice."""
+        self.stop()
+        if self._engine.is_alive():
+            self._engine.join()
+        for feed in self._feeds.values():
+            feed.join()
+        for outbox in self._outboxes:
+            outbox.close()
+        self._outboxes = []
+        self._recognizer.close()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def counters(self) -> LineCounters:
+        """Return what became of all frames so far."""
+        line = self._tally.of(_LINE)
+        return LineCounters(
+            cameras={name: CameraCounters(**self._tally.of(name)) for name in self._feeds},
+            sink_errors={name: self._tally.of(owner_of(name)).get("sink_errors", 0) for name in self._sinks},
+            **line,
+        )
+
+    def states(self) -> dict[str, str]:
+        """Return what each camera is doing: opening, waiting, open, stalled, lost, ended or failed."""
+        return {name: feed.state for name, feed in self._feeds.items()}
+
+    def swap(self, package: str | Path, load: Callable[[str | Path], Recognizer] = Recognizer) -> str:
+        """Put another package in place of the one that answers, between two batches; no frame is lost.
+
+        The new package is loaded, checked and warmed up beside the old one first, which answers meanwhile.
+
+        Args:
+            package: to load.
+            load: how; for options of `Recognizer`.
+
+        Returns:
+            The new package's id.
+
+        Raises:
+            PartsightError: something is wrong with it; the old one stays.
+        """
+        with self._swap_lock:
+            try:
+                new = load(package)
+                self._check_swap(new)
+            except PartsightError:
+                self._tally.add(_LINE, "refused_swaps")
+                raise
+            old, self._recognizer = self._recognizer, new
+            old.close()  # a batch under way comes to its end
+            self._tally.add(_LINE, "swaps")
+        _log.info("package %s answers in place of %s", new.package_id, old.package_id)
+        return new.package_id
+
+    def _check_swap(self, new: Recognizer) -> None:
+        before, after = self._recognizer.manifest.preprocess.color, new.manifest.preprocess.color
+        if before != after:
+            new.close()
+            raise PackageError(
+                f"package {new.package_id} was taught {after} images and the line's cameras send {before}; stop the "
+                "line to change the cameras, or train on images as they send them"
+            )
+
+    def _run(self) -> None:
+        try:
+            while batch := self._inbox.take(self._recognizer.batch_size):
+                self._answer([arrival for arrival in batch if not self._is_late(arrival)])
+        except BaseException as error:  # noqa: BLE001 (a thread has no caller: `wait` raises it)
+            self._error = error
+            _log.critical("the line ended: %s", error)
+            self.stop()
+
+    def _is_late(self, arrival: Arrival) -> bool:
+        late = self._takt_s is not None and time.monotonic() - arrival.arrived > self._takt_s
+        if late:
+            self._tally.move(arrival.camera, "waiting", "late")
+        return late
+
+    def _answer(self, batch: Sequence[Arrival]) -> None:
+        recognizer = self._recognizer  # one for the whole batch, whatever is swapped meanwhile
+        try:
+            results = recognizer.recognize_batch([arrival.frame.image for arrival in batch])
+        except PartsightError as error:
+            if recognizer is not self._recognizer:
+                self._answer(batch)  # it was swapped and closed before this batch began
+            elif len(batch) > 1:
+                for arrival in batch:  # one of them is to blame: the others are answered
+                    self._answer([arrival])
+            else:
+                self._fail(batch[0], error)
+            return
+        for arrival, result in zip(batch, results, strict=True):
+            self._tell(arrival, recognizer.package_id, result)
+
+    def _tell(self, arrival: Arrival, package_id: str, result: Result) -> None:
+        latency_s = time.monotonic() - arrival.arrived
+        told = answered(arrival.frame, arrival.camera, self.run_id, package_id, result, latency_s * 1000)
+        if self._takt_s is not None and latency_s > self._takt_s:
+            self._tally.add(arrival.camera, "overdue")
+        self._publish(told)
+        self._tally.move(arrival.camera, "waiting", told.record.outcome)
+
+    def _fail(self, arrival: Arrival, error: Exception) -> None:
+        frame = arrival.frame
+        record = self._failed(arrival.camera, frame.source, frame.sequence, frame.timestamp, str(error))
+        self._publish(Told(record, frame))
+        self._tally.move(arrival.camera, "waiting", "failed")
+
+    def _tell_failure(self, failure: Failure) -> None:
+        self._publish(Told(self._failed(failure.camera, failure.camera, failure.sequence, time.time(), failure.error)))
+
+    def _failed(self, camera: str, source: str, sequence: int, timestamp: float, error: str) -> Record:
+        return Record(
+            outcome="failed",
+            camera=camera,
+            source=source,
+            sequence=sequence,
+            run=self.run_id,
+            timestamp=timestamp,
+            error=error,
+        )
+
+    def _publish(self, told: Told) -> None:
+        if self._on_result is not None:
+            try:
+                self._on_result(told)
+            except Exception as error:  # noqa: BLE001 (the user's own code: the line goes on)
+                self._tally.add(_LINE, "callback_errors")
+                _log.error("the callback raised at frame %s: %s", told.record.sequence, error)
+        for outbox in self._outboxes:
+            outbox.put(told)
+
+    def _raise_errors(self) -> None:
+        errors = [feed.error for feed in self._feeds.values()] + [self._error]
+        for error in errors:
+            if error is not None:
+                raise error

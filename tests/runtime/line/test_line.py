@@ -1,0 +1,360 @@
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from partsight.runtime import (
+    CameraError,
+    CameraLostError,
+    CameraTimeoutError,
+    DependencyError,
+    ImageError,
+    PackageError,
+    PartialFrameError,
+    PartsightError,
+    Recognizer,
+)
+from partsight.runtime.line import Line, Policy, outbox
+from partsight.runtime.line import feed as feed_module
+from partsight.runtime.preprocess import PreprocessSpec
+from tests.runtime.line.scripted import COLOURS, ListSink, ScriptedCamera, pictures
+from tests.tiny import SIDE_PX, solid, tiny_manifest, write_tiny_package
+
+BLOCK = Policy("block", 4)
+
+
+@pytest.fixture(autouse=True)
+def no_long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed_module, "FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(outbox, "FIRST_PAUSE_S", 0.001)
+
+
+@pytest.fixture
+def recognizer(tiny_package: Path) -> Iterator[Recognizer]:
+    with Recognizer(tiny_package, batch_size=4, threads=1) as recognizer:
+        yield recognizer
+
+
+def run(recognizer: Recognizer, *cameras: Any, **options: Any) -> tuple[Line, ListSink]:
+    """Run a line until its cameras end; each camera is a list of steps, or a function that opens one."""
+    sink = ListSink()
+    openers = {
+        f"camera {place}": camera if callable(camera) else (lambda camera=camera: ScriptedCamera(camera))
+        for place, camera in enumerate(cameras)
+    }
+    with Line(recognizer, openers, {"list": sink}, **{"policy": BLOCK} | options) as line:
+        assert line.wait(30)
+    assert sink.is_closed
+    return line, sink
+
+
+def gated(recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Event]:
+    """Return events: the network has begun, and it may go on."""
+    begun, opened = threading.Event(), threading.Event()
+    recognize = recognizer.recognize_batch
+
+    def wait(frames: Any) -> Any:
+        begun.set()
+        assert opened.wait(20)
+        return recognize(frames)
+
+    monkeypatch.setattr(recognizer, "recognize_batch", wait)
+    return begun, opened
+
+
+def test_every_frame_is_answered_in_order(recognizer: Recognizer) -> None:
+    frames = pictures(50)
+    expected = [result.label for result in recognizer.recognize_batch(frames)]
+    line, sink = run(recognizer, frames)
+    assert [record.label for record in sink.records] == expected
+    assert [record.sequence for record in sink.records] == list(range(50))
+    assert {record.run for record in sink.records} == {line.run_id}
+    assert {record.package_id for record in sink.records} == {line.package_id}
+    counters = line.counters().cameras["camera 0"]
+    assert counters.seen == 50 == counters.recognised + counters.unknown
+    assert counters.unknown == expected.count(None)
+
+
+def test_cameras_share_the_network_and_keep_their_order(recognizer: Recognizer, tiny_package: Path) -> None:
+    cameras = [pictures(40, seed) for seed in range(3)]
+    line, sink = run(recognizer, *cameras)
+    for place, frames in enumerate(cameras):
+        own = [record for record in sink.records if record.camera == f"camera {place}"]
+        assert [record.sequence for record in own] == list(range(40))
+        with Recognizer(tiny_package, threads=1) as other:
+            assert [record.label for record in own] == [result.label for result in other.recognize_batch(frames)]
+    assert line.counters().seen == 120
+
+
+def test_a_busy_camera_does_not_starve_another(recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, opened = gated(recognizer, monkeypatch)
+    sink = ListSink()
+    many, few = ScriptedCamera(pictures(40)), ScriptedCamera(pictures(2))
+    with Line(recognizer, {"many": lambda: many, "few": lambda: few}, {"s": sink}, policy=Policy("queue", 40)) as line:
+        assert begun.wait(10)
+        while line.counters().seen < 42:
+            time.sleep(0.001)
+        opened.set()
+        assert line.wait(20)
+    first = [record.camera for record in sink.records[:9]]
+    assert first.count("few") == 2
+
+
+def test_latest_answers_the_newest_and_counts_the_rest(recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, opened = gated(recognizer, monkeypatch)
+    steps = [solid("red"), lambda: begun.wait(10), solid("blue"), solid("cyan"), solid("green"), opened.set]
+    line, sink = run(recognizer, steps, policy=Policy("latest"))
+    assert [record.label for record in sink.records] == ["red", "green"]
+    assert [record.sequence for record in sink.records] == [0, 3]
+    counters = line.counters().cameras["camera 0"]
+    assert (counters.recognised, counters.skipped, counters.seen) == (2, 2, 4)
+
+
+def test_queue_answers_what_came_first_and_counts_the_rest(
+    recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, opened = gated(recognizer, monkeypatch)
+    steps = [solid("red"), lambda: begun.wait(10), solid("blue"), solid("cyan"), solid("green"), opened.set]
+    line, sink = run(recognizer, steps, policy=Policy("queue", 2))
+    assert [record.label for record in sink.records] == ["red", "blue", "cyan"]
+    assert line.counters().cameras["camera 0"].skipped == 1
+
+
+def test_a_frame_whose_takt_is_over_is_late(recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, opened = gated(recognizer, monkeypatch)
+    steps = [solid("red"), lambda: begun.wait(10), solid("blue"), lambda: time.sleep(0.1), opened.set]
+    line, sink = run(recognizer, steps, policy=Policy("queue", 5), takt_ms=50)
+    counters = line.counters().cameras["camera 0"]
+    assert (counters.recognised, counters.late, counters.overdue, counters.seen) == (1, 1, 1, 2)
+    assert [record.label for record in sink.records] == ["red"]
+
+
+def test_frames_lost_on_the_way_are_skipped_ones(recognizer: Recognizer) -> None:
+    line, sink = run(recognizer, [solid("red"), None, None, solid("blue")])
+    assert [record.sequence for record in sink.records] == [0, 3]
+    counters = line.counters().cameras["camera 0"]
+    assert (counters.recognised, counters.skipped, counters.seen) == (2, 2, 4)
+
+
+def test_partial_and_unreadable_frames_are_counted_and_the_next_is_answered(recognizer: Recognizer) -> None:
+    steps = [solid("red"), PartialFrameError("half"), ImageError("broken"), solid("blue")]
+    line, sink = run(recognizer, steps)
+    by_sequence = sorted(sink.records, key=lambda record: record.sequence)
+    assert [(record.sequence, record.outcome) for record in by_sequence] == [
+        (0, "recognised"),
+        (2, "failed"),
+        (3, "recognised"),
+    ]
+    assert by_sequence[1].error == "broken"
+    counters = line.counters().cameras["camera 0"]
+    assert (counters.recognised, counters.partial, counters.failed, counters.seen) == (2, 1, 1, 4)
+
+
+def test_a_frame_of_the_wrong_kind_fails_alone(recognizer: Recognizer) -> None:
+    grey = np.zeros((40, 40), np.uint8)
+    line, sink = run(recognizer, [solid("red"), grey, solid("blue"), solid("green")])
+    assert [record.outcome for record in sink.records] == ["recognised", "failed", "recognised", "recognised"]
+    assert "mono frame" in sink.records[1].error
+    assert line.counters().cameras["camera 0"].failed == 1
+
+
+def test_a_camera_that_goes_away_is_opened_again(recognizer: Recognizer) -> None:
+    scripts = [[solid("red"), CameraLostError("unplugged")] for _ in range(20)] + [[solid("blue")]]
+    opened = iter(scripts)
+    line, sink = run(recognizer, lambda: ScriptedCamera(next(opened)))
+    assert [record.label for record in sink.records] == ["red"] * 20 + ["blue"]
+    assert [record.sequence for record in sink.records] == list(range(21))  # no number is given twice
+    assert line.counters().cameras["camera 0"].reopened == 20
+
+
+def test_a_camera_that_cannot_be_opened_yet_is_waited_for(
+    recognizer: Recognizer, caplog: pytest.LogCaptureFixture
+) -> None:
+    attempts = iter([CameraError("no such device")] * 5 + [None])
+
+    def open_late() -> ScriptedCamera:
+        error = next(attempts)
+        if error:
+            raise error
+        return ScriptedCamera([solid("red")])
+
+    with caplog.at_level(logging.INFO, "partsight.line"):
+        line, sink = run(recognizer, open_late, [solid("blue")])
+    assert sorted(str(record.label) for record in sink.records) == ["blue", "red"]
+    assert caplog.text.count("cannot be opened (no such device)") == 5
+    assert line.states() == {"camera 0": "ended", "camera 1": "ended"}
+
+
+def test_a_camera_without_its_library_ends_and_is_told(recognizer: Recognizer) -> None:
+    def missing() -> ScriptedCamera:
+        raise DependencyError("install it with: pip install x")
+
+    sink = ListSink()
+    openers = {"bad": missing, "good": lambda: ScriptedCamera([solid("red")])}
+    with Line(recognizer, openers, {"s": sink}, policy=BLOCK) as line, pytest.raises(DependencyError, match="pip"):
+        line.wait(20)
+    assert [record.label for record in sink.records] == ["red"]  # the other went on
+
+
+def test_a_stalled_camera_is_noticed_and_opened_again(recognizer: Recognizer) -> None:
+    stall = [CameraTimeoutError("nothing for 3 s")]
+    scripts = iter([[solid("red"), *stall, solid("blue"), *stall * 3], [solid("green")]])
+    line, sink = run(recognizer, lambda: ScriptedCamera(next(scripts)))
+    assert [record.label for record in sink.records] == ["red", "blue", "green"]
+    counters = line.counters().cameras["camera 0"]
+    assert (counters.stalled, counters.reopened, counters.seen) == (4, 1, 3)
+
+
+def test_stopping_answers_what_was_accepted(recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, opened = gated(recognizer, monkeypatch)
+    camera, sink = ScriptedCamera(pictures(10), ends=False), ListSink()
+    line = Line(recognizer, {"c": lambda: camera}, {"s": sink}, policy=Policy("queue", 20))
+    line.start()
+    assert begun.wait(10)
+    while line.counters().seen < 10:
+        time.sleep(0.001)
+    line.stop()
+    opened.set()
+    line.close()
+    assert [record.sequence for record in sink.records] == list(range(10))
+    assert line.counters().cameras["c"].waiting == 0
+    line.close()
+
+
+def test_stopping_ends_a_camera_that_blocks(recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, opened = gated(recognizer, monkeypatch)
+    camera = ScriptedCamera(pictures(100))
+    with Line(recognizer, {"c": lambda: camera}, policy=Policy("block", 2)) as line:
+        while line.counters().cameras["c"].waiting < 2:
+            time.sleep(0.001)
+        line.stop()
+        opened.set()
+        assert line.wait(20)
+    counters = line.counters().cameras["c"]
+    assert counters.seen == counters.recognised + counters.unknown + counters.skipped
+    assert counters.seen < 100
+
+
+@pytest.mark.parametrize("refuses", [1, outbox.ATTEMPTS - 1])
+def test_a_sink_that_refuses_is_asked_again(recognizer: Recognizer, refuses: int) -> None:
+    sink = ListSink(refuses)
+    with Line(recognizer, {"c": lambda: ScriptedCamera(pictures(9))}, {"s": sink}, policy=BLOCK) as line:
+        assert line.wait(20)
+    assert [record.sequence for record in sink.records] == list(range(9))
+    assert line.counters().sink_errors == {"s": 0}
+
+
+def test_a_sink_that_goes_on_refusing_is_counted_and_the_other_gets_all(recognizer: Recognizer) -> None:
+    bad, good = ListSink(10**9), ListSink()
+    with Line(recognizer, {"c": lambda: ScriptedCamera(pictures(9))}, {"b": bad, "g": good}, policy=BLOCK) as line:
+        assert line.wait(20)
+    assert line.counters().sink_errors == {"b": 9, "g": 0}
+    assert bad.attempts == 9 * outbox.ATTEMPTS
+    assert len(good.records) == 9
+
+
+def test_a_sink_that_raises_anything_does_not_stop_the_line(recognizer: Recognizer) -> None:
+    class Broken(ListSink):
+        def write(self, _: Any) -> None:
+            self.attempts += 1
+            raise TypeError("a mistake of its own")
+
+    sink = Broken()
+    with Line(recognizer, {"c": lambda: ScriptedCamera(pictures(5))}, {"s": sink}, policy=BLOCK) as line:
+        assert line.wait(20)
+    assert line.counters().sink_errors == {"s": 5}
+    assert sink.attempts == 5  # asking again would not mend a mistake
+
+
+def test_a_callback_that_raises_is_counted(recognizer: Recognizer) -> None:
+    told: list[int] = []
+
+    def callback(item: Any) -> None:
+        told.append(item.record.sequence)
+        if item.record.sequence % 2:
+            raise ValueError("a mistake of the user's")
+
+    line, sink = run(recognizer, pictures(10), on_result=callback)
+    assert told == list(range(10))
+    assert line.counters().callback_errors == 5
+    assert len(sink.records) == 10
+
+
+def test_pictures_go_only_to_sinks_that_keep_them(recognizer: Recognizer) -> None:
+    plain, keeping = ListSink(), ListSink()
+    keeping.keeps_pictures = True  # type: ignore[attr-defined]
+    frames = pictures(5)
+    with Line(recognizer, {"c": lambda: ScriptedCamera(frames)}, {"p": plain, "k": keeping}, policy=BLOCK) as line:
+        assert line.wait(20)
+    assert [told.frame for told in plain.told] == [None] * 5
+    for told, frame in zip(keeping.told, frames, strict=True):
+        assert told.frame is not None and told.frame.image is frame
+
+
+def test_swapping_under_load_loses_and_doubles_nothing(tiny_package: Path, tmp_path: Path) -> None:
+    decision = msgspec.structs.replace(tiny_manifest().decision, threshold=0.5)
+    other = write_tiny_package(tmp_path / "other.partsight", decision=decision)
+    packages = [tiny_package, other]
+    sink = ListSink()
+    camera = ScriptedCamera(pictures(1000))
+    recognizer = Recognizer(tiny_package, batch_size=4, threads=1)
+    with Line(recognizer, {"c": lambda: camera}, {"s": sink}, policy=BLOCK) as line:
+        ids = []
+        while not line.wait(0):
+            ids.append(line.swap(packages[(len(ids) + 1) % 2], lambda path: Recognizer(path, threads=1)))
+    assert [record.sequence for record in sink.records] == list(range(1000))
+    assert {record.outcome for record in sink.records} <= {"recognised", "unknown"}
+    assert {record.package_id for record in sink.records} == {*ids, recognizer.package_id}
+    assert line.counters().swaps == len(ids) > 3
+
+
+def test_a_bad_package_is_refused_and_the_old_one_stays(recognizer: Recognizer, tmp_path: Path) -> None:
+    grey = write_tiny_package(tmp_path / "grey.partsight", preprocess=PreprocessSpec(SIDE_PX, SIDE_PX, color="mono"))
+    before = recognizer.package_id
+    with Line(recognizer, {"c": lambda: ScriptedCamera(pictures(5))}, policy=BLOCK) as line:
+        with pytest.raises(PackageError, match="no such model package"):
+            line.swap(tmp_path / "nothing.partsight")
+        with pytest.raises(PackageError, match="was taught mono images and the line's cameras send bgr"):
+            line.swap(grey)
+        assert line.package_id == before
+        assert line.wait(20)
+    assert line.counters().refused_swaps == 2
+
+
+def test_an_error_that_nobody_foresaw_ends_the_line_and_is_told(
+    recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_down(_: Any) -> None:
+        raise RuntimeError("the card fell out")
+
+    monkeypatch.setattr(recognizer, "recognize_batch", break_down)
+    camera = ScriptedCamera(pictures(5), ends=False)
+    with Line(recognizer, {"c": lambda: camera}) as line, pytest.raises(RuntimeError, match="fell out"):
+        line.wait(20)
+
+
+@pytest.mark.parametrize(
+    ("cameras", "options", "message"),
+    [({}, {}, "has no camera"), ({"c": ScriptedCamera}, {"takt_ms": 0}, "takt_ms is 0; expected more than 0")],
+)
+def test_what_makes_no_line(recognizer: Recognizer, cameras: Any, options: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Line(recognizer, cameras, **options)
+
+
+@pytest.mark.parametrize(("name", "bound"), [("newest", 1), ("queue", 0), ("latest", 2)])
+def test_policies_that_are_none(name: Any, bound: int) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        Policy(name, bound)
+
+
+def test_a_closed_line_has_closed_its_recogniser(recognizer: Recognizer) -> None:
+    run(recognizer, pictures(2))
+    with pytest.raises(PartsightError, match="closed"):
+        recognizer.recognize(solid(COLOURS[0]))
