@@ -3,5 +3,6 @@
 from partsight.runtime.line.counters import CameraCounters, LineCounters
 from partsight.runtime.line.inbox import Policy
 from partsight.runtime.line.line import Line
+from partsight.runtime.line.watch import Watch
 
-__all__ = ["CameraCounters", "Line", "LineCounters", "Policy"]
+__all__ = ["CameraCounters", "Line", "LineCounters", "Policy", "Watch"]

@@ -1,0 +1,74 @@
+"""Watching a path for a new package, and putting it in place of the one that answers."""
+
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Self
+
+from partsight.runtime.errors import PartsightError
+from partsight.runtime.line.line import Line
+from partsight.runtime.package import MANIFEST_NAME
+from partsight.runtime.recognizer import Recognizer
+from partsight.runtime.storage import sha256_bytes
+
+_log = logging.getLogger("partsight.line")
+
+
+class Watch:
+    """Looks at a path from time to time, and swaps the line's package when another is there.
+
+    The path is a package's folder, or a link to one: write the new package under another name, then rename it or turn
+    the link, so that nobody ever sees half of it. A package that is refused is told once, and the old one stays.
+    """
+
+    def __init__(
+        self, line: Line, path: str | Path, load: Callable[[str | Path], Recognizer], every_s: float = 1.0
+    ) -> None:
+        """Take the line; `start` begins to watch.
+
+        Args:
+            line: whose package is swapped.
+            path: to watch; what is there now counts as known.
+            load: how a package is loaded, with the options of the line's.
+            every_s: seconds between looks.
+        """
+        self._line, self._path, self._load, self._every_s = line, Path(path), load, every_s
+        self._known = self._look()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="partsight-watch", daemon=True)
+
+    def start(self) -> None:
+        """Watch from now on."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Watch no longer; a swap under way comes to its end."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(self._every_s):
+            found = self._look()
+            if found and found != self._known:
+                self._known = found
+                try:
+                    self._line.swap(self._path, self._load)
+                except Exception as error:  # noqa: BLE001 (whatever is wrong with it, the line goes on with the old)
+                    level = logging.ERROR if isinstance(error, PartsightError) else logging.CRITICAL
+                    _log.log(level, "the package at %s is refused: %s", self._path, error)
+
+    def _look(self) -> str:
+        """Return what tells the package at the path from any other; empty if none is there."""
+        try:
+            return sha256_bytes((self._path / MANIFEST_NAME).read_bytes())
+        except OSError:
+            return ""

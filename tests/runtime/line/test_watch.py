@@ -1,0 +1,78 @@
+import logging
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from partsight.runtime import Recognizer
+from partsight.runtime.line import Line, Watch
+from tests.runtime.line.scripted import ScriptedCamera
+from tests.tiny import solid, tiny_manifest, write_tiny_package
+
+
+def load(path: str | Path) -> Recognizer:
+    return Recognizer(path, threads=1)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+@pytest.fixture
+def place(tiny_package: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_package, tmp_path / "line3.partsight"))
+
+
+@pytest.fixture
+def line(place: Path) -> Iterator[Line]:
+    camera = ScriptedCamera([solid("red")], ends=False)
+    with Line(load(place), {"c": lambda: camera}) as line, Watch(line, place, load, every_s=0.01):
+        yield line
+
+
+def replace(place: Path, new: Path) -> None:
+    place.rename(place.with_suffix(".old"))
+    new.rename(place)
+
+
+def test_another_package_at_the_path_answers(line: Line, place: Path, tmp_path: Path) -> None:
+    before = line.package_id
+    decision = msgspec.structs.replace(tiny_manifest().decision, threshold=0.5)
+    replace(place, write_tiny_package(tmp_path / "new.partsight", decision=decision))
+    until(lambda: line.counters().swaps == 1)
+    assert line.package_id != before
+    time.sleep(0.05)
+    assert line.counters().swaps == 1  # the same one is not put there again and again
+
+
+def test_a_bad_package_is_told_once(line: Line, place: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    before = line.package_id
+    new = write_tiny_package(tmp_path / "new.partsight", labels=("a", "b"))
+    with caplog.at_level(logging.ERROR, "partsight.line"):
+        replace(place, new)
+        until(lambda: line.counters().refused_swaps == 1)
+        time.sleep(0.05)
+    assert caplog.text.count("is refused") == 1
+    assert (line.counters().refused_swaps, line.package_id) == (1, before)
+
+
+def test_while_nothing_is_there_the_old_one_stays(line: Line, place: Path) -> None:
+    shutil.rmtree(place)
+    time.sleep(0.05)
+    assert (line.counters().swaps, line.counters().refused_swaps) == (0, 0)
+
+
+def test_its_thread_ends(tiny_package: Path) -> None:
+    camera = ScriptedCamera([], ends=False)
+    with Line(load(tiny_package), {"c": lambda: camera}) as line:
+        watch = Watch(line, tiny_package, load, every_s=60)
+        watch.start()
+        watch.close()
+        assert "partsight-watch" not in {thread.name for thread in threading.enumerate()}
