@@ -41,6 +41,7 @@ class Row:
         seconds: from frames to labels in each round; of a raw session, from prepared frames.
         times_reference: how many times as fast as the reference, the first of all.
         labels_equal: share of the frames whose best class is the reference's.
+        labels_right: share of them whose best class is the part that they show.
     """
 
     batch: int
@@ -49,6 +50,7 @@ class Row:
     seconds: list[float]
     times_reference: float
     labels_equal: float
+    labels_right: float
 
     @property
     def frames_per_s(self) -> float:
@@ -59,24 +61,26 @@ class Row:
 def main(arguments: list[str] | None = None) -> None:
     """Measure, print a table and write result files."""
     args = _parse(arguments)
-    peers = [
-        peer for peer in all_peers(ModelPackage.read(args.package)) if any(text in peer.name for text in args.only)
-    ]
+    package = ModelPackage.read(args.package)
+    _check_weights(package, args.run)
+    peers = [peer for peer in all_peers(package) if any(text in peer.name for text in args.only)]
+    shown = [path.parent.name for path in _speed.line_paths(args.data, args.frames)]
+    parts = [package.manifest.labels.index(name) if name in package.manifest.labels else -1 for name in shown]
     with tempfile.TemporaryDirectory() as folder:
         frames = Path(folder) / "frames.npy"
         np.save(frames, np.stack(_speed.line_frames(args.data, args.frames, args.frame_size)))
         workers, left_out = _start(peers, frames, args)
         try:
-            rows = [row for batch in args.batch for row in _measure(workers, peers, batch, args)]
+            rows = [row for batch in args.batch for row in _measure(workers, peers, parts, batch, args)]
         finally:
             for worker in workers.values():
                 worker.close()
-    parts = (to_table(rows), _speed.left_out_text(left_out), goals(rows))
+    text = (to_table(rows), _speed.left_out_text(left_out), goals(rows))
     found = [asdict(row) | {"frames_per_s": row.frames_per_s} for row in rows]
     results = {"rows": found, "left_out": left_out, "rounds": args.rounds}
     size = _speed.size_text(args.frame_size)
     _speed.report(
-        args, results, "\n\n".join(filter(None, parts)), plot(rows, f"{args.package.stem}: frames {size} to labels")
+        args, results, "\n\n".join(filter(None, text)), plot(rows, f"{args.package.stem}: frames {size} to labels")
     )
 
 
@@ -108,16 +112,20 @@ def _start(peers: list[Peer], frames: Path, args: argparse.Namespace) -> tuple[d
     return workers, left_out
 
 
-def _measure(workers: dict[str, Worker], peers: list[Peer], batch: int, args: argparse.Namespace) -> list[Row]:
+def _measure(
+    workers: dict[str, Worker], peers: list[Peer], parts: list[int], batch: int, args: argparse.Namespace
+) -> list[Row]:
     turns = {name: lambda worker=worker: worker.turn(batch, args.turn) for name, worker in workers.items()}
     found = _speed.interleave(turns, args.rounds, f"batch {batch}")
     reference = next(iter(workers))
     expected = np.array(workers[reference].classes)
+    shown = np.resize(parts, len(expected))  # a batch that is larger than all frames begins with the first again
 
     def row(peer: Peer) -> Row:
-        seconds = found[peer.name]
-        equal = float((np.array(workers[peer.name].classes) == expected).mean())
-        return Row(batch, peer.name, peer.kind, seconds, _speed.median_of(found[reference], seconds), equal)
+        seconds, classes = found[peer.name], np.array(workers[peer.name].classes)
+        times = _speed.median_of(found[reference], seconds)
+        equal, right = float((classes == expected).mean()), float((classes == shown).mean())
+        return Row(batch, peer.name, peer.kind, seconds, times, equal, right)
 
     return [row(peer) for peer in peers if peer.name in workers]
 
@@ -125,13 +133,22 @@ def _measure(workers: dict[str, Worker], peers: list[Peer], batch: int, args: ar
 def to_table(rows: list[Row]) -> str:
     """Return the figures as a Markdown table."""
     reference = rows[0].name
-    head = ("batch", "competitor", "frames/s", "10th–90th percentile", "ms a call", f"times {reference}", "same label")
+    head = (
+        "batch",
+        "competitor",
+        "frames/s",
+        "10th–90th percentile",
+        "ms a call",
+        f"times {reference}",
+        "same label",
+        "right label",
+    )
     lines = []
     for row in rows:
         low, high = (row.batch / seconds for seconds in reversed(_speed.spread(row.seconds)))
         call_ms = _speed.median_of(row.seconds) * 1000
         figures = (f"{row.frames_per_s:.1f}", f"{low:.1f}–{high:.1f}", f"{call_ms:.2f}", f"{row.times_reference:.2f}")
-        lines.append((str(row.batch), row.name, *figures, f"{row.labels_equal:.1%}"))
+        lines.append((str(row.batch), row.name, *figures, f"{row.labels_equal:.1%}", f"{row.labels_right:.1%}"))
     return _speed.markdown(head, lines)
 
 

@@ -76,11 +76,17 @@ def test_a_competitor_whose_library_is_missing_is_left_out(
         run("peers", str(tiny_package), *FEW, "--batch", "1", "--only", "naive")
 
 
+def test_networks_that_differ_are_not_compared(load: Load, tiny_package: Path, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text('{"weights_sha256": "of another run"}', "utf-8")
+    with pytest.raises(SystemExit, match="their weights differ"):
+        load("peers").main([str(tiny_package), "--run", str(tmp_path)])
+
+
 def test_goals_are_judged(load: Load) -> None:
     peers = load("peers")
 
     def row(name: str, kind: str, seconds: float) -> Any:
-        return peers.Row(16, name, kind, [seconds] * 3, 1.0, 1.0)
+        return peers.Row(16, name, kind, [seconds] * 3, 1.0, 1.0, 1.0)
 
     rows = [row(peers.KERAS, "keras", 1.0), row("partsight cpu fp32", "recognizer", 0.4)]
     rows += [row("partsight openvino fp32", "recognizer", 0.5), row("native OpenVINO fp32", "openvino", 0.3)]
