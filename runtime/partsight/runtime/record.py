@@ -54,6 +54,13 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     latency_ms: float | None = None
     error: str = ""
 
+    def __post_init__(self) -> None:
+        """Make texts of the world outside writable: a file name on Linux need not be UTF-8."""
+        for name in ("camera", "source", "run", "error"):
+            text = getattr(self, name)
+            if not text.isascii():
+                msgspec.structs.force_setattr(self, name, text.encode("utf-8", "backslashreplace").decode())
+
     def to_json(self) -> bytes:
         """Return one line of JSON in UTF-8, without its end."""
         return msgspec.json.encode(self)
