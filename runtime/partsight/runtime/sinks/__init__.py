@@ -1,1 +1,33 @@
 """Sinks: where results go."""
+
+import importlib
+from typing import cast
+
+from partsight.runtime.errors import SinkError
+from partsight.runtime.sinks.address import parse
+from partsight.runtime.sinks.sink import Sink
+
+__all__ = ["SINKS", "Sink", "open_sink"]
+
+SINKS = {
+    "csv": "partsight.runtime.sinks.csv",
+    "jsonl": "partsight.runtime.sinks.jsonl",
+}
+"""Of each scheme the module whose `open_address` opens it; imported when the first such sink is opened."""
+
+
+def open_sink(address: str) -> Sink:
+    """Open the sink at an address.
+
+    Args:
+        address: `scheme:place?option=value`, such as `jsonl:results.jsonl`; docs/results.md lists them.
+
+    Raises:
+        SinkError: no sink is known for the address, an option is not known, or the sink cannot be opened.
+        DependencyError: it needs a library that is not installed; the message names the extra.
+    """
+    parsed = parse(address)
+    if parsed.scheme not in SINKS:
+        raise SinkError(f"sink {parsed} is not known; expected one of {', '.join(f'{name}:' for name in SINKS)}")
+    module = importlib.import_module(SINKS[parsed.scheme])
+    return cast(Sink, module.open_address(parsed))

@@ -1,0 +1,109 @@
+"""Addresses of sinks: `scheme:place?option=value&option=value`."""
+
+import importlib
+from dataclasses import dataclass
+from types import ModuleType
+from typing import TypeVar
+from urllib.parse import parse_qsl, urlsplit
+
+import msgspec
+
+from partsight.runtime.errors import DependencyError, SinkError
+
+OptionsT = TypeVar("OptionsT", bound="Options")
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of every sink's options: fields are options, their defaults and limits those of the option."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """A sink's address, taken apart.
+
+    Attributes:
+        scheme: what kind of sink.
+        place: a path, or `//host:port/topic`.
+        options: as they were written.
+    """
+
+    scheme: str
+    place: str
+    options: dict[str, str]
+
+    def __str__(self) -> str:
+        """Return it without options, which no message may carry: they name what is secret."""
+        return f"{self.scheme}:{self.place}"
+
+    def read_options(self, form: type[OptionsT]) -> OptionsT:
+        """Return the options as numbers, truths and texts.
+
+        Raises:
+            SinkError: one is not known, or not what it has to be.
+        """
+        known = ", ".join(form.__struct_fields__) or "none"
+        unknown = [name for name in self.options if name not in form.__struct_fields__]
+        if unknown:
+            raise SinkError(f"sink {self}: option {', '.join(unknown)} is not known; its options are: {known}")
+        try:
+            return msgspec.convert(self.options, form, strict=False)
+        except msgspec.ValidationError as error:
+            raise SinkError(f"sink {self}: an option is wrong: {error}; its options are: {known}") from error
+
+    def host_and_port(self, default_port: int, default_host: str = "127.0.0.1") -> tuple[str, int]:
+        """Return the host and the port of `//host:port`.
+
+        Raises:
+            SinkError: the place is none, or holds a user or a password.
+        """
+        if self.place and not self.place.startswith("//"):
+            raise SinkError(f"sink {self}: expected {self.scheme}://host:port")
+        try:
+            parts = urlsplit(self.place)
+            host, port = parts.hostname, parts.port
+        except ValueError as error:
+            raise SinkError(f"sink {self}: {error}; expected {self.scheme}://host:port") from error
+        return host or default_host, default_port if port is None else port
+
+    def topic(self) -> str:
+        """Return what follows `//host:port/`; empty if nothing does."""
+        return self.place.removeprefix("//").partition("/")[2]
+
+
+def parse(address: str) -> Address:
+    """Take an address apart.
+
+    Raises:
+        SinkError: it has no scheme, a malformed option, the same option twice, or a password.
+    """
+    scheme, colon, rest = address.partition(":")
+    place, _, query = rest.partition("?")
+    if place.startswith("//") and "@" in place.split("/")[2]:
+        raise SinkError(
+            f"sink {scheme}: the address holds a user or a password, and addresses are logged; "
+            "name the user by an option and the file or the variable that holds the password"
+        )
+    if not colon:
+        raise SinkError(f"sink {address!r} has no scheme; expected SCHEME:PLACE, such as jsonl:results.jsonl")
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
+    except ValueError as error:
+        raise SinkError(f"sink {scheme}:{place}: malformed options; expected ?name=value&name=value") from error
+    options = dict(pairs)
+    if len(options) < len(pairs):
+        raise SinkError(f"sink {scheme}:{place}: an option is given twice; expected each once")
+    return Address(scheme, place, options)
+
+
+def need(library: str, extra: str) -> ModuleType:
+    """Import an optional library.
+
+    Raises:
+        DependencyError: it is not installed.
+    """
+    try:
+        return importlib.import_module(library)
+    except ImportError as error:
+        raise DependencyError(
+            f"{library.partition('.')[0]} cannot be imported ({error}); install it: pip install 'partsight[{extra}]'"
+        ) from error

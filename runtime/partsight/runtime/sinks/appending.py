@@ -1,0 +1,251 @@
+"""A file that grows by whole pieces: what JSON lines and CSV are written into."""
+
+import contextlib
+import logging
+import os
+import stat
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from partsight.runtime.errors import SinkError
+from partsight.runtime.sinks.address import Options
+
+_BLOCK = 1 << 20
+_SHOWN = 500  # bytes of a torn piece that the log shows
+
+_log = logging.getLogger("partsight.sinks")
+
+
+class FileOptions(Options, frozen=True, kw_only=True):
+    """Options of a file that is appended to.
+
+    Attributes:
+        sync_every: results after which they are on the disk for sure, so that a power cut loses none of them. A crash
+            of the program alone loses none in any case.
+        sync_s: seconds after which they are, if there are fewer.
+        rotate_mb: size in MB (of 1,000,000 bytes) above which the file is set aside as NAME.000001.SUFFIX,
+            NAME.000002.SUFFIX and so on; None for never.
+        keep: how many files that were set aside are kept, the oldest go first; None for all.
+    """
+
+    sync_every: Annotated[int, msgspec.Meta(ge=1)] = 1
+    sync_s: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 1.0
+    rotate_mb: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    keep: Annotated[int, msgspec.Meta(ge=1)] | None = None
+
+
+class AppendedFile:
+    """Takes whole pieces or nothing of them. Safe to call from several threads."""
+
+    def __init__(
+        self, path: Path, options: FileOptions, *, head: bytes, whole: Callable[[Path], int], header: bool
+    ) -> None:
+        """Open or create the file; cut off the torn end that a crash left.
+
+        Args:
+            path: of the file; its folder is made.
+            options: see there.
+            head: what every such file begins with; a file that does not is somebody else's, and left alone.
+            whole: returns how many bytes of a file are whole pieces.
+            header: whether a new file is given `head`; else its first piece brings it.
+
+        Raises:
+            SinkError: it cannot be opened, is another's, or another program writes into it.
+        """
+        self._path, self._options = path, options
+        self._head, self._whole, self._header = head, whole, header
+        self._changed = threading.Condition()
+        self._fd: int | None = None
+        self._size = self._unsynced = 0
+        self._closed = False
+        self._failure: OSError | None = None
+        self._open()
+        self._syncer = threading.Thread(target=self._sync_late, name="partsight-sync", daemon=True)
+        if options.sync_every > 1:
+            self._syncer.start()
+
+    def append(self, data: bytes) -> None:
+        """Write a piece; when this returns, a crash of the program does not lose it.
+
+        Raises:
+            SinkError: the disk is full or failed, or the file is closed. Nothing of the piece is in the file.
+        """
+        with self._changed:
+            if self._closed:
+                raise SinkError(f"{self._path}: this sink is closed; open it again")
+            self._raise_failure()
+            self._rotate(len(data))
+            fd = self._open()
+            waiting = self._unsynced + 1
+            try:
+                _write_all(fd, data)
+                if waiting >= self._options.sync_every:
+                    os.fsync(fd)
+                    waiting = 0
+            except OSError as error:
+                self._take_back()
+                raise SinkError(
+                    f"{self._path}: {error}; free or mend the disk: the file holds whole results"
+                ) from error
+            self._size += len(data)
+            self._unsynced = waiting
+            self._changed.notify()
+
+    def close(self) -> None:
+        """Bring everything to the disk. May be called twice.
+
+        Raises:
+            SinkError: the disk failed.
+        """
+        with self._changed:
+            if self._closed:
+                return
+            self._closed = True
+            self._changed.notify()
+        if self._options.sync_every > 1:
+            self._syncer.join()
+        self._let_go()
+        self._raise_failure()
+
+    def _open(self) -> int:
+        if self._fd is not None:
+            return self._fd
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o644)
+        except OSError as error:
+            raise SinkError(f"{self._path}: cannot be opened ({error}); name a file that you may write to") from error
+        try:
+            _lock_file(fd, self._path)
+            self._size = self._repair(fd)
+        except OSError as error:
+            os.close(fd)
+            raise SinkError(f"{self._path}: cannot be written ({error}); free or mend the disk") from error
+        except SinkError:
+            os.close(fd)
+            raise
+        self._fd = fd
+        return fd
+
+    def _repair(self, fd: int) -> int:
+        """Cut off a torn end, give a new file its header, and return the size."""
+        facts = os.fstat(fd)
+        if not stat.S_ISREG(facts.st_mode):
+            raise SinkError(f"{self._path}: is a device or a pipe; expected a file, or jsonl:- for standard output")
+        size = facts.st_size
+        with self._path.open("rb") as file:
+            start = file.read(len(self._head))
+        if not self._head.startswith(start):
+            raise SinkError(
+                f"{self._path}: begins with {start[:40]!r}, expected {self._head[:40]!r}: it is not a file of this "
+                "sink, or of another version of it, and is left as it is; name another file"
+            )
+        whole = self._whole(self._path)
+        if whole < size:
+            with self._path.open("rb") as file:
+                file.seek(whole)
+                torn = file.read(_SHOWN)
+            os.ftruncate(fd, whole)
+            _log.warning("%s: cut off %d bytes of a torn last result: %r", self._path, size - whole, torn)
+        if whole == 0 and self._header:
+            _write_all(fd, self._head)
+            whole = len(self._head)
+        os.fsync(fd)
+        return whole
+
+    def _take_back(self) -> None:
+        """Remove what was written of a piece that failed, or let the next one's opening remove it."""
+        try:
+            if self._fd is not None:
+                os.ftruncate(self._fd, self._size)
+        except OSError:
+            self._let_go()
+
+    def _rotate(self, coming: int) -> None:
+        limit = self._options.rotate_mb
+        if (
+            limit is None
+            or self._size <= (len(self._head) if self._header else 0)
+            or self._size + coming <= limit * 1e6
+        ):
+            return
+        aside = self._set_aside()
+        following = aside[-1][0] + 1 if aside else 1
+        self._let_go()
+        try:
+            self._path.rename(self._path.with_name(f"{self._path.stem}.{following:06d}{self._path.suffix}"))
+            if self._options.keep is not None:
+                for _, path in self._set_aside()[: -self._options.keep]:
+                    path.unlink()
+        except OSError as error:
+            raise SinkError(f"{self._path}: cannot be set aside ({error}); is its folder writable?") from error
+
+    def _set_aside(self) -> list[tuple[int, Path]]:
+        """Return the files that were set aside, the oldest first."""
+        found = []
+        for path in self._path.parent.iterdir():
+            start, end = f"{self._path.stem}.", self._path.suffix
+            number = path.name.removeprefix(start).removesuffix(end)
+            if path.name == f"{start}{number}{end}" and number.isascii() and number.isdigit():
+                found.append((int(number), path))
+        return sorted(found)
+
+    def _let_go(self) -> None:
+        """Bring the file to the disk and close it; the next piece opens it again."""
+        fd, self._fd = self._fd, None
+        if fd is None:
+            return
+        try:
+            os.fsync(fd)
+            self._unsynced = 0
+        except OSError as error:
+            self._failure = error
+        finally:
+            with contextlib.suppress(OSError):
+                os.close(fd)
+
+    def _sync_late(self) -> None:
+        """Bring to the disk what is fewer than `sync_every`; an error is told by the next call."""
+        with self._changed:
+            while not self._closed:
+                self._changed.wait_for(lambda: self._closed or self._unsynced)
+                if self._changed.wait_for(lambda: self._closed, self._options.sync_s):
+                    return
+                try:
+                    if self._fd is not None:
+                        os.fsync(self._fd)
+                except OSError as error:
+                    self._failure = error
+                self._unsynced = 0
+
+    def _raise_failure(self) -> None:
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise SinkError(
+                f"{self._path}: the disk did not keep earlier results for sure ({failure}); mend it and see whether "
+                "the file is whole"
+            ) from failure
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def _lock_file(fd: int, path: Path) -> None:
+    """Let no other program write into the file. Windows has no lock that readers would not feel."""
+    try:
+        import fcntl  # noqa: PLC0415 (POSIX alone)
+    except ImportError:
+        return
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise SinkError(
+            f"{path}: another sink writes into it ({error}); give each its own file, or end the other program"
+        ) from error

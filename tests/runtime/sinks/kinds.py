@@ -1,0 +1,108 @@
+"""Every sink that the contract is tested with, and how what it kept is read back."""
+
+import csv
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from partsight.runtime.cameras.camera import Frame
+from partsight.runtime.record import Candidate, Record, Told
+from partsight.runtime.sinks.csv import unguard
+
+ODD_LABELS = (
+    "plain",
+    "",
+    "Müller-Schraube 日本 🔩",
+    "two\nlines\r\nand a tab\t",
+    "quote\"s, 'apostrophes' and, commas;",
+    "=HYPERLINK(1)",
+    "'quoted",
+    "nul\x00inside",
+    "x" * 5000,
+)
+
+
+def told(sequence: int, label: str | None = "M8x40", **changed: object) -> Told:
+    """A result of camera `left` in run `r1`, and its frame."""
+    known = {
+        "outcome": "unknown" if label is None else "recognised",
+        "camera": "left",
+        "source": "usb:0",
+        "sequence": sequence,
+        "run": "r1",
+        "timestamp": 1_700_000_000.0 + sequence,
+        "package_id": "0123456789abcdef",
+        "label": label,
+        "score": 0.75,
+        "margin": 0.01,
+        "top": (Candidate(label or "M8x40", 0.75), Candidate("M8x41", 0.74)),
+        "latency_ms": 12.5,
+    }
+    record = Record(**{**known, **changed})  # type: ignore[arg-type]
+    return Told(record, Frame(np.full((8, 9, 3), sequence % 256, np.uint8), record.source, sequence, record.timestamp))
+
+
+def failed(sequence: int) -> Told:
+    """A frame that could not be read."""
+    return Told(
+        Record(
+            outcome="failed",
+            camera="left",
+            source="photo.png",
+            sequence=sequence,
+            run="r1",
+            timestamp=1.0,
+            error="photo.png: truncated\nread 10 of 20 bytes",
+        )
+    )
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A sink, and what its test needs.
+
+    Attributes:
+        address: by the folder to work in.
+        read: returns what it kept in that folder, in order, after `close` or a kill.
+        keeps_failed: whether a frame without picture is kept.
+    """
+
+    name: str
+    address: Callable[[Path], str]
+    read: Callable[[Path], list[Record]]
+    keeps_failed: bool = True
+
+
+def read_jsonl(path: Path) -> list[Record]:
+    data = path.read_bytes()
+    assert not data or data.endswith(b"\n")
+    return [msgspec.json.decode(line, type=Record) for line in data.splitlines()]
+
+
+def read_csv(path: Path) -> list[Record]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return [_record(row) for row in csv.DictReader(file, strict=True)]
+
+
+def _record(row: dict[str, str]) -> Record:
+    numbers = {name: float(row[name]) if row[name] else None for name in ("score", "margin", "latency_ms")}
+    texts = {name: unguard(row[name]) for name in ("camera", "source", "run", "package_id", "error")}
+    return Record(
+        outcome=row["outcome"],  # type: ignore[arg-type]
+        sequence=int(row["sequence"]),
+        timestamp=float(row["timestamp"]),
+        label=unguard(row["label"]) if row["outcome"] == "recognised" else None,
+        top=tuple(Candidate(label, score) for label, score in json.loads(row["top"])),
+        **numbers,
+        **texts,
+    )
+
+
+KINDS = (
+    Kind("jsonl", lambda folder: f"jsonl:{folder}/out.jsonl", lambda folder: read_jsonl(folder / "out.jsonl")),
+    Kind("csv", lambda folder: f"csv:{folder}/out.csv", lambda folder: read_csv(folder / "out.csv")),
+)

@@ -1,0 +1,109 @@
+"""What every sink has to keep to; see `partsight.runtime.sinks.sink`."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from partsight.runtime.errors import SinkError
+from partsight.runtime.record import Record
+from partsight.runtime.sinks import open_sink
+from tests.runtime.sinks.kinds import KINDS, ODD_LABELS, Kind, failed, told
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(params=KINDS, ids=lambda kind: kind.name)
+def kind(request: pytest.FixtureRequest) -> Kind:
+    chosen: Kind = request.param
+    return chosen
+
+
+def child(address: str, what: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "tests.runtime.sinks.child", address, what]
+    return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def test_a_thousand_results_in_order(kind: Kind, tmp_path: Path) -> None:
+    written = [told(sequence) for sequence in range(1000)]
+    with open_sink(kind.address(tmp_path)) as sink:
+        for one in written:
+            sink.write(one)
+    assert kind.read(tmp_path) == [one.record for one in written]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")
+def test_kill_right_after_write(kind: Kind, tmp_path: Path) -> None:
+    with child(kind.address(tmp_path), "kill") as program:
+        assert program.stdout is not None
+        assert program.stdout.readline() == "written\n"
+        program.send_signal(signal.SIGKILL)
+    assert kind.read(tmp_path) == [told(sequence).record for sequence in range(20)]
+    with open_sink(kind.address(tmp_path)) as sink:  # and it goes on
+        sink.write(told(20))
+    assert kind.read(tmp_path) == [told(sequence).record for sequence in range(21)]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs RLIMIT_FSIZE")
+def test_full_disk(kind: Kind, tmp_path: Path) -> None:
+    with child(kind.address(tmp_path), "full") as program:
+        output, _ = program.communicate(timeout=120)
+    taken, refused = (int(word) for word in output.split())
+    assert program.returncode == 0
+    assert refused == 3
+    kept = kind.read(tmp_path)
+    assert [record.sequence for record in kept] == list(range(taken))
+    assert kept[0] == told(0).record
+
+
+def test_odd_labels(kind: Kind, tmp_path: Path) -> None:
+    written = [told(sequence, label) for sequence, label in enumerate(ODD_LABELS)]
+    with open_sink(kind.address(tmp_path)) as sink:
+        for one in written:
+            sink.write(one)
+    assert kind.read(tmp_path) == [one.record for one in written]
+
+
+def test_scores_that_are_no_numbers(kind: Kind, tmp_path: Path) -> None:
+    with open_sink(kind.address(tmp_path)) as sink:
+        for sequence, number in enumerate((float("nan"), float("inf"), None)):
+            sink.write(told(sequence, None, score=number, margin=number, top=(), latency_ms=number))
+    for record in kind.read(tmp_path):
+        assert (record.score, record.margin, record.latency_ms) == (None, None, None)
+        assert record.outcome == "unknown"
+
+
+def test_failed_frame(kind: Kind, tmp_path: Path) -> None:
+    with open_sink(kind.address(tmp_path)) as sink:
+        sink.write(failed(0))
+        sink.write(told(1))
+    expected: list[Record] = [failed(0).record] if kind.keeps_failed else []
+    assert kind.read(tmp_path) == [*expected, told(1).record]
+
+
+def test_close_twice_and_write_after(kind: Kind, tmp_path: Path) -> None:
+    sink = open_sink(kind.address(tmp_path))
+    sink.write(told(0))
+    sink.close()
+    sink.close()
+    with pytest.raises(SinkError, match="closed; open it again"):
+        sink.write(told(1))
+    assert kind.read(tmp_path) == [told(0).record]
+
+
+def test_unknown_option(kind: Kind, tmp_path: Path) -> None:
+    address = kind.address(tmp_path)
+    wrong = f"{address}{'&' if '?' in address else '?'}pasword=secret"
+    with pytest.raises(SinkError, match=r"option pasword is not known; its options are: \w+") as caught:
+        open_sink(wrong)
+    assert "secret" not in str(caught.value)
+
+
+def test_place_that_cannot_be_written(kind: Kind, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    address = kind.address(tmp_path / "file")  # a file where a folder is needed
+    with pytest.raises(SinkError, match="file"):
+        open_sink(address)

@@ -1,0 +1,84 @@
+import subprocess
+import sys
+
+import pytest
+
+from partsight.runtime.errors import DependencyError, SinkError
+from partsight.runtime.sinks import SINKS, open_sink
+from partsight.runtime.sinks.address import Options, need, parse
+
+
+class Some(Options, frozen=True, kw_only=True):
+    count: int = 1
+    on: bool = False
+
+
+def test_scheme_that_is_not_known() -> None:
+    with pytest.raises(SinkError, match=r"sink kafka://x is not known; expected one of csv:, .*jsonl:"):
+        open_sink("kafka://x?password=secret")
+
+
+def test_no_scheme() -> None:
+    with pytest.raises(SinkError, match="has no scheme; expected SCHEME:PLACE"):
+        open_sink("results")
+
+
+@pytest.mark.parametrize("scheme", ["csv", "jsonl"])
+def test_no_file(scheme: str) -> None:
+    with pytest.raises(SinkError, match="names no file; expected"):
+        open_sink(f"{scheme}:")
+
+
+@pytest.mark.parametrize("query", ["x", "a=1&a=2"])
+def test_malformed_options(query: str) -> None:
+    with pytest.raises(SinkError, match=r"malformed options; expected \?name=value|given twice"):
+        parse(f"jsonl:out?{query}")
+
+
+def test_options_are_numbers_and_truths() -> None:
+    assert parse("x:y?count=7&on=true").read_options(Some) == Some(count=7, on=True)
+    with pytest.raises(SinkError, match=r"sink x:y: an option is wrong: .*int.*count.*; its options are: count, on"):
+        parse("x:y?count=many").read_options(Some)
+
+
+def test_path_with_a_drive() -> None:
+    assert parse("jsonl:C:\\out.jsonl?sync_every=2").place == "C:\\out.jsonl"
+
+
+@pytest.mark.parametrize(
+    ("place", "expected"),
+    [
+        ("", ("127.0.0.1", 99)),
+        ("//", ("127.0.0.1", 99)),
+        ("//:7", ("127.0.0.1", 7)),
+        ("//plc", ("plc", 99)),
+        ("//[::1]:8/a/b", ("::1", 8)),
+    ],
+)
+def test_host_and_port(place: str, expected: tuple[str, int]) -> None:
+    assert parse(f"x:{place}").host_and_port(99) == expected
+
+
+@pytest.mark.parametrize("place", ["//plc:many", "//plc:99999", "plc"])
+def test_host_and_port_that_are_none(place: str) -> None:
+    with pytest.raises(SinkError, match="expected x://host:port"):
+        parse(f"x:{place}").host_and_port(99)
+
+
+def test_password_in_an_address() -> None:
+    with pytest.raises(SinkError, match="addresses are logged") as caught:
+        parse("mqtt://user:hunter2@broker/topic")
+    assert "hunter2" not in str(caught.value)
+    assert parse("mqtt://broker/topic@line").topic() == "topic@line"
+
+
+def test_library_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "paho.mqtt.client", None)
+    with pytest.raises(DependencyError, match=r"paho cannot be imported .*pip install 'partsight\[mqtt\]'"):
+        need("paho.mqtt.client", "mqtt")
+
+
+def test_every_sink_opens_lazily() -> None:
+    code = "import sys, partsight.runtime.sinks; print({'paho', 'asyncua', 'pymodbus', 'sqlite3'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+    assert set(SINKS) >= {"csv", "jsonl"}
