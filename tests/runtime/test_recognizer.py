@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from partsight.runtime import FrameError, PackageError, PartsightError, ProviderError, Recognizer, Result
+from partsight.runtime.engines.providers import PROVIDERS
 from partsight.runtime.prepare import Preparer
 from partsight.runtime.preprocess import PreprocessSpec, Region
 from partsight.runtime.session import Inference, Session
@@ -174,15 +175,12 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
     return batches
 
 
-@pytest.mark.parametrize(
-    ("provider", "batch_size", "sizes"), [("cpu", 16, [1]), ("openvino", 1, [1]), ("openvino", 16, [1, 16])]
-)
+@pytest.mark.parametrize(("on_card", "batch_size", "sizes"), [(False, 16, [1]), (True, 1, [1]), (True, 16, [1, 16])])
 def test_warm_up_runs_what_is_slow_at_first(
-    tiny_package: Path, runs: list[Any], provider: str, batch_size: int, sizes: list[int]
+    tiny_package: Path, runs: list[Any], monkeypatch: pytest.MonkeyPatch, on_card: bool, batch_size: int, sizes: Any
 ) -> None:
-    if provider == "openvino":
-        pytest.importorskip("openvino")
-    with Recognizer(tiny_package, provider=provider, batch_size=batch_size):
+    monkeypatch.setitem(PROVIDERS, "cpu", replace(PROVIDERS["cpu"], on_card=on_card))
+    with Recognizer(tiny_package, batch_size=batch_size):
         assert sorted(len(batch) for batch in runs) == sizes
 
 

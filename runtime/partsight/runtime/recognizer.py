@@ -219,12 +219,13 @@ class Recognizer:
         return decide_verified(verified, spec, self.labels, self.threshold, self._top)
 
     def _warm_up(self, session: Session) -> None:
-        """Run the sizes that the line will use most, so that its first frame is as fast as its last.
+        """Run what the line will run, so that its first frame is as fast as its last.
 
-        On ONNX Runtime's CPU the first is: there one run shows that the model works, and a line starts the sooner.
+        On a CPU one frame shows that the model works; a first batch is hardly slower than others, and a line that
+        starts again waits for each run. On a card each size has work of its own done in its first run.
         """
         spec = self.manifest.preprocess
-        for size in {1} if session.provider.is_cpu else {1, self.batch_size}:
+        for size in {1, self.batch_size} if session.provider.on_card else {1}:
             session.run(np.zeros((size, spec.height, spec.width, 3), np.uint8))
 
 
