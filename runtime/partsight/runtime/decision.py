@@ -1,10 +1,11 @@
 """From scores to an answer: a label, or unknown."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from partsight.runtime.selection import best_first
 from partsight.runtime.session import FloatArray
 from partsight.runtime.verification import VerificationSpec, Verified
 
@@ -43,8 +44,7 @@ def decide(score: FloatArray, labels: Sequence[str], threshold: float, top: int)
     Returns:
         One answer for each row, in order. Of equal scores the class that comes first wins.
     """
-    best = _best_first(score, max(2, top))
-    return [_answer(row, order, labels, threshold, top) for row, order in zip(score, best, strict=True)]
+    return [_answer(row, best_first(row, max(2, top)), labels, threshold, top) for row in score]
 
 
 def decide_verified(
@@ -68,16 +68,6 @@ def decide_verified(
         accepted=accepted,
         top=named[:top],
     )
-
-
-def _best_first(score: FloatArray, count: int) -> Iterator[np.ndarray]:
-    """Yield for each row the min(count, classes) best class indices, best first, without sorting all classes."""
-    count = min(count, score.shape[1])
-    cost = -score
-    last = np.partition(cost, count - 1, axis=1)[:, count - 1]
-    for row, limit in zip(cost, last, strict=True):
-        candidates = np.flatnonzero(~(row > limit))  # with all that tie with the last, and what is not a number
-        yield candidates[np.argsort(row[candidates], kind="stable")[:count]]
 
 
 def _answer(row: FloatArray, order: np.ndarray, labels: Sequence[str], threshold: float, top: int) -> Answer:

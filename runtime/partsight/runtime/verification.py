@@ -18,6 +18,7 @@ from partsight.runtime.alignment import Pose, align_coarse, align_fine, align_mi
 from partsight.runtime.images import Pixels
 from partsight.runtime.preprocess import PreprocessSpec
 from partsight.runtime.references import Reference, References, smooth, square_sum
+from partsight.runtime.selection import best_first
 from partsight.runtime.session import FloatArray
 
 LONGEST_PX = 192
@@ -101,19 +102,13 @@ def verify(
         spec: how to compare.
         threshold: agreement from which on a frame is accepted.
     """
-    order = _best_first(score, spec.shortlist)
+    order: list[int] = best_first(score, spec.shortlist).tolist()
     levels, smoothed = pyramid(frame), smooth(frame)
     if len(order) > 2 and float(score[order[0]] - score[order[1]]) >= spec.clear_margin:
         verified = _compare(levels, smoothed, order[:2], references, spec)
         if verified.is_accepted(threshold, spec):
             return verified
     return _compare(levels, smoothed, order, references, spec)
-
-
-def _best_first(score: FloatArray, count: int) -> list[int]:
-    count = min(count, len(score))
-    best = np.argpartition(-score, count - 1)[:count]
-    return [int(index) for index in best[np.argsort(-score[best], kind="stable")]]
 
 
 def _compare(
