@@ -92,7 +92,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, print and write."""
-    from partsight.cli.bench_measure import SystemClock
+    from partsight.cli.bench_clock import SystemClock
     from partsight.cli.bench_page import to_html
     from partsight.cli.bench_table import to_markdown, to_text
     from partsight.cli.bench_trial import measure_package

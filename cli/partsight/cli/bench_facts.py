@@ -30,6 +30,7 @@ class Speed:
         provider, precision, batch: the configuration; `batch` is frames in one call.
         frames_per_s: from frame to label as the line runs it: compared with golden images where the package does so.
         network_frames_per_s: the same by the network alone; None where the package has no golden images.
+        slowest_frames_per_s: `frames_per_s` in the slowest round.
     """
 
     provider: str
@@ -37,6 +38,7 @@ class Speed:
     batch: int
     frames_per_s: float
     network_frames_per_s: float | None
+    slowest_frames_per_s: float
 
     @property
     def way(self) -> Way:
@@ -56,6 +58,7 @@ class Labels:
     Attributes:
         frames: how many were answered by both.
         equal: of them, how many got the same label; unknown counts as a label.
+        other_part: how many got the label of another part; the rest is unknown to one of the two alone.
         mean_score_drift, max_score_drift: absolute difference of the network's scores, over all frames and classes.
     """
 
@@ -63,6 +66,7 @@ class Labels:
     precision: Arithmetic
     frames: int
     equal: int
+    other_part: int
     mean_score_drift: float
     max_score_drift: float
 

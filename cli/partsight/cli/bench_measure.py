@@ -1,20 +1,13 @@
-"""Measuring: speeds, labels, stages and pace, of open recognisers and by a clock that tests can replace.
-
-All configurations take their turn within each round, in an order that is drawn anew, with a pause between turns in
-which the threads of the one before go to sleep. What else the machine does then meets all of them alike. A turn is a
-pass over as many frames as the largest batch has, in batches of the configuration's size.
-"""
+"""Measuring: labels, stages, single frames and pace, of open recognisers and by a clock that tests can replace."""
 
 import bisect
 import itertools
-import math
 import statistics
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from partsight.cli.bench_clock import Clock, Tick
 from partsight.cli.bench_facts import Labels, Latency, Pace, Speed, Stages, Way
 from partsight.runtime import Recognizer
 from partsight.runtime.decision import decide, decide_verified
@@ -27,108 +20,7 @@ from partsight.runtime.verification import verify
 PACE_SHARE = 0.7
 """Of the speed, at which frames come in the paced run: a line that is planned tighter has no room for a hiccup."""
 
-_PAUSE_S = 0.05  # between turns: threads spin for some ten milliseconds after each run
-_LEAST_ROUNDS = 2
 _TOP = 5  # candidates that a result names, as `Recognizer` does by default
-
-Tick = Callable[[str], None]
-"""Is told what is being measured, after each step."""
-
-
-class _Turn(NamedTuple):
-    """What takes its turn: with the comparison with golden images, or the network alone."""
-
-    way: Way
-    batch: int
-    compares: bool
-
-
-class Clock(Protocol):
-    """What measures time, in seconds, and waits."""
-
-    def now(self) -> float:
-        """Return the seconds since any moment."""
-
-    def sleep(self, seconds: float) -> None:
-        """Wait; not at all for a negative time."""
-
-
-class SystemClock:
-    """The machine's own."""
-
-    def now(self) -> float:
-        """Return the seconds since any moment."""
-        return time.perf_counter()
-
-    def sleep(self, seconds: float) -> None:
-        """Wait; not at all for a negative time."""
-        time.sleep(max(0.0, seconds))
-
-
-def measure_speeds(
-    recognizers: Mapping[Way, Recognizer],
-    frames: Sequence[Pixels],
-    batches: Iterable[int],
-    seconds: float,
-    clock: Clock,
-    tick: Tick,
-) -> tuple[list[Speed], int]:
-    """Measure every way with every batch, with the comparison with golden images and by the network alone.
-
-    Args:
-        recognizers: open ones, whose batch size is at least the largest batch.
-        frames: shown one after the other, over and over.
-        batches: frames in one call.
-        seconds: after which no further round begins; two are always measured.
-        clock: to measure by.
-        tick: is told of each turn.
-
-    Returns:
-        The speeds, and the number of rounds that they are medians of.
-    """
-    batches = sorted(set(batches))
-    turns: dict[_Turn, Callable[[Sequence[Pixels]], object]] = {}
-    for (way, recognizer), batch in itertools.product(recognizers.items(), batches):
-        turns[_Turn(way, batch, True)] = recognizer.recognize_batch
-        if recognizer.manifest.verification is not None:
-            turns[_Turn(way, batch, False)] = recognizer.infer
-    groups = group_frames(frames, max(batches))
-    rng, keys = np.random.default_rng(0), list(turns)
-    found: dict[_Turn, list[float]] = {key: [] for key in keys}
-    ends = clock.now() + seconds
-    for number in itertools.count():  # round 0 warms up
-        if number > _LEAST_ROUNDS and clock.now() >= ends:
-            break
-        for place in rng.permutation(len(keys)):
-            turn = keys[place]
-            group = number + batches.index(turn.batch) * len(groups) // len(batches)
-            clock.sleep(_PAUSE_S)
-            frame_s = _time(turns[turn], groups[group % len(groups)], turn.batch, clock)
-            if number > 0:
-                found[turn].append(frame_s)
-            tick("frames a second")
-    rates = {turn: 1 / statistics.median(times) for turn, times in found.items()}
-    speeds = [
-        Speed(*turn.way, turn.batch, rate, rates.get(turn._replace(compares=False)))
-        for turn, rate in rates.items()
-        if turn.compares
-    ]
-    return speeds, number - 1
-
-
-def pool_size(batch: int) -> int:
-    """Return how many different frames speeds are best measured on, with batches of so many.
-
-    So many that a frame only comes again when the golden images that it needs have long made room for those of others:
-    the worst that a line does. It takes 128 of them, and a frame needs two at least; see `References`.
-    """
-    return max(64, 2 * batch)
-
-
-def group_frames(frames: Sequence[Pixels], size: int) -> list[list[Pixels]]:
-    """Split frames into groups of equal size, one for each turn; the last is filled up with the first frames."""
-    endless = itertools.cycle(frames)
-    return [list(itertools.islice(endless, size)) for _ in range(math.ceil(len(frames) / size))]
 
 
 def compare_labels(
@@ -150,7 +42,8 @@ def compare_labels(
         tick: is told of each batch.
     """
     seen = 0
-    equal, drift, largest = (dict.fromkeys(recognizers, 0.0) for _ in range(3))
+    equal, other_part = (dict.fromkeys(recognizers, 0) for _ in range(2))
+    drift, largest = (dict.fromkeys(recognizers, 0.0) for _ in range(2))
     ends = clock.now() + seconds
     while (not seen or clock.now() < ends) and (batch := list(itertools.islice(frames, baseline.batch_size))):
         seen += len(batch)
@@ -158,12 +51,14 @@ def compare_labels(
         score = baseline.infer(batch).score
         for way, recognizer in recognizers.items():
             others = [result.label for result in recognizer.recognize_batch(batch)]
-            equal[way] += sum(one == other for one, other in zip(labels, others, strict=True))
+            pairs = list(zip(labels, others, strict=True))
+            equal[way] += sum(one == other for one, other in pairs)
+            other_part[way] += sum(one != other and None not in (one, other) for one, other in pairs)
             differences = np.abs(recognizer.infer(batch).score - score)
             drift[way] += float(differences.mean()) * len(batch)
             largest[way] = max(largest[way], float(differences.max()))
             tick("labels against fp32")
-    return [Labels(*way, seen, int(equal[way]), drift[way] / seen, largest[way]) for way in recognizers]
+    return [Labels(*way, seen, equal[way], other_part[way], drift[way] / seen, largest[way]) for way in recognizers]
 
 
 def measure_stages(
@@ -272,12 +167,3 @@ def measure_pace(
 def percentile_99(values: Sequence[float]) -> float:
     """Return the value that 99 of 100 do not exceed: one that was measured, not one between two."""
     return float(np.quantile(values, 0.99, method="inverted_cdf"))
-
-
-def _time(task: Callable[[Sequence[Pixels]], object], frames: Sequence[Pixels], batch: int, clock: Clock) -> float:
-    """Return the seconds that a frame takes: the mean, for some take several times as long as others."""
-    task(frames[-1:])  # not timed: the turn before has filled the caches and put the threads to sleep
-    begun = clock.now()
-    for start in range(0, len(frames), batch):
-        task(frames[start : start + batch])
-    return (clock.now() - begun) / len(frames)

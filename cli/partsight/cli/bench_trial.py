@@ -7,18 +7,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from partsight.cli.bench_clock import Clock, Tick
 from partsight.cli.bench_facts import SCHEMA_VERSION, Facts, Frames, Setting
 from partsight.cli.bench_frames import folder_frames, golden_frames
-from partsight.cli.bench_measure import (
-    Clock,
-    Tick,
-    compare_labels,
-    measure_pace,
-    measure_single,
-    measure_speeds,
-    measure_stages,
-    pool_size,
-)
+from partsight.cli.bench_measure import compare_labels, measure_pace, measure_single, measure_stages
+from partsight.cli.bench_rounds import measure_speeds, pool_size
 from partsight.cli.bench_start import measure_start
 from partsight.cli.bench_verdict import choose
 from partsight.cli.bench_ways import find_ways, open_baseline, open_ways

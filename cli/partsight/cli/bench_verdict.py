@@ -11,6 +11,7 @@ LEAST_AGREEMENT = 0.999
 
 _FEW_LATE = 0.01  # share of frames; that many come late once in a while on any machine
 _TOO_MANY_LATE = "let nothing else run on this machine and measure again, or plan with fewer cameras"
+_UNSTEADY = 0.75  # of the median: a round that is slower still was disturbed
 _CLEARLY = 1.05  # from this ratio of speeds on, one is called faster than the other
 
 
@@ -34,9 +35,18 @@ class Verdict:
 
 
 def choose(speeds: Iterable[Speed], labels: Iterable[Labels], baseline: Way) -> Speed | None:
-    """Return the fastest configuration whose labels agree with the baseline's; None if there is none."""
-    trusted = {item.way for item in labels if agrees(item)} | {baseline}
-    return max((speed for speed in speeds if speed.way in trusted), key=lambda speed: speed.frames_per_s, default=None)
+    """Return the fastest configuration whose labels agree with the baseline's; None if there is none.
+
+    Of those that are hardly slower, the baseline itself is taken first, then fp32: a lower precision must be worth it.
+    """
+    ways = {item.way for item in labels if agrees(item)} | {baseline}
+    trusted = [speed for speed in speeds if speed.way in ways]
+    fastest = max((speed.frames_per_s for speed in trusted), default=0.0)
+    return min(
+        (speed for speed in trusted if speed.frames_per_s * _CLEARLY > fastest),
+        key=lambda speed: (speed.way != baseline, speed.precision != "fp32", -speed.frames_per_s),
+        default=None,
+    )
 
 
 def judge(facts: Facts) -> Verdict:
@@ -155,11 +165,20 @@ def _labels(facts: Facts, chosen: Speed) -> str:
 
 
 def _warnings(facts: Facts) -> tuple[str, ...]:
-    return tuple(
-        f"Not recommended: {labels.way} gives {labels.frames - labels.equal:,} of {labels.frames:,} frames another "
-        f"label than fp32{_its_speed(facts.speeds, labels.way)}."
+    wrong = tuple(
+        f"Not recommended: {labels.way} answers {labels.frames - labels.equal:,} of {labels.frames:,} frames otherwise "
+        f"than fp32 ({labels.other_part:,} as another part, {labels.frames - labels.equal - labels.other_part:,} "
+        f"unknown to one of the two){_its_speed(facts.speeds, labels.way)}."
         for labels in facts.labels
         if not agrees(labels)
+    )
+    chosen = facts.chosen
+    if chosen is None or chosen.slowest_frames_per_s >= _UNSTEADY * chosen.frames_per_s:
+        return wrong
+    return (
+        *wrong,
+        f"These figures are rough: in one round it was only {rate(chosen.slowest_frames_per_s)} frames a second. Let "
+        "nothing else run on this machine and measure again, for longer (--seconds).",
     )
 
 
