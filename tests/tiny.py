@@ -9,8 +9,18 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from partsight.runtime.images import Pixels
-from partsight.runtime.manifest import METADATA_KEY, Decision, Manifest, ModelFile, Parity, Provenance, Verification
+from partsight.runtime.manifest import (
+    METADATA_KEY,
+    Decision,
+    Manifest,
+    ModelFile,
+    Parity,
+    Provenance,
+    Search,
+    Verification,
+)
 from partsight.runtime.preprocess import PreprocessSpec
+from partsight.runtime.prototype_file import PROTOTYPE_FILE, encode_prototypes
 from partsight.runtime.storage import new_folder, sha256_bytes
 from partsight.runtime.verification import VerificationSpec
 
@@ -73,6 +83,23 @@ def tiny_verification() -> Verification:
     )
 
 
+def tiny_prototypes() -> np.ndarray:
+    """Return a (6, 3) float32 row of length 1 for each colour."""
+    taught = np.array(list(COLOURS_BGR.values()), np.float32) - 127.5
+    return np.asarray(taught / np.linalg.norm(taught, axis=1, keepdims=True), np.float32)
+
+
+def without_score(model: bytes) -> bytes:
+    """Return a tiny model that gives embeddings alone."""
+    headless = onnx.load_from_string(model)
+    graph = headless.graph
+    graph.node.pop()
+    graph.output.pop(0)
+    graph.initializer.pop()
+    onnx.checker.check_model(headless)
+    return headless.SerializeToString()
+
+
 def tiny_model(manifest: Manifest | None = None, classes: int | None = None) -> bytes:
     """Return the ONNX file: mean colour around grey, scaled to length 1 unless pale, times one such row for each class.
 
@@ -81,8 +108,7 @@ def tiny_model(manifest: Manifest | None = None, classes: int | None = None) -> 
         classes: keep only so many; None for all.
     """
     manifest = manifest or tiny_manifest()
-    taught = np.array(list(COLOURS_BGR.values()), np.float32) - 127.5
-    weights = (taught / np.linalg.norm(taught, axis=1, keepdims=True))[:classes].T  # (3, classes)
+    weights = tiny_prototypes()[:classes].T
     constants = {"grey": np.float32(127.5), "palest": np.float32(60), "weights": np.ascontiguousarray(weights)}
     graph = helper.make_graph(
         [
@@ -108,19 +134,26 @@ def tiny_model(manifest: Manifest | None = None, classes: int | None = None) -> 
     return model.SerializeToString()
 
 
-def write_tiny_package(path: Path, **changes: object) -> Path:
+def write_tiny_package(path: Path, *, is_searched: bool = False, **changes: object) -> Path:
     """Write the package to `path` and return it.
 
     Args:
         path: must not exist.
+        is_searched: put the prototypes into a file of their own, as in a package of very many parts.
         changes: fields of `Manifest` that shall differ, in the folder and in the ONNX file's metadata.
     """
     bare = msgspec.structs.replace(tiny_manifest(), **changes)
     model = tiny_model(bare)
     files = {f"gallery/{label}.png": _png(label) for label in COLOURS_BGR}
     files["report.html"] = b"<!doctype html><title>tiny</title>\n"
+    search = None
+    if is_searched:
+        model = without_score(model)
+        files[PROTOTYPE_FILE] = encode_prototypes(tiny_prototypes())
+        search = Search(PROTOTYPE_FILE, dimensions=2)
     manifest = msgspec.structs.replace(
         bare,
+        search=search,
         models={
             "fp32": ModelFile(
                 file="model.fp32.onnx",

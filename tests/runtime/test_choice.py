@@ -8,18 +8,21 @@ from partsight.runtime import PackageError, ProviderError, Recognizer
 from partsight.runtime import choice as module
 from partsight.runtime.choice import open_session
 from partsight.runtime.engines.engine import Settings
+from partsight.runtime.search import PrototypeSearch
 from partsight.runtime.session import Session
-from tests.tiny import solid, tiny_model
+from tests.tiny import solid, tiny_model, tiny_prototypes, without_score
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, frame_ms: dict[str, float]) -> None:
     """Every provider runs on the CPU, at its own speed; those without one cannot be had."""
     load = Session.__init__
 
-    def pretended(self: Session, model: bytes, provider: str = "cpu", settings: Settings | None = None) -> None:
+    def pretended(
+        self: Session, model: bytes, provider: str, settings: Settings, search: PrototypeSearch | None
+    ) -> None:
         if provider not in frame_ms:
             raise ProviderError(f"provider {provider!r} was asked for and could not be had: no card; mend it with: x")
-        load(self, model, "cpu", settings)
+        load(self, model, "cpu", settings, search)
         self.provider = module.PROVIDERS[provider]
 
     monkeypatch.setattr(Session, "__init__", pretended)
@@ -68,6 +71,13 @@ def test_a_name_is_never_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ProviderError, match=r"no card"):
         open_session(tiny_model(), "cuda", Settings())
     assert open_session(tiny_model(), "cpu", Settings()).reason == "it was asked for"
+
+
+@pytest.mark.parametrize("provider", ["auto", "cpu"])
+def test_a_search_goes_to_the_session(monkeypatch: pytest.MonkeyPatch, provider: str) -> None:
+    pretend(monkeypatch, {"cpu": 1.0})
+    search = PrototypeSearch(tiny_prototypes())
+    assert open_session(without_score(tiny_model()), provider, Settings(), search).session.classes == 6
 
 
 def test_time_is_of_a_frame_and_the_best_of_some() -> None:

@@ -9,8 +9,9 @@ import pytest
 
 from partsight.runtime.errors import PackageError
 from partsight.runtime.package import ModelPackage
+from partsight.runtime.prototype_file import encode_prototypes
 from partsight.runtime.storage import sha256_bytes
-from tests.tiny import COLOURS_BGR, SIDE_PX, solid
+from tests.tiny import COLOURS_BGR, SIDE_PX, solid, tiny_prototypes, write_tiny_package
 
 
 @pytest.fixture
@@ -199,3 +200,50 @@ def test_a_reference_that_is_no_image(verified: Path) -> None:
     edit(verified, lambda document: document["files"].update({"gallery/red.png": sha256_bytes(b"no image")}))
     with pytest.raises(PackageError, match=r"line4\.partsight: gallery/red\.png: is not an image"):
         ModelPackage.read(verified).reference(list(COLOURS_BGR).index("red"))
+
+
+@pytest.fixture
+def searched(tmp_path: Path) -> Path:
+    """A package with its prototypes in a file of their own."""
+    return write_tiny_package(tmp_path / "many.partsight", is_searched=True)
+
+
+@pytest.mark.parametrize("is_plain", [True, False])
+def test_the_search_of_a_package(searched: Path, is_plain: bool) -> None:
+    search = ModelPackage.read(searched).search(is_plain=is_plain)
+    assert search is not None
+    np.testing.assert_allclose(search.score(tiny_prototypes()).argmax(axis=1), np.arange(6))
+
+
+def test_a_package_without_a_search(tiny_package: Path) -> None:
+    assert ModelPackage.read(tiny_package).search() is None
+
+
+def test_altered_prototypes(searched: Path) -> None:
+    (searched / "prototypes.npy").write_bytes(encode_prototypes(-tiny_prototypes()))
+    with pytest.raises(PackageError, match=r"prototypes.npy has SHA-256 .*altered"):
+        ModelPackage.read(searched).search()
+
+
+def test_missing_prototypes(searched: Path) -> None:
+    (searched / "prototypes.npy").unlink()
+    with pytest.raises(PackageError, match=r"prototypes.npy is missing"):
+        ModelPackage.read(searched)
+
+
+def test_prototypes_without_a_hash(searched: Path) -> None:
+    edit(searched, lambda document: document["files"].pop("prototypes.npy"))
+    with pytest.raises(PackageError, match=r"names no SHA-256 of prototypes.npy"):
+        ModelPackage.read(searched)
+
+
+def test_prototypes_of_other_labels(searched: Path) -> None:
+    edit(searched, lambda document: document["labels"].pop())
+    with pytest.raises(PackageError, match=r"prototypes.npy: holds float32 \(6, 3\).*expected float32 \(5, d\)"):
+        ModelPackage.read(searched).search()
+
+
+def test_an_estimate_of_no_dimensions(searched: Path) -> None:
+    edit(searched, lambda document: document["search"].update(dimensions=0))
+    with pytest.raises(PackageError, match=r"search.dimensions"):
+        ModelPackage.read(searched)

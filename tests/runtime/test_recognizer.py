@@ -572,3 +572,20 @@ def test_a_reference_without_a_hash(tmp_path: Path) -> None:
     verification = msgspec.structs.replace(tiny_verification(), references=names)
     with pytest.raises(PackageError, match=r"names no SHA-256 of gallery/yellow\.jpg; export the package again"):
         Recognizer(write_tiny_package(tmp_path / "line3.partsight", verification=verification))
+
+
+def test_a_package_with_a_search_answers_alike(recognizer: Recognizer, tmp_path: Path) -> None:
+    package = write_tiny_package(tmp_path / "many.partsight", is_searched=True)
+    frames = mixed(40)
+    with Recognizer(package) as searching:
+        assert searching.labels == recognizer.labels
+        for found, expected in zip(searching.recognize_batch(frames), recognizer.recognize_batch(frames), strict=True):
+            assert answer(found) == answer(expected)
+            np.testing.assert_allclose(numbers(found), numbers(expected), atol=1e-6)
+        assert searching.infer([]).score.shape == (0, len(COLOURS))
+
+
+def test_a_file_without_scores_cannot_be_used_alone(tmp_path: Path) -> None:
+    package = write_tiny_package(tmp_path / "many.partsight", is_searched=True)
+    with pytest.raises(PackageError, match=r"expected the package's folder"):
+        Recognizer(package / "model.fp32.onnx")

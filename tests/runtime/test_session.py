@@ -11,8 +11,9 @@ from partsight.runtime.engines.onnx_runtime import import_onnxruntime
 from partsight.runtime.engines.providers import PROVIDERS, find_provider
 from partsight.runtime.errors import DependencyError, PackageError, ProviderError
 from partsight.runtime.manifest import METADATA_KEY
+from partsight.runtime.search import PrototypeSearch
 from partsight.runtime.session import Session, Settings
-from tests.tiny import COLOURS_BGR, SIDE_PX, solid, tiny_manifest, tiny_model
+from tests.tiny import COLOURS_BGR, SIDE_PX, solid, tiny_manifest, tiny_model, tiny_prototypes, without_score
 
 has_cuda = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
 
@@ -191,3 +192,36 @@ WRONG_CONTRACTS = {
 def test_models_of_another_contract(change: Callable[[onnx.GraphProto], object], named: str) -> None:
     with pytest.raises(PackageError, match=f"(?s)the model.*{named}.*expected"):
         Session(altered(change))
+
+
+@pytest.mark.parametrize("provider", ["cpu", "openvino"])
+def test_a_search_gives_the_scores_of_a_model_without(provider: str) -> None:
+    if provider == "openvino":
+        pytest.importorskip("openvino")
+    frames = np.stack([solid(colour, SIDE_PX, SIDE_PX) for colour in COLOURS_BGR])
+    whole = Session(tiny_model(), provider).run(frames)
+    search = PrototypeSearch(tiny_prototypes())
+    session = Session(without_score(tiny_model()), provider, search=search)
+    assert (session.classes, session.embedding_size) == (len(COLOURS_BGR), 3)
+    found = session.run(frames)
+    np.testing.assert_array_equal(found.embedding, whole.embedding)
+    np.testing.assert_allclose(found.score, whole.score, atol=1e-6)
+
+
+def test_a_model_without_scores_needs_its_package() -> None:
+    with pytest.raises(PackageError, match=r"gives embeddings alone.*expected the package's folder"):
+        Session(without_score(tiny_model()))
+
+
+@pytest.mark.parametrize(
+    ("model", "prototypes"),
+    [
+        (tiny_model(), tiny_prototypes()),
+        (without_score(tiny_model()), np.zeros((6, 4), np.float32)),
+        (altered(lambda graph: graph.output.pop(1)), tiny_prototypes()),
+    ],
+    ids=["gives scores", "another size", "no embedding"],
+)
+def test_a_search_that_is_not_of_the_model(model: bytes, prototypes: np.ndarray) -> None:
+    with pytest.raises(PackageError, match=r"the model has .*expected .*embedding float32"):
+        Session(model, search=PrototypeSearch(prototypes))

@@ -10,6 +10,7 @@ import numpy as np
 from partsight.runtime.engines.engine import Settings
 from partsight.runtime.engines.providers import PROVIDERS
 from partsight.runtime.errors import DependencyError, ProviderError
+from partsight.runtime.search import PrototypeSearch
 from partsight.runtime.session import Session
 
 AUTO = "auto"
@@ -32,11 +33,17 @@ class Choice:
     reason: str
 
 
-def open_session(model: bytes, provider: str, settings: Settings) -> Choice:
+def open_session(model: bytes, provider: str, settings: Settings, search: PrototypeSearch | None = None) -> Choice:
     """Load a model on the provider that was named, or, for `auto`, on the fastest that works.
 
     Each provider that computes in `settings.arithmetic` is really tried: loaded, and timed on the largest batch that
     will be run. That takes as long as a few answers of each.
+
+    Args:
+        model: an ONNX file's bytes.
+        provider: of `PROVIDERS`, or `auto`.
+        settings: how it is run.
+        search: for a model that gives embeddings alone.
 
     Raises:
         ProviderError: the one that was named, or all of them, cannot be had here.
@@ -44,14 +51,14 @@ def open_session(model: bytes, provider: str, settings: Settings) -> Choice:
         DependencyError: the library of the one that was named is not installed.
     """
     if provider != AUTO:
-        return Choice(Session(model, provider, settings), "it was asked for")
+        return Choice(Session(model, provider, settings, search), "it was asked for")
     found: list[tuple[float, Session]] = []
     said: list[str] = []
     for name, candidate in PROVIDERS.items():
         if settings.arithmetic not in candidate.arithmetic:
             continue
         try:
-            session = Session(model, name, settings)
+            session = Session(model, name, settings, search)
             frame_ms = _time(session, max(settings.batch_sizes))
         except (ProviderError, DependencyError) as error:
             said.append(f"{name} cannot be had ({_briefly(error)})")

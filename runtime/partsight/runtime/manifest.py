@@ -54,6 +54,18 @@ class Verification(msgspec.Struct, frozen=True):
     references: tuple[str, ...]
 
 
+class Search(msgspec.Struct, frozen=True):
+    """How scores are found among very many parts: by their bounds, and not by the network.
+
+    Attributes:
+        file: in the package, with the prototypes.
+        dimensions: of the estimate.
+    """
+
+    file: str
+    dimensions: Annotated[int, msgspec.Meta(ge=1)]
+
+
 class Parity(msgspec.Struct, frozen=True):
     """How the exported graph compared with Keras over the catalogue, from image file to label."""
 
@@ -155,6 +167,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         decision: on the network's score.
         verification: None where frames are not compared with golden images; so in the copy that an ONNX file's
             metadata holds, because the file brings no golden images.
+        search: None where the network gives the scores; None in that copy, too.
         models: by precision; empty in that copy.
         refused: precisions that were asked for and not written, and why; empty in that copy.
         files: SHA-256 of every other file in the package, by its path with forward slashes.
@@ -166,13 +179,14 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     decision: Decision
     provenance: Provenance
     verification: Verification | None = None
+    search: Search | None = None
     models: dict[Precision, ModelFile] = {}
     refused: dict[Precision, str] = {}
     files: dict[str, Sha256] = {}
 
     def without_files(self) -> "Manifest":
         """Return the copy that an ONNX file's metadata holds."""
-        return msgspec.structs.replace(self, verification=None, models={}, refused={}, files={})
+        return msgspec.structs.replace(self, verification=None, search=None, models={}, refused={}, files={})
 
     def to_json(self) -> bytes:
         """Return the manifest as indented JSON in UTF-8."""

@@ -6,7 +6,9 @@ from pathlib import Path, PureWindowsPath
 from partsight.runtime.errors import PackageError
 from partsight.runtime.images import Pixels
 from partsight.runtime.manifest import Manifest, ModelFile, Precision
+from partsight.runtime.prototype_file import decode_prototypes
 from partsight.runtime.references import decode_reference
+from partsight.runtime.search import PrototypeSearch
 from partsight.runtime.storage import sha256_bytes
 
 MANIFEST_NAME = "manifest.json"
@@ -46,7 +48,7 @@ class ModelPackage:
         if not manifest.models:
             raise PackageError(f"{path}: the manifest names no model; export the package again")
         package = cls(path, manifest, sha256_bytes(data)[:16])
-        package._check_references()
+        package._check_named()
         for name in package.hashes():
             _check_name(path, name)
             if not _is_file(path / name):
@@ -106,6 +108,25 @@ class ModelPackage:
         name = verification.references[index]
         return decode_reference(self.file_bytes(name), f"{self.path}: {name}")
 
+    def search(self, *, is_plain: bool = False) -> PrototypeSearch | None:
+        """Return what finds the scores, from prototypes checked against the manifest.
+
+        Args:
+            is_plain: compute every score exactly, whatever it takes.
+
+        Returns:
+            None where the network itself gives them.
+
+        Raises:
+            PackageError: the file is not the one that export wrote.
+        """
+        search = self.manifest.search
+        if search is None:
+            return None
+        data, source = self.file_bytes(search.file), f"{self.path}: {search.file}"
+        prototypes = decode_prototypes(data, len(self.manifest.labels), source)
+        return PrototypeSearch.plain(prototypes) if is_plain else PrototypeSearch(prototypes, search.dimensions)
+
     def verify(self) -> None:
         """Check the bytes of every file that the manifest names.
 
@@ -115,9 +136,10 @@ class ModelPackage:
         for name in self.hashes():
             self.file_bytes(name)
 
-    def _check_references(self) -> None:
-        verification = self.manifest.verification
-        unnamed = [name for name in verification.references if name not in self.manifest.files] if verification else []
+    def _check_named(self) -> None:
+        verification, search = self.manifest.verification, self.manifest.search
+        used = [*(verification.references if verification else ()), *([search.file] if search else ())]
+        unnamed = [name for name in used if name not in self.manifest.files]
         if unnamed:
             raise PackageError(f"{self.path}: the manifest names no SHA-256 of {unnamed[0]}; export the package again")
 

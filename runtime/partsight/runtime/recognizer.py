@@ -160,7 +160,9 @@ class Recognizer:
         return results
 
     def infer(self, frames: Sequence[Pixels]) -> Inference:
-        """Return the network's whole scores and embeddings: for calibration, comparison and enrolment.
+        """Return the network's whole scores and embeddings: for calibration and comparison.
+
+        Of a package with a search (`manifest.search`) most scores are estimates; see `PrototypeSearch.score`.
 
         Raises:
             FrameError: as for `recognize_batch`.
@@ -281,7 +283,8 @@ def _load(path: Path, provider: str, settings: Settings) -> _Loaded:
         package = ModelPackage.read(path)
         spec = package.manifest.preprocess
         known = replace(settings, input_hw=(spec.height, spec.width))
-        choice = open_session(package.model_bytes(_file_of(settings.arithmetic)), provider, known)
+        model = package.model_bytes(_file_of(settings.arithmetic))
+        choice = open_session(model, provider, known, package.search())
         loaded = _Loaded(package.manifest, package.package_id, choice, package)
     _check_agreement(path, loaded.manifest, choice.session)
     give_back_freed()

@@ -18,6 +18,7 @@ from partsight.runtime.engines.open_vino import OpenVinoEngine
 from partsight.runtime.engines.providers import Provider, find_provider
 from partsight.runtime.errors import PackageError
 from partsight.runtime.images import Pixels
+from partsight.runtime.search import PrototypeSearch
 
 __all__ = ["EMBEDDING_NAME", "INPUT_NAME", "SCORE_NAME", "FloatArray", "Inference", "Session", "Settings"]
 
@@ -27,7 +28,7 @@ class Inference:
     """What the network says of a batch.
 
     Attributes:
-        score: (batch, classes) float32.
+        score: (batch, classes) float32; of a session with a search, see `PrototypeSearch.score`.
         embedding: (batch, d) float32.
     """
 
@@ -38,29 +39,41 @@ class Inference:
 class Session:
     """One loaded model on one provider. Safe to use from several threads."""
 
-    def __init__(self, model: bytes, provider: str = "cpu", settings: Settings | None = None) -> None:
+    def __init__(
+        self,
+        model: bytes,
+        provider: str = "cpu",
+        settings: Settings | None = None,
+        search: PrototypeSearch | None = None,
+    ) -> None:
         """Load a model.
 
         Args:
             model: an ONNX file's bytes.
             provider: of `PROVIDERS`; there is no fallback from one to another.
             settings: how it is run; None for FP32 and defaults.
+            search: finds the scores for a model that gives embeddings alone; None for one that gives both.
 
         Raises:
             ProviderError: the provider cannot be had here.
-            PackageError: the bytes are not a model of partsight's contract.
+            PackageError: the bytes are not a model of partsight's contract, or the search is not of this model.
             DependencyError: no ONNX Runtime is installed.
         """
         settings = settings or Settings()
         self.provider = find_provider(provider, settings.arithmetic)
         self._engine = _load(model, self.provider, settings)
         signature = self._engine.signature
-        self.input_hw, self.classes, self.embedding_size = _check_contract(signature)
+        self.input_hw, self.classes, self.embedding_size = _check_contract(signature, search)
+        self._search = search
         self.metadata: dict[str, str] = dict(signature.metadata)
 
     def run(self, batch: Pixels) -> Inference:
         """Run the network on (batch, height, width, 3) uint8 BGR, as `preprocess` makes it."""
-        return Inference(*self._engine.run(batch))
+        score, embedding = self._engine.run(batch)
+        if self._search is not None:
+            score = self._search.score(embedding)
+        assert score is not None  # as its signature said
+        return Inference(score, embedding)
 
 
 def _load(model: bytes, provider: Provider, settings: Settings) -> Engine:
@@ -69,11 +82,17 @@ def _load(model: bytes, provider: Provider, settings: Settings) -> Engine:
     return OpenVinoEngine(model, settings)
 
 
-def _check_contract(signature: Signature) -> tuple[tuple[int, int], int, int]:
+def _check_contract(signature: Signature, search: PrototypeSearch | None) -> tuple[tuple[int, int], int, int]:
     """Return the input's (height, width), the number of classes and the embedding's size."""
     missing = Tensor("", ())
     image = signature.inputs.get(INPUT_NAME, missing)
-    rows = [signature.outputs.get(name, missing) for name in (SCORE_NAME, EMBEDDING_NAME)]
+    score, embedding = (signature.outputs.get(name, missing) for name in (SCORE_NAME, EMBEDDING_NAME))
+    if search is None and set(signature.outputs) == {EMBEDDING_NAME}:
+        raise PackageError(
+            "the model gives embeddings alone, because its package finds the scores of very many parts from a file "
+            "of its own; expected the package's folder: use that, and not its .onnx file alone"
+        )
+    rows = [embedding] if search else [score, embedding]
     is_image = len(signature.inputs) == 1 and image.dtype == "uint8" and len(image.shape) == 4 and image.shape[3] == 3
     if not is_image or image.shape[0] is not None or any(row.dtype != "float32" or len(row.shape) != 2 for row in rows):
         raise PackageError(
@@ -81,7 +100,13 @@ def _check_contract(signature: Signature) -> tuple[tuple[int, int], int, int]:
             f"and the outputs {SCORE_NAME} float32 (batch, classes) and {EMBEDDING_NAME} float32 (batch, d): use "
             "`partsight export`"
         )
-    sizes = (*image.shape[1:3], rows[0].shape[1], rows[1].shape[1])
+    if search is not None and (score is not missing or embedding.shape[1] != search.embedding_size):
+        raise PackageError(
+            f"the model has {signature}; expected {EMBEDDING_NAME} float32 (batch, {search.embedding_size}) alone, as "
+            "the package's prototypes are: they are not from one export, export the package again"
+        )
+    classes = score.shape[1] if search is None else search.classes
+    sizes = (*image.shape[1:3], classes, embedding.shape[1])
     height, width, classes, embedding_size = (size if size is not None and 0 < size < math.inf else 0 for size in sizes)
     if not all((height, width, classes, embedding_size)):
         raise PackageError(f"the model's height, width, classes and embedding are {sizes}; expected fixed numbers")

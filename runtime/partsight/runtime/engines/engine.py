@@ -16,6 +16,9 @@ EMBEDDING_NAME = "embedding"
 
 FloatArray = npt.NDArray[np.float32]
 
+Outputs = tuple[FloatArray | None, FloatArray]
+"""The (batch, classes) scores, None of a model that has none, and the (batch, d) embeddings."""
+
 Arithmetic = Literal["fp32", "bf16", "fp16", "int8"]
 """What the network is computed in. There is no file for bf16: the fp32 one is computed so."""
 
@@ -98,5 +101,5 @@ class Engine(Protocol):
     def signature(self) -> Signature:
         """What the model takes and gives."""
 
-    def run(self, batch: Pixels) -> tuple[FloatArray, FloatArray]:
-        """Return the (batch, classes) scores and (batch, d) embeddings of (batch, height, width, 3) uint8 BGR."""
+    def run(self, batch: Pixels) -> Outputs:
+        """Return scores and embeddings of (batch, height, width, 3) uint8 BGR."""

@@ -8,7 +8,7 @@ from partsight.runtime.engines.engine import (
     EMBEDDING_NAME,
     INPUT_NAME,
     SCORE_NAME,
-    FloatArray,
+    Outputs,
     Settings,
     Signature,
     Tensor,
@@ -33,6 +33,7 @@ class OnnxRuntimeEngine:
         """
         self._session = _create(model, provider, settings)
         self._signature = _signature(self._session)
+        self._has_score = SCORE_NAME in self._signature.outputs
         is_bound = not provider.is_cpu and settings.gpu.io_binding
         self._bound = BoundRuns(self._session, settings.batch_sizes, "cuda") if is_bound else None
 
@@ -41,10 +42,12 @@ class OnnxRuntimeEngine:
         """What the model takes and gives."""
         return self._signature
 
-    def run(self, batch: Pixels) -> tuple[FloatArray, FloatArray]:
+    def run(self, batch: Pixels) -> Outputs:
         """Return scores and embeddings; see `engine.Engine`."""
         if self._bound is not None:
             return self._bound.run(batch)
+        if not self._has_score:
+            return None, self._session.run([EMBEDDING_NAME], {INPUT_NAME: batch})[0]
         score, embedding = self._session.run([SCORE_NAME, EMBEDDING_NAME], {INPUT_NAME: batch})
         return score, embedding
 

@@ -14,7 +14,7 @@ from partsight.runtime.engines.engine import (
     EMBEDDING_NAME,
     SCORE_NAME,
     Arithmetic,
-    FloatArray,
+    Outputs,
     Settings,
     Signature,
     Tensor,
@@ -60,7 +60,7 @@ class OpenVinoEngine:
         """What the model takes and gives."""
         return self._signature
 
-    def run(self, batch: Pixels) -> tuple[FloatArray, FloatArray]:
+    def run(self, batch: Pixels) -> Outputs:
         """Return scores and embeddings; see `engine.Engine`."""
         requests = self._requests.get(len(batch), self._requests[_ANY])
         try:
@@ -69,7 +69,8 @@ class OpenVinoEngine:
             request = self._compiled.create_infer_request()
         request.infer({0: batch}, share_inputs=True)
         # Copies: the request is used again.
-        score, embedding = (np.array(request.get_tensor(name).data) for name in (SCORE_NAME, EMBEDDING_NAME))
+        embedding = np.array(request.get_tensor(EMBEDDING_NAME).data)
+        score = np.array(request.get_tensor(SCORE_NAME).data) if SCORE_NAME in self._signature.outputs else None
         requests.append(request)
         return score, embedding
 
