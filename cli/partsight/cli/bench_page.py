@@ -2,6 +2,7 @@
 
 import html
 import math
+import re
 from collections.abc import Sequence
 
 from partsight.cli.bench_facts import CAMERA_FPS, Facts, Speed
@@ -34,13 +35,15 @@ section { background: #fff; border-radius: 12px; padding: 20px 24px; margin-top:
 .card b { display: block; font-size: 30px; line-height: 1.2; color: #0f766e; }
 .card span, .note { color: #475569; font-size: 14px; }
 .note { margin: 0 0 12px; }
+table + .note { margin: 14px 0 6px; }
 .key { display: inline-block; width: 12px; height: 12px; border-radius: 3px; margin: 0 5px 0 14px; }
 .key:first-child { margin-left: 0; }
 ul { margin: 8px 0 0; padding-left: 20px; }
 li { margin-bottom: 4px; }
 .warning { color: #b91c1c; font-weight: 600; }
 pre { background: #0f172a; color: #e2e8f0; border-radius: 8px; padding: 12px 16px; margin: 12px 0 0; font-size: 12.5px;
-  overflow-x: auto; }
+  white-space: pre-wrap; }
+pre span { white-space: nowrap; }
 table { border-collapse: collapse; width: 100%; font-size: 14px; }
 th, td { padding: 6px 10px; text-align: left; border-bottom: 1px solid #e2e8f0; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
@@ -176,7 +179,9 @@ def _cards(facts: Facts) -> str:
 def _sentences(verdict: Verdict) -> str:
     items = [f"<li>{html.escape(sentence)}</li>" for sentence in verdict.sentences]
     items += [f'<li class="warning">{html.escape(warning)}</li>' for warning in verdict.warnings]
-    command = f"<pre>{html.escape(verdict.command)}\n\n{html.escape(verdict.code)}</pre>" if verdict.command else ""
+    # An option stays on one line with its value.
+    words = re.sub(r"--\S+ \S+", r"<span>\g<0></span>", html.escape(verdict.command))
+    command = f"<pre>{words}\n\n{html.escape(verdict.code)}</pre>" if verdict.command else ""
     return f"<ul>{''.join(items)}</ul>\n{command}"
 
 
