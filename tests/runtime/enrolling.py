@@ -19,9 +19,9 @@ from tests.tiny import COLOURS_BGR, solid, tiny_model, write_tiny_package
 SPEC = VerificationSpec(height=48, width=64)
 
 
-def write_package(path: Path, **changes: object) -> Path:
+def write_package(path: Path, *, is_searched: bool = False, **changes: object) -> Path:
     """Write the tiny package with a reference for each label."""
-    write_tiny_package(path, **changes)
+    write_tiny_package(path, is_searched=is_searched, **changes)
     manifest = Manifest.from_json((path / MANIFEST_NAME).read_bytes(), "tiny")
     names = tuple(f"gallery/{place:05d}.jpg" for place in range(len(COLOURS_BGR)))
     files = dict(manifest.files)

@@ -9,8 +9,9 @@ Example:
     >>> print(enrolled.parts[0].right, enrolled.parts[0].lookalike)
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import msgspec
@@ -20,12 +21,14 @@ from partsight.runtime.enroll_plan import Plan, make_plan
 from partsight.runtime.errors import EnrollError
 from partsight.runtime.findings import NewPart, find_harmed, judge
 from partsight.runtime.manifest import Gate, Manifest, Precision
-from partsight.runtime.newcomers import Changes, Newcomer, read_newcomers
+from partsight.runtime.newcomers import Changes, Newcomer, learn, read_newcomers, refuse_dense
 from partsight.runtime.package import MANIFEST_NAME, ModelPackage
 from partsight.runtime.preprocess import preprocess
+from partsight.runtime.prototype_file import encode_prototypes
 from partsight.runtime.prototypes import PrototypeModel, import_onnx
 from partsight.runtime.recheck import Sample, Subject, Track, answer_samples, draw_samples, update_manifest
 from partsight.runtime.references import References, decode_reference
+from partsight.runtime.search import PrototypeSearch
 from partsight.runtime.session import FloatArray, Session
 from partsight.runtime.storage import check_output_folder, new_folder, sha256_bytes
 
@@ -95,15 +98,18 @@ def enroll(
     check_output_folder(out)
     import_onnx()
     old = ModelPackage.read(package)
-    _refuse_dense(old)
+    refuse_dense(old)
     changes = Changes(_to_paths(additions), _to_paths(replacements), tuple(removals))
     newcomers = read_newcomers(old, changes)
     plan = make_plan(old, changes, newcomers)
+    search = old.search(is_plain=True)
+    beside = search.prototypes if search else None
     models = {
-        precision: PrototypeModel.parse(old.model_bytes(precision), f"{old.path}: {model.file}")
+        precision: PrototypeModel.parse(old.model_bytes(precision), f"{old.path}: {model.file}", beside)
         for precision, model in old.manifest.models.items()
     }
-    work = _Work(old, plan, models, _learn(old, newcomers, _main(old)))
+    session = Session(old.model_bytes(_main(old)), search=search)
+    work = _Work(old, plan, models, learn(old, newcomers, session), session)
     subject = work.subject()
     difference = work.largest_difference(subject.session)
     frames = answer_samples(subject, [*draw_samples(*plan.drawn()), *work.neighbours()], seed, track)
@@ -127,21 +133,28 @@ class _Work:
         plan: what becomes of it.
         models: its ONNX files.
         learned: prototypes of the newcomers, (d,) each, by label.
+        before: the old package's network; its scores are all exact.
     """
 
     old: ModelPackage
     plan: Plan
     models: dict[Precision, PrototypeModel]
     learned: dict[str, FloatArray]
+    before: Session
+
+    def prototypes(self, precision: Precision) -> FloatArray:
+        """Return the new prototypes, (classes, d)."""
+        values = self.models[precision].values
+        return np.stack(
+            [
+                self.learned[source.label] if isinstance(source, Newcomer) else values[:, source]
+                for source in self.plan.sources
+            ]
+        )
 
     def model_bytes(self, precision: Precision, manifest: Manifest) -> bytes:
         """Return an ONNX file with the new prototypes."""
-        model = self.models[precision]
-        columns = [
-            self.learned[source.label] if isinstance(source, Newcomer) else model.values[:, source]
-            for source in self.plan.sources
-        ]
-        return model.with_prototypes(np.stack(columns, axis=1), manifest)
+        return self.models[precision].with_prototypes(self.prototypes(precision).T, manifest)
 
     def subject(self) -> Subject:
         """Return the new package as it answers, before it is on the disk."""
@@ -149,7 +162,9 @@ class _Work:
         references = None
         if verification:
             references = References(self._reference, (verification.spec.height, verification.spec.width))
-        session = Session(self.model_bytes(_main(self.old), manifest))
+        main = _main(self.old)
+        search = PrototypeSearch.plain(self.prototypes(main)) if manifest.search else None
+        session = Session(self.model_bytes(main, manifest), search=search)
         return Subject(session, manifest, references, frozenset(place for place, _ in self.plan.newcomers()))
 
     def _reference(self, place: int) -> np.ndarray:
@@ -180,7 +195,7 @@ class _Work:
         images = [preprocess(newcomer.images[:1], spec) for _, newcomer in self.plan.newcomers()[:32]]
         noise = np.random.default_rng(0).integers(0, 256, (1, spec.height, spec.width, 3), np.uint8)
         batch = np.concatenate([*images, noise])
-        before = Session(self.old.model_bytes(_main(self.old))).run(batch).score
+        before = self.before.run(batch).score
         after = session.run(batch).score
         kept = np.array(self.plan.kept(), int).reshape(-1, 2)
         largest = float(np.abs(after[:, kept[:, 0]] - before[:, kept[:, 1]]).max(initial=0))
@@ -191,11 +206,16 @@ class _Work:
             )
         return largest
 
+    def _prototype_files(self) -> Iterator[tuple[str, bytes]]:
+        search = self.plan.manifest.search
+        if search:
+            yield search.file, encode_prototypes(self.prototypes(_main(self.old)))
+
     def write(self, out: Path, manifest: Manifest) -> None:
         """Write the new package; it is there whole or not at all."""
         with new_folder(out) as folder:
             files = {}
-            for name, data in self.plan.files(self.old):
+            for name, data in chain(self._prototype_files(), self.plan.files(self.old)):
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 (folder / name).write_bytes(data)
                 files[name] = sha256_bytes(data)
@@ -222,28 +242,3 @@ def _dated(gate: Gate | None) -> Gate | None:
 def _main(package: ModelPackage) -> Precision:
     """Return the precision that embeddings are taken from."""
     return "fp32" if "fp32" in package.manifest.models else next(iter(package.manifest.models))
-
-
-def _refuse_dense(package: ModelPackage) -> None:
-    if package.manifest.decision.score != "cosine":
-        raise EnrollError(
-            f"{package.path}: has a {package.manifest.provenance.head} head, whose scores are probabilities over all "
-            "parts together; a part can be added or removed only by training again: `partsight train CATALOG`, best "
-            "with --head cosine, whose packages can be enrolled into"
-        )
-
-
-def _learn(package: ModelPackage, newcomers: Sequence[Newcomer], precision: Precision) -> dict[str, FloatArray]:
-    """Return the prototype of each newcomer: the mean of its images' embeddings, scaled to length 1."""
-    session = Session(package.model_bytes(precision))
-    prototypes, faults = {}, []
-    for newcomer in newcomers:
-        batch = preprocess(newcomer.images, package.manifest.preprocess)
-        mean = session.run(batch).embedding.astype(np.float64).mean(axis=0)
-        length = float(np.linalg.norm(mean))
-        if not length > 1e-3:
-            faults.append(f"{newcomer.label}: the network sees nothing in its images; is the part in the picture?")
-        prototypes[newcomer.label] = (mean / max(length, 1e-12)).astype(np.float32)
-    if faults:
-        raise EnrollError("\n  ".join([f"{package.path}: nothing was written", *faults]))
-    return prototypes

@@ -5,11 +5,14 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from partsight.runtime.errors import EnrollError, FrameError, ImageError
 from partsight.runtime.images import ImageFiles, Pixels
 from partsight.runtime.package import ModelPackage
 from partsight.runtime.preprocess import check_frame, preprocess
 from partsight.runtime.references import encode_reference
+from partsight.runtime.session import FloatArray, Session
 from partsight.runtime.storage import sha256_bytes
 
 _MOST_NAMED = 20
@@ -48,6 +51,20 @@ class Newcomer:
     reference: bytes | None
 
 
+def refuse_dense(package: ModelPackage) -> None:
+    """Refuse a package to which no part can be added.
+
+    Raises:
+        EnrollError: it has a dense head.
+    """
+    if package.manifest.decision.score != "cosine":
+        raise EnrollError(
+            f"{package.path}: has a {package.manifest.provenance.head} head, whose scores are probabilities over all "
+            "parts together; a part can be added or removed only by training again: `partsight train CATALOG`, best "
+            "with --head cosine, whose packages can be enrolled into"
+        )
+
+
 def read_newcomers(package: ModelPackage, changes: Changes) -> list[Newcomer]:
     """Check what shall be changed and read the images, replacements first.
 
@@ -65,6 +82,30 @@ def read_newcomers(package: ModelPackage, changes: Changes) -> list[Newcomer]:
     if faults:
         raise EnrollError(_describe(package, faults))
     return newcomers
+
+
+def learn(package: ModelPackage, newcomers: Sequence[Newcomer], session: Session) -> dict[str, FloatArray]:
+    """Return the prototype of each newcomer: the mean of its images' embeddings, scaled to length 1.
+
+    Args:
+        package: the old one.
+        newcomers: to learn.
+        session: of its network.
+
+    Raises:
+        EnrollError: the network sees nothing in images; names all faults.
+    """
+    prototypes, faults = {}, []
+    for newcomer in newcomers:
+        batch = preprocess(newcomer.images, package.manifest.preprocess)
+        mean = session.run(batch).embedding.astype(np.float64).mean(axis=0)
+        length = float(np.linalg.norm(mean))
+        if not length > 1e-3:
+            faults.append(f"{newcomer.label}: the network sees nothing in its images; is the part in the picture?")
+        prototypes[newcomer.label] = (mean / max(length, 1e-12)).astype(np.float32)
+    if faults:
+        raise EnrollError("\n  ".join([f"{package.path}: nothing was written", *faults]))
+    return prototypes
 
 
 def _check_labels(labels: Sequence[str], changes: Changes) -> list[str]:

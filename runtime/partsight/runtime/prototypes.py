@@ -1,4 +1,7 @@
-"""Prototypes: the last matrix of a cosine head, one column a part, read from an ONNX file and written into it."""
+"""Prototypes: the last matrix of a cosine head, one column a part, read from an ONNX file and written into it.
+
+In a package of very many parts they lie in a file beside it; then the ONNX file changes in its metadata alone.
+"""
 
 from dataclasses import dataclass
 from types import ModuleType
@@ -19,21 +22,22 @@ class PrototypeModel:
 
     Attributes:
         model: onnx.ModelProto; left as it is.
-        place: of the prototypes among the initialisers.
+        place: of the prototypes among the initialisers; None where they are in a file beside it.
         values: (d, classes), of the file's own number type.
     """
 
     model: Any
-    place: int
+    place: int | None
     values: np.ndarray
 
     @classmethod
-    def parse(cls, data: bytes, source: str) -> "PrototypeModel":
+    def parse(cls, data: bytes, source: str, beside: FloatArray | None = None) -> "PrototypeModel":
         """Find the prototypes in an ONNX file.
 
         Args:
             data: its bytes.
             source: where they came from, for messages.
+            beside: (classes, d), the prototypes of a model that gives embeddings alone.
 
         Raises:
             DependencyError: the package `onnx` is not installed.
@@ -46,6 +50,8 @@ class PrototypeModel:
             model.ParseFromString(data)
         except Exception as error:  # of protobuf, whose implementations have errors of their own
             raise PackageError(f"{source}: is not an ONNX file ({error}); export the package again") from error
+        if beside is not None:
+            return cls(model, None, beside.T)
         place = _find(model.graph)
         if place is None:
             raise EnrollError(
@@ -65,9 +71,10 @@ class PrototypeModel:
         model = onnx.ModelProto()
         model.CopyFrom(self.model)
         graph = model.graph
-        name = graph.initializer[self.place].name
-        tensor = onnx.numpy_helper.from_array(np.ascontiguousarray(values, self.values.dtype), name)
-        graph.initializer[self.place].CopyFrom(tensor)
+        if self.place is not None:
+            name = graph.initializer[self.place].name
+            tensor = onnx.numpy_helper.from_array(np.ascontiguousarray(values, self.values.dtype), name)
+            graph.initializer[self.place].CopyFrom(tensor)
         for output in graph.output:
             if output.name == SCORE_NAME:
                 output.type.tensor_type.shape.dim[1].dim_value = values.shape[1]

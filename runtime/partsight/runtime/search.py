@@ -51,6 +51,11 @@ class PrototypeSearch:
             self._rest = _rest_length(prototypes, near)
             self._near = np.ascontiguousarray(near.T)  # (dimensions, classes): in this order the product is fastest
 
+    @property
+    def prototypes(self) -> FloatArray:
+        """(classes, d) float32."""
+        return self._prototypes
+
     @classmethod
     def plain(cls, prototypes: FloatArray) -> "PrototypeSearch":
         """Return a search that computes every score exactly: to compare all of them, whatever it takes."""
