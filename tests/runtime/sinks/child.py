@@ -2,7 +2,11 @@
 
 import sys
 
+import numpy as np
+
+from partsight.runtime.cameras.camera import Frame
 from partsight.runtime.errors import SinkError
+from partsight.runtime.record import Told
 from partsight.runtime.sinks import open_sink
 from tests.runtime.sinks.kinds import told
 
@@ -20,6 +24,7 @@ def fill(address: str, limit: int = 200_000) -> None:
     """Write until no file may grow, print how many results were taken and that the error was SinkError's."""
     import resource
 
+    noise = np.random.default_rng(0).integers(0, 256, (400, 400, 3), np.uint8)  # larger than any file may be
     sink = open_sink(address)
     sink.write(told(0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
@@ -27,7 +32,7 @@ def fill(address: str, limit: int = 200_000) -> None:
     refused = 0
     for sequence in range(1, 3000):
         try:
-            sink.write(told(sequence, error="x" * 3000))
+            sink.write(Told(told(sequence, error="x" * 3000).record, Frame(noise, "usb:0", sequence, 1.0)))
             taken += 1
         except SinkError:
             refused += 1

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ import msgspec
 import numpy as np
 
 from partsight.runtime.cameras.camera import Frame
+from partsight.runtime.images import read_image
 from partsight.runtime.record import Candidate, Record, Told
 from partsight.runtime.sinks.csv import unguard
 
@@ -43,7 +45,9 @@ def told(sequence: int, label: str | None = "M8x40", **changed: object) -> Told:
         "latency_ms": 12.5,
     }
     record = Record(**{**known, **changed})  # type: ignore[arg-type]
-    return Told(record, Frame(np.full((8, 9, 3), sequence % 256, np.uint8), record.source, sequence, record.timestamp))
+    return Told(
+        record, Frame(np.full((32, 33, 3), sequence % 256, np.uint8), record.source, sequence, record.timestamp)
+    )
 
 
 def failed(sequence: int) -> Told:
@@ -102,7 +106,30 @@ def _record(row: dict[str, str]) -> Record:
     )
 
 
+def read_sqlite(path: Path) -> list[Record]:
+    connection = sqlite3.connect(path)
+    connection.row_factory = sqlite3.Row
+    rows = [dict(row) for row in connection.execute("SELECT * FROM result ORDER BY rowid")]
+    assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+    connection.close()
+    return [msgspec.convert({**row, "top": json.loads(row["top"])}, Record) for row in rows]
+
+
+def read_images(folder: Path) -> list[Record]:
+    records = []
+    for path in sorted(folder.glob("*.json")):
+        record = msgspec.json.decode(path.read_bytes(), type=Record)
+        assert (read_image(path.with_suffix(".png")) == record.sequence % 256).all()
+        records.append(record)
+    assert len(list(folder.iterdir())) == 2 * len(records)
+    return records
+
+
 KINDS = (
     Kind("jsonl", lambda folder: f"jsonl:{folder}/out.jsonl", lambda folder: read_jsonl(folder / "out.jsonl")),
     Kind("csv", lambda folder: f"csv:{folder}/out.csv", lambda folder: read_csv(folder / "out.csv")),
+    Kind("sqlite", lambda folder: f"sqlite:{folder}/out.db", lambda folder: read_sqlite(folder / "out.db")),
+    Kind(
+        "images", lambda folder: f"images:{folder}/out", lambda folder: read_images(folder / "out"), keeps_failed=False
+    ),
 )

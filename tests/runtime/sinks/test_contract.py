@@ -4,6 +4,8 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,88 +24,96 @@ def kind(request: pytest.FixtureRequest) -> Kind:
     return chosen
 
 
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder in memory, where there is one: thousands of results are brought to the disk one by one here."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None, ignore_cleanup_errors=True) as made:
+        yield Path(made)
+
+
 def child(address: str, what: str) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "tests.runtime.sinks.child", address, what]
     return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
-def test_a_thousand_results_in_order(kind: Kind, tmp_path: Path) -> None:
+def test_a_thousand_results_in_order(kind: Kind, folder: Path) -> None:
     written = [told(sequence) for sequence in range(1000)]
-    with open_sink(kind.address(tmp_path)) as sink:
+    with open_sink(kind.address(folder)) as sink:
         for one in written:
             sink.write(one)
-    assert kind.read(tmp_path) == [one.record for one in written]
+    assert kind.read(folder) == [one.record for one in written]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")
-def test_kill_right_after_write(kind: Kind, tmp_path: Path) -> None:
-    with child(kind.address(tmp_path), "kill") as program:
+def test_kill_right_after_write(kind: Kind, folder: Path) -> None:
+    with child(kind.address(folder), "kill") as program:
         assert program.stdout is not None
         assert program.stdout.readline() == "written\n"
         program.send_signal(signal.SIGKILL)
-    assert kind.read(tmp_path) == [told(sequence).record for sequence in range(20)]
-    with open_sink(kind.address(tmp_path)) as sink:  # and it goes on
+    assert kind.read(folder) == [told(sequence).record for sequence in range(20)]
+    with open_sink(kind.address(folder)) as sink:  # and it goes on
         sink.write(told(20))
-    assert kind.read(tmp_path) == [told(sequence).record for sequence in range(21)]
+    assert kind.read(folder) == [told(sequence).record for sequence in range(21)]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs RLIMIT_FSIZE")
-def test_full_disk(kind: Kind, tmp_path: Path) -> None:
-    with child(kind.address(tmp_path), "full") as program:
+def test_full_disk(kind: Kind, folder: Path) -> None:
+    with child(kind.address(folder), "full") as program:
         output, _ = program.communicate(timeout=120)
     taken, refused = (int(word) for word in output.split())
     assert program.returncode == 0
     assert refused == 3
-    kept = kind.read(tmp_path)
+    kept = kind.read(folder)
     assert [record.sequence for record in kept] == list(range(taken))
     assert kept[0] == told(0).record
 
 
-def test_odd_labels(kind: Kind, tmp_path: Path) -> None:
+def test_odd_labels(kind: Kind, folder: Path) -> None:
     written = [told(sequence, label) for sequence, label in enumerate(ODD_LABELS)]
-    with open_sink(kind.address(tmp_path)) as sink:
+    with open_sink(kind.address(folder)) as sink:
         for one in written:
             sink.write(one)
-    assert kind.read(tmp_path) == [one.record for one in written]
+    assert kind.read(folder) == [one.record for one in written]
 
 
-def test_scores_that_are_no_numbers(kind: Kind, tmp_path: Path) -> None:
-    with open_sink(kind.address(tmp_path)) as sink:
+def test_scores_that_are_no_numbers(kind: Kind, folder: Path) -> None:
+    with open_sink(kind.address(folder)) as sink:
         for sequence, number in enumerate((float("nan"), float("inf"), None)):
             sink.write(told(sequence, None, score=number, margin=number, top=(), latency_ms=number))
-    for record in kind.read(tmp_path):
+    for record in kind.read(folder):
         assert (record.score, record.margin, record.latency_ms) == (None, None, None)
         assert record.outcome == "unknown"
 
 
-def test_failed_frame(kind: Kind, tmp_path: Path) -> None:
-    with open_sink(kind.address(tmp_path)) as sink:
+def test_failed_frame(kind: Kind, folder: Path) -> None:
+    with open_sink(kind.address(folder)) as sink:
         sink.write(failed(0))
         sink.write(told(1))
     expected: list[Record] = [failed(0).record] if kind.keeps_failed else []
-    assert kind.read(tmp_path) == [*expected, told(1).record]
+    assert kind.read(folder) == [*expected, told(1).record]
 
 
-def test_close_twice_and_write_after(kind: Kind, tmp_path: Path) -> None:
-    sink = open_sink(kind.address(tmp_path))
+def test_close_twice_and_write_after(kind: Kind, folder: Path) -> None:
+    sink = open_sink(kind.address(folder))
     sink.write(told(0))
     sink.close()
     sink.close()
     with pytest.raises(SinkError, match="closed; open it again"):
         sink.write(told(1))
-    assert kind.read(tmp_path) == [told(0).record]
+    assert kind.read(folder) == [told(0).record]
 
 
-def test_unknown_option(kind: Kind, tmp_path: Path) -> None:
-    address = kind.address(tmp_path)
+def test_unknown_option(kind: Kind, folder: Path) -> None:
+    address = kind.address(folder)
     wrong = f"{address}{'&' if '?' in address else '?'}pasword=secret"
     with pytest.raises(SinkError, match=r"option pasword is not known; its options are: \w+") as caught:
         open_sink(wrong)
     assert "secret" not in str(caught.value)
 
 
-def test_place_that_cannot_be_written(kind: Kind, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    address = kind.address(tmp_path / "file")  # a file where a folder is needed
+def test_place_that_cannot_be_written(kind: Kind, folder: Path) -> None:
+    (folder / "file").write_text("")
+    address = kind.address(folder / "file")  # a file where a folder is needed
     with pytest.raises(SinkError, match="file"):
         open_sink(address)

@@ -11,7 +11,9 @@ __all__ = ["SINKS", "Sink", "open_sink"]
 
 SINKS = {
     "csv": "partsight.runtime.sinks.csv",
+    "images": "partsight.runtime.sinks.images",
     "jsonl": "partsight.runtime.sinks.jsonl",
+    "sqlite": "partsight.runtime.sinks.sqlite",
 }
 """Of each scheme the module whose `open_address` opens it; imported when the first such sink is opened."""
 

@@ -1,0 +1,175 @@
+"""`images:FOLDER`: pictures of what was refused or nearly so, with their records, ready to learn from."""
+
+import contextlib
+import os
+import re
+import zlib
+from collections import OrderedDict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import cv2
+import msgspec
+
+from partsight.runtime.errors import SinkError
+from partsight.runtime.images import Pixels
+from partsight.runtime.record import Record, Told
+from partsight.runtime.sinks.address import Address, Options
+from partsight.runtime.sinks.sink import Sink
+
+_PARTIAL = ".partial"
+_NAME = re.compile(r"\d{8}T\d{12}Z_.*_[0-9a-f]{8}\.(png|jpg|json)")
+
+
+class ImagesOptions(Options, frozen=True, kw_only=True):
+    """Options of the folder.
+
+    Attributes:
+        margin: pictures of recognised parts are kept below this margin to the second best; 0 for those refused alone.
+        format: `png`, which loses nothing, or `jpg`, a tenth as large and what a camera's own compression does.
+        quality: of jpg.
+        max_files: pictures that are kept; the oldest go first.
+        max_mb: MB (of 1,000,000 bytes) of pictures and records that are kept; the oldest go first.
+    """
+
+    margin: Annotated[float, msgspec.Meta(ge=0)] = 0.05
+    format: Literal["png", "jpg"] = "png"
+    quality: Annotated[int, msgspec.Meta(ge=1, le=100)] = 95
+    max_files: Annotated[int, msgspec.Meta(ge=1)] = 2000
+    max_mb: Annotated[float, msgspec.Meta(gt=0)] = 1000.0
+
+
+class ImagesFolder:
+    """Keeps pairs of a picture and its record, NAME.png and NAME.json."""
+
+    keeps_pictures = True  # the line hands frames to such sinks alone
+
+    def __init__(self, folder: str | Path, options: ImagesOptions | None = None) -> None:
+        """Make the folder, or take stock of it: halves of pairs that a crash left are removed.
+
+        Raises:
+            SinkError: it cannot be made or read.
+        """
+        self._folder, self._options = Path(folder), options or ImagesOptions()
+        self._closed = False
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._kept = self._take_stock()  # bytes of each pair, by its name without suffix, the oldest first
+        except OSError as error:
+            raise SinkError(f"{self._folder}: cannot be used ({error}); name a folder that you may write to") from error
+        self._bytes = sum(self._kept.values())
+
+    def write(self, told: Told) -> None:
+        """Keep the picture if it is one to learn from; pass over what is not, or has no frame.
+
+        Raises:
+            SinkError: the disk is full or failed, or the picture alone is larger than all may be.
+        """
+        if self._closed:
+            raise SinkError(f"{self._folder}: this sink is closed; open it again")
+        if told.frame is None or not self._is_wanted(told.record):
+            return
+        record, picture = told.record.to_json(), self._encode(told.frame.image)
+        name, size = _name(told.record), len(record) + len(picture)
+        try:
+            self._make_room(name, size)
+            # The record first: a picture in the folder always has one.
+            _write(self._folder / f"{name}.json", record)
+            _write(self._folder / f"{name}.{self._options.format}", picture)
+        except OSError as error:
+            if name not in self._kept:
+                self._remove(name)
+            raise SinkError(f"{self._folder}: {error}; free or mend the disk: what was kept is whole") from error
+        self._kept[name] = size
+        self._bytes += size
+
+    def close(self) -> None:
+        """Nothing is held open between pictures. May be called twice."""
+        self._closed = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _is_wanted(self, record: Record) -> bool:
+        return record.outcome != "recognised" or record.margin is None or record.margin < self._options.margin
+
+    def _encode(self, image: Pixels) -> bytes:
+        quality = [cv2.IMWRITE_JPEG_QUALITY, self._options.quality] if self._options.format == "jpg" else []
+        try:
+            done, data = cv2.imencode(f".{self._options.format}", image, quality)
+        except cv2.error as error:
+            raise SinkError(f"{self._folder}: a picture of {image.shape} {image.dtype}: {error}") from error
+        if not done:
+            raise SinkError(
+                f"{self._folder}: a picture of {image.shape} {image.dtype} cannot be a {self._options.format}"
+            )
+        return data.tobytes()
+
+    def _make_room(self, name: str, size: int) -> None:
+        limit = self._options.max_mb * 1e6
+        if size > limit:
+            raise SinkError(
+                f"{self._folder}: a picture of {size:,} bytes is larger than all may be, {limit:,.0f}; raise max_mb"
+            )
+        self._bytes -= self._kept.pop(name, 0)  # written twice: it replaces itself
+        while self._kept and (self._bytes + size > limit or len(self._kept) >= self._options.max_files):
+            oldest, freed = next(iter(self._kept.items()))
+            self._remove(oldest)
+            del self._kept[oldest]
+            self._bytes -= freed
+
+    def _remove(self, name: str) -> None:
+        for suffix in ("png", "jpg", "json"):  # the picture first: see `write`
+            (self._folder / f"{name}.{suffix}").unlink(missing_ok=True)
+
+    def _take_stock(self) -> "OrderedDict[str, int]":
+        files: dict[str, dict[str, int]] = {}
+        for path in self._folder.iterdir():
+            if path.name.endswith(_PARTIAL) and _NAME.fullmatch(path.name.removesuffix(_PARTIAL)):
+                path.unlink()
+            elif _NAME.fullmatch(path.name):  # anything else in the folder is somebody else's
+                files.setdefault(path.stem, {})[path.suffix] = path.stat().st_size
+        for name, sizes in list(files.items()):
+            if ".json" not in sizes or len(sizes) == 1:
+                self._remove(name)
+                del files[name]
+        return OrderedDict((name, sum(files[name].values())) for name in sorted(files))
+
+
+def open_address(address: Address) -> Sink:
+    """Open `images:FOLDER`.
+
+    Raises:
+        SinkError: see `ImagesFolder`; or an option is wrong.
+    """
+    options = address.read_options(ImagesOptions)
+    if not address.place:
+        raise SinkError("sink images: names no folder; expected images:FOLDER")
+    return ImagesFolder(address.place, options)
+
+
+def _name(record: Record) -> str:
+    """Return a name that sorts by time, says what it is to people, and is a frame's own."""
+    time = datetime.fromtimestamp(record.timestamp, UTC).strftime("%Y%m%dT%H%M%S%fZ")
+    camera = re.sub(r"[^A-Za-z0-9-]", "-", record.camera)[:40]
+    key = zlib.crc32(f"{record.run}\n{record.camera}\n{record.sequence}".encode())
+    return f"{time}_{camera}_{record.sequence}_{key:08x}"
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file that is whole on the disk, or not there."""
+    partial = path.with_name(path.name + _PARTIAL)
+    try:
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise

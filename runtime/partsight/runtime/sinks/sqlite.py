@@ -1,0 +1,122 @@
+"""`sqlite:PATH`: a table of a SQLite database, one row a result."""
+
+import sqlite3
+from pathlib import Path
+from typing import Annotated, Self
+
+import msgspec
+
+from partsight.runtime.errors import SinkError
+from partsight.runtime.record import Record, Told
+from partsight.runtime.sinks.address import Address, Options
+from partsight.runtime.sinks.database import Form, open_database, telling
+from partsight.runtime.sinks.sink import Sink
+
+FORM = Form(
+    application=0x70737274,  # "psrt"
+    version=1,
+    what="results of partsight",
+    tables="""
+        CREATE TABLE result (
+            run TEXT NOT NULL,
+            camera TEXT NOT NULL,
+            sequence INTEGER NOT NULL,
+            schema_version INTEGER NOT NULL,
+            outcome TEXT NOT NULL,
+            source TEXT NOT NULL,
+            timestamp REAL NOT NULL,
+            package_id TEXT NOT NULL,
+            label TEXT,
+            score REAL,
+            margin REAL,
+            top TEXT NOT NULL,
+            latency_ms REAL,
+            error TEXT NOT NULL,
+            UNIQUE (run, camera, sequence)
+        );
+        CREATE INDEX result_by_time ON result (timestamp)
+    """,
+)
+_COLUMNS = Record.__struct_fields__
+_INSERT = (
+    f"INSERT INTO result ({', '.join(_COLUMNS)}) VALUES ({', '.join(f':{name}' for name in _COLUMNS)}) "
+    "ON CONFLICT (run, camera, sequence) DO NOTHING"
+)
+_SAME = (
+    "SELECT count(*) FROM result WHERE run = :run AND camera = :camera AND sequence = :sequence "
+    "AND timestamp = :timestamp AND outcome = :outcome AND label IS :label AND error = :error"
+)
+
+
+class SqliteOptions(Options, frozen=True, kw_only=True):
+    """Options of the database.
+
+    Attributes:
+        busy_s: seconds that a result waits at most for another program that writes into the database.
+    """
+
+    busy_s: Annotated[float, msgspec.Meta(ge=0, le=60)] = 2.0
+
+
+class SqliteTable:
+    """Inserts into the table `result`; a result that is written twice is one row."""
+
+    def __init__(self, path: str | Path, options: SqliteOptions | None = None) -> None:
+        """Open or create the database.
+
+        Raises:
+            SinkError: it cannot be opened, or is somebody else's or of another version.
+        """
+        self._path = Path(path)
+        self._connection: sqlite3.Connection | None = open_database(
+            self._path, FORM, (options or SqliteOptions()).busy_s
+        )
+
+    def write(self, told: Told) -> None:
+        """Insert a row; when this returns, not even a power cut loses it.
+
+        Raises:
+            SinkError: the disk is full or failed, another program holds the database for too long, or it has another
+                result of the same run, camera and sequence.
+        """
+        if self._connection is None:
+            raise SinkError(f"{self._path}: this sink is closed; open it again")
+        record = told.record
+        values = {name: _value(getattr(record, name)) for name in _COLUMNS}
+        values["top"] = msgspec.json.encode(record.top).decode()
+        with telling(self._path):
+            inserted = self._connection.execute(_INSERT, values).rowcount
+            if not inserted and self._connection.execute(_SAME, values).fetchone() != (1,):
+                raise SinkError(
+                    f"{self._path}: has another result of run {record.run!r}, camera {record.camera!r}, sequence "
+                    f"{record.sequence}, which stays; each run needs an id of its own"
+                )
+
+    def close(self) -> None:
+        """Let go. May be called twice."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with telling(self._path):
+                connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _value(value: object) -> object:
+    return None if isinstance(value, float) and not abs(value) < float("inf") else value
+
+
+def open_address(address: Address) -> Sink:
+    """Open `sqlite:PATH`.
+
+    Raises:
+        SinkError: see `SqliteTable`; or an option is wrong.
+    """
+    options = address.read_options(SqliteOptions)
+    if not address.place:
+        raise SinkError("sink sqlite: names no file; expected sqlite:PATH")
+    return SqliteTable(address.place, options)
