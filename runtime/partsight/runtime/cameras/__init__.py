@@ -1,22 +1,52 @@
 """Cameras: where frames come from."""
 
-from partsight.runtime.cameras.camera import Camera, Frame
+from collections.abc import Callable
+from importlib import import_module
+from typing import cast
+
+from partsight.runtime.cameras.address import without_credentials
+from partsight.runtime.cameras.camera import Camera, CameraOptions, Frame
 from partsight.runtime.cameras.files import FileCamera, find_images
 from partsight.runtime.errors import CameraError
 
-__all__ = ["Camera", "FileCamera", "Frame", "open_camera"]
+__all__ = ["Camera", "CameraOptions", "FileCamera", "Frame", "find_images", "open_camera"]
+
+Opener = Callable[[str, CameraOptions], Camera]
+
+_OPENERS = {
+    "folder": ("files:open_folder", "PATH"),
+    "video": ("video:open_video", "PATH"),
+    "rtsp": ("rtsp:open_stream", "rtsp://HOST/PATH"),
+    "http": ("rtsp:open_stream", "http://HOST/PATH"),
+}
+"""Scheme to the module and function that opens it, imported when it is asked for, and what follows the scheme."""
 
 
-def open_camera(address: str) -> Camera:
+def open_camera(address: str, options: CameraOptions | None = None) -> Camera:
     """Open the camera at an address.
 
     Args:
-        address: `folder:PATH` for the images in a folder and its subfolders.
+        address: scheme and place, as `folder:PATH`; `docs/cameras.md` lists them all.
+        options: what to set at it; a camera that cannot do as told is not opened.
 
     Raises:
-        CameraError: no camera is known for the address, or it cannot be opened.
+        CameraError: no camera is known for the address, it cannot be opened, or did not take an option.
+        DependencyError: the library that it needs is not installed.
     """
-    scheme, _, rest = address.partition(":")
-    if scheme == "folder" and rest:
-        return FileCamera(find_images(rest))
-    raise CameraError(f"camera {address!r} is not known; expected folder:PATH")
+    scheme, _, place = address.partition(":")
+    if scheme not in _OPENERS or not place or (_is_network(scheme) and not place.startswith("//")):
+        raise CameraError(f"camera {without_credentials(address)!r} is not known; expected {_known()}")
+    module_name, _, function = _OPENERS[scheme][0].partition(":")
+    module = import_module(f"partsight.runtime.cameras.{module_name}")
+    opener = cast(Opener, getattr(module, function))
+    return opener(address if _is_network(scheme) else place, options or CameraOptions())
+
+
+def _is_network(scheme: str) -> bool:
+    """Tell cameras whose whole address is theirs from those that take what follows the scheme."""
+    return "://" in _OPENERS[scheme][1]
+
+
+def _known() -> str:
+    forms = [form if "://" in form else f"{scheme}:{form}" for scheme, (_, form) in _OPENERS.items()]
+    return " or ".join(", ".join(forms).rsplit(", ", 1))

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
-from partsight.runtime.cameras.camera import Frame
-from partsight.runtime.errors import CameraError
+from partsight.runtime.cameras.camera import CameraOptions, Frame
+from partsight.runtime.errors import CameraError, CameraLostError
 from partsight.runtime.images import IMAGE_SUFFIXES, read_image
 
 
@@ -25,6 +25,16 @@ def find_images(folder: str | Path) -> list[Path]:
     return paths
 
 
+def open_folder(folder: str, options: CameraOptions) -> "FileCamera":
+    """Open the images of a folder and its subfolders.
+
+    Raises:
+        CameraError: there is no such folder, no image in it, or an option is set.
+    """
+    options.check_supported(f"folder:{folder}", frozenset())
+    return FileCamera(find_images(folder))
+
+
 class FileCamera:
     """Delivers image files once, in the order given."""
 
@@ -32,13 +42,17 @@ class FileCamera:
         """Take the files; each is read when its turn comes."""
         self.paths = tuple(Path(path) for path in paths)
         self._next = 0
+        self._closed = False
 
     def read(self) -> Frame | None:
         """Return the next image, or None after the last.
 
         Raises:
             ImageError: this file cannot be used; the next call goes on with the file after it.
+            CameraLostError: the camera was closed.
         """
+        if self._closed:
+            raise CameraLostError("the folder's camera was closed; open it again")
         if self._next == len(self.paths):
             return None
         sequence, self._next = self._next, self._next + 1
@@ -46,7 +60,8 @@ class FileCamera:
         return Frame(read_image(path), str(path), sequence, time.time())
 
     def close(self) -> None:
-        """Nothing is held open between reads."""
+        """End reading; nothing is held open between reads. May be called twice."""
+        self._closed = True
 
     def __enter__(self) -> Self:
         return self

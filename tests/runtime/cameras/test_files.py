@@ -109,7 +109,7 @@ def test_open_folder_that_is_not_there(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("address", ["", "folder", "folder:", "nonsense:0", "Folder:x", "/a/path"])
 def test_open_what_is_not_known(address: str) -> None:
-    with pytest.raises(CameraError, match=f"camera '{address}' is not known; expected folder:PATH"):
+    with pytest.raises(CameraError, match=f"camera '{address}' is not known; expected folder:PATH, video:PATH"):
         open_camera(address)
 
 

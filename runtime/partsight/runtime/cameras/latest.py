@@ -1,0 +1,118 @@
+"""A camera that is read by a thread of its own, into a slot for the latest frame alone."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Self
+
+from partsight.runtime.cameras.camera import Frame
+from partsight.runtime.errors import CameraLostError, CameraTimeoutError, PartsightError
+from partsight.runtime.images import Pixels
+
+LONGEST_CLOSE_S = 1.0
+"""How long `close` waits for the device; one that hangs in its driver is let go when the driver returns."""
+
+_log = logging.getLogger("partsight.cameras")
+
+
+class LatestCamera:
+    """Delivers the latest frame of a source that sends whether or not anyone reads.
+
+    A backend that buffers (FFmpeg, V4L2) grows ever older when it is read more slowly than it is fed
+    (opencv/opencv#13145), so it is read as fast as it sends. Frames that were overwritten before anyone took them show
+    as gaps in `sequence`.
+    """
+
+    def __init__(
+        self, source: str, receive: Callable[[], Pixels], release: Callable[[], None], timeout_s: float
+    ) -> None:
+        """Start reading.
+
+        Args:
+            source: address to show.
+            receive: waits for the next picture, which nobody else holds; called by the thread alone. CameraTimeoutError
+                lets the thread go on, any other error ends it and is raised by `read`.
+            release: lets go of the device; called once, by the thread.
+            timeout_s: how long `read` waits, and how old a frame may be that waited for it.
+        """
+        self.source = source
+        self._receive, self._release, self._timeout_s = receive, release, timeout_s
+        self._changed = threading.Condition()
+        self._latest: Frame | None = None
+        self._arrived = 0.0  # of the latest, by the monotonic clock
+        self._received = 0
+        self._closing = False
+        self._ended = False
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name=f"partsight-{source}", daemon=True)
+        self._thread.start()
+
+    def read(self) -> Frame:
+        """Return the latest frame that was not returned yet, or wait for one.
+
+        Raises:
+            CameraTimeoutError: none came in time.
+            CameraLostError: the device is gone, or the camera was closed.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._closing or self._is_fresh() or self._ended, self._timeout_s)
+            if self._closing:
+                raise CameraLostError(f"{self.source}: was closed; open it again")
+            if self._is_fresh():
+                frame, self._latest = self._latest, None
+                assert frame is not None
+                return frame
+            if self._ended:
+                raise self._loss()
+        raise CameraTimeoutError(f"{self.source}: no frame came within {self._timeout_s:g} s; is it sending?")
+
+    def close(self) -> None:
+        """Let go of the device, and wait until it is let go of or hangs; may be called twice and from any thread."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self._thread.join(LONGEST_CLOSE_S)
+        if self._thread.is_alive():
+            _log.warning("%s: closed, but its driver has not returned yet", self.source)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _is_fresh(self) -> bool:
+        """Tell a frame to return from none, or from one left by a stream that stopped long ago."""
+        return self._latest is not None and time.monotonic() - self._arrived <= self._timeout_s
+
+    def _loss(self) -> PartsightError:
+        if isinstance(self._error, PartsightError):
+            return type(self._error)(str(self._error))  # a new one: each raise would lengthen its traceback
+        loss = CameraLostError(f"{self.source}: its reader ended: {type(self._error).__name__}: {self._error}")
+        loss.__cause__ = self._error
+        return loss
+
+    def _run(self) -> None:
+        try:
+            try:
+                self._receive_all()
+            finally:
+                self._release()
+        except BaseException as error:  # noqa: BLE001 (a thread has no caller: `read` raises it)
+            self._error = error
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def _receive_all(self) -> None:
+        while not self._closing:
+            try:
+                image = self._receive()
+            except CameraTimeoutError:
+                continue  # `read` has a clock of its own
+            with self._changed:
+                self._latest = Frame(image, self.source, self._received, time.time())
+                self._arrived = time.monotonic()
+                self._received += 1
+                self._changed.notify_all()

@@ -1,0 +1,94 @@
+"""A video file as a camera: `video:PATH`."""
+
+import threading
+import time
+from pathlib import Path
+from typing import Self
+
+import cv2
+import numpy as np
+
+from partsight.runtime.cameras.camera import CameraOptions, Frame
+from partsight.runtime.errors import CameraError, CameraLostError
+
+EXACT_SUFFIXES = frozenset({".avi", ".m4v", ".mov", ".mp4"})
+"""Files whose containers count their frames; of others OpenCV estimates the number from duration and rate."""
+
+ESTIMATE_SHARE = 0.95
+"""An estimate may be so far off before frames are taken to be missing."""
+
+
+def open_video(path: str, options: CameraOptions) -> "VideoCamera":
+    """Open a video file.
+
+    Raises:
+        CameraError: there is no such file, it is no video, or an option is set.
+    """
+    options.check_supported(f"video:{path}", frozenset())
+    return VideoCamera(path)
+
+
+class VideoCamera:
+    """Delivers the frames of a video file in order, as fast as they are asked for."""
+
+    def __init__(self, path: str | Path) -> None:
+        """Open the file.
+
+        Raises:
+            CameraError: there is no such file, or OpenCV cannot read it.
+        """
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise CameraError(f"{self.path}: there is no such file")
+        self._capture = cv2.VideoCapture(str(self.path), cv2.CAP_FFMPEG)
+        if not self._capture.isOpened():
+            raise CameraError(
+                f"{self.path}: not a video, damaged, or in a codec that OpenCV lacks; "
+                "copy it again from its source, or convert it to MP4 (H.264)"
+            )
+        self._expected = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        self._lock = threading.Lock()
+        self._delivered = 0
+        self._ended = self._closed = False
+
+    def read(self) -> Frame | None:
+        """Return the next frame, or None after the last.
+
+        Raises:
+            CameraError: once, at the end: the file is damaged and frames could not be read.
+            CameraLostError: the camera was closed.
+        """
+        with self._lock:
+            if self._closed:
+                raise CameraLostError(f"{self.path}: was closed; open it again")
+            if self._ended:
+                return None
+            came, image = self._capture.read()
+            if not came:
+                self._ended = True
+                self._check_complete()
+                return None
+            sequence, self._delivered = self._delivered, self._delivered + 1
+        return Frame(np.ascontiguousarray(image, np.uint8), str(self.path), sequence, time.time())
+
+    def close(self) -> None:
+        """Close the file; may be called twice and from any thread."""
+        with self._lock:
+            self._closed = True
+            self._capture.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _check_complete(self) -> None:
+        is_exact = self.path.suffix.lower() in EXACT_SUFFIXES
+        needed = self._expected if is_exact else ESTIMATE_SHARE * self._expected
+        if self._delivered < needed:
+            lost = self._expected - self._delivered
+            raise CameraError(
+                f"{self.path}: damaged: {lost} of {self._expected} frames could not be read, "
+                f"{self._delivered} could; copy it again from its source"
+            )

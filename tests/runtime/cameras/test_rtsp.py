@@ -1,0 +1,144 @@
+import contextlib
+import logging
+import os
+import signal
+import threading
+import time
+from itertools import pairwise
+
+import pytest
+
+from partsight.runtime.cameras import Camera, CameraOptions, open_camera
+from partsight.runtime.cameras.rtsp import VARIABLE
+from partsight.runtime.errors import CameraError, CameraLostError, CameraTimeoutError
+from tests.runtime.cameras.rigs import mjpeg_server, rtsp_server
+
+SERVERS = [pytest.param("http", id="http"), pytest.param("rtsp", id="rtsp", marks=pytest.mark.debian)]
+OPTIONS = CameraOptions(timeout_s=0.8)
+SECRETS = ("operator", "hunter2", "s3cret")
+
+
+def serve(scheme: str, port: int = 0):  # type: ignore[no-untyped-def]
+    return mjpeg_server(port) if scheme == "http" else rtsp_server(port)
+
+
+def open_at(scheme: str, port: int) -> Camera:
+    return open_camera(f"{scheme}://127.0.0.1:{port}/line", OPTIONS)
+
+
+def fail(camera: Camera, most: int = 200) -> CameraError:
+    """Read until an error."""
+    for _ in range(most):
+        try:
+            camera.read()
+        except CameraError as error:
+            return error
+    raise AssertionError("no error came")
+
+
+@pytest.mark.parametrize("scheme", SERVERS)
+def test_a_slow_reader_gets_the_latest(scheme: str) -> None:
+    with serve(scheme) as (_, port), open_at(scheme, port) as camera:
+        ages, sequences = [], []
+        for _ in range(5):
+            time.sleep(0.3)  # seven frames come meanwhile
+            frame = camera.read()
+            assert frame is not None
+            ages.append(time.time() - frame.timestamp)
+            sequences.append(frame.sequence)
+    assert max(ages) < 0.2
+    gaps = [later - sooner for sooner, later in pairwise(sequences)]
+    assert all(4 <= gap <= 11 for gap in gaps), gaps
+
+
+@pytest.mark.parametrize("scheme", SERVERS)
+def test_the_server_is_killed_and_comes_back(scheme: str) -> None:
+    with serve(scheme) as (process, port):
+        camera = open_at(scheme, port)
+        assert camera.read() is not None
+        process.kill()
+        process.wait()
+        began = time.monotonic()
+        assert isinstance(fail(camera), CameraLostError)
+        assert time.monotonic() - began < 2
+        with pytest.raises(CameraLostError, match="gone"):
+            camera.read()  # and goes on saying so
+        camera.close()
+        with pytest.raises(CameraError, match="cannot be opened"):
+            open_at(scheme, port)
+    with serve(scheme, port), open_at(scheme, port) as camera:
+        assert camera.read() is not None
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows cannot stop a process for a while")
+@pytest.mark.parametrize("scheme", SERVERS)
+def test_the_stream_freezes(scheme: str) -> None:
+    with serve(scheme) as (process, port), open_at(scheme, port) as camera:
+        assert camera.read() is not None
+        process.send_signal(signal.SIGSTOP)
+        began = time.monotonic()
+        assert isinstance(fail(camera), CameraTimeoutError)
+        assert 0.5 < time.monotonic() - began < 2
+        error = fail(camera, 1)  # FFmpeg gives a stream up after its timeout, or goes on with it
+        assert isinstance(error, CameraTimeoutError | CameraLostError)
+        process.send_signal(signal.SIGCONT)
+        if not isinstance(error, CameraLostError):
+            with contextlib.suppress(CameraLostError):
+                assert camera.read() is not None
+        with open_at(scheme, port) as again:
+            assert again.read() is not None
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows cannot stop a process for a while")
+def test_closing_a_frozen_stream() -> None:
+    with mjpeg_server() as (process, port):
+        camera = open_at("http", port)
+        assert camera.read() is not None
+        process.send_signal(signal.SIGSTOP)
+        camera.close()
+        deadline = time.monotonic() + 3
+        while any(thread.name.startswith("partsight-http") for thread in threading.enumerate()):
+            assert time.monotonic() < deadline, "the reader's thread stays"
+            time.sleep(0.05)
+
+
+def test_nothing_shows_a_password(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> None:
+    caplog.set_level(logging.DEBUG)
+    with mjpeg_server() as (process, port):
+        place = f"127.0.0.1:{port}/line?channel=1&password=s3cret"
+        with open_camera(f"http://operator:hunter2@{place}", OPTIONS) as camera:
+            frame = camera.read()
+            assert frame is not None
+            assert frame.source == f"http://127.0.0.1:{port}/line?channel=1&password=***"
+            process.kill()
+            told = str(fail(camera))
+    for address in (
+        f"http://operator:hunter2@{place}",
+        "rtsp://operator:hunter2/s3cret@127.0.0.1:9/line",
+        "rtsp://operator:hunter2@s3cret@127.0.0.1:x/line",
+        "rtmp://operator:hunter2@127.0.0.1/s",
+        "rtsp://127.0.0.1:9/user=operator_password=hunter2_channel=1.sdp?token=s3cret",
+    ):
+        with pytest.raises(CameraError) as error:
+            open_camera(address, OPTIONS)
+        told += str(error.value)
+    with pytest.raises(CameraError, match="cannot set gain_db") as error:
+        open_camera("rtsp://operator:hunter2@127.0.0.1/line", CameraOptions(gain_db=1))
+    told += str(error.value) + caplog.text + "".join(capfd.readouterr())
+    assert not [secret for secret in SECRETS if secret in told], told
+
+
+@pytest.mark.parametrize("address", ["rtsp://a:b/c@host/line", "rtsp://:9/line", "http://host:x/", "rtsp://host/a@b"])
+def test_an_address_without_a_clear_host(address: str) -> None:
+    with pytest.raises(CameraError, match=r"expected (rtsp|http)://USER:PASSWORD@HOST:PORT/PATH, with %40 for @"):
+        open_camera(address)
+
+
+def test_the_environment_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    with mjpeg_server() as (_, port):
+        monkeypatch.delenv(VARIABLE, raising=False)
+        with open_at("http", port):
+            assert VARIABLE not in os.environ
+        monkeypatch.setenv(VARIABLE, "rtsp_transport;udp")
+        with open_at("http", port):
+            assert os.environ[VARIABLE] == "rtsp_transport;udp"
