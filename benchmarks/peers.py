@@ -17,6 +17,7 @@ from pathlib import Path
 
 import _speed
 import numpy as np
+from _limit import find_limit
 from _peers import KERAS, OF_RUN, Peer, Worker, all_peers
 from _speed_plot import BLUE, GREEN, GREY, ORANGE, Bar, bar_figure
 from matplotlib.figure import Figure
@@ -63,6 +64,7 @@ def main(arguments: list[str] | None = None) -> None:
     args = _parse(arguments)
     package = ModelPackage.read(args.package)
     _check_weights(package, args.run)
+    limit = find_limit(package.model_bytes("fp32"))
     peers = [peer for peer in all_peers(package) if any(text in peer.name for text in args.only)]
     shown = [path.parent.name for path in _speed.line_paths(args.data, args.frames)]
     parts = [package.manifest.labels.index(name) if name in package.manifest.labels else -1 for name in shown]
@@ -75,9 +77,9 @@ def main(arguments: list[str] | None = None) -> None:
         finally:
             for worker in workers.values():
                 worker.close()
-    text = (to_table(rows), _speed.left_out_text(left_out), goals(rows))
+    text = (to_table(rows), _speed.left_out_text(left_out), str(limit), goals(rows))
     found = [asdict(row) | {"frames_per_s": row.frames_per_s} for row in rows]
-    results = {"rows": found, "left_out": left_out, "rounds": args.rounds}
+    results = {"rows": found, "left_out": left_out, "limit": asdict(limit), "rounds": args.rounds}
     size = _speed.size_text(args.frame_size)
     _speed.report(
         args, results, "\n\n".join(filter(None, text)), plot(rows, f"{args.package.stem}: frames {size} to labels")
