@@ -12,7 +12,7 @@ import numpy as np
 from partsight.runtime.images import Pixels
 from partsight.runtime.manifest import Decision
 from partsight.runtime.preprocess import PreprocessSpec, preprocess
-from partsight.runtime.references import References, encode_reference
+from partsight.runtime.references import References, decode_reference, encode_reference
 from partsight.runtime.session import FloatArray
 from partsight.runtime.verification import LONGEST_PX, VerificationSpec, verify
 
@@ -103,6 +103,17 @@ def reference_files(goldens: Sequence[Pixels], spec: PreprocessSpec, verificatio
     prepared = verification.preprocess(spec)
     for golden in goldens:
         yield encode_reference(preprocess([golden], prepared)[0])
+
+
+def golden_references(goldens: Sequence[Pixels], spec: PreprocessSpec, verification: VerificationSpec) -> References:
+    """Return the references that a package with these golden images has, without a package."""
+    prepared = verification.preprocess(spec)
+
+    def load(index: int) -> Pixels:
+        """As the package holds it: what is measured holds for the line, which compares with that."""
+        return decode_reference(encode_reference(preprocess([goldens[index]], prepared)[0]), f"class {index}")
+
+    return References(load, (verification.height, verification.width))
 
 
 def find_candidates(

@@ -19,12 +19,13 @@ from partsight.runtime.calibration import (
     answer_by_agreement,
     answer_by_score,
     find_candidates,
+    golden_references,
     lead,
     verification_spec,
 )
 from partsight.runtime.images import Pixels
 from partsight.runtime.preprocess import PreprocessSpec, preprocess
-from partsight.runtime.references import References, decode_reference, encode_reference
+from partsight.runtime.references import References
 from partsight.runtime.session import FloatArray
 from partsight.runtime.variation import Variation, vary
 from partsight.runtime.verification import VerificationSpec
@@ -69,7 +70,7 @@ def calibrate(subject: Subject, max_false_reject: float, seed: int) -> Calibrati
     size = min(LARGEST_SAMPLE, len(subject.goldens))
     # In the order of the labels: siblings have like names, and their references are still ready.
     chosen = np.sort(rng.choice(len(subject.goldens), size, replace=False))
-    references = _references(subject, verification)
+    references = golden_references(subject.goldens, subject.spec, verification)
     network: list[Answered] = []
     verified: list[Answered] = []
     confused = [0.0]
@@ -89,16 +90,6 @@ def calibrate(subject: Subject, max_false_reject: float, seed: int) -> Calibrati
         expected_right=float(np.mean(is_accepted & by_agreement.is_right)),
         expected_wrong=float(np.mean(is_accepted & ~by_agreement.is_right)),
     )
-
-
-def _references(subject: Subject, verification: VerificationSpec) -> References:
-    prepared = verification.preprocess(subject.spec)
-
-    def load(index: int) -> Pixels:
-        """As the package holds it: the threshold is for what the line compares with."""
-        return decode_reference(encode_reference(preprocess([subject.goldens[index]], prepared)[0]), f"class {index}")
-
-    return References(load, (verification.height, verification.width))
 
 
 def _varied(
