@@ -202,7 +202,7 @@ def test_a_precision_that_is_refused(call: Call, monkeypatch: pytest.MonkeyPatch
     ended = call("export", "run", "--out", "line.partsight")
     assert ended.code == 0
     assert ended.err == "partsight: warning: int8 was not written: the label is that of FP32 for 1 of 6\n"
-    assert asked == {"precisions": ("fp32", "fp16", "int8"), "least_agreement": 0.999}
+    assert asked == {"precisions": ("fp32", "fp16", "int8"), "least_agreement": 0.999, "search": "auto"}
 
 
 def test_export_without_the_golden_images(call: Call, run: Path, tmp_path: Path) -> None:

@@ -52,6 +52,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
         metavar="SHARE",
         help="of frames that must get the label of fp32 in fp16 and in int8 (default: %(default)s)",
     )
+    parser.add_argument(
+        "--search",
+        default="auto",
+        metavar="WHEN",
+        help="find the scores of very many parts by their bounds on the processor, not in the network: auto (cosine "
+        "head of 10,000 parts or more), always or never, which is better for a GPU (default: %(default)s)",
+    )
     parser.set_defaults(run=run)
 
 
@@ -62,7 +69,12 @@ def run(args: argparse.Namespace) -> int:
 
     precisions = tuple(name.strip() for name in args.precision.split(","))
     package = export(
-        args.run_folder, args.out, args.catalog, precisions=precisions, least_agreement=args.least_agreement
+        args.run_folder,
+        args.out,
+        args.catalog,
+        precisions=precisions,
+        least_agreement=args.least_agreement,
+        search=args.search,
     )
     model = package.model("fp32")
     if model.parity:

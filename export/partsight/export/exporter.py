@@ -13,6 +13,7 @@ from partsight.export.goldens import find_goldens
 from partsight.export.parity import check_parity
 from partsight.export.precision import make_precisions
 from partsight.export.report import package_report
+from partsight.export.search import WHEN_SEARCH, WhenSearch, check_search, cut_head, wants_search
 from partsight.runtime.calibration import reference_files
 from partsight.runtime.errors import ExportError, RunError
 from partsight.runtime.images import Pixels
@@ -25,9 +26,13 @@ from partsight.runtime.manifest import (
     Parity,
     Precision,
     Provenance,
+    Search,
     Verification,
 )
 from partsight.runtime.package import MANIFEST_NAME, ModelPackage
+from partsight.runtime.prototype_file import PROTOTYPE_FILE, encode_prototypes
+from partsight.runtime.search import DIMENSIONS, PrototypeSearch
+from partsight.runtime.session import FloatArray
 from partsight.runtime.storage import check_output_folder, new_folder, sha256_bytes
 from partsight.train.heads import score_output
 from partsight.train.progress import progress
@@ -45,6 +50,7 @@ def export(
     *,
     precisions: Sequence[Precision] = PRECISIONS,
     least_agreement: float = LEAST_AGREEMENT,
+    search: WhenSearch = "auto",
 ) -> ModelPackage:
     """Turn a run into a model package, if both answer alike.
 
@@ -55,6 +61,8 @@ def export(
         precisions: to write beside FP32. One that names other parts than FP32 is not written; the manifest's
             `refused` says why.
         least_agreement: share of golden images, and of varied frames, that must get FP32's label in each of them.
+        search: whether the scores of very many parts are searched for by their bounds, and not computed in the network:
+            `auto` for a cosine head of 10,000 parts or more. The search runs on the processor: for a GPU, `never`.
 
     Returns:
         The package, as read back from the disk.
@@ -67,20 +75,27 @@ def export(
         OutputError: `out` exists or cannot be written; nothing is left behind.
     """
     out = Path(out)
-    _check_options(precisions, least_agreement)
+    _check_options(precisions, least_agreement, search)
     check_output_folder(out)
     run = RunFolder.read(run_folder)
     images = find_goldens(run.record, Path(catalog_folder) if catalog_folder is not None else None)
     network = run.load_model()
     _check_classes(run, score_output(network).shape[-1])
+    is_searched = wants_search(search, run.record.calibration.decision, len(run.record.labels))
     converted = convert(network)
+    prototypes = _take_prototypes(converted.model) if is_searched else None
+    plain = None if prototypes is None else PrototypeSearch.plain(prototypes)
     manifest = _manifest(run.record)
     data: dict[Precision, bytes] = {"fp32": _with_manifest(converted.model, manifest)}
-    parity = check_parity(network, data["fp32"], manifest, run.record.goldens, images)
+    parity = check_parity(network, data["fp32"], manifest, run.record.goldens, images, plain)
     affine_left = converted.summary.affine_left
     models: dict[Precision, ModelFile] = {"fp32": _model_file("fp32", data["fp32"], affine_left, parity=parity)}
-    manifest = msgspec.structs.replace(manifest, verification=_verification(run.record))
-    found = make_precisions(converted.model, manifest, images, precisions, least_agreement)
+    manifest = msgspec.structs.replace(
+        manifest,
+        verification=_verification(run.record),
+        search=None if prototypes is None else Search(PROTOTYPE_FILE, DIMENSIONS),
+    )
+    found = make_precisions(converted.model, manifest, images, precisions, least_agreement, plain)
     for precision, made in found.made.items():
         data[precision] = _with_manifest(made.model, manifest)
         models[precision] = _model_file(precision, data[precision], affine_left, gate=made.gate)
@@ -91,6 +106,8 @@ def export(
         sizes = {precision: len(item) for precision, item in data.items()}
         report = package_report(run, manifest, parity, converted.summary, sizes)
         files = {REPORT_FILE: report.encode(), **_gallery(images, run.record)}
+        if prototypes is not None:
+            files[PROTOTYPE_FILE] = encode_prototypes(prototypes)
         (folder / "gallery").mkdir()
         for name, content in files.items():
             (folder / name).write_bytes(content)
@@ -101,7 +118,7 @@ def export(
     return ModelPackage.read(out)
 
 
-def _check_options(precisions: Sequence[Precision], least_agreement: float) -> None:
+def _check_options(precisions: Sequence[Precision], least_agreement: float, search: str) -> None:
     unknown = [name for name in precisions if name not in PRECISIONS]
     if unknown:
         raise ExportError(f"precision {unknown[0]!r} is not known; expected some of {', '.join(PRECISIONS)}")
@@ -109,6 +126,14 @@ def _check_options(precisions: Sequence[Precision], least_agreement: float) -> N
         raise ExportError(
             f"received a least agreement of {least_agreement}; expected a share from 0 to 1, such as 0.999"
         )
+    if search not in WHEN_SEARCH:
+        raise ExportError(f"search {search!r} is not known; expected one of {', '.join(WHEN_SEARCH)}")
+
+
+def _take_prototypes(model: onnx.ModelProto) -> FloatArray:
+    prototypes = cut_head(model)
+    check_search(prototypes)
+    return prototypes
 
 
 def _model_file(

@@ -8,6 +8,7 @@ import onnx
 
 from partsight.export.frames import GateFrames
 from partsight.runtime.images import Pixels
+from partsight.runtime.search import PrototypeSearch
 from partsight.runtime.session import FloatArray, Session
 from partsight.train.progress import progress
 
@@ -58,7 +59,12 @@ class Gate:
     """Judges models by what FP32 answers to the same frames."""
 
     def __init__(
-        self, fp32: onnx.ModelProto, frames: GateFrames, shortlist: int, least_agreement: float = LEAST_AGREEMENT
+        self,
+        fp32: onnx.ModelProto,
+        frames: GateFrames,
+        shortlist: int,
+        least_agreement: float = LEAST_AGREEMENT,
+        search: PrototypeSearch | None = None,
     ) -> None:
         """Let FP32 answer all frames.
 
@@ -67,11 +73,17 @@ class Gate:
             frames: to judge by.
             shortlist: how many candidates a second stage looks at.
             least_agreement: share of labels that must agree.
+            search: for models that give embeddings alone; a plain one, so that every score is compared.
         """
         self._frames, self._shortlist, self._least = frames, shortlist, least_agreement
-        session = Session(fp32.SerializeToString())
+        self._search = search
+        session = self.open(fp32)
         self._catalog_score = _answer(session, frames.catalog, "FP32: golden images")
         self._varied_score = _answer(session, frames.varied, "FP32: varied frames")
+
+    def open(self, model: onnx.ModelProto) -> Session:
+        """Load a model as it is judged: with the search, where there is one."""
+        return Session(model.SerializeToString(), search=self._search)
 
     def judge(self, model: onnx.ModelProto, name: str) -> Verdict:
         """Compare a model with FP32 over all frames.
@@ -80,7 +92,7 @@ class Gate:
             model: of the same contract.
             name: of the precision, for the progress bar.
         """
-        session = Session(model.SerializeToString())
+        session = self.open(model)
         catalog = _answer(session, self._frames.catalog, f"{name}: golden images")
         varied = _answer(session, self._frames.varied, f"{name}: varied frames")
         return Verdict(
@@ -91,7 +103,7 @@ class Gate:
 
     def would_pass(self, model: onnx.ModelProto) -> bool:
         """Say whether a model passes, and stop at the first frame that shows that it does not."""
-        session = Session(model.SerializeToString())
+        session = self.open(model)
         for frames, expected in (
             (self._frames.varied, self._varied_score),
             (self._frames.catalog, self._catalog_score),

@@ -12,6 +12,7 @@ from partsight.runtime.errors import ParityError
 from partsight.runtime.images import Pixels
 from partsight.runtime.manifest import Manifest, Parity
 from partsight.runtime.preprocess import preprocess
+from partsight.runtime.search import PrototypeSearch
 from partsight.runtime.session import SCORE_NAME, FloatArray, Session
 from partsight.runtime.storage import sha256_bytes
 from partsight.train.progress import progress
@@ -26,22 +27,18 @@ class Comparison:
     """What both sides said of every golden image.
 
     Attributes:
-        keras_score, onnx_score: (images, classes) float32.
+        difference: (images,), the largest absolute difference of scores of each.
+        keras_best, onnx_best: (images,), the best score of each.
         keras_label, onnx_label: the best label of each, whether accepted or not.
         is_pixels_equal: (images,) bool: whether the prepared pixels are those that training saw.
     """
 
-    keras_score: FloatArray
-    onnx_score: FloatArray
+    difference: FloatArray
+    keras_best: FloatArray
+    onnx_best: FloatArray
     keras_label: tuple[str, ...]
     onnx_label: tuple[str, ...]
     is_pixels_equal: np.ndarray
-
-    @property
-    def difference(self) -> FloatArray:
-        """Largest absolute difference of the scores of each image."""
-        worst: FloatArray = np.abs(self.keras_score - self.onnx_score).max(axis=1)
-        return worst
 
     @property
     def is_label_equal(self) -> np.ndarray:
@@ -50,7 +47,12 @@ class Comparison:
 
 
 def check_parity(
-    network: Any, model: bytes, manifest: Manifest, goldens: Sequence[GoldenRecord], images: Sequence[Pixels]
+    network: Any,
+    model: bytes,
+    manifest: Manifest,
+    goldens: Sequence[GoldenRecord],
+    images: Sequence[Pixels],
+    search: PrototypeSearch | None = None,
 ) -> Parity:
     """Compare both sides and refuse a difference.
 
@@ -60,17 +62,18 @@ def check_parity(
         manifest: that will be written beside it; its labels and preprocessing are used.
         goldens: what training recorded of each image, in the order of the classes.
         images: the golden images, as read from their files.
+        search: for a model that gives embeddings alone; a plain one, so that every score is compared.
 
     Raises:
         ParityError: an image is prepared differently than in training, is given another label, or has scores
             that differ by more than 1e-4. The message names the worst image and the likeliest cause.
     """
-    session = Session(model)
+    session = Session(model, search=search)
     comparison = compare(network, session, manifest, goldens, images)
     is_label_equal, difference = comparison.is_label_equal, comparison.difference
     is_close = difference <= MAX_SCORE_DIFFERENCE  # False for a score that is not a number
     if not (comparison.is_pixels_equal & is_label_equal & is_close).all():
-        raise ParityError(_describe(comparison, session, manifest, goldens, images))
+        raise ParityError(_describe(comparison, network, session, manifest, goldens, images))
     own_labels = [golden.label for golden in goldens]
     return Parity(
         images=len(images),
@@ -84,7 +87,10 @@ def compare(
     network: Any, session: Session, manifest: Manifest, goldens: Sequence[GoldenRecord], images: Sequence[Pixels]
 ) -> Comparison:
     """Answer every image on both sides, with a progress bar."""
-    keras_scores, onnx_scores, is_equal = [], [], []
+    difference, keras_best, onnx_best, is_equal = [], [], [], []  # not the scores: of 100,000 parts they are 40 GB
+    keras_label: list[str] = []
+    onnx_label: list[str] = []
+    trained_labels = [golden.label for golden in goldens]
     starts = range(0, len(images), BATCH)
     for start in progress(starts, len(starts), "Keras against ONNX Runtime", f"×{BATCH}"):
         batch = preprocess(images[start : start + BATCH], manifest.preprocess)
@@ -92,12 +98,15 @@ def compare(
         is_equal += [
             sha256_bytes(row.tobytes()) == golden.pixels_sha256 for row, golden in zip(batch, expected, strict=True)
         ]
-        keras_scores.append(keras_score(network, batch))
-        onnx_scores.append(session.run(batch).score)
-    keras_all, onnx_all = np.concatenate(keras_scores), np.concatenate(onnx_scores)
-    trained_labels = [golden.label for golden in goldens]
+        keras, found = keras_score(network, batch), session.run(batch).score
+        difference.append(np.abs(keras - found).max(axis=1))
+        keras_best.append(keras.max(axis=1))
+        onnx_best.append(found.max(axis=1))
+        keras_label += _best(keras, trained_labels)
+        onnx_label += _best(found, manifest.labels)
+    best = np.concatenate(keras_best), np.concatenate(onnx_best)
     return Comparison(
-        keras_all, onnx_all, _best(keras_all, trained_labels), _best(onnx_all, manifest.labels), np.array(is_equal)
+        np.concatenate(difference), *best, tuple(keras_label), tuple(onnx_label), is_pixels_equal=np.array(is_equal)
     )
 
 
@@ -115,6 +124,7 @@ def _best(score: FloatArray, labels: Sequence[str]) -> tuple[str, ...]:
 
 def _describe(
     comparison: Comparison,
+    network: Any,
     session: Session,
     manifest: Manifest,
     goldens: Sequence[GoldenRecord],
@@ -124,13 +134,14 @@ def _describe(
     # An image with a wrong label is worse than any with a wrong score, one with other pixels than both.
     badness = difference + 1e3 * ~comparison.is_label_equal + 1e6 * ~comparison.is_pixels_equal
     worst = int(badness.argmax())
+    batch = preprocess([images[worst]], manifest.preprocess)
     cause = likeliest_cause(
         manifest,
         [golden.label for golden in goldens],
         is_prepared_alike=bool(comparison.is_pixels_equal.all()),
-        keras_score=comparison.keras_score[worst],
+        keras_score=keras_score(network, batch)[0],
         onnx_score=lambda batch: session.run(batch).score[0],
-        batch=preprocess([images[worst]], manifest.preprocess),
+        batch=batch,
         is_same_as_trained=comparison.keras_label[worst] == goldens[worst].predicted,
     )
     return (
@@ -138,6 +149,6 @@ def _describe(
         f"{len(images)} labels differ, {int((~comparison.is_pixels_equal).sum())} images are prepared differently than "
         f"in training, the largest score difference is {difference.max():.2g}; expected 0, 0 and at most "
         f"{MAX_SCORE_DIFFERENCE:g}. Worst image: {goldens[worst].file}: Keras says "
-        f"{comparison.keras_label[worst]} ({comparison.keras_score[worst].max():.4f}), ONNX Runtime "
-        f"{comparison.onnx_label[worst]} ({comparison.onnx_score[worst].max():.4f}). Likeliest cause: {cause}"
+        f"{comparison.keras_label[worst]} ({comparison.keras_best[worst]:.4f}), ONNX Runtime "
+        f"{comparison.onnx_label[worst]} ({comparison.onnx_best[worst]:.4f}). Likeliest cause: {cause}"
     )

@@ -16,6 +16,7 @@ from partsight.export.trunk import named, trunk_nodes, trunk_tensors
 from partsight.runtime.images import Pixels
 from partsight.runtime.manifest import Gate as GateFacts
 from partsight.runtime.manifest import Manifest, Precision
+from partsight.runtime.search import PrototypeSearch
 
 CALIBRATION = "least square error"
 """How ranges are found: see `ranges.Range.least_error`."""
@@ -50,6 +51,7 @@ def make_precisions(
     images: Sequence[Pixels],
     wanted: Sequence[Precision],
     least_agreement: float = LEAST_AGREEMENT,
+    search: PrototypeSearch | None = None,
 ) -> Precisions:
     """Make the precisions that are asked for and let the gate judge them.
 
@@ -59,6 +61,7 @@ def make_precisions(
         images: the golden images, as read from their files.
         wanted: `fp32` among them is passed over.
         least_agreement: share of labels that must be those of FP32, on golden images and on varied frames each.
+        search: for a model that gives embeddings alone; a plain one.
     """
     wanted = [precision for precision in wanted if precision != "fp32"]
     if not wanted:
@@ -68,7 +71,7 @@ def make_precisions(
     trunk = trunk_nodes(fp32, fp16.OP_TYPES | int8.OP_TYPES)
     ranges = measure_ranges(fp32, trunk_tensors(fp32, trunk), calibration)
     shortlist = manifest.verification.spec.shortlist if manifest.verification else None
-    gate = Gate(fp32, gate_frames(images, manifest.preprocess), shortlist or 1, least_agreement)
+    gate = Gate(fp32, gate_frames(images, manifest.preprocess), shortlist or 1, least_agreement, search)
     made: dict[Precision, Made] = {}
     refused: dict[Precision, str] = {}
     if "fp16" in wanted:

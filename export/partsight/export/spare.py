@@ -42,7 +42,7 @@ def spare_layers(quantizer: Quantizer, fp32: onnx.ModelProto, gate: Gate, frames
         gate: that the model with all layers quantised did not pass.
         frames: (frames, height, width, 3) uint8 BGR to rank on.
     """
-    ranked = rank_layers(quantizer, fp32, frames)
+    ranked = rank_layers(quantizer, fp32, gate, frames)
     enough = int(np.ceil(len(ranked) * MOST_KEPT))
     if not gate.would_pass(quantizer.quantize(_first(ranked, enough))):
         return None
@@ -57,13 +57,13 @@ def spare_layers(quantizer: Quantizer, fp32: onnx.ModelProto, gate: Gate, frames
     return Spared(quantizer.quantize(kept), tuple(name for layer in ranked[:enough] for name in layer))
 
 
-def rank_layers(quantizer: Quantizer, fp32: onnx.ModelProto, frames: Pixels) -> list[tuple[str, ...]]:
+def rank_layers(quantizer: Quantizer, fp32: onnx.ModelProto, gate: Gate, frames: Pixels) -> list[tuple[str, ...]]:
     """Return the layers, the one whose quantisation moves the embedding most first."""
-    expected = _embeddings(fp32, frames)
+    expected = _embeddings(gate.open(fp32), frames)
     every = {name for layer in quantizer.layers for name in layer}
     drift = []
     for layer in progress(quantizer.layers, len(quantizer.layers), "INT8: one layer at a time", "layer"):
-        moved = _embeddings(quantizer.quantize(every - set(layer)), frames)
+        moved = _embeddings(gate.open(quantizer.quantize(every - set(layer))), frames)
         drift.append(float(np.square(moved - expected).sum(axis=1).mean()))
     order = np.argsort(-np.nan_to_num(np.array(drift), nan=np.inf), kind="stable")
     return [quantizer.layers[place] for place in order]
@@ -73,8 +73,7 @@ def _first(ranked: list[tuple[str, ...]], count: int) -> frozenset[str]:
     return frozenset(name for layer in ranked[:count] for name in layer)
 
 
-def _embeddings(model: onnx.ModelProto, frames: Pixels) -> FloatArray:
-    session = Session(model.SerializeToString())
+def _embeddings(session: Session, frames: Pixels) -> FloatArray:
     return np.concatenate(
         [session.run(frames[start : start + _BATCH]).embedding for start in range(0, len(frames), _BATCH)]
     )

@@ -52,7 +52,7 @@ class PrototypeModel:
             raise PackageError(f"{source}: is not an ONNX file ({error}); export the package again") from error
         if beside is not None:
             return cls(model, None, beside.T)
-        place = _find(model.graph)
+        place = find_prototypes(model.graph)
         if place is None:
             raise EnrollError(
                 f"{source}: its scores are not the embedding times one prototype a part, so no part can be added; "
@@ -103,8 +103,8 @@ def import_onnx() -> ModuleType:
     return onnx  # type: ignore[no-any-return]
 
 
-def _find(graph: Any) -> int | None:
-    """Return the place of the constant that the embedding is multiplied with to give the score, if that is so."""
+def find_prototypes(graph: Any) -> int | None:
+    """Return the place of the initialiser that the embedding is multiplied with to give the score, if that is so."""
     producer = {name: node for node in graph.node for name in node.output}
     last = producer.get(_origin(SCORE_NAME, producer))
     if (

@@ -1,0 +1,131 @@
+"""A package whose scores are searched for, made of a small real run."""
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import onnx
+import pytest
+
+from partsight.export import search as module
+from partsight.export.exporter import export
+from partsight.export.precision import make_precisions
+from partsight.export.search import check_search, cut_head, wants_search
+from partsight.runtime import ModelPackage, Recognizer, read_image
+from partsight.runtime.enroll import enroll
+from partsight.runtime.errors import ExportError
+from partsight.runtime.manifest import Decision, Search
+from partsight.runtime.prototype_file import PROTOTYPE_FILE
+from partsight.runtime.search import PrototypeSearch
+from partsight.runtime.session import Session
+from partsight.train.run_folder import RunFolder
+from tests.export import nets
+from tests.runtime.enrolling import picture
+from tests.tiny import tiny_model, tiny_prototypes
+
+COSINE = Decision("cosine", 0.5, "by hand", 1, 0.0)
+PROBABILITY = msgspec.structs.replace(COSINE, score="probability")
+
+
+@pytest.fixture(scope="module")
+def searched(small_run: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> ModelPackage:
+    """`small_run` as a package of very many parts would be."""
+    out = tmp_path_factory.mktemp("packages") / "many.partsight"
+    return export(small_run.path, out, precisions=("fp32", "fp16"), search="always", least_agreement=0)
+
+
+def test_the_package_says_how_scores_are_found(searched: ModelPackage, package: ModelPackage) -> None:
+    assert searched.manifest.search == Search(PROTOTYPE_FILE, dimensions=64)
+    assert PROTOTYPE_FILE in searched.manifest.files
+    assert package.manifest.search is None
+    parity = searched.model("fp32").parity
+    assert parity is not None
+    assert parity.labels_equal == parity.images == len(searched.manifest.labels)
+    assert parity.max_score_difference < 1e-4
+
+
+def test_no_file_holds_the_prototypes_twice(searched: ModelPackage, package: ModelPackage) -> None:
+    whole = onnx.load(package.path / "model.fp32.onnx")
+    values = onnx.numpy_helper.to_array(whole.graph.initializer[module.find_prototypes(whole.graph) or 0])
+    np.testing.assert_array_equal(np.load(searched.path / PROTOTYPE_FILE, allow_pickle=False), values.T)
+    for precision in ("fp32", "fp16"):
+        model = onnx.load(searched.path / f"model.{precision}.onnx")
+        assert [output.name for output in model.graph.output] == ["embedding"]
+        assert values.shape not in [tuple(item.dims) for item in model.graph.initializer]
+
+
+def test_it_answers_as_the_package_without_a_search(
+    searched: ModelPackage, package: ModelPackage, small_run: RunFolder
+) -> None:
+    images = [read_image(Path(small_run.record.catalog) / golden.file) for golden in small_run.record.goldens]
+    with Recognizer(searched.path) as first, Recognizer(package.path) as second:
+        assert [part.label for part in first.recognize_batch(images)] == list(small_run.record.labels)
+        np.testing.assert_allclose(first.infer(images).score, second.infer(images).score, atol=1e-6)
+
+
+def test_a_part_is_enrolled(searched: ModelPackage, tmp_path: Path) -> None:
+    image = np.full((120, 120, 3), (30, 200, 90), np.uint8)
+    image[20:100, 55:65] = (250, 20, 140)
+    enrolled = enroll(
+        searched.path, tmp_path / "new.partsight", additions={"new": [picture(tmp_path / "n.png", image)]}
+    )
+    assert list(enrolled.package.manifest.models) == ["fp32", "fp16"]
+    with Recognizer(enrolled.package.path) as recognizer:
+        assert recognizer.recognize(image).label == "new"
+
+
+def test_the_head_is_cut() -> None:
+    model = onnx.load_from_string(tiny_model())
+    np.testing.assert_array_equal(cut_head(model), tiny_prototypes())
+    Session(model.SerializeToString(), search=PrototypeSearch(tiny_prototypes()))
+
+
+def test_another_head_is_not_cut() -> None:
+    model = onnx.load_from_string(tiny_model())
+    model.graph.node[-1].op_type = "Gemm"
+    with pytest.raises(ExportError, match=r"not the embedding times one constant.*--search never"):
+        cut_head(model)
+
+
+@pytest.mark.parametrize(
+    ("when", "decision", "classes", "expected"),
+    [
+        ("auto", COSINE, 9_999, False),
+        ("auto", COSINE, 10_000, True),
+        ("auto", PROBABILITY, 100_000, False),
+        ("always", COSINE, 2, True),
+        ("never", COSINE, 100_000, False),
+    ],
+)
+def test_when_there_is_a_search(when: module.WhenSearch, decision: Decision, classes: int, expected: bool) -> None:
+    assert wants_search(when, decision, classes) is expected
+
+
+def test_what_cannot_be_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match=r"scores are a probability; expected .*cosine head"):
+        wants_search("always", PROBABILITY, 10)
+    with pytest.raises(ExportError, match=r"search 'maybe' is not known; expected one of auto, always, never"):
+        export(tmp_path, tmp_path / "out", search="maybe")  # type: ignore[arg-type]
+
+
+def test_a_search_that_misses_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = np.random.default_rng(0).standard_normal((1000, 96)).astype(np.float32)
+    prototypes = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    check_search(prototypes)
+    monkeypatch.setattr(PrototypeSearch, "_correct", lambda *_: None)
+    with pytest.raises(ExportError, match=r"best scores that are off by"):
+        check_search(prototypes)
+
+
+def test_precisions_of_a_model_that_gives_embeddings_alone() -> None:
+    """Layers that ruin INT8 among them, which the gate finds by the scores of the search."""
+    network = nets.network(uneven=[3])
+    expected = make_precisions(network, nets.manifest(), nets.images(), ["fp16", "int8"])
+    search = PrototypeSearch.plain(cut_head(network))
+    found = make_precisions(network, nets.manifest(), nets.images(), ["fp16", "int8"], search=search)
+    assert found.refused == expected.refused
+    for precision, made in expected.made.items():
+        assert [output.name for output in found.made[precision].model.graph.output] == ["embedding"]
+        gate = found.made[precision].gate
+        assert (gate.kept, gate.agreement) == (made.gate.kept, made.gate.agreement)
+        assert gate.max_score_drift == pytest.approx(made.gate.max_score_drift, abs=1e-5)
