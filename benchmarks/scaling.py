@@ -1,0 +1,99 @@
+"""What more parts, more cameras and more cores do to the time of a frame.
+
+Parts: the same network with ever more prototypes, once with the plain product in the network, once with the search that
+packages of very many parts have. Those beyond the package's own are made of them; the table says how hard they are.
+Cameras: threads that share one recogniser by way of a MicroBatcher, comparison with golden images included. Cores: the
+process is confined to some of them.
+
+Example:
+    python benchmarks/scaling.py line3.partsight --data /data/parts --classes 1000 10000 100000
+"""
+
+import argparse
+import os
+from dataclasses import asdict
+from pathlib import Path
+
+import _speed
+import numpy as np
+from _scaling_cameras import cameras_table, measure_cameras
+from _scaling_classes import classes_table, measure_classes
+from _scaling_cores import CoresRow, ask
+from _scaling_plot import plot
+from tqdm import tqdm
+
+from partsight.runtime import ModelPackage
+from partsight.runtime.preprocess import preprocess
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure, print tables and write result files."""
+    args = _parse(arguments)
+    package = ModelPackage.read(args.package)
+    if package.manifest.decision.score != "cosine" or package.manifest.search is not None:
+        raise SystemExit(f"{args.package}: needs a cosine head in the network: export it with --search never")
+    frames = _speed.line_frames(args.data, args.frames, (1280, 1024))
+    spec = package.manifest.preprocess
+    prepared = np.concatenate([preprocess([frame], spec) for frame in frames])
+    classes = measure_classes(package, prepared, args.classes, args.rounds) if args.classes else []
+    few = max(1, args.rounds // 3)  # each of their turns takes seconds
+    cameras = [] if args.no_cameras else measure_cameras(args.package, frames, few, args.camera_turn)
+    cores = [] if args.no_cores else _measure_cores(args, few)
+    parts = {"parts": classes, "cameras": cameras, "cores": cores}
+    text = "\n\n".join(
+        made
+        for rows, made in (
+            (classes, classes and classes_table(classes)),
+            (cameras, cameras and f"{cameras_table(cameras)}\n\nFrames 1280×1024, compared with golden images."),
+            (cores, cores and f"{_cores_table(cores)}\n\nFrames 1280×1024, by the network alone."),
+        )
+        if rows
+    )
+    results = {name: [asdict(row) for row in rows] for name, rows in parts.items()} | {"rounds": args.rounds}
+    _speed.report(args, results, text, plot(classes, cameras, cores, args.title or args.package.stem))
+
+
+def _measure_cores(args: argparse.Namespace, rounds: int) -> list[CoresRow]:
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    counts = [count for count in (1, 2, 4, 8, 16, 32) if count <= available]
+    found: dict[int, list[dict[str, float]]] = {count: [] for count in counts}
+    rng = np.random.default_rng(0)
+    with tqdm(total=rounds * len(counts), desc="cores", unit="process", disable=None) as progress:
+        for _ in range(rounds):
+            for count in rng.permutation(counts).tolist():
+                found[count].append(ask(args.package, args.data, count))
+                progress.update()
+    rows = []
+    for batch in (1, 16):
+        alone = [seconds[str(batch)] for seconds in found[1]]
+        for count in counts:
+            own = [seconds[str(batch)] for seconds in found[count]]
+            rows.append(CoresRow(count, batch, batch / _speed.median_of(own), _speed.median_of(alone, own)))
+    return rows
+
+
+def _cores_table(rows: list[CoresRow]) -> str:
+    lines = [(str(row.cores), str(row.batch), f"{row.frames_per_s:.1f}", f"{row.speedup:.2f} ×") for row in rows]
+    return _speed.markdown(("cores", "batch", "frames/s", "against one core"), lines)
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = _speed.parser(__doc__, "scaling")
+    parser.add_argument("package", metavar="PACKAGE", type=Path, help="with a cosine head in the network")
+    parser.add_argument(
+        "--classes",
+        type=int,
+        nargs="*",
+        default=[1_000, 3_000, 10_000, 30_000, 100_000],
+        metavar="COUNT",
+        help="numbers of parts; 100,000 take about 5 GB of memory (default: %(default)s)",
+    )
+    parser.add_argument("--camera-turn", type=float, default=2.0, metavar="S", help="seconds (default: %(default)s)")
+    parser.add_argument("--no-cameras", action="store_true", help="leave the cameras out")
+    parser.add_argument("--no-cores", action="store_true", help="leave the cores out")
+    parser.add_argument("--title", help="of the picture; default: the package's name")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    main()
