@@ -125,6 +125,18 @@ def read_images(folder: Path) -> list[Record]:
     return records
 
 
+def read_spool(path: Path) -> list[Record]:
+    connection = sqlite3.connect(path)
+    rows = connection.execute("SELECT payload FROM waiting ORDER BY id").fetchall()
+    connection.close()
+    return [msgspec.json.decode(payload, type=Record) for (payload,) in rows]
+
+
+def mqtt_address(folder: Path) -> str:
+    """Of a broker that is not there: all results stay in the spool."""
+    return f"mqtt://127.0.0.1:1/line3?spool={folder}/spool.db&close_s=0"
+
+
 KINDS = (
     Kind("jsonl", lambda folder: f"jsonl:{folder}/out.jsonl", lambda folder: read_jsonl(folder / "out.jsonl")),
     Kind("csv", lambda folder: f"csv:{folder}/out.csv", lambda folder: read_csv(folder / "out.csv")),
@@ -132,4 +144,5 @@ KINDS = (
     Kind(
         "images", lambda folder: f"images:{folder}/out", lambda folder: read_images(folder / "out"), keeps_failed=False
     ),
+    Kind("mqtt", mqtt_address, lambda folder: read_spool(folder / "spool.db")),
 )

@@ -13,6 +13,8 @@ SINKS = {
     "csv": "partsight.runtime.sinks.csv",
     "images": "partsight.runtime.sinks.images",
     "jsonl": "partsight.runtime.sinks.jsonl",
+    "mqtt": "partsight.runtime.sinks.mqtt",
+    "mqtts": "partsight.runtime.sinks.mqtt",
     "sqlite": "partsight.runtime.sinks.sqlite",
 }
 """Of each scheme the module whose `open_address` opens it; imported when the first such sink is opened."""

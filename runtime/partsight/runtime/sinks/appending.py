@@ -120,7 +120,7 @@ class AppendedFile:
         except OSError as error:
             raise SinkError(f"{self._path}: cannot be opened ({error}); name a file that you may write to") from error
         try:
-            _lock_file(fd, self._path)
+            lock_file(fd, self._path)
             self._size = self._repair(fd)
         except OSError as error:
             os.close(fd)
@@ -237,7 +237,7 @@ def _write_all(fd: int, data: bytes) -> None:
         view = view[os.write(fd, view) :]
 
 
-def _lock_file(fd: int, path: Path) -> None:
+def lock_file(fd: int, path: Path) -> None:
     """Let no other program write into the file. Windows has no lock that readers would not feel."""
     try:
         import fcntl  # noqa: PLC0415 (POSIX alone)

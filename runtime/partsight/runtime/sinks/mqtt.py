@@ -1,0 +1,166 @@
+"""`mqtt://host:port/topic`: results published at QoS 1, each kept on disk until the broker acknowledged it."""
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, Self
+
+import msgspec
+
+from partsight.runtime.errors import SinkError
+from partsight.runtime.record import Told
+from partsight.runtime.sinks.address import Address, Options, need
+from partsight.runtime.sinks.publisher import WINDOW, Publisher
+from partsight.runtime.sinks.sink import Sink
+from partsight.runtime.sinks.spool import Spool
+
+if TYPE_CHECKING:
+    from paho.mqtt.client import Client
+
+CONNECT_S = 3.0
+_KEEPALIVE_S = 15
+_log = logging.getLogger("partsight.sinks")
+
+
+class MqttOptions(Options, frozen=True, kw_only=True):
+    """Options of the connection.
+
+    Attributes:
+        spool: file in which results wait until the broker acknowledged them.
+        spool_rows: results that may wait.
+        spool_mb: MB (of 1,000,000 bytes) that they may hold; a result beyond either is an error.
+        protocol: MQTT `5`, in which a broker says when it did not take a result, or `3.1.1`, which has no word for it.
+        needs_subscriber: keep a result for which the broker has no subscriber, and send it again (MQTT 5).
+        client_id: of the connection; empty to let the broker choose.
+        username: at the broker.
+        password_file: file whose first line is the password.
+        password_env: else, the variable of the environment that holds it.
+        ca: file with the certificates that the broker's is checked against (mqtts); empty for the system's.
+        cert, key: files of our own certificate (mqtts).
+        close_s: seconds that closing waits at most for acknowledgements.
+    """
+
+    spool: str = ""
+    spool_rows: Annotated[int, msgspec.Meta(ge=1)] = 1_000_000
+    spool_mb: Annotated[float, msgspec.Meta(gt=0)] = 1000.0
+    protocol: Literal["5", "3.1.1"] = "5"
+    needs_subscriber: bool = False
+    client_id: str = ""
+    username: str = ""
+    password_file: str = ""
+    password_env: str = "PARTSIGHT_MQTT_PASSWORD"
+    ca: str = ""
+    cert: str = ""
+    key: str = ""
+    close_s: Annotated[float, msgspec.Meta(ge=0, le=60)] = 5.0
+
+
+class MqttSink:
+    """Puts results into the spool; a thread publishes them."""
+
+    def __init__(self, topic: str, options: MqttOptions, make: Callable[[], "Client"]) -> None:
+        """Open the spool and begin to send what is in it, whether or not the broker can be reached.
+
+        Raises:
+            SinkError: the spool cannot be opened, or another program uses it.
+        """
+        self._options, self._closed = options, False
+        self._spool = Spool(Path(options.spool), options.spool_rows, int(options.spool_mb * 1e6))
+        waiting = len(self._spool)
+        if waiting:
+            _log.info("mqtt: %d results of an earlier run wait in %s and are sent first", waiting, options.spool)
+        self._publisher = Publisher(self._spool, topic, make, needs_subscriber=options.needs_subscriber)
+
+    @property
+    def waiting(self) -> int:
+        """How many results the broker has not acknowledged yet."""
+        return len(self._spool)
+
+    def write(self, told: Told) -> None:
+        """Keep a result on disk, to be published; never waits for the broker.
+
+        Raises:
+            SinkError: the spool or the disk is full, or nothing can be published any more.
+        """
+        if self._closed:
+            raise SinkError(f"{self._options.spool}: this sink is closed; open it again")
+        failure = self._publisher.failure
+        if failure is not None:
+            raise SinkError(f"mqtt: the publisher failed: {failure!r}; open the sink again") from failure
+        self._spool.add(told.record.to_json())
+        self._publisher.wake()
+
+    def close(self) -> None:
+        """Wait for acknowledgements, `close_s` at most, and let go; what has none stays in the spool."""
+        if self._closed:
+            return
+        self._closed = True
+        self._publisher.close(self._options.close_s)
+        waiting = len(self._spool)
+        if waiting:
+            _log.warning("mqtt: %d results stay in %s, to be sent next time", waiting, self._options.spool)
+        self._spool.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def open_address(address: Address) -> Sink:
+    """Open `mqtt://host:port/topic?spool=PATH`, or the same with mqtts for TLS.
+
+    Raises:
+        SinkError: see `MqttSink`; or the topic, an option, a certificate or the password's file cannot be used.
+        DependencyError: paho-mqtt is not installed.
+    """
+    options = address.read_options(MqttOptions)
+    tls = address.scheme == "mqtts"
+    host, port = address.host_and_port(8883 if tls else 1883)
+    topic = address.topic()
+    if not topic or set(topic) & set("+#\0"):
+        raise SinkError(f"sink {address}: topic {topic!r}; expected {address.scheme}://host:port/TOPIC without + and #")
+    if not options.spool:
+        raise SinkError(f"sink {address}: names no spool; add ?spool=PATH, a file on disk in which results wait")
+    if options.needs_subscriber and options.protocol != "5":
+        raise SinkError(f"sink {address}: needs_subscriber needs protocol=5: no other has a word for it")
+    make = _maker(address, options, (host, port), tls)
+    make()  # so that a certificate that cannot be read is an error now
+    return MqttSink(topic, options, make)
+
+
+def _maker(address: Address, options: MqttOptions, broker: tuple[str, int], tls: bool) -> Callable[[], "Client"]:
+    need("paho.mqtt.client", "mqtt")
+    from paho.mqtt.client import Client, MQTTv5, MQTTv311  # noqa: PLC0415 (an extra)
+    from paho.mqtt.enums import CallbackAPIVersion  # noqa: PLC0415
+
+    password = _password(address, options)
+
+    def make() -> Client:
+        protocol = MQTTv5 if options.protocol == "5" else MQTTv311
+        client = Client(CallbackAPIVersion.VERSION2, client_id=options.client_id, protocol=protocol)
+        client.max_inflight_messages_set(WINDOW)
+        client.connect_timeout = CONNECT_S
+        client.reconnect_delay_set(1, 10)
+        if options.username:
+            client.username_pw_set(options.username, password)
+        if tls:
+            try:
+                client.tls_set(options.ca or None, options.cert or None, options.key or None)
+            except (OSError, ValueError) as error:
+                raise SinkError(f"sink {address}: ca, cert or key cannot be used: {error}") from error
+        client.connect_async(*broker, keepalive=_KEEPALIVE_S)
+        return client
+
+    return make
+
+
+def _password(address: Address, options: MqttOptions) -> str | None:
+    if options.password_file:
+        try:
+            return Path(options.password_file).read_text(encoding="utf-8").partition("\n")[0].rstrip("\r")
+        except (OSError, ValueError) as error:
+            raise SinkError(f"sink {address}: password_file cannot be read: {error}") from error
+    return os.environ.get(options.password_env)

@@ -1,0 +1,188 @@
+"""The publisher: a thread that empties a spool into an MQTT broker."""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from partsight.runtime.errors import SinkError
+from partsight.runtime.sinks.spool import Spool
+
+if TYPE_CHECKING:
+    from paho.mqtt.client import Client
+
+WINDOW = 100
+"""Results that may be on their way at once, at most: a broker that allows fewer says so when it accepts us."""
+
+PAUSE_S = 5.0
+"""After the broker refused a result, or the disk failed."""
+
+STALL_S = 30.0
+"""Without a connection or an acknowledgement while results wait; then the client is made anew."""
+
+_NO_SUBSCRIBER = 0x10  # MQTT 5, PUBACK "No matching subscribers"
+
+_log = logging.getLogger("partsight.sinks")
+
+
+class Publisher:
+    """Sends what is in a spool, oldest first, and removes what the broker acknowledged."""
+
+    def __init__(self, spool: Spool, topic: str, make: Callable[[], "Client"], *, needs_subscriber: bool) -> None:
+        """Start.
+
+        Args:
+            spool: closed by whoever opened it.
+            topic: to publish to.
+            make: returns a client that knows broker and credentials, not connected.
+            needs_subscriber: keep what the broker had no subscriber for.
+        """
+        self._spool, self._topic, self._make, self._needs = spool, topic, make, needs_subscriber
+        self._news = threading.Condition()  # guards the following
+        self._connected = self._closing = self._added = False
+        self._window = WINDOW
+        self._answers: deque[tuple[int, int, str]] = deque()  # no longer than the window
+        self.failure: Exception | None = None
+        # The rest is the thread's own.
+        self._sent: dict[int, int] = {}  # ids of messages on their way, and of their rows
+        self._removable: list[int] = []
+        self._cursor = 0
+        self._resume = 0.0
+        self._alive = time.monotonic()
+        self._thread = threading.Thread(target=self._run, name="partsight-mqtt", daemon=True)
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Say that the spool has more."""
+        with self._news:
+            self._added = True
+            self._news.notify()
+
+    def close(self, wait_s: float) -> None:
+        """Send what waits for at most `wait_s`, then stop; the rest stays in the spool."""
+        with self._news:
+            self._news.wait_for(lambda: self.failure is not None or not len(self._spool), wait_s)
+            self._closing = True
+            self._news.notify_all()
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            client = self._start()
+            try:
+                while self._wait():
+                    if time.monotonic() - self._alive > STALL_S:
+                        _log.warning("mqtt: nothing came from the broker for %g s; connecting anew", STALL_S)
+                        self._stop(client)
+                        client = self._start()
+                    self._take_answers()
+                    self._send(client)
+            finally:
+                self._stop(client)
+        except Exception as error:  # noqa: BLE001 (`write` tells it: the line must know that nothing is sent any more)
+            with self._news:
+                self.failure = error
+                self._news.notify_all()
+
+    def _wait(self) -> bool:
+        """Wait until there is something to do; return False when it is to end."""
+        with self._news:
+            pause = self._resume - time.monotonic()
+            if pause > 0:
+                self._news.wait_for(lambda: self._closing, pause)
+            else:
+                self._news.wait_for(lambda: self._closing or self._answers or self._can_send(), STALL_S / 2)
+            if not len(self._spool):
+                self._alive = time.monotonic()  # nothing waits, so nothing stalls
+            return not self._closing or bool(self._answers)
+
+    def _can_send(self) -> bool:
+        return self._connected and self._added and len(self._sent) < self._window
+
+    def _take_answers(self) -> None:
+        with self._news:
+            answers = list(self._answers)
+            self._answers.clear()
+        for mid, code, reason in answers:
+            self._alive = time.monotonic()
+            row = self._sent.pop(mid, None)
+            if row is None:  # of an earlier client
+                continue
+            if code < 0x80 and not (self._needs and code == _NO_SUBSCRIBER):
+                self._removable.append(row)
+            else:
+                self._again(f"the broker answered {reason!r} to a result on topic {self._topic!r}")
+        if self._removable:
+            try:
+                self._spool.remove(self._removable)
+                self._removable.clear()
+            except SinkError as error:
+                self._again(f"acknowledged results cannot be taken out of the spool: {error}")
+            with self._news:
+                self._news.notify_all()
+
+    def _again(self, why: str) -> None:
+        """Pause, then send what was not taken once more."""
+        if self._resume < time.monotonic():
+            _log.warning("mqtt: %s; it stays in the spool and is sent again in %g s", why, PAUSE_S)
+        self._resume = time.monotonic() + PAUSE_S
+        self._cursor = 0
+        self._added = True
+
+    def _send(self, client: "Client") -> None:
+        with self._news:
+            if not self._can_send() or self._closing or self._resume > time.monotonic():
+                return
+            room = self._window - len(self._sent)
+            self._added = False
+        known = {*self._sent.values(), *self._removable}
+        rows = self._spool.after(self._cursor, room + len(known))
+        for row, payload in rows:
+            if len(self._sent) >= self._window:
+                break
+            self._cursor = row
+            if row not in known:
+                self._sent[client.publish(self._topic, payload, qos=1).mid] = row
+        if rows:
+            with self._news:
+                self._added = True  # perhaps there are more
+
+    def _start(self) -> "Client":
+        client = self._make()
+        client.on_connect, client.on_disconnect = self._on_connect, self._on_disconnect
+        client.on_publish = self._on_publish
+        self._sent.clear()
+        self._cursor, self._added = 0, True
+        self._alive = time.monotonic()
+        client.loop_start()
+        return client
+
+    def _stop(self, client: "Client") -> None:
+        client.on_connect = client.on_disconnect = client.on_publish = None
+        client.disconnect()
+        client.loop_stop()
+        with self._news:
+            self._connected = False
+            self._answers.clear()
+
+    def _on_connect(self, _client: "Client", _data: object, _flags: object, reason: Any, properties: Any) -> None:
+        if reason.is_failure:
+            _log.warning("mqtt: the broker refuses the connection: %s; results wait in the spool", reason)
+            return
+        allowed = getattr(properties, "ReceiveMaximum", WINDOW)
+        with self._news:
+            self._connected, self._window = True, min(WINDOW, allowed)
+            self._alive = time.monotonic()
+            self._news.notify_all()
+
+    def _on_disconnect(self, _client: "Client", _data: object, _flags: object, reason: Any, _properties: Any) -> None:
+        _log.warning("mqtt: the connection to the broker is lost: %s; results wait in the spool", reason)
+        with self._news:
+            self._connected = False
+
+    def _on_publish(self, _client: "Client", _data: object, mid: int, reason: Any, _properties: Any) -> None:
+        with self._news:
+            self._answers.append((mid, reason.value, str(reason)))
+            self._news.notify_all()

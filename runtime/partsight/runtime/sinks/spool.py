@@ -1,0 +1,149 @@
+"""The spool: results on disk that a peer has not acknowledged yet. Survives crashes of the program and of the peer."""
+
+import contextlib
+import os
+import sqlite3
+import threading
+from collections.abc import Collection
+from pathlib import Path
+from typing import Self
+
+from partsight.runtime.errors import SinkError
+from partsight.runtime.sinks.appending import lock_file
+from partsight.runtime.sinks.database import Form, open_database, telling
+
+FORM = Form(
+    application=0x70737370,  # "pssp"
+    version=1,
+    what="a spool of partsight",
+    tables="CREATE TABLE waiting (id INTEGER PRIMARY KEY AUTOINCREMENT, payload BLOB NOT NULL)",
+)
+
+
+class Spool:
+    """Payloads in the order in which they came, each until it is removed. Safe to call from several threads."""
+
+    def __init__(self, path: Path, max_rows: int, max_bytes: int) -> None:
+        """Open or create the file, for this program alone.
+
+        Args:
+            path: of the file.
+            max_rows: payloads that may wait.
+            max_bytes: that they may hold in all.
+
+        Raises:
+            SinkError: it cannot be opened, is something else, or another program uses it.
+        """
+        self.path, self._max_rows, self._max_bytes = path, max_rows, max_bytes
+        self._lock = threading.Lock()
+        self._lock_fd: int | None = _reserve(path)
+        try:
+            self._connection: sqlite3.Connection | None = open_database(path, FORM)
+            with telling(path):
+                counted = self._connection.execute("SELECT count(*), coalesce(sum(length(payload)), 0) FROM waiting")
+                self._rows, self._bytes = counted.fetchone()
+        except SinkError:
+            self._release()
+            raise
+
+    def __len__(self) -> int:
+        """Return how many payloads wait."""
+        with self._lock:
+            return int(self._rows)
+
+    def add(self, payload: bytes) -> int:
+        """Keep a payload; when this returns, not even a power cut loses it.
+
+        Returns:
+            Its id, larger than any before.
+
+        Raises:
+            SinkError: the spool or the disk is full, or the spool is closed.
+        """
+        with self._lock:
+            if self._rows >= self._max_rows or self._bytes + len(payload) > self._max_bytes:
+                raise SinkError(
+                    f"{self.path}: the spool is full, {self._rows:,} results of {self._bytes:,} bytes wait (at most "
+                    f"{self._max_rows:,} of {self._max_bytes:,}); mend the connection, or raise spool_rows or spool_mb"
+                )
+            with telling(self.path):
+                row = self._open().execute("INSERT INTO waiting (payload) VALUES (?)", (payload,)).lastrowid
+            self._rows += 1
+            self._bytes += len(payload)
+            return int(row or 0)
+
+    def after(self, row: int, limit: int) -> list[tuple[int, bytes]]:
+        """Return up to `limit` payloads whose ids are above `row`, and these.
+
+        Raises:
+            SinkError: the disk failed, or the spool is closed.
+        """
+        query = "SELECT id, payload FROM waiting WHERE id > ? ORDER BY id LIMIT ?"
+        with self._lock, telling(self.path):
+            return self._open().execute(query, (row, limit)).fetchall()
+
+    def remove(self, rows: Collection[int]) -> None:
+        """Let go of payloads that were acknowledged; those that are not there are passed over.
+
+        Raises:
+            SinkError: the disk is full or failed, and all of them stay; or the spool is closed.
+        """
+        with self._lock, telling(self.path):
+            connection, count, size = self._open(), 0, 0
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                for row in rows:
+                    removed = connection.execute("DELETE FROM waiting WHERE id = ? RETURNING length(payload)", (row,))
+                    for (length,) in removed.fetchall():
+                        count += 1
+                        size += length
+                connection.execute("COMMIT")
+            except sqlite3.DatabaseError:
+                with contextlib.suppress(sqlite3.DatabaseError):
+                    connection.execute("ROLLBACK")
+                raise
+            self._rows -= count
+            self._bytes -= size
+
+    def close(self) -> None:
+        """Let go of the file. May be called twice."""
+        with self._lock:
+            connection, self._connection = self._connection, None
+            try:
+                if connection is not None:
+                    with telling(self.path):
+                        connection.close()
+            finally:
+                self._release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise SinkError(f"{self.path}: this spool is closed; open it again")
+        return self._connection
+
+    def _release(self) -> None:
+        fd, self._lock_fd = self._lock_fd, None
+        if fd is not None:
+            os.close(fd)
+
+
+def _reserve(path: Path) -> int:
+    """Let no other program send what is in the spool: it would come twice, and out of order."""
+    lock = path.with_name(f"{path.name}.lock")
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        fd = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise SinkError(f"{path}: cannot be opened ({error}); name a file that you may write to") from error
+    try:
+        lock_file(fd, path)
+    except SinkError:
+        os.close(fd)
+        raise
+    return fd

@@ -1,0 +1,224 @@
+"""Against mosquitto itself."""
+
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from partsight.runtime.errors import SinkError
+from partsight.runtime.sinks import open_sink
+from tests.runtime.sinks.broker import MOSQUITTO, Broker, Subscriber, free_port
+from tests.runtime.sinks.kinds import read_spool, told
+
+pytest.importorskip("paho.mqtt.client")
+debian = [pytest.mark.debian, pytest.mark.skipif(MOSQUITTO is None, reason="needs the Debian package mosquitto")]
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    with Broker(tmp_path) as started:
+        yield started
+
+
+def address(port: int, folder: Path, more: str = "") -> str:
+    return f"mqtt://127.0.0.1:{port}/line3?spool={folder}/spool.db{more}"
+
+
+class TestBroker:
+    pytestmark = debian
+
+    def test_in_order_and_out_of_the_spool(self, broker: Broker, tmp_path: Path) -> None:
+        with Subscriber(broker.port) as subscriber:
+            with open_sink(address(broker.port, tmp_path)) as sink:
+                for sequence in range(300):  # more than may be on their way at once
+                    sink.write(told(sequence))
+            subscriber.wait_for(300)
+        assert subscriber.sequences == list(range(300))
+        assert read_spool(tmp_path / "spool.db") == []
+
+    @pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.long)])
+    def test_broker_killed_while_publishing(self, broker: Broker, tmp_path: Path, kills: int) -> None:
+        a_round = 200
+        sequence = 0
+        with Subscriber(broker.port) as subscriber:
+            with open_sink(address(broker.port, tmp_path, "&close_s=30")) as sink:
+                for _ in range(kills):
+                    for _ in range(a_round):
+                        sink.write(told(sequence))
+                        sequence += 1
+                    subscriber.wait_for(sequence - a_round // 2)  # in the midst of it
+                    broker.kill()
+                    broker.start()
+                for _ in range(a_round):
+                    sink.write(told(sequence))
+                    sequence += 1
+            assert read_spool(tmp_path / "spool.db") == []
+            subscriber.wait_for(sequence)
+        assert set(subscriber.sequences) == set(range(sequence))
+        print(f"{kills} kills, {sequence} results, {len(subscriber.sequences) - sequence} doubles")
+
+    def test_program_that_starts_again(self, tmp_path: Path) -> None:
+        with open_sink(address(free_port(), tmp_path, "&close_s=0")) as sink:  # no broker there
+            for sequence in range(30):
+                sink.write(told(sequence))
+        with Broker(tmp_path) as broker, Subscriber(broker.port) as subscriber:
+            with open_sink(address(broker.port, tmp_path)) as sink:
+                sink.write(told(30))
+            subscriber.wait_for(31)
+        assert subscriber.sequences == list(range(31))
+        assert read_spool(tmp_path / "spool.db") == []
+
+    def test_broker_that_forgot_the_subscriber(
+        self, broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Killed before it wrote the session down: it acknowledges what nobody gets, unless that is not enough."""
+        monkeypatch.setattr("partsight.runtime.sinks.publisher.PAUSE_S", 0.2)
+        with Subscriber(broker.port) as subscriber:
+            broker.kill()
+            with open_sink(address(broker.port, tmp_path, "&close_s=30&needs_subscriber=true")) as sink:
+                sink.write(told(0))
+                broker.start()
+            subscriber.wait_for(1)
+
+    def test_frozen_broker_holds_up_nothing(self, broker: Broker, tmp_path: Path) -> None:
+        with open_sink(address(broker.port, tmp_path, "&close_s=30")) as sink:
+            sink.write(told(0))
+        sink = open_sink(address(broker.port, tmp_path, "&close_s=0.2"))
+        broker.signal(signal.SIGSTOP)
+        started = time.monotonic()
+        for sequence in range(1, 50):
+            sink.write(told(sequence))
+        sink.close()
+        assert time.monotonic() - started < 10
+        broker.signal(signal.SIGCONT)
+        left = [record.sequence for record in read_spool(tmp_path / "spool.db")]
+        assert left == list(range(50 - len(left), 50))
+        assert len(left) >= 49 - 1
+
+    def test_result_that_is_refused_stays(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("partsight.runtime.sinks.publisher.PAUSE_S", 0.2)
+        acl = tmp_path / "acl"
+        acl.write_text("topic write other\n")
+        acl.chmod(0o600)
+        with Broker(tmp_path, f"acl_file {acl}") as broker:
+            with caplog.at_level(logging.WARNING), open_sink(address(broker.port, tmp_path, "&close_s=1")) as sink:
+                sink.write(told(0))
+            assert "'Not authorized' to a result on topic 'line3'; it stays in the spool" in caplog.text
+            assert [record.sequence for record in read_spool(tmp_path / "spool.db")] == [0]
+            acl.write_text("topic readwrite line3\n")
+            broker.signal(signal.SIGHUP)  # reads its rules again
+            with Subscriber(broker.port) as subscriber:
+                with open_sink(address(broker.port, tmp_path)):
+                    pass
+                subscriber.wait_for(1)
+
+    def test_result_without_subscriber_stays_if_asked(
+        self, broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("partsight.runtime.sinks.publisher.PAUSE_S", 0.2)
+        with open_sink(address(broker.port, tmp_path, "&close_s=30&needs_subscriber=true")) as sink:
+            sink.write(told(0))
+            with Subscriber(broker.port) as subscriber:
+                subscriber.wait_for(1)
+        with open_sink(address(broker.port, tmp_path)) as sink:
+            sink.write(told(1))
+        assert read_spool(tmp_path / "spool.db") == []
+
+    @pytest.mark.parametrize("by", ["file", "environment"])
+    def test_password(
+        self, tmp_path: Path, by: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        secret = "hunter2-äö"
+        passwords = tmp_path / "passwords"
+        command = [shutil.which("mosquitto_passwd") or "mosquitto_passwd", "-b", "-c", passwords, "line", secret]
+        subprocess.run(command, check=True)
+        passwords.chmod(0o600)
+        (tmp_path / "secret").write_text(f"{secret}\n", encoding="utf-8")
+        monkeypatch.setenv("LINE_PASSWORD", secret)
+        more = f"&password_file={tmp_path}/secret" if by == "file" else "&password_env=LINE_PASSWORD"
+        with Broker(tmp_path, f"password_file {passwords}", anonymous=False) as broker, caplog.at_level(logging.DEBUG):
+            with open_sink(address(broker.port, tmp_path, "&username=line&close_s=0.5")) as sink:  # without
+                sink.write(told(0))
+                assert len(read_spool(tmp_path / "spool.db")) == 1
+            with open_sink(address(broker.port, tmp_path, f"&username=line{more}")):
+                pass
+        assert read_spool(tmp_path / "spool.db") == []
+        assert "the broker refuses the connection: Not authorized" in caplog.text
+        assert secret not in caplog.text
+
+    @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # paho leaves a refused socket open
+    def test_tls(self, tmp_path: Path) -> None:
+        cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+        subject = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+        make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-out", cert, "-keyout", key]
+        subprocess.run([*make, *subject], check=True, capture_output=True)
+        with Broker(tmp_path, f"certfile {cert}", f"keyfile {key}") as broker:
+            safe = address(broker.port, tmp_path).replace("mqtt:", "mqtts:")
+            with open_sink(f"{safe}&close_s=0.5") as sink:  # which knows not who signed it
+                sink.write(told(0))
+            assert len(read_spool(tmp_path / "spool.db")) == 1
+            with open_sink(f"{safe}&ca={cert}"):
+                pass
+            assert read_spool(tmp_path / "spool.db") == []
+
+
+def test_spool_that_is_full(tmp_path: Path) -> None:
+    size = len(told(0).record.to_json())
+    for limit in ("&spool_rows=3", f"&spool_mb={size * 3.5 / 1e6}"):
+        folder = tmp_path / limit.strip("&").partition("=")[0]
+        with open_sink(address(1, folder, f"&close_s=0{limit}")) as sink:
+            for sequence in range(3):
+                sink.write(told(sequence))
+            with pytest.raises(SinkError, match=r"the spool is full, 3 results of .* wait"):
+                sink.write(told(3))
+        with open_sink(address(1, folder, f"&close_s=0{limit}")) as sink, pytest.raises(SinkError, match="is full"):
+            sink.write(told(3))  # it counts what an earlier run left
+        assert [record.sequence for record in read_spool(folder / "spool.db")] == [0, 1, 2]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs flock")
+def test_two_programs_on_one_spool(tmp_path: Path) -> None:
+    used = address(1, tmp_path, "&close_s=0")
+    with open_sink(used), pytest.raises(SinkError, match="another sink writes into it"):
+        open_sink(used)
+    open_sink(used).close()
+
+
+def test_publisher_that_failed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from paho.mqtt.client import Client
+
+    def fails(*_: object) -> None:
+        raise RuntimeError("no thread")
+
+    monkeypatch.setattr(Client, "loop_start", fails)
+    with open_sink(address(1, tmp_path, "&close_s=10")) as sink:
+        sink._publisher._thread.join(10)  # type: ignore[attr-defined]
+        with pytest.raises(SinkError, match=r"the publisher failed: RuntimeError\('no thread'\); open the sink again"):
+            sink.write(told(0))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ("mqtt://127.0.0.1/?spool=x", "expected mqtt://host:port/TOPIC without"),
+        ("mqtt://127.0.0.1/a/%23/#?spool=x", "expected mqtt://host:port/TOPIC without"),
+        ("mqtt://127.0.0.1/line3", r"names no spool; add \?spool=PATH"),
+        ("mqtt://127.0.0.1/line3?spool=x&protocol=3", "Invalid enum value '3'"),
+        ("mqtt://127.0.0.1/line3?spool=x&protocol=3.1.1&needs_subscriber=true", "needs_subscriber needs protocol=5"),
+        ("mqtt://127.0.0.1/line3?spool=x&password_file=/nowhere", "password_file cannot be read"),
+        ("mqtts://127.0.0.1/line3?spool=x&ca=/nowhere", "ca, cert or key cannot be used"),
+    ],
+)
+def test_wrong_addresses(wrong: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SinkError, match=message):
+        open_sink(wrong)
+    assert list(tmp_path.iterdir()) == []
