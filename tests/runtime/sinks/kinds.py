@@ -1,5 +1,6 @@
 """Every sink that the contract is tested with, and how what it kept is read back."""
 
+import asyncio
 import csv
 import json
 import sqlite3
@@ -145,4 +146,46 @@ KINDS = (
         "images", lambda folder: f"images:{folder}/out", lambda folder: read_images(folder / "out"), keeps_failed=False
     ),
     Kind("mqtt", mqtt_address, lambda folder: read_spool(folder / "spool.db")),
+)
+
+
+@dataclass(frozen=True)
+class Live:
+    """A sink that shows the last result to whoever asks, while the program runs.
+
+    Attributes:
+        last: asks as its peers do: sequence of the last result, and how many there were. None of it survives the
+            program, and no disk is written: a kill or a full disk is nothing to test here.
+    """
+
+    name: str
+    library: str
+    scheme: str
+    options: str
+    last: Callable[[int], tuple[int, int]]
+
+
+def _ask_modbus(port: int) -> tuple[int, int]:
+    from pymodbus.client import ModbusTcpClient
+
+    with ModbusTcpClient("127.0.0.1", port=port) as plc:
+        words = plc.read_input_registers(6, count=4).registers
+    return words[0] << 16 | words[1], words[2] << 16 | words[3]
+
+
+def _ask_opcua(port: int) -> tuple[int, int]:
+    from asyncua import Client
+
+    async def ask() -> tuple[int, int]:
+        async with Client(f"opc.tcp://127.0.0.1:{port}/partsight") as client:
+            nodes = [client.get_node(f"ns=2;s=partsight.{name}") for name in ("sequence", "results")]
+            sequence, results = await client.read_values(nodes)
+            return sequence, results
+
+    return asyncio.run(ask())
+
+
+LIVE = (
+    Live("modbus", "pymodbus", "modbus", "?ack_s=0", _ask_modbus),
+    Live("opcua", "asyncua", "opcua", "", _ask_opcua),
 )

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -12,8 +13,9 @@ import pytest
 
 from partsight.runtime.errors import SinkError
 from partsight.runtime.record import Record
-from partsight.runtime.sinks import open_sink
-from tests.runtime.sinks.kinds import KINDS, ODD_LABELS, Kind, failed, told
+from partsight.runtime.sinks import SINKS, open_sink
+from tests.runtime.sinks.broker import free_port
+from tests.runtime.sinks.kinds import KINDS, LIVE, ODD_LABELS, Kind, Live, failed, told
 
 ROOT = Path(__file__).parents[3]
 
@@ -117,3 +119,43 @@ def test_place_that_cannot_be_written(kind: Kind, folder: Path) -> None:
     address = kind.address(folder / "file")  # a file where a folder is needed
     with pytest.raises(SinkError, match="file"):
         open_sink(address)
+
+
+@pytest.fixture(params=LIVE, ids=lambda live: live.name)
+def live(request: pytest.FixtureRequest) -> Live:
+    chosen: Live = request.param
+    pytest.importorskip(chosen.library)
+    return chosen
+
+
+def test_live_shows_the_last_of_a_thousand(live: Live) -> None:
+    port = free_port()
+    with open_sink(f"{live.scheme}://:{port}{live.options}") as sink:
+        for sequence in range(1000):
+            sink.write(told(sequence))
+        assert live.last(port) == (999, 1000)
+        odd = [told(sequence, label) for sequence, label in enumerate(ODD_LABELS)]
+        numbers = [told(9, None, score=number, margin=number, top=()) for number in (float("nan"), float("inf"), None)]
+        for one in (*odd, *numbers, failed(12)):
+            sink.write(one)
+        assert live.last(port) == (12, 1000 + len(odd) + len(numbers) + 1)
+
+
+def test_live_close_twice_and_write_after(live: Live) -> None:
+    port = free_port()
+    sink = open_sink(f"{live.scheme}://127.0.0.1:{port}{live.options}")
+    sink.close()
+    sink.close()
+    with pytest.raises(SinkError, match="closed; open it again"):
+        sink.write(told(1))
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", port))  # let go
+
+
+def test_live_unknown_option(live: Live) -> None:
+    with pytest.raises(SinkError, match="option pasword is not known; its options are:"):
+        open_sink(f"{live.scheme}://?pasword=secret")
+
+
+def test_every_sink_is_tested() -> None:
+    assert {kind.name for kind in KINDS} | {live.name for live in LIVE} | {"mqtts"} == set(SINKS)

@@ -13,8 +13,10 @@ SINKS = {
     "csv": "partsight.runtime.sinks.csv",
     "images": "partsight.runtime.sinks.images",
     "jsonl": "partsight.runtime.sinks.jsonl",
+    "modbus": "partsight.runtime.sinks.modbus",
     "mqtt": "partsight.runtime.sinks.mqtt",
     "mqtts": "partsight.runtime.sinks.mqtt",
+    "opcua": "partsight.runtime.sinks.opcua",
     "sqlite": "partsight.runtime.sinks.sqlite",
 }
 """Of each scheme the module whose `open_address` opens it; imported when the first such sink is opened."""

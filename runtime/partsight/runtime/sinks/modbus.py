@@ -1,0 +1,193 @@
+"""`modbus://host:port`: the last result in registers that a PLC reads, with a coil as handshake."""
+
+import logging
+import threading
+from typing import TYPE_CHECKING, Annotated, Literal, Self
+
+import msgspec
+
+from partsight.runtime.errors import SinkError
+from partsight.runtime.record import Record, Told
+from partsight.runtime.sinks.address import Address, Options, need
+from partsight.runtime.sinks.registers import NO_NUMBER, UNLISTED, read_labels, scaled, two
+from partsight.runtime.sinks.serving import LoopThread
+from partsight.runtime.sinks.sink import Sink
+
+if TYPE_CHECKING:
+    from pymodbus.constants import ExcCodes
+    from pymodbus.server import ModbusTcpServer
+
+PORT = 5020
+LAYOUT = 1
+REGISTERS = 20
+CODES = {"recognised": 1, "unknown": 2, "failed": 3}
+_WRITES_COIL = (5, 15)
+_log = logging.getLogger("partsight.sinks")
+
+
+class ModbusOptions(Options, frozen=True, kw_only=True):
+    """Options of the server.
+
+    Attributes:
+        labels: CSV file with columns `number` and `label`: the part numbers that the PLC knows.
+        cameras: names of cameras, separated by commas; their places, from 1, are the camera numbers.
+        ack_s: seconds that a result waits at most for the PLC to clear the coil of the one before.
+        not_cleared: what then: `overwrite` shows the new result, `error` keeps the old one and refuses the new one.
+            Either is counted.
+    """
+
+    labels: str = ""
+    cameras: str = ""
+    ack_s: Annotated[float, msgspec.Meta(ge=0, le=60)] = 0.5
+    not_cleared: Literal["overwrite", "error"] = "overwrite"
+
+
+class ModbusSink:
+    """Serves the last result; docs/results.md has the table of registers."""
+
+    def __init__(self, host: str, port: int, options: ModbusOptions) -> None:
+        """Start the server.
+
+        Raises:
+            SinkError: the table of labels cannot be used, or the port cannot be had.
+        """
+        self._options, self._where = options, f"modbus://{host}:{port}"
+        self._numbers = read_labels(options.labels) if options.labels else {}
+        self._cameras = {name: place for place, name in enumerate(options.cameras.split(","), 1) if name}
+        self._unlisted: set[str] = set()
+        self._cleared = threading.Condition()  # guards the following, and the registers
+        self._new = False
+        self._counts = dict.fromkeys((*CODES, "missed"), 0)
+        self._last: Record | None = None
+        self._registers = self._fill()
+        self._closed = False
+        self._loop = LoopThread("modbus")
+        try:
+            self._server = self._loop.run(self._serve(host, port))
+        except (OSError, RuntimeError) as error:
+            self._loop.close()
+            raise SinkError(
+                f"{self._where}: cannot be served ({error}); is the port taken? Below 1024 it needs a privilege"
+            ) from error
+
+    def write(self, told: Told) -> None:
+        """Show a result, once the PLC has cleared the coil or `ack_s` is over.
+
+        Raises:
+            SinkError: the PLC did not clear it and `not_cleared` is `error`.
+        """
+        if self._closed:
+            raise SinkError(f"{self._where}: this sink is closed; open it again")
+        self._loop.run(_nothing())  # that the server is alive
+        with self._cleared:
+            if not self._cleared.wait_for(lambda: not self._new, self._options.ack_s):
+                self._miss()
+            self._counts[told.record.outcome] += 1
+            self._last = told.record
+            self._registers = self._fill()
+            self._new = True
+
+    def close(self) -> None:
+        """End the server and its connections. May be called twice."""
+        if not self._closed:
+            self._closed = True
+            self._loop.run(self._server.shutdown())
+            self._loop.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _miss(self) -> None:
+        """Count a result that the PLC did not take."""
+        self._counts["missed"] += 1
+        self._registers = self._fill()
+        what = f"{self._where}: the PLC did not clear coil 0 within {self._options.ack_s:g} s"
+        if self._options.not_cleared == "error":
+            raise SinkError(f"{what}; the result before stays shown: let the PLC write 0 to it when it has read it")
+        _log.warning("%s; the result before is overwritten (%d so far)", what, self._counts["missed"])
+
+    def _fill(self) -> list[int]:
+        """Return the registers; see docs/results.md, which must say the same."""
+        counts = self._counts
+        shown = [0, 0, 0, NO_NUMBER, NO_NUMBER, *two(0)]
+        if self._last is not None:
+            record = self._last
+            shown = [
+                CODES[record.outcome],
+                self._number(record),
+                self._cameras.get(record.camera, 0),
+                scaled(record.score),
+                scaled(record.margin),
+                *two(record.sequence),
+            ]
+        results = counts["recognised"] + counts["unknown"] + counts["failed"]
+        counters = [results, counts["recognised"], counts["unknown"], counts["failed"], counts["missed"]]
+        return [LAYOUT, *shown, *(half for counter in counters for half in two(counter)), 0, 0]
+
+    def _number(self, record: Record) -> int:
+        if record.label is None:
+            return 0
+        if record.label not in self._numbers and len(self._unlisted) < 1000 and record.label not in self._unlisted:
+            self._unlisted.add(record.label)
+            _log.warning(
+                "%s: part %r is not in the table of labels; its number is %d", self._where, record.label, UNLISTED
+            )
+        return self._numbers.get(record.label, UNLISTED)
+
+    async def _serve(self, host: str, port: int) -> "ModbusTcpServer":
+        from pymodbus.server import ModbusTcpServer  # noqa: PLC0415 (an extra)
+        from pymodbus.simulator import DataType, SimData, SimDevice  # noqa: PLC0415
+
+        bits = [SimData(0, values=[False] * 16, datatype=DataType.BITS)]
+        words = [SimData(0, count=REGISTERS, values=0, datatype=DataType.REGISTERS)]
+        blocks = (bits, bits.copy(), words, words.copy())
+        server = ModbusTcpServer(SimDevice(0, simdata=blocks, action=self._answer), address=(host, port))
+        await server.serve_forever(background=True)
+        return server
+
+    async def _answer(
+        self,
+        function: int,
+        _start: int,
+        address: int,
+        _count: int,
+        memory: list[int],
+        written: list[int] | list[bool] | None,
+    ) -> "ExcCodes | None":
+        """Answer a request of the PLC: registers are only read; coil 0 is only cleared."""
+        from pymodbus.constants import ExcCodes  # noqa: PLC0415
+
+        if written is not None:
+            if function not in _WRITES_COIL or address != 0 or len(written) != 1:
+                return ExcCodes.ILLEGAL_ADDRESS
+            if written[0]:
+                return ExcCodes.ILLEGAL_VALUE
+        with self._cleared:
+            if written is not None:
+                self._new = False
+                self._cleared.notify_all()
+            if function in (3, 4):
+                memory[: len(self._registers)] = self._registers
+            else:
+                memory[0] = int(self._new)
+        return None
+
+
+def open_address(address: Address) -> Sink:
+    """Open `modbus://host:port`.
+
+    Raises:
+        SinkError: see `ModbusSink`; or an option is wrong.
+        DependencyError: pymodbus is not installed.
+    """
+    options = address.read_options(ModbusOptions)
+    host, port = address.host_and_port(PORT)
+    need("pymodbus.server", "modbus")
+    return ModbusSink(host, port, options)
+
+
+async def _nothing() -> None:
+    """Come to an end at once."""
