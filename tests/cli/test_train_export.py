@@ -180,7 +180,7 @@ def test_export(call: Call, run: Path, catalog: Path, tmp_path: Path) -> None:
     assert float(facts["largest score difference"]) == pytest.approx(parity.max_score_difference, rel=0.1)
     assert facts["golden accuracy"].strip() == "1.0000"
     assert facts["BatchNormalization left"].strip().startswith("0 (0 per-channel")
-    assert re.fullmatch(r" *label of fp32: +[0-9.]+% of 4 golden images, [0-9.]+% of 4 varied frames", facts["fp16"])
+    assert re.fullmatch(r" *answer of fp32: +[0-9.]+% of 4 golden images, [0-9.]+% of 4 varied frames", facts["fp16"])
     assert facts["package"].strip() == str(out)
     assert facts["report"].strip() == str(out / "report.html")
     assert call("inspect", out).code == 0
@@ -191,7 +191,7 @@ def test_export(call: Call, run: Path, catalog: Path, tmp_path: Path) -> None:
 def test_a_precision_that_is_refused(call: Call, monkeypatch: pytest.MonkeyPatch, tiny_package: Path) -> None:
     """It is a warning: the package is there."""
     package = ModelPackage.read(tiny_package)
-    manifest = msgspec.structs.replace(package.manifest, refused={"int8": "the label is that of FP32 for 1 of 6"})
+    manifest = msgspec.structs.replace(package.manifest, refused={"int8": "the answer is that of FP32 for 1 of 6"})
     asked = {}
 
     def export(*args: object, **options: object) -> ModelPackage:
@@ -201,7 +201,7 @@ def test_a_precision_that_is_refused(call: Call, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("partsight.export.exporter.export", export)
     ended = call("export", "run", "--out", "line.partsight")
     assert ended.code == 0
-    assert ended.err == "partsight: warning: int8 was not written: the label is that of FP32 for 1 of 6\n"
+    assert ended.err == "partsight: warning: int8 was not written: the answer is that of FP32 for 1 of 6\n"
     assert asked == {"precisions": ("fp32", "fp16", "int8"), "least_agreement": 0.999, "search": "auto"}
 
 

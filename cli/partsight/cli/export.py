@@ -50,7 +50,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
         type=float,
         default=0.999,
         metavar="SHARE",
-        help="of frames that must get the label of fp32 in fp16 and in int8 (default: %(default)s)",
+        help="of frames that must get the answer of fp32 in fp16 and in int8 (default: %(default)s)",
     )
     parser.add_argument(
         "--search",
@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
     )
     for precision, item in package.manifest.models.items():
         if item.gate:
-            print(f"{precision}: label of fp32:        {_agreement(item.gate)}")
+            print(f"{precision}: answer of fp32:       {_agreement(item.gate)}")
     for precision, reason in package.manifest.refused.items():
         print(f"partsight: warning: {precision} was not written: {reason}", file=sys.stderr)
     print(f"package: {package.path}")

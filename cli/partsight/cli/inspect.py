@@ -125,8 +125,10 @@ def _print_model(precision: str, model: "ModelFile", size_bytes: int) -> None:
 
 def _print_gate(gate: "Gate") -> None:
     when = ", before parts were enrolled" if gate.is_before_enrolment else ""
-    _print_field("  label of fp32", f"{gate.agreement:.2%} of {gate.images} golden images{when}")
+    _print_field("  answer of fp32", f"{gate.agreement:.2%} of {gate.images} golden images{when}")
     _print_field("", f"{gate.varied_agreement:.2%} of {gate.varied} varied frames{when}")
+    if gate.network_agreement is not None:
+        _print_field("  network alone", f"{gate.network_agreement:.2%} of varied frames{when}")
     if gate.in_shortlist is not None:
         _print_field("  shortlist", f"holds the best part of fp32 in {gate.in_shortlist:.2%} of varied frames")
     _print_field("  drift", f"{gate.mean_score_drift:.2g} of scores in the mean, {gate.max_score_drift:.2g} at most")

@@ -18,16 +18,43 @@ _CALIBRATION_SEED, _GATE_SEED = 101, 202  # so that no frame is judged that was 
 
 
 @dataclass(frozen=True)
+class Frames:
+    """Frames, prepared for both stages.
+
+    Attributes:
+        network: (frames, height, width, 3) uint8 BGR, as `preprocess` makes it.
+        compared: the same frames at the size of the comparison with golden images; None where there is none.
+    """
+
+    network: Pixels
+    compared: Pixels | None
+
+    @classmethod
+    def room(cls, count: int, spec: PreprocessSpec, compared: PreprocessSpec | None) -> "Frames":
+        """Return room for frames."""
+        return cls(_empty(count, spec), None if compared is None else _empty(count, compared))
+
+    def put(self, slot: int, image: Pixels, spec: PreprocessSpec, compared: PreprocessSpec | None) -> None:
+        """Prepare an image into its place."""
+        preprocess([image], spec, self.network[slot : slot + 1])
+        if self.compared is not None and compared is not None:
+            preprocess([image], compared, self.compared[slot : slot + 1])
+
+    def __len__(self) -> int:
+        return len(self.network)
+
+
+@dataclass(frozen=True)
 class GateFrames:
     """What a precision is judged by.
 
     Attributes:
-        catalog: every golden image, (images, height, width, 3) uint8 BGR, as `preprocess` makes it.
-        varied: one varied frame of each golden image, or of `MOST_VARIED` of them; of the same form.
+        catalog: every golden image.
+        varied: one varied frame of each golden image, or of `MOST_VARIED` of them.
     """
 
-    catalog: Pixels
-    varied: Pixels
+    catalog: Frames
+    varied: Frames
 
 
 def calibration_frames(images: Sequence[Pixels], spec: PreprocessSpec) -> Pixels:
@@ -49,23 +76,23 @@ def calibration_frames(images: Sequence[Pixels], spec: PreprocessSpec) -> Pixels
     return frames
 
 
-def gate_frames(images: Sequence[Pixels], spec: PreprocessSpec) -> GateFrames:
+def gate_frames(images: Sequence[Pixels], spec: PreprocessSpec, compared: PreprocessSpec | None = None) -> GateFrames:
     """Return the frames to judge by; the same for the same catalogue.
 
     Args:
         images: the golden images, as read from their files.
-        spec: the package's preprocessing.
+        spec: the network's preprocessing.
+        compared: that of the comparison with golden images; None where there is none.
     """
     rng = np.random.default_rng(_GATE_SEED)
     chosen = np.sort(rng.permutation(len(images))[:MOST_VARIED])
-    catalog, varied = _empty(len(images), spec), _empty(len(chosen), spec)
+    catalog, varied = (Frames.room(count, spec, compared) for count in (len(images), len(chosen)))
     slots = {int(place): slot for slot, place in enumerate(chosen)}
     for place in progress(range(len(images)), len(images), "frames to judge by", "image"):
         image = images[place]
-        preprocess([image], spec, catalog[place : place + 1])
+        catalog.put(place, image, spec, compared)
         if place in slots:
-            slot = slots[place]
-            preprocess([vary(image, Variation(), rng)], spec, varied[slot : slot + 1])
+            varied.put(slots[place], vary(image, Variation(), rng), spec, compared)
     return GateFrames(catalog, varied)
 
 

@@ -1,4 +1,4 @@
-"""The gate: a precision is written only if it names the same parts as FP32."""
+"""The gate: a precision is written only if the line would answer the same with it as with FP32."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,16 +6,29 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
-from partsight.export.frames import GateFrames
-from partsight.runtime.images import Pixels
+from partsight.export.answers import Answerer, labels_of
+from partsight.export.frames import Frames, GateFrames
 from partsight.runtime.search import PrototypeSearch
 from partsight.runtime.session import FloatArray, Session
 from partsight.train.progress import progress
 
 LEAST_AGREEMENT = 0.999
-"""Share of frames that must get the label that FP32 gives, of golden images and of varied frames each."""
+"""Share of frames that must get the answer that FP32 gives, of golden images and of varied frames each."""
 
 BATCH = 32
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What a model says of some frames.
+
+    Attributes:
+        score: (frames, classes) float32, the network's.
+        answer: (frames,) the class that the line would name, `answers.UNKNOWN` for none.
+    """
+
+    score: FloatArray
+    answer: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -24,19 +37,21 @@ class Comparison:
 
     Attributes:
         frames: how many.
-        agreement: share of them with the same best label; a score that is not a number has none.
+        agreement: share of them with the same answer, "unknown" among them; a score that is not a number has none.
+        network_agreement: share of them with the same best label of the network, before any second stage.
         mean_drift, max_drift: absolute difference of scores, over all frames and classes.
-        in_shortlist: share of frames whose best label of FP32 is among the best `shortlist` of the model.
+        in_shortlist: share of frames whose best label of FP32's network is among the best `shortlist` of the model's.
     """
 
     frames: int
     agreement: float
+    network_agreement: float
     mean_drift: float
     max_drift: float
     in_shortlist: float
 
     def passes(self, least: float) -> bool:
-        """Say whether enough labels agree, and every score is a number."""
+        """Say whether enough answers agree, and every score is a number."""
         # Of 1,424 frames one may differ, not 1.424: a share that is met by rounding is met.
         return self.agreement >= least and bool(np.isfinite(self.max_drift))
 
@@ -62,7 +77,7 @@ class Gate:
         self,
         fp32: onnx.ModelProto,
         frames: GateFrames,
-        shortlist: int,
+        answerer: Answerer,
         least_agreement: float = LEAST_AGREEMENT,
         search: PrototypeSearch | None = None,
     ) -> None:
@@ -71,15 +86,14 @@ class Gate:
         Args:
             fp32: the model to compare with.
             frames: to judge by.
-            shortlist: how many candidates a second stage looks at.
-            least_agreement: share of labels that must agree.
+            answerer: says what the line would answer.
+            least_agreement: share of answers that must agree.
             search: for models that give embeddings alone; a plain one, so that every score is compared.
         """
-        self._frames, self._shortlist, self._least = frames, shortlist, least_agreement
-        self._search = search
+        self._frames, self._answerer, self._least, self._search = frames, answerer, least_agreement, search
         session = self.open(fp32)
-        self._catalog_score = _answer(session, frames.catalog, "FP32: golden images")
-        self._varied_score = _answer(session, frames.varied, "FP32: varied frames")
+        self._catalog = self._answer(session, frames.catalog, "FP32: golden images")
+        self._varied = self._answer(session, frames.varied, "FP32: varied frames")
 
     def open(self, model: onnx.ModelProto) -> Session:
         """Load a model as it is judged: with the search, where there is one."""
@@ -92,60 +106,58 @@ class Gate:
             model: of the same contract.
             name: of the precision, for the progress bar.
         """
-        session = self.open(model)
-        catalog = _answer(session, self._frames.catalog, f"{name}: golden images")
-        varied = _answer(session, self._frames.varied, f"{name}: varied frames")
+        session, shortlist = self.open(model), self._answerer.shortlist
+        catalog = self._answer(session, self._frames.catalog, f"{name}: golden images")
+        varied = self._answer(session, self._frames.varied, f"{name}: varied frames")
         return Verdict(
-            compare(self._catalog_score, catalog, self._shortlist),
-            compare(self._varied_score, varied, self._shortlist),
-            self._least,
+            compare(self._catalog, catalog, shortlist), compare(self._varied, varied, shortlist), self._least
         )
 
     def would_pass(self, model: onnx.ModelProto) -> bool:
         """Say whether a model passes, and stop at the first frame that shows that it does not."""
         session = self.open(model)
-        for frames, expected in (
-            (self._frames.varied, self._varied_score),
-            (self._frames.catalog, self._catalog_score),
-        ):
+        for frames, expected in ((self._frames.varied, self._varied), (self._frames.catalog, self._catalog)):
             allowed, differing = (1 - self._least) * len(frames) + 1e-9, 0
-            for start, score in _batches(session, frames):
-                reference = expected[start : start + len(score)]
-                differing += int((labels_of(score) != labels_of(reference)).sum())
+            for start, found in self._batches(session, frames):
+                reference = expected.answer[start : start + len(found.answer)]
+                differing += int((found.answer != reference).sum())
                 if differing > allowed:
                     return False
         return True
 
+    def _answer(self, session: Session, frames: Frames, what: str) -> Answered:
+        count = -(-len(frames) // BATCH)
+        found = [answered for _, answered in progress(self._batches(session, frames), count, what, f"×{BATCH}")]
+        return Answered(
+            np.concatenate([answered.score for answered in found]),
+            np.concatenate([answered.answer for answered in found]),
+        )
 
-def compare(expected: FloatArray, score: FloatArray, shortlist: int) -> Comparison:
-    """Compare scores with FP32's.
+    def _batches(self, session: Session, frames: Frames) -> Iterator[tuple[int, Answered]]:
+        for start in range(0, len(frames), BATCH):
+            rows = slice(start, start + BATCH)
+            score = session.run(np.ascontiguousarray(frames.network[rows])).score
+            compared = None if frames.compared is None else frames.compared[rows]
+            yield start, Answered(score, self._answerer.answers(score, compared))
+
+
+def compare(expected: Answered, found: Answered, shortlist: int) -> Comparison:
+    """Compare what a model says with what FP32 says.
 
     Args:
-        expected, score: (frames, classes) float32.
-        shortlist: how many of the best count for `in_shortlist`.
+        expected: of FP32.
+        found: of the model, to the same frames.
+        shortlist: how many of the network's best count for `in_shortlist`.
     """
-    drift = np.nan_to_num(np.abs(score.astype(np.float64) - expected), nan=np.inf)
-    best = labels_of(expected)
-    own = score[np.arange(len(score)), best]
+    drift = np.nan_to_num(np.abs(found.score.astype(np.float64) - expected.score), nan=np.inf)
+    best = labels_of(expected.score)
+    own = found.score[np.arange(len(best)), best]
+    is_number = np.isfinite(found.score).all(axis=1)
     return Comparison(
-        frames=len(score),
-        agreement=float(np.mean(labels_of(score) == best)),
+        frames=len(best),
+        agreement=float(np.mean((found.answer == expected.answer) & is_number)),
+        network_agreement=float(np.mean(labels_of(found.score) == best)),
         mean_drift=float(drift.mean()),
         max_drift=float(drift.max()),
-        in_shortlist=float(np.mean((score > own[:, None]).sum(axis=1) < shortlist)),
+        in_shortlist=float(np.mean((found.score > own[:, None]).sum(axis=1) < shortlist)),
     )
-
-
-def labels_of(score: FloatArray) -> np.ndarray:
-    """Return the best class of each row, -1 where a score is not a number."""
-    return np.where(np.isfinite(score).all(axis=1), score.argmax(axis=1), -1)
-
-
-def _answer(session: Session, frames: Pixels, what: str) -> FloatArray:
-    count = -(-len(frames) // BATCH)
-    return np.concatenate([score for _, score in progress(_batches(session, frames), count, what, f"×{BATCH}")])
-
-
-def _batches(session: Session, frames: Pixels) -> Iterator[tuple[int, FloatArray]]:
-    for start in range(0, len(frames), BATCH):
-        yield start, session.run(np.ascontiguousarray(frames[start : start + BATCH])).score

@@ -7,11 +7,12 @@ import numpy as np
 import onnx
 
 from partsight.export import fp16, int8
+from partsight.export.answers import Answerer
 from partsight.export.frames import calibration_frames, gate_frames
 from partsight.export.gate import LEAST_AGREEMENT, Comparison, Gate, Verdict
 from partsight.export.int8 import Quantizer
 from partsight.export.ranges import measure_ranges
-from partsight.export.spare import MOST_KEPT, spare_layers
+from partsight.export.spare import MOST_KEPT, Spared, spare_layers
 from partsight.export.trunk import named, trunk_nodes, trunk_tensors
 from partsight.runtime.images import Pixels
 from partsight.runtime.manifest import Gate as GateFacts
@@ -60,7 +61,7 @@ def make_precisions(
         manifest: of the package, with its second stage if it has one.
         images: the golden images, as read from their files.
         wanted: `fp32` among them is passed over.
-        least_agreement: share of labels that must be those of FP32, on golden images and on varied frames each.
+        least_agreement: share of answers that must be those of FP32, on golden images and on varied frames each.
         search: for a model that gives embeddings alone; a plain one.
     """
     wanted = [precision for precision in wanted if precision != "fp32"]
@@ -70,8 +71,10 @@ def make_precisions(
     calibration = calibration_frames(images, manifest.preprocess)
     trunk = trunk_nodes(fp32, fp16.OP_TYPES | int8.OP_TYPES)
     ranges = measure_ranges(fp32, trunk_tensors(fp32, trunk), calibration)
-    shortlist = manifest.verification.spec.shortlist if manifest.verification else None
-    gate = Gate(fp32, gate_frames(images, manifest.preprocess), shortlist or 1, least_agreement, search)
+    answerer = Answerer(manifest, images)
+    frames = gate_frames(images, manifest.preprocess, answerer.preprocess_spec(manifest.preprocess))
+    gate = Gate(fp32, frames, answerer, least_agreement, search)
+    has_two_stages = manifest.verification is not None
     made: dict[Precision, Made] = {}
     refused: dict[Precision, str] = {}
     if "fp16" in wanted:
@@ -79,31 +82,30 @@ def make_precisions(
         verdict = gate.judge(fp16.rounded_twin(fp32, kept), "FP16")
         if verdict.is_passed:
             half = fp16.to_fp16(fp32, kept)
-            made["fp16"] = Made(half, _facts(verdict, shortlist, tuple(sorted(kept))))
+            made["fp16"] = Made(half, _facts(verdict, has_two_stages, tuple(sorted(kept))))
         else:
             refused["fp16"] = _reason(verdict)
     if "int8" in wanted:
         quantizer = Quantizer(fp32, ranges)
-        whole = quantizer.quantize()
-        verdict, spared = gate.judge(whole, "INT8"), None
+        best = Spared(quantizer.quantize(), ())
+        verdict = gate.judge(best.model, "INT8")
         if not verdict.is_passed:
-            spared = spare_layers(quantizer, fp32, gate, np.asarray(calibration[-_RANKED_FRAMES:]))
-        if spared:
-            verdict = gate.judge(spared.model, "INT8 with layers in FP32")
+            best = spare_layers(quantizer, fp32, gate, np.asarray(calibration[-_RANKED_FRAMES:]))
+            verdict = gate.judge(best.model, "INT8, layers in FP32")
         if verdict.is_passed:
-            kept_names = spared.kept if spared else ()
-            facts = _facts(verdict, shortlist, kept_names, CALIBRATION, len(calibration))
-            made["int8"] = Made(spared.model if spared else whole, facts)
+            made["int8"] = Made(best.model, _facts(verdict, has_two_stages, best.kept, CALIBRATION, len(calibration)))
         else:
-            refused["int8"] = (
-                f"{_reason(verdict)}. It was not enough either to keep the {MOST_KEPT:.0%} of its layers that lose "
-                "most in FP32"
-            )
+            spared = f"with the {MOST_KEPT:.0%} of its layers that lose most kept in FP32"
+            refused["int8"] = f"{spared}, {_reason(verdict)}"
     return Precisions(made, refused)
 
 
 def _facts(
-    verdict: Verdict, shortlist: int | None, kept: tuple[str, ...], calibration: str = "", calibration_frames: int = 0
+    verdict: Verdict,
+    has_two_stages: bool,
+    kept: tuple[str, ...],
+    calibration: str = "",
+    calibration_frames: int = 0,
 ) -> GateFacts:
     catalog, varied = verdict.catalog, verdict.varied
     drift = (catalog.mean_drift * catalog.frames + varied.mean_drift * varied.frames) / (catalog.frames + varied.frames)
@@ -115,7 +117,8 @@ def _facts(
         least_agreement=verdict.least,
         mean_score_drift=drift,
         max_score_drift=max(catalog.max_drift, varied.max_drift),
-        in_shortlist=varied.in_shortlist if shortlist else None,
+        network_agreement=varied.network_agreement if has_two_stages else None,
+        in_shortlist=varied.in_shortlist if has_two_stages else None,
         kept=kept,
         calibration=calibration,
         calibration_frames=calibration_frames,
@@ -124,7 +127,7 @@ def _facts(
 
 def _reason(verdict: Verdict) -> str:
     return (
-        f"the label is that of FP32 for {_share(verdict.catalog)} golden images and {_share(verdict.varied)} varied "
+        f"the answer is that of FP32 for {_share(verdict.catalog)} golden images and {_share(verdict.varied)} varied "
         f"frames; expected {100 * verdict.least:.4g} % of each. Scores drift by {verdict.varied.mean_drift:.2g} in the "
         f"mean and {verdict.varied.max_drift:.2g} at most"
     )

@@ -30,9 +30,8 @@ def precision_section(manifest: Manifest, sizes: Mapping[Precision, int]) -> lis
     rows += [(name.upper(), f"Not in this package: {reason}.") for name, reason in manifest.refused.items()]
     text = (
         "FP16 and INT8 are faster and round more. Each was compared with FP32 on every golden image and on frames made "
-        "from them as a line might deliver them, by the network's own choice before any second stage, and is in the "
-        "package only if enough labels are the same. Where two parts look almost alike to FP32, too, any rounding may "
-        "turn its choice; that counts against the precision all the same."
+        "from them as a line might deliver them, and is in the package only if the line would give enough of them the "
+        "same answer."
     )
     return [Section("Which precisions may the line use?", text=text, rows=tuple(rows))]
 
@@ -40,12 +39,15 @@ def precision_section(manifest: Manifest, sizes: Mapping[Precision, int]) -> lis
 def gate_words(gate: Gate) -> str:
     """Return the gate's figures in words."""
     words = (
-        f"Same label as FP32 for {gate.agreement:.2%} of {gate.images} golden images and {gate.varied_agreement:.2%} "
+        f"Same answer as FP32 for {gate.agreement:.2%} of {gate.images} golden images and {gate.varied_agreement:.2%} "
         f"of {gate.varied} varied frames ({100 * gate.least_agreement:.4g} % of each is required); scores drift by "
         f"{gate.mean_score_drift:.2g} in the mean and {gate.max_score_drift:.2g} at most."
     )
-    if gate.in_shortlist is not None:
-        words += f" The second stage gets to see the part that FP32 would choose in {gate.in_shortlist:.2%} of frames."
+    if gate.network_agreement is not None and gate.in_shortlist is not None:
+        words += (
+            f" The network alone has the best part of FP32 first for {gate.network_agreement:.2%} of varied frames, "
+            f"and among the candidates that the second stage looks at for {gate.in_shortlist:.2%}."
+        )
     if gate.kept:
         words += f" {len(gate.kept)} nodes stayed FP32, because they lose most."
     return words

@@ -19,10 +19,10 @@ _BATCH = 16
 
 @dataclass(frozen=True)
 class Spared:
-    """A model that passes the gate.
+    """A model of which some layers are spared.
 
     Attributes:
-        model: INT8 but for some layers.
+        model: INT8 but for those.
         kept: names of the nodes that stayed FP32.
     """
 
@@ -30,11 +30,11 @@ class Spared:
     kept: tuple[str, ...]
 
 
-def spare_layers(quantizer: Quantizer, fp32: onnx.ModelProto, gate: Gate, frames: Pixels) -> Spared | None:
-    """Return the model with the fewest layers in FP32 that passes, or None if a quarter of them is not enough.
+def spare_layers(quantizer: Quantizer, fp32: onnx.ModelProto, gate: Gate, frames: Pixels) -> Spared:
+    """Return the model with the fewest layers in FP32 that passes, or the best there is if a quarter is not enough.
 
     Layers are ranked by how far the embedding moves when each alone is quantised. How many of the worst must stay is
-    found by halving, which takes it that one more kept layer never hurts; what is returned has passed in any case.
+    found by halving, which takes it that one more kept layer never hurts: what is returned is judged in any case.
 
     Args:
         quantizer: of the network.
@@ -44,9 +44,7 @@ def spare_layers(quantizer: Quantizer, fp32: onnx.ModelProto, gate: Gate, frames
     """
     ranked = rank_layers(quantizer, fp32, gate, frames)
     enough = int(np.ceil(len(ranked) * MOST_KEPT))
-    if not gate.would_pass(quantizer.quantize(_first(ranked, enough))):
-        return None
-    too_few = 0
+    too_few = 0 if gate.would_pass(quantizer.quantize(_first(ranked, enough))) else enough - 1
     while enough - too_few > 1:
         middle = (enough + too_few) // 2
         if gate.would_pass(quantizer.quantize(_first(ranked, middle))):

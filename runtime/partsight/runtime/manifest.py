@@ -80,9 +80,12 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         images, varied: how many frames of each kind.
-        agreement, varied_agreement: share of them that get the label of FP32, whether accepted or not.
+        agreement, varied_agreement: share of them that get the answer of FP32: of the second stage, "unknown" among
+            them, where the package has one; else the network's best label, whether accepted or not.
         least_agreement: what both had to reach.
         mean_score_drift, max_score_drift: absolute difference of scores, over all frames and classes.
+        network_agreement: share of varied frames with FP32's best label of the network alone; None where there is no
+            second stage.
         in_shortlist: share of varied frames whose best part of FP32 is among the candidates that the second stage looks
             at; None where there is no second stage.
         kept: names of nodes that were found to lose too much and stayed FP32.
@@ -98,6 +101,7 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
     least_agreement: Share
     mean_score_drift: float
     max_score_drift: float
+    network_agreement: Share | None = None
     in_shortlist: Share | None = None
     kept: tuple[str, ...] = ()
     calibration: str = ""

@@ -1,0 +1,47 @@
+"""What the line would say, through both stages."""
+
+from pathlib import Path
+
+import numpy as np
+
+from partsight.export.answers import UNKNOWN, Answerer
+from partsight.export.frames import gate_frames
+from partsight.runtime import Recognizer
+from tests.tiny import COLOURS_BGR, solid, tiny_manifest, tiny_verification
+
+COLOURS = list(COLOURS_BGR)
+IMAGES = [solid(colour) for colour in COLOURS]
+
+
+def test_without_a_second_stage_the_networks_best_counts() -> None:
+    answerer = Answerer(tiny_manifest(), IMAGES)
+    assert answerer.preprocess_spec(tiny_manifest().preprocess) is None
+    assert answerer.shortlist == 1
+    score = np.array([[0.1, 0.9, 0.2], [0.3, np.nan, 0.1]], np.float32)
+    assert answerer.answers(score, None).tolist() == [1, UNKNOWN]
+
+
+def test_with_one_they_are_those_of_the_recogniser(verified_package: Path) -> None:
+    with Recognizer(verified_package) as recognizer:
+        manifest = recognizer.manifest
+        answerer = Answerer(manifest, IMAGES)
+        frames = gate_frames(IMAGES, manifest.preprocess, answerer.preprocess_spec(manifest.preprocess)).varied
+        shown = [*frames.network, solid((128, 128, 128), *frames.network.shape[1:3])]
+        score = recognizer.infer(shown).score
+        compared = np.stack([*frames.compared, shown[-1]])  # type: ignore[misc]
+        expected = [result.label for result in recognizer.recognize_batch(shown)]
+    found = answerer.answers(score, compared)
+    assert [None if place == UNKNOWN else COLOURS[place] for place in found] == expected
+    assert expected[-1] is None and len(set(expected)) > 3
+
+
+def test_a_network_that_chooses_wrongly_among_the_shortlist_changes_nothing(verified_package: Path) -> None:
+    assert tiny_verification().spec.shortlist >= len(COLOURS)
+    with Recognizer(verified_package) as recognizer:
+        manifest = recognizer.manifest
+        answerer = Answerer(manifest, IMAGES)
+        frames = gate_frames(IMAGES, manifest.preprocess, answerer.preprocess_spec(manifest.preprocess)).catalog
+        score = recognizer.infer(list(frames.network)).score
+    expected = answerer.answers(score, frames.compared)
+    assert expected.tolist() == list(range(len(COLOURS)))
+    np.testing.assert_array_equal(answerer.answers(-score, frames.compared), expected)
