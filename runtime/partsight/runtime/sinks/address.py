@@ -1,6 +1,7 @@
 """Addresses of sinks: `scheme:place?option=value&option=value`."""
 
 import importlib
+import re
 from dataclasses import dataclass
 from types import ModuleType
 from typing import TypeVar
@@ -9,6 +10,9 @@ from urllib.parse import parse_qsl, urlsplit
 import msgspec
 
 from partsight.runtime.errors import DependencyError, SinkError
+
+_NO_USER = re.compile(r"//(\[[^]]*\]|[^/@:]*)(:\d*)?(/.*)?", re.DOTALL)
+"""A host, perhaps a port, and after a slash anything, such as a topic with an @."""
 
 OptionsT = TypeVar("OptionsT", bound="Options")
 
@@ -78,7 +82,7 @@ def parse(address: str) -> Address:
     """
     scheme, colon, rest = address.partition(":")
     place, _, query = rest.partition("?")
-    if place.startswith("//") and "@" in place.split("/")[2]:
+    if "@" in place and place.startswith("//") and not _NO_USER.fullmatch(place):
         raise SinkError(
             f"sink {scheme}: the address holds a user or a password, and addresses are logged; "
             "name the user by an option and the file or the variable that holds the password"
