@@ -92,12 +92,16 @@ def test_coil_that_is_not_cleared_is_counted(port: int, plc: ModbusTcpClient, ca
         connect(plc)
         started = time.monotonic()
         for sequence in range(3):
-            sink.write(told(sequence))
+            sink.write(told(sequence, None))
         assert 0.2 <= time.monotonic() - started < 5
         found = plc.read_input_registers(0, count=20).registers
         assert (long(found, 6), long(found, 16)) == (2, 2)
         assert coil(plc)
-    assert "did not clear coil 0 within 0.1 s; the result before is overwritten (2 so far)" in caplog.text
+        plc.write_coil(0, False)
+        sink.write(told(3, None))
+    first, again = (record.getMessage() for record in caplog.records if record.name == "partsight.sinks")
+    assert "did not clear coil 0 within 0.1 s; results before are overwritten until it does" in first
+    assert "clears coil 0 again; 2 results waited in vain" in again
 
 
 def test_coil_that_is_not_cleared_as_an_error(port: int, plc: ModbusTcpClient) -> None:

@@ -57,6 +57,7 @@ class ModbusSink:
         self._unlisted: set[str] = set()
         self._cleared = threading.Condition()  # guards the following, and the registers
         self._new = False
+        self._missing = 0  # results in a row for which the coil was not cleared
         self._counts = dict.fromkeys((*CODES, "missed"), 0)
         self._last: Record | None = None
         self._registers = self._fill()
@@ -80,7 +81,9 @@ class ModbusSink:
             raise SinkError(f"{self._where}: this sink is closed; open it again")
         self._loop.run(_nothing())  # that the server is alive
         with self._cleared:
-            if not self._cleared.wait_for(lambda: not self._new, self._options.ack_s):
+            if self._cleared.wait_for(lambda: not self._new, self._options.ack_s):
+                self._taken()
+            else:
                 self._miss()
             self._counts[told.record.outcome] += 1
             self._last = told.record
@@ -100,14 +103,22 @@ class ModbusSink:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _taken(self) -> None:
+        """Say that the PLC clears the coil again."""
+        if self._missing:
+            _log.warning("%s: the PLC clears coil 0 again; %d results waited in vain", self._where, self._missing)
+        self._missing = 0
+
     def _miss(self) -> None:
-        """Count a result that the PLC did not take."""
+        """Count a result that the PLC did not take; say so of the first in a row."""
         self._counts["missed"] += 1
+        self._missing += 1
         self._registers = self._fill()
         what = f"{self._where}: the PLC did not clear coil 0 within {self._options.ack_s:g} s"
         if self._options.not_cleared == "error":
             raise SinkError(f"{what}; the result before stays shown: let the PLC write 0 to it when it has read it")
-        _log.warning("%s; the result before is overwritten (%d so far)", what, self._counts["missed"])
+        if self._missing == 1:
+            _log.warning("%s; results before are overwritten until it does", what)
 
     def _fill(self) -> list[int]:
         """Return the registers; see docs/results.md, which must say the same."""

@@ -44,6 +44,7 @@ class Publisher:
         self._connected = self._closing = self._added = False
         self._window = WINDOW
         self._answers: deque[tuple[int, int, str]] = deque()  # no longer than the window
+        self._told: set[str] = set()
         self.failure: Exception | None = None
         # The rest is the thread's own.
         self._sent: dict[int, int] = {}  # ids of messages on their way, and of their rows
@@ -74,7 +75,7 @@ class Publisher:
             try:
                 while self._wait():
                     if time.monotonic() - self._alive > STALL_S:
-                        _log.warning("mqtt: nothing came from the broker for %g s; connecting anew", STALL_S)
+                        self._tell(f"nothing came from the broker for {STALL_S:g} s; connecting anew")
                         self._stop(client)
                         client = self._start()
                     self._take_answers()
@@ -118,6 +119,7 @@ class Publisher:
             try:
                 self._spool.remove(self._removable)
                 self._removable.clear()
+                self._all_well()
             except SinkError as error:
                 self._again(f"acknowledged results cannot be taken out of the spool: {error}")
             with self._news:
@@ -125,11 +127,25 @@ class Publisher:
 
     def _again(self, why: str) -> None:
         """Pause, then send what was not taken once more."""
-        if self._resume < time.monotonic():
-            _log.warning("mqtt: %s; it stays in the spool and is sent again in %g s", why, PAUSE_S)
+        self._tell(f"{why}; it stays in the spool and is sent again every {PAUSE_S:g} s")
         self._resume = time.monotonic() + PAUSE_S
         self._cursor = 0
         self._added = True
+
+    def _tell(self, trouble: str) -> None:
+        """Log a trouble once, until a result is acknowledged: an outage may last for days."""
+        with self._news:
+            if trouble in self._told:
+                return
+            self._told.add(trouble)
+        _log.warning("mqtt: %s", trouble)
+
+    def _all_well(self) -> None:
+        with self._news:
+            if not self._told:
+                return
+            self._told.clear()
+        _log.warning("mqtt: results are acknowledged again; %d wait in the spool", len(self._spool))
 
     def _send(self, client: "Client") -> None:
         with self._news:
@@ -169,7 +185,7 @@ class Publisher:
 
     def _on_connect(self, _client: "Client", _data: object, _flags: object, reason: Any, properties: Any) -> None:
         if reason.is_failure:
-            _log.warning("mqtt: the broker refuses the connection: %s; results wait in the spool", reason)
+            self._tell(f"the broker refuses the connection: {reason}; results wait in the spool")
             return
         allowed = getattr(properties, "ReceiveMaximum", WINDOW)
         with self._news:
@@ -178,7 +194,7 @@ class Publisher:
             self._news.notify_all()
 
     def _on_disconnect(self, _client: "Client", _data: object, _flags: object, reason: Any, _properties: Any) -> None:
-        _log.warning("mqtt: the connection to the broker is lost: %s; results wait in the spool", reason)
+        self._tell(f"the connection to the broker is lost: {reason}; results wait in the spool")
         with self._news:
             self._connected = False
 
