@@ -74,12 +74,14 @@ class Kind:
         address: by the folder to work in.
         read: returns what it kept in that folder, in order, after `close` or a kill.
         keeps_failed: whether a frame without picture is kept.
+        library: that it cannot do without; empty for none.
     """
 
     name: str
     address: Callable[[Path], str]
     read: Callable[[Path], list[Record]]
     keeps_failed: bool = True
+    library: str = ""
 
 
 def read_jsonl(path: Path) -> list[Record]:
@@ -145,7 +147,7 @@ KINDS = (
     Kind(
         "images", lambda folder: f"images:{folder}/out", lambda folder: read_images(folder / "out"), keeps_failed=False
     ),
-    Kind("mqtt", mqtt_address, lambda folder: read_spool(folder / "spool.db")),
+    Kind("mqtt", mqtt_address, lambda folder: read_spool(folder / "spool.db"), library="paho.mqtt.client"),
 )
 
 

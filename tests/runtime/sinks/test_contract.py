@@ -23,6 +23,8 @@ ROOT = Path(__file__).parents[3]
 @pytest.fixture(params=KINDS, ids=lambda kind: kind.name)
 def kind(request: pytest.FixtureRequest) -> Kind:
     chosen: Kind = request.param
+    if chosen.library:
+        pytest.importorskip(chosen.library)
     return chosen
 
 
