@@ -1,17 +1,26 @@
 """Real cameras to test against: what starts them, where they are found, and what they cannot do."""
 
+import ctypes
+import importlib.util
+import os
+import shutil
 import subprocess
 import sys
+import tempfile
+import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 import cv2
 import numpy as np
 import pytest
 
 HERE = Path(__file__).parent
+CLONE_NEWNET = 0x40000000
 SYSTEM_PYTHON = "/usr/bin/python3"
 
 
@@ -107,5 +116,99 @@ def rtsp_rig(tmp_path: Path) -> Iterator[Rig]:
         yield Rig(f"{address}/line", f"{address}/no", f"{address}/no: cannot be opened")
 
 
-RIGS = {"folder": folder_rig, "video": video_rig, "http": http_rig, "rtsp": rtsp_rig}
+def viky() -> Path:
+    """Return the GenTL producer that comes with the genicam package; its three cameras show bouncing balls."""
+    genicam = pytest.importorskip("genicam", reason="needs the extra genicam")
+    pytest.importorskip("harvesters", reason="needs the extra genicam")
+    return Path(genicam.__file__).parent / "viky.cti"
+
+
+@contextmanager
+def genicam_rig(tmp_path: Path) -> Iterator[Rig]:
+    found = "found VikyTL_DEV_red, VikyTL_DEV_green, VikyTL_DEV_blue"
+    place = f"genicam:{viky()}"
+    yield Rig(f"{place}#VikyTL_DEV_red", f"{place}#VikyTL_DEV_grey", found, unable="exposure_us")
+
+
+@contextmanager
+def basler_rig(tmp_path: Path) -> Iterator[Rig]:
+    with mock.patch.dict(os.environ, PYLON_CAMEMU="2"):
+        with warnings.catch_warnings():  # SWIG's, of 2025; as an error it crashes the interpreter
+            warnings.simplefilter("ignore")
+            pytest.importorskip("pypylon.pylon", reason="needs the extra basler")
+        yield Rig("basler:0815-0000", "basler:4711", "no such camera; found 0815-0000, 0815-0001", unable="region")
+
+
+@contextmanager
+def own_network() -> Iterator[None]:
+    """Give this thread, and what it starts, a network of their own: Aravis looks for cameras on every interface."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    with Path("/proc/self/ns/net").open("rb") as before:
+        if libc.unshare(CLONE_NEWNET):
+            pytest.skip("needs the right to make a network of its own (root)")
+        try:
+            subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+            yield
+        finally:
+            assert libc.setns(before.fileno(), CLONE_NEWNET) == 0
+
+
+@contextmanager
+def gige_camera(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run Aravis' fake camera in a network of its own."""
+    program = shutil.which("arv-fake-gv-camera-0.8")
+    if program is None or not _import_aravis():
+        pytest.skip("needs the Debian packages aravis-tools gir1.2-aravis-0.8 python3-gi")
+    with own_network(), subprocess.Popen([program, "-i", "127.0.0.1", *arguments]) as process:
+        try:
+            _await_gige_camera()
+            yield process
+        finally:
+            process.kill()
+
+
+def _import_aravis() -> bool:
+    """Import Aravis; from the system's packages, where the environment has no gi of its own."""
+    system = Path("/usr/lib/python3/dist-packages/gi")
+    if importlib.util.find_spec("gi") is None and system.exists():
+        folder = Path(tempfile.mkdtemp())
+        (folder / "gi").symlink_to(system)
+        sys.path.append(str(folder))
+    try:
+        with warnings.catch_warnings():  # gi's importer is older than Python's present way
+            warnings.simplefilter("ignore")
+            importlib.import_module("gi").require_version("Aravis", "0.8")
+            importlib.import_module("gi.repository.Aravis")
+    except (ImportError, ValueError):
+        return False
+    return True
+
+
+def _await_gige_camera() -> None:
+    from gi.repository import Aravis
+
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        Aravis.update_device_list()
+        if Aravis.get_n_devices():
+            return
+    raise AssertionError("the fake camera did not start")
+
+
+@contextmanager
+def gige_rig(tmp_path: Path) -> Iterator[Rig]:
+    with gige_camera():
+        found = "found Aravis-Fake-GV01 at 127.0.0.1"
+        yield Rig("gige:127.0.0.1", "gige:127.0.0.9", found, unable="gain_db")
+
+
+RIGS = {
+    "folder": folder_rig,
+    "video": video_rig,
+    "http": http_rig,
+    "rtsp": rtsp_rig,
+    "genicam": genicam_rig,
+    "basler": basler_rig,
+    "gige": gige_rig,
+}
 ON_DEBIAN = {"rtsp", "gige"}

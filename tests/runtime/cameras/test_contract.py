@@ -13,7 +13,7 @@ from partsight.runtime.errors import CameraError, CameraLostError
 from tests.runtime.cameras.rigs import ON_DEBIAN, RIGS, Rig
 
 OPTIONS = CameraOptions(timeout_s=2)
-UNABLE = {"gain_db": 1.0, "trigger": "hardware", "exposure_us": 1000.0, "region": (4, 0, 64, 64), "fps": 20.0}
+UNABLE = {"gain_db": 1.0, "trigger": "hardware", "exposure_us": 1000.0, "region": (0, 0, 5000, 64), "fps": 20.0}
 
 
 @pytest.fixture(params=[pytest.param(name, marks=[pytest.mark.debian] if name in ON_DEBIAN else []) for name in RIGS])

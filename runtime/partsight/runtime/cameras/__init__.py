@@ -16,6 +16,7 @@ Opener = Callable[[str, CameraOptions], Camera]
 _OPENERS = {
     "folder": ("files:open_folder", "PATH"),
     "video": ("video:open_video", "PATH"),
+    "genicam": ("genicam:open_genicam", "CTI_PATH#DEVICE_ID"),
     "rtsp": ("rtsp:open_stream", "rtsp://HOST/PATH"),
     "http": ("rtsp:open_stream", "http://HOST/PATH"),
 }

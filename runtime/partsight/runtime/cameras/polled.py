@@ -1,0 +1,101 @@
+"""A camera whose driver is waited on by the thread that reads."""
+
+import threading
+import time
+from abc import ABC, abstractmethod
+from typing import Self
+
+from partsight.runtime.cameras.camera import Frame
+from partsight.runtime.errors import CameraLostError, CameraTimeoutError
+
+SLICE_S = 0.2
+"""The longest single wait in a driver, since none of them can be woken: how long a `close` may take beside a `read`."""
+
+
+class FrameIds:
+    """Turns a device's frame ids into a sequence that rises from 0, with a gap for each frame that was lost."""
+
+    def __init__(self) -> None:
+        self._last: int | None = None
+        self._sequence = 0
+
+    def number(self, frame_id: int) -> int:
+        """Return the sequence of a frame.
+
+        GigE Vision counts from 1 to 65535 and starts again at 1 (0 is reserved), unless its ids are of 64 bits. An id
+        that repeats or goes back a little counts as the next one: a number is never given twice.
+        """
+        if self._last is not None:
+            step = frame_id - self._last
+            if step < -0x8000 and self._last <= 0xFFFF:
+                step += 0xFFFF
+            self._sequence += max(1, step)
+        self._last = frame_id
+        return self._sequence
+
+
+class PolledCamera(ABC):
+    """Keeps the rules of a camera; what inherits it knows one library.
+
+    `read` and the release of the device exclude each other by a lock, so that a driver is never closed while it is
+    in use.
+    """
+
+    def __init__(self, source: str, timeout_s: float) -> None:
+        """Take the address to show, and how long `read` waits; the device is open."""
+        self.source = source
+        self._timeout_s = timeout_s
+        self._lock = threading.Lock()
+        self._closing = threading.Event()
+        self._released = False
+
+    @abstractmethod
+    def _wait(self, seconds: float) -> Frame | None:
+        """Wait for a frame; None if none came. Raises what `read` raises."""
+
+    @abstractmethod
+    def _release(self) -> None:
+        """Let go of the device, also of one that is gone. Called once."""
+
+    @abstractmethod
+    def _begin(self) -> None:
+        """Start an exposure, if that is up to the reader. Raises what `read` raises."""
+
+    def read(self) -> Frame:
+        """Return the next frame.
+
+        Raises:
+            CameraTimeoutError: none came in time.
+            PartialFrameError: it came incomplete.
+            CameraLostError: the device is gone, or the camera was closed.
+        """
+        with self._lock:
+            deadline = time.monotonic() + self._timeout_s
+            self._check_open()
+            self._begin()
+            while (left := deadline - time.monotonic()) > 0:
+                frame = self._wait(min(left, SLICE_S))
+                self._check_open()
+                if frame is not None:
+                    return frame
+        raise CameraTimeoutError(
+            f"{self.source}: no frame came within {self._timeout_s:g} s; is it triggered, and does it still send?"
+        )
+
+    def close(self) -> None:
+        """Let go of the device; a `read` ends first. May be called twice and from any thread."""
+        self._closing.set()
+        with self._lock:
+            if not self._released:
+                self._released = True
+                self._release()
+
+    def _check_open(self) -> None:
+        if self._closing.is_set():
+            raise CameraLostError(f"{self.source}: was closed; open it again")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

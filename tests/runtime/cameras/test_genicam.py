@@ -1,0 +1,103 @@
+import sys
+import time
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from partsight.runtime.cameras import CameraOptions, open_camera
+from partsight.runtime.cameras.genicam import VARIABLE, GenicamCamera
+from partsight.runtime.errors import CameraError, CameraTimeoutError, DependencyError, PartialFrameError
+from tests.runtime.cameras.rigs import viky
+
+
+def open_viky(**options: Any) -> GenicamCamera:
+    camera = open_camera(f"genicam:{viky()}#VikyTL_DEV_red", CameraOptions(**{"timeout_s": 2, **options}))
+    assert isinstance(camera, GenicamCamera)
+    return camera
+
+
+def test_colour() -> None:
+    with open_viky() as camera:
+        image = camera.read().image
+    assert image.shape == (400, 400, 3)
+    assert image[:, :, 2].sum() > image[:, :, 0].sum()  # the camera named red shows a red ball: BGR, not RGB
+
+
+def test_a_slow_reader_gets_the_latest() -> None:
+    with open_viky(fps=50) as camera:
+        sequences = []
+        for _ in range(4):
+            time.sleep(0.5)  # 25 frames, more than there are buffers
+            began = time.monotonic()
+            sequences.append(camera.read().sequence)
+            assert time.monotonic() - began < 0.3
+    steps = [later - sooner for sooner, later in pairwise(sequences)]
+    assert all(20 <= step <= 40 for step in steps), steps
+
+
+def test_it_stops_sending_and_goes_on() -> None:
+    with open_viky(timeout_s=0.5) as camera:
+        sequence = camera.read().sequence
+        camera._nodes.get_node("AcquisitionStop").execute()
+        with pytest.raises(CameraTimeoutError, match=r"no frame came within 0\.5 s"):
+            for _ in range(10):
+                sequence = camera.read().sequence
+        camera._nodes.get_node("AcquisitionStart").execute()
+        assert camera.read().sequence > sequence
+
+
+def test_options_are_set() -> None:
+    with open_viky(fps=100, region=(0, 0, 320, 200), trigger="free") as camera:
+        assert camera.read().image.shape == (200, 320, 3)
+        assert camera._nodes.get_node("AcquisitionFrameRate").value == 100
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"fps": 1000.0}, "refused fps: AcquisitionFrameRate = 1000"),
+        ({"region": (0, 0, 8000, 100)}, "refused region: Width = 8000"),
+        ({"region": (8, 0, 200, 100)}, "cannot set region: it has no feature OffsetX"),
+        ({"exposure_us": 100.0}, "cannot set exposure_us: it has no feature ExposureTime or ExposureTimeAbs"),
+        ({"gain_db": 1.0}, "cannot set gain_db: it has no feature Gain "),
+        ({"trigger": "hardware"}, "cannot set trigger: it has no feature TriggerMode"),
+    ],
+)
+def test_options_that_it_cannot_take(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(CameraError, match=message):
+        open_viky(**options)
+
+
+def test_an_incomplete_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_viky() as camera:
+        with monkeypatch.context() as patch:
+            patch.setattr(camera._acquirer, "fetch", lambda **_: None)  # what harvesters returns for one
+            with pytest.raises(PartialFrameError, match="a frame came incomplete"):
+                camera.read()
+        assert camera.read().image.size
+
+
+def test_producers_of_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv(VARIABLE, str(viky().parent))
+    with open_camera("genicam:VikyTL_DEV_blue") as camera:
+        assert camera.read() is not None
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    with pytest.raises(CameraError, match=rf"no GenTL producer: {VARIABLE} names .*, which holds no \.cti file"):
+        open_camera("genicam:VikyTL_DEV_blue")
+    with pytest.raises(CameraError, match=r"no\.cti: there is no such file"):
+        open_camera(f"genicam:{tmp_path}/no.cti#VikyTL_DEV_blue")
+
+
+def test_a_file_that_is_no_producer(tmp_path: Path) -> None:
+    viky()
+    (tmp_path / "maker.cti").write_text("no library")
+    with pytest.raises(CameraError, match=r"maker\.cti"):
+        open_camera(f"genicam:{tmp_path}/maker.cti#0")
+
+
+def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "harvesters.core", None)
+    with pytest.raises(DependencyError, match=r"pip install 'partsight\[genicam\]'"):
+        open_camera("genicam:maker.cti#0")
