@@ -17,6 +17,7 @@ _OPENERS = {
     "folder": ("files:open_folder", "PATH"),
     "video": ("video:open_video", "PATH"),
     "genicam": ("genicam:open_genicam", "CTI_PATH#DEVICE_ID"),
+    "basler": ("basler:open_basler", "SERIAL"),
     "rtsp": ("rtsp:open_stream", "rtsp://HOST/PATH"),
     "http": ("rtsp:open_stream", "http://HOST/PATH"),
 }
