@@ -16,8 +16,10 @@ Opener = Callable[[str, CameraOptions], Camera]
 _OPENERS = {
     "folder": ("files:open_folder", "PATH"),
     "video": ("video:open_video", "PATH"),
+    "usb": ("usb:open_usb", "N"),
     "genicam": ("genicam:open_genicam", "CTI_PATH#DEVICE_ID"),
     "basler": ("basler:open_basler", "SERIAL"),
+    "gige": ("gige:open_gige", "IP_OR_ID"),
     "rtsp": ("rtsp:open_stream", "rtsp://HOST/PATH"),
     "http": ("rtsp:open_stream", "http://HOST/PATH"),
 }
