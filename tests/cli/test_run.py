@@ -149,7 +149,7 @@ def test_an_altered_package(call: Call, tiny_package: Path, photos: Path, tmp_pa
 
 
 CAMERAS = {
-    "usb:0": "camera 'usb:0' is not known; expected folder:PATH",
+    "gopro:0": "camera 'gopro:0' is not known; expected folder:PATH",
     "folder:": "camera 'folder:' is not known",
     "folder:nowhere": "nowhere: there is no such folder",
     "folder:empty": "empty: holds no image",

@@ -1,4 +1,4 @@
-"""`partsight run`: recognise the parts in images, one JSON line for each."""
+"""`partsight run`: recognise the parts in images or in the frames of cameras."""
 
 import argparse
 import math
@@ -12,6 +12,10 @@ Recognise the part in each frame and print one JSON object a line, in the order 
 A line holds: sequence, source, label (null if the part is unknown), accepted, score, margin (to the second best),
 top (the best candidates) and latency_ms (of the frame's batch). A frame that cannot be read or answered gives a line
 with sequence, source and error; it does not stop the run, and the exit code is then 4.
+
+With a live camera, several, or any of --sink, --policy, --takt-ms and --watch it is the line: cameras that go away are
+opened again, every frame is counted, results go to all sinks (docs/results.md), and SIGTERM or Ctrl-C ends it after
+what was accepted is answered and written.
 """
 
 _EXAMPLE = """\
@@ -20,6 +24,8 @@ examples:
   partsight run line3.partsight --camera folder:photos > results.jsonl
   partsight run line3.partsight --camera folder:photos --provider cuda --precision fp16 --batch 64
   partsight run line3.partsight photos/*.jpg --threshold 0.7 --top 1
+  partsight run line3.partsight --camera left=usb:0 --camera right=rtsp://10.0.0.7/live --takt-ms 200 \\
+      --sink sqlite:results.db --sink "mqtt://10.0.0.5/line3?spool=spool.db" --watch
 """
 
 
@@ -30,12 +36,17 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
         help="recognise the parts in images; JSON lines on stdout",
         description=_DESCRIPTION,
         epilog=_EXAMPLE,
-        usage="%(prog)s PACKAGE (IMAGE ... | --camera folder:PATH) [options]",
+        usage="%(prog)s PACKAGE (IMAGE ... | --camera [NAME=]ADDRESS ...) [options]",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("package", metavar="PACKAGE", help="what `partsight export` wrote")
     parser.add_argument("images", metavar="IMAGE", nargs="*", default=[], help="image files, answered in this order")
-    parser.add_argument("--camera", metavar="ADDRESS", help="folder:PATH for all images in a folder and its subfolders")
+    parser.add_argument(
+        "--camera",
+        metavar="[NAME=]ADDRESS",
+        action="append",
+        help="folder:PATH, video:PATH, usb:N, rtsp://… and more (docs/cameras.md); may stand several times",
+    )
     parser.add_argument(
         "--provider",
         default="cpu",
@@ -59,21 +70,55 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     parser.add_argument(
         "--top", type=_positive, default=5, metavar="N", help="candidates to name (default: %(default)s)"
     )
+    _add_line_options(parser)
     parser.set_defaults(run=run, parser=parser)
+
+
+def _add_line_options(parser: argparse.ArgumentParser) -> None:
+    from partsight.cli.options import above_zero, region
+
+    line = parser.add_argument_group("the line")
+    line.add_argument(
+        "--sink",
+        metavar="ADDRESS",
+        action="append",
+        help="jsonl:PATH, csv:, sqlite:, images:, mqtt://, modbus://, opcua:// (docs/results.md); may stand several "
+        "times (default: JSON lines on stdout)",
+    )
+    line.add_argument(
+        "--policy",
+        metavar="POLICY",
+        help="for a frame while the network is busy: latest, queue:N or block (default: block for folder: and video:, "
+        "else latest)",
+    )
+    line.add_argument(
+        "--takt-ms", type=above_zero, metavar="MS", help="a frame is not answered later than this after it came"
+    )
+    line.add_argument(
+        "--watch", action="store_true", help="put a new package at PACKAGE's path in place of the old, without a stop"
+    )
+    camera = parser.add_argument_group("cameras; each is checked, and refused where a camera cannot do it")
+    camera.add_argument("--exposure-us", type=above_zero, metavar="US")
+    camera.add_argument("--gain-db", type=_finite, metavar="DB")
+    camera.add_argument("--fps", type=above_zero, metavar="N")
+    camera.add_argument("--region", type=region, metavar="X,Y,W,H")
+    camera.add_argument("--trigger", choices=("free", "hardware", "software"))
+    camera.add_argument(
+        "--timeout-s", type=above_zero, default=3.0, metavar="S", help="until a camera counts as stalled (default: 3)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Answer every frame and return the exit code."""
     _check_source(args)
+    from partsight.cli.line import is_line, run_line
     from partsight.cli.lines import answer_all
     from partsight.runtime import Recognizer
     from partsight.runtime.cameras import FileCamera, open_camera
 
-    camera = FileCamera(args.images) if args.camera is None else open_camera(args.camera)
-    with (
-        camera,
-        Recognizer(
-            args.package,
+    def load(package: str | Path) -> Recognizer:
+        recognizer = Recognizer(
+            package,
             provider=args.provider,
             precision=args.precision,
             batch_size=args.batch,
@@ -81,16 +126,23 @@ def run(args: argparse.Namespace) -> int:
             threshold=args.threshold,
             threads=args.threads,
             cache=args.cache,
-        ) as recognizer,
-    ):
+        )
         if args.provider == "auto":
             print(f"provider: {recognizer.provider_reason}", file=sys.stderr)
-        return answer_all(camera, recognizer, args.camera or "files")
+        return recognizer
+
+    if args.camera and is_line(args):
+        return run_line(args, load)
+    camera = open_camera(args.camera[0]) if args.camera else FileCamera(args.images)
+    with camera, load(args.package) as recognizer:
+        return answer_all(camera, recognizer, args.camera[0] if args.camera else "files")
 
 
 def _check_source(args: argparse.Namespace) -> None:
     if bool(args.images) == (args.camera is not None):
         args.parser.error("expected either IMAGE ... or --camera folder:PATH, and not both")
+    if args.images and (args.sink or args.policy or args.takt_ms or args.watch):
+        args.parser.error("--sink, --policy, --takt-ms and --watch are for cameras; expected --camera folder:PATH")
     for image in args.images:
         if Path(image).is_dir():
             args.parser.error(f"{image} is a folder; expected image files, or --camera folder:{image}")

@@ -9,7 +9,7 @@ from partsight.runtime.cameras.camera import Camera, CameraOptions, Frame
 from partsight.runtime.cameras.files import FileCamera, find_images
 from partsight.runtime.errors import CameraError
 
-__all__ = ["Camera", "CameraOptions", "FileCamera", "Frame", "find_images", "open_camera"]
+__all__ = ["Camera", "CameraOptions", "FileCamera", "Frame", "check_address", "find_images", "open_camera"]
 
 Opener = Callable[[str, CameraOptions], Camera]
 
@@ -37,13 +37,23 @@ def open_camera(address: str, options: CameraOptions | None = None) -> Camera:
         CameraError: no camera is known for the address, it cannot be opened, or did not take an option.
         DependencyError: the library that it needs is not installed.
     """
+    check_address(address)
     scheme, _, place = address.partition(":")
-    if scheme not in _OPENERS or not place or (_is_network(scheme) and not place.startswith("//")):
-        raise CameraError(f"camera {without_credentials(address)!r} is not known; expected {_known()}")
     module_name, _, function = _OPENERS[scheme][0].partition(":")
     module = import_module(f"partsight.runtime.cameras.{module_name}")
     opener = cast(Opener, getattr(module, function))
     return opener(address if _is_network(scheme) else place, options or CameraOptions())
+
+
+def check_address(address: str) -> None:
+    """Refuse an address of no camera that is known, without looking for the camera.
+
+    Raises:
+        CameraError: it is of none.
+    """
+    scheme, _, place = address.partition(":")
+    if scheme not in _OPENERS or not place or (_is_network(scheme) and not place.startswith("//")):
+        raise CameraError(f"camera {without_credentials(address)!r} is not known; expected {_known()}")
 
 
 def _is_network(scheme: str) -> bool:

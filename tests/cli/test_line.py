@@ -1,0 +1,120 @@
+"""`partsight run` as a line: cameras, sinks, policies, and an orderly end."""
+
+import json
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pytest
+
+from tests.cli.conftest import Ended
+from tests.tiny import COLOURS_BGR, solid
+
+Call = Callable[..., Ended]
+COLOURS = list(COLOURS_BGR)
+
+
+def write_photos(folder: Path, count: int) -> Path:
+    folder.mkdir()
+    for place in range(count):
+        cv2.imwrite(str(folder / f"{place:05d}.png"), solid(COLOURS[place % len(COLOURS)], 40, 40))
+    return folder
+
+
+def records(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+def test_two_cameras_and_two_sinks(call: Call, tiny_package: Path, tmp_path: Path) -> None:
+    left, right = write_photos(tmp_path / "left", 20), write_photos(tmp_path / "right", 30)
+    lines, rows = tmp_path / "results.jsonl", tmp_path / "results.db"
+    cameras = ["--camera", f"left=folder:{left}", "--camera", f"right=folder:{right}"]
+    ended = call("run", tiny_package, *cameras, "--sink", f"jsonl:{lines}", "--sink", f"sqlite:{rows}")
+    assert (ended.code, ended.out) == (0, "")
+    assert "left: 20 frames seen: 20 recognised, 0 unknown, 0 skipped, 0 late, 0 partial, 0 failed" in ended.err
+    assert "right: 30 frames seen: 30 recognised" in ended.err
+    found = records(lines)
+    for name, count in (("left", 20), ("right", 30)):
+        own = [record for record in found if record["camera"] == name]
+        assert [record["sequence"] for record in own] == list(range(count))
+        assert [record["label"] for record in own] == [COLOURS[place % len(COLOURS)] for place in range(count)]
+    with sqlite3.connect(rows) as database:
+        table = database.execute("select name from sqlite_master where type = 'table'").fetchone()[0]
+        assert database.execute(f"select count(*) from {table}").fetchone() == (50,)
+
+
+def test_a_frame_that_cannot_be_read_is_counted(call: Call, tiny_package: Path, tmp_path: Path) -> None:
+    photos = write_photos(tmp_path / "photos", 4)
+    (photos / "00001.png").write_bytes(b"no picture")
+    lines = tmp_path / "results.jsonl"
+    ended = call("run", tiny_package, "--camera", f"folder:{photos}", "--sink", f"jsonl:{lines}")
+    assert ended.code == 4
+    assert "4 frames seen: 3 recognised, 0 unknown, 0 skipped, 0 late, 0 partial, 1 failed" in ended.err
+    by_sequence = {record["sequence"]: record for record in records(lines)}
+    assert by_sequence[1]["outcome"] == "failed" and "00001.png" in by_sequence[1]["error"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGTERM kills there")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_a_signal_ends_it_after_what_was_accepted(
+    tiny_package: Path, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    photos, lines = write_photos(tmp_path / "photos", 4000), tmp_path / "results.jsonl"
+    command = [sys.executable, "-m", "partsight.cli", "run", str(tiny_package), "--camera", f"a=folder:{photos}"]
+    process = subprocess.Popen(
+        [*command, "--batch", "2", "--sink", f"jsonl:{lines}"], stderr=subprocess.PIPE, text=True
+    )
+    while not lines.exists() or not lines.read_bytes():
+        assert process.poll() is None
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == code, err
+    found = [record["sequence"] for record in records(lines)]
+    assert found == list(range(len(found)))
+    assert 0 < len(found) < 4000
+    assert f"a: {len(found)} frames seen: {len(found)} recognised" in err.replace("1 skipped", "0 skipped") or (
+        f"{len(found)} recognised, 0 unknown, 1 skipped" in err  # read, and not accepted any more
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--policy", "newest"], "policy 'newest' is not known"),
+        (["--policy", "queue:x"], "write latest, queue:N or block"),
+        (["--takt-ms", "0"], "expected a number above 0"),
+        (["--region", "1,2,3"], "expected X,Y,WIDTH,HEIGHT"),
+        (["--camera", "camera0=folder:x"], "two cameras have the same name"),
+    ],
+)
+def test_wrong_usage(call: Call, tiny_package: Path, tmp_path: Path, options: list[str], message: str) -> None:
+    photos = write_photos(tmp_path / "photos", 1)
+    ended = call("run", tiny_package, "--camera", f"folder:{photos}", *options)
+    assert ended.code == 2
+    assert message in ended.err
+
+
+@pytest.mark.parametrize("address", ["gopro:1", "left=gopro:1", "usb"])
+def test_a_camera_that_nobody_knows_is_an_error_at_once(call: Call, tiny_package: Path, address: str) -> None:
+    ended = call("run", tiny_package, "--camera", address)
+    assert ended.code == 1
+    assert "is not known; expected folder:PATH" in ended.err
+
+
+def test_a_sink_that_nobody_knows(call: Call, tiny_package: Path, tmp_path: Path) -> None:
+    photos = write_photos(tmp_path / "photos", 1)
+    ended = call("run", tiny_package, "--camera", f"folder:{photos}", "--sink", "pigeon:home")
+    assert ended.code == 1
+    assert "expected one of csv:, images:, jsonl:" in ended.err
+
+
+def test_images_need_no_line(call: Call, tiny_package: Path, tmp_path: Path) -> None:
+    photos = write_photos(tmp_path / "photos", 1)
+    ended = call("run", tiny_package, photos / "00000.png", "--sink", "jsonl:x")
+    assert ended.code == 2
+    assert "are for cameras" in ended.err
