@@ -23,7 +23,7 @@ _EXAMPLE = """\
 examples:
   partsight export runs/first --out line3.partsight
   partsight export runs/first --out line3.partsight --catalog /mnt/moved/golden
-  partsight export runs/first --out line3.partsight --precision fp32          # in a fraction of the time
+  partsight export runs/first --out line3.partsight --precision fp32
 """
 
 

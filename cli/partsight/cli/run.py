@@ -24,8 +24,8 @@ examples:
   partsight run line3.partsight --camera folder:photos > results.jsonl
   partsight run line3.partsight --camera folder:photos --provider cuda --precision fp16 --batch 64
   partsight run line3.partsight photos/*.jpg --threshold 0.7 --top 1
-  partsight run line3.partsight --camera left=usb:0 --camera right=rtsp://10.0.0.7/live --takt-ms 200 \\
-      --sink sqlite:results.db --sink "mqtt://10.0.0.5/line3?spool=spool.db" --watch
+  partsight run line3.partsight --camera usb:0 --sink sqlite:results.db --takt-ms 200 --watch
+  partsight run line3.partsight --camera left=usb:0 --camera right=rtsp://10.0.0.7/live --sink jsonl:results.jsonl
 """
 
 
@@ -98,11 +98,11 @@ def _add_line_options(parser: argparse.ArgumentParser) -> None:
         "--watch", action="store_true", help="put a new package at PACKAGE's path in place of the old, without a stop"
     )
     camera = parser.add_argument_group("cameras; each is checked, and refused where a camera cannot do it")
-    camera.add_argument("--exposure-us", type=above_zero, metavar="US")
-    camera.add_argument("--gain-db", type=_finite, metavar="DB")
-    camera.add_argument("--fps", type=above_zero, metavar="N")
-    camera.add_argument("--region", type=region, metavar="X,Y,W,H")
-    camera.add_argument("--trigger", choices=("free", "hardware", "software"))
+    camera.add_argument("--exposure-us", type=above_zero, metavar="US", help="time of exposure, in microseconds")
+    camera.add_argument("--gain-db", type=_finite, metavar="DB", help="amplification, in decibels")
+    camera.add_argument("--fps", type=above_zero, metavar="N", help="frames a second of a camera that runs freely")
+    camera.add_argument("--region", type=region, metavar="X,Y,W,H", help="part of the sensor, in its pixels")
+    camera.add_argument("--trigger", choices=("free", "hardware", "software"), help="what starts an exposure")
     camera.add_argument(
         "--timeout-s", type=above_zero, default=3.0, metavar="S", help="until a camera counts as stalled (default: 3)"
     )
