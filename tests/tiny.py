@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from partsight.export.search import replace_head
 from partsight.runtime.images import Pixels
 from partsight.runtime.manifest import (
     METADATA_KEY,
@@ -89,15 +90,11 @@ def tiny_prototypes() -> np.ndarray:
     return np.asarray(taught / np.linalg.norm(taught, axis=1, keepdims=True), np.float32)
 
 
-def without_score(model: bytes) -> bytes:
-    """Return a tiny model that gives embeddings alone."""
-    headless = onnx.load_from_string(model)
-    graph = headless.graph
-    graph.node.pop()
-    graph.output.pop(0)
-    graph.initializer.pop()
-    onnx.checker.check_model(headless)
-    return headless.SerializeToString()
+def searched(model: bytes) -> bytes:
+    """Return a tiny model that gives bounds of its scores, in one dimension of three."""
+    bounding = onnx.load_from_string(model)
+    replace_head(bounding, 1)
+    return bounding.SerializeToString()
 
 
 def tiny_model(manifest: Manifest | None = None, classes: int | None = None) -> bytes:
@@ -148,9 +145,9 @@ def write_tiny_package(path: Path, *, is_searched: bool = False, **changes: obje
     files["report.html"] = b"<!doctype html><title>tiny</title>\n"
     search = None
     if is_searched:
-        model = without_score(model)
+        model = searched(model)
         files[PROTOTYPE_FILE] = encode_prototypes(tiny_prototypes())
-        search = Search(PROTOTYPE_FILE, dimensions=2)
+        search = Search(PROTOTYPE_FILE)
     manifest = msgspec.structs.replace(
         bare,
         search=search,

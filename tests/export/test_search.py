@@ -5,23 +5,26 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 
 from partsight.export import search as module
 from partsight.export.exporter import export
 from partsight.export.precision import make_precisions
-from partsight.export.search import check_search, cut_head, wants_search
+from partsight.export.search import check_search, principal_directions, replace_head, wants_search
 from partsight.runtime import ModelPackage, Recognizer, read_image
 from partsight.runtime.enroll import enroll
 from partsight.runtime.errors import ExportError
 from partsight.runtime.manifest import Decision, Search
+from partsight.runtime.preprocess import preprocess
 from partsight.runtime.prototype_file import PROTOTYPE_FILE
 from partsight.runtime.search import PrototypeSearch
 from partsight.runtime.session import Session
 from partsight.train.run_folder import RunFolder
 from tests.export import nets
 from tests.runtime.enrolling import picture
-from tests.tiny import tiny_model, tiny_prototypes
+from tests.runtime.test_search import like_real
+from tests.tiny import tiny_model
 
 COSINE = Decision("cosine", 0.5, "by hand", 1, 0.0)
 PROBABILITY = msgspec.structs.replace(COSINE, score="probability")
@@ -35,7 +38,7 @@ def searched(small_run: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def test_the_package_says_how_scores_are_found(searched: ModelPackage, package: ModelPackage) -> None:
-    assert searched.manifest.search == Search(PROTOTYPE_FILE, dimensions=64)
+    assert searched.manifest.search == Search(PROTOTYPE_FILE)
     assert PROTOTYPE_FILE in searched.manifest.files
     assert package.manifest.search is None
     parity = searched.model("fp32").parity
@@ -50,7 +53,7 @@ def test_no_file_holds_the_prototypes_twice(searched: ModelPackage, package: Mod
     np.testing.assert_array_equal(np.load(searched.path / PROTOTYPE_FILE, allow_pickle=False), values.T)
     for precision in ("fp32", "fp16"):
         model = onnx.load(searched.path / f"model.{precision}.onnx")
-        assert [output.name for output in model.graph.output] == ["embedding"]
+        assert [output.name for output in model.graph.output] == ["embedding", "bound"]
         assert values.shape not in [tuple(item.dims) for item in model.graph.initializer]
 
 
@@ -60,7 +63,7 @@ def test_it_answers_as_the_package_without_a_search(
     images = [read_image(Path(small_run.record.catalog) / golden.file) for golden in small_run.record.goldens]
     with Recognizer(searched.path) as first, Recognizer(package.path) as second:
         assert [part.label for part in first.recognize_batch(images)] == list(small_run.record.labels)
-        np.testing.assert_allclose(first.infer(images).score, second.infer(images).score, atol=1e-6)
+        np.testing.assert_allclose(first.infer(images).score, second.infer(images).score, atol=1e-6)  # of so few, all
 
 
 def test_a_part_is_enrolled(searched: ModelPackage, tmp_path: Path) -> None:
@@ -74,17 +77,36 @@ def test_a_part_is_enrolled(searched: ModelPackage, tmp_path: Path) -> None:
         assert recognizer.recognize(image).label == "new"
 
 
-def test_the_head_is_cut() -> None:
-    model = onnx.load_from_string(tiny_model())
-    np.testing.assert_array_equal(cut_head(model), tiny_prototypes())
-    Session(model.SerializeToString(), search=PrototypeSearch(tiny_prototypes()))
+@pytest.mark.parametrize("dimensions", [1, 8, 15, 16, 100])
+def test_the_network_bounds_the_scores(dimensions: int) -> None:
+    network = nets.network()
+    batch = np.random.default_rng(0).integers(0, 256, (20, nets.SIDE_PX, nets.SIDE_PX, 3), np.uint8)
+    expected = Session(network.SerializeToString()).run(batch)
+    prototypes = replace_head(network, dimensions)
+    np.testing.assert_allclose(expected.embedding @ prototypes.T, expected.score, atol=1e-6)
+    session = onnxruntime.InferenceSession(network.SerializeToString(), providers=["CPUExecutionProvider"])
+    bound, embedding = session.run(["bound", "embedding"], {"image_bgr": batch})
+    np.testing.assert_allclose(embedding, expected.embedding, atol=1e-6)
+    assert (bound >= expected.score - 1e-6).all()
+    if dimensions >= nets.CHANNELS:
+        np.testing.assert_allclose(bound, expected.score, atol=1e-4)
 
 
-def test_another_head_is_not_cut() -> None:
+def test_another_head_is_not_replaced() -> None:
     model = onnx.load_from_string(tiny_model())
     model.graph.node[-1].op_type = "Gemm"
     with pytest.raises(ExportError, match=r"not the embedding times one constant.*--search never"):
-        cut_head(model)
+        replace_head(model)
+
+
+@pytest.mark.parametrize("classes", [3, 90, 5000])
+def test_directions_are_orthonormal_and_the_best(classes: int) -> None:
+    prototypes = like_real(np.random.default_rng(classes), classes)
+    directions = principal_directions(prototypes, 16)
+    np.testing.assert_allclose(directions.T @ directions, np.eye(16), atol=1e-5)
+    kept = ((prototypes @ directions) ** 2).sum()
+    values = np.linalg.svd(prototypes, compute_uv=False)
+    assert kept >= 0.98 * (values[:16] ** 2).sum()
 
 
 @pytest.mark.parametrize(
@@ -109,23 +131,24 @@ def test_what_cannot_be_asked_for(tmp_path: Path) -> None:
 
 
 def test_a_search_that_misses_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = np.random.default_rng(0).standard_normal((1000, 96)).astype(np.float32)
-    prototypes = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    check_search(prototypes)
+    network = nets.network()
+    prototypes = replace_head(network, 2)
+    batch = preprocess(nets.images(), nets.manifest().preprocess)
+    check_search(network.SerializeToString(), prototypes, batch)
     monkeypatch.setattr(PrototypeSearch, "_correct", lambda *_: None)
     with pytest.raises(ExportError, match=r"best scores that are off by"):
-        check_search(prototypes)
+        check_search(network.SerializeToString(), prototypes, batch)
 
 
-def test_precisions_of_a_model_that_gives_embeddings_alone() -> None:
+def test_precisions_of_a_model_that_bounds_scores() -> None:
     """Layers that ruin INT8 among them, which the gate finds by the scores of the search."""
     network = nets.network(uneven=[3])
     expected = make_precisions(network, nets.manifest(), nets.images(), ["fp16", "int8"])
-    search = PrototypeSearch.plain(cut_head(network))
+    search = PrototypeSearch(replace_head(network), is_plain=True)
     found = make_precisions(network, nets.manifest(), nets.images(), ["fp16", "int8"], search=search)
     assert found.refused == expected.refused
     for precision, made in expected.made.items():
-        assert [output.name for output in found.made[precision].model.graph.output] == ["embedding"]
+        assert [output.name for output in found.made[precision].model.graph.output] == ["embedding", "bound"]
         gate = found.made[precision].gate
         assert (gate.kept, gate.agreement) == (made.gate.kept, made.gate.agreement)
         assert gate.max_score_drift == pytest.approx(made.gate.max_score_drift, abs=1e-5)

@@ -10,7 +10,7 @@ from partsight.runtime.choice import open_session
 from partsight.runtime.engines.engine import Settings
 from partsight.runtime.search import PrototypeSearch
 from partsight.runtime.session import Session
-from tests.tiny import solid, tiny_model, tiny_prototypes, without_score
+from tests.tiny import searched, solid, tiny_model, tiny_prototypes
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, frame_ms: dict[str, float]) -> None:
@@ -77,7 +77,7 @@ def test_a_name_is_never_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_search_goes_to_the_session(monkeypatch: pytest.MonkeyPatch, provider: str) -> None:
     pretend(monkeypatch, {"cpu": 1.0})
     search = PrototypeSearch(tiny_prototypes())
-    assert open_session(without_score(tiny_model()), provider, Settings(), search).session.classes == 6
+    assert open_session(searched(tiny_model()), provider, Settings(), search).session.classes == 6
 
 
 def test_time_is_of_a_frame_and_the_best_of_some() -> None:

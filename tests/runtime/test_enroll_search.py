@@ -1,17 +1,20 @@
 """Enrolment into a package whose prototypes are in a file of their own."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 
-from partsight.runtime import ModelPackage, Recognizer
+from partsight.runtime import ModelPackage, PackageError, Recognizer
 from partsight.runtime.enroll import enroll
 from partsight.runtime.manifest import METADATA_KEY, Manifest
 from partsight.runtime.prototype_file import PROTOTYPE_FILE
+from partsight.runtime.prototypes import BOUNDS_NAME, DIRECTIONS_NAME
+from partsight.runtime.search import bound_matrix
 from partsight.runtime.session import Session
-from tests.runtime.enrolling import picture, write_package
+from tests.runtime.enrolling import picture, rewrite_model, write_package
 from tests.tiny import COLOURS_BGR, solid, tiny_prototypes
 
 ORANGE, VIOLET = (0, 128, 255), (255, 0, 128)
@@ -52,12 +55,25 @@ def test_a_part_is_added(package: Path, tmp_path: Path, out: Path) -> None:
     np.testing.assert_allclose(found[-1], mean / np.linalg.norm(mean), atol=1e-6)
 
 
-def test_the_network_changes_in_its_metadata_alone(package: Path, tmp_path: Path, out: Path) -> None:
+def test_the_network_changes_in_its_bounds_alone(package: Path, tmp_path: Path, out: Path) -> None:
     enroll(package, out, additions={"orange": [picture(tmp_path / "orange.png", ORANGE)]})
     before, after = (onnx.load(path / "model.fp32.onnx") for path in (package, out))
     (text,) = [item.value for item in after.metadata_props if item.key == METADATA_KEY]
     assert Manifest.from_json(text.encode(), "metadata").labels == (*OLD, "orange")
-    assert before.graph.SerializeToString() == after.graph.SerializeToString()
+    assert [node.SerializeToString() for node in before.graph.node] == [
+        node.SerializeToString() for node in after.graph.node
+    ]
+    constants = [{item.name: item for item in model.graph.initializer} for model in (before, after)]
+    assert [name for name in constants[0] if constants[0][name] != constants[1][name]] == [BOUNDS_NAME]
+    directions, bounds = (onnx.numpy_helper.to_array(constants[1][name]) for name in (DIRECTIONS_NAME, BOUNDS_NAME))
+    np.testing.assert_array_equal(bounds, bound_matrix(prototypes(out), directions))
+
+
+def test_a_network_without_bounds(package: Path, tmp_path: Path, out: Path) -> None:
+    damaged = Path(shutil.copytree(package, tmp_path / "damaged.partsight"))
+    rewrite_model(damaged, lambda _: None)
+    with pytest.raises(PackageError, match=r"model.fp32.onnx: has no bounds of scores; export the package again"):
+        enroll(damaged, out, removals=["red"])
 
 
 def test_parts_are_replaced_removed_and_added_again(package: Path, tmp_path: Path, out: Path) -> None:

@@ -4,7 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from partsight.runtime.search import EXACT, PrototypeSearch, principal_directions
+from partsight.export.search import principal_directions
+from partsight.runtime.search import EXACT, PrototypeSearch, bound_matrix
 from partsight.runtime.selection import best_first
 
 SIZE = 99
@@ -54,9 +55,26 @@ def seen(rng: np.random.Generator, prototypes: np.ndarray, frames: int) -> np.nd
     return unit(own + rng.uniform(0, 0.5, (frames, 1)) * unit(rng.standard_normal((frames, SIZE))))
 
 
+class Searching:
+    """A search, with the bounds that the network would give."""
+
+    def __init__(self, prototypes: np.ndarray, dimensions: int) -> None:
+        self.directions = principal_directions(prototypes, dimensions)
+        self.matrix = bound_matrix(prototypes, self.directions)
+        self.search = PrototypeSearch(prototypes)
+
+    def bound(self, embedding: np.ndarray) -> np.ndarray:
+        near = embedding @ self.directions
+        rest = np.sqrt(np.maximum((embedding**2).sum(axis=1) - (near**2).sum(axis=1), 0) + np.float32(1e-6))
+        return np.concatenate([near, rest[:, None]], axis=1) @ self.matrix
+
+    def score(self, embedding: np.ndarray) -> np.ndarray:
+        return self.search.score(self.bound(embedding), embedding)
+
+
 def check(prototypes: np.ndarray, embedding: np.ndarray, dimensions: int) -> None:
     """The best two must be those of the plain product, computed in double precision."""
-    found = PrototypeSearch(prototypes, dimensions).score(embedding)
+    found = Searching(prototypes, dimensions).score(embedding)
     plain = embedding.astype(np.float64) @ prototypes.T.astype(np.float64)
     assert (found.dtype, found.shape) == (np.dtype(np.float32), plain.shape)
     for row, expected in zip(found, plain, strict=True):
@@ -91,7 +109,7 @@ def test_frames_that_are_like_no_part(make: Maker) -> None:
 
 def test_frames_of_length_nought() -> None:
     prototypes = like_real(np.random.default_rng(4), 1000)
-    found = PrototypeSearch(prototypes, 16).score(np.zeros((2, SIZE), np.float32))
+    found = Searching(prototypes, 16).score(np.zeros((2, SIZE), np.float32))
     np.testing.assert_allclose(np.sort(found, axis=1)[:, -2:], 0, atol=1e-6)
 
 
@@ -102,7 +120,7 @@ def test_of_equal_prototypes_the_first_wins(copies: int) -> None:
     places = np.sort(rng.choice(5000, copies, replace=False))
     prototypes[places] = prototypes[places[0]]
     embedding = unit(prototypes[places[:1]] + 0.02 * unit(rng.standard_normal((20, SIZE))))
-    for row in PrototypeSearch(prototypes, 16).score(embedding):
+    for row in Searching(prototypes, 16).score(embedding):
         order = best_first(row, copies)
         assert order[:2].tolist() == places[:2].tolist()
         assert order.tolist() == places.tolist()
@@ -113,30 +131,65 @@ def test_the_shortlist_is_that_of_the_plain_product() -> None:
     rng = np.random.default_rng(5)
     prototypes = like_real(rng, 6000)
     embedding = seen(rng, prototypes, 50)
-    found, plain = PrototypeSearch(prototypes, 32).score(embedding), embedding @ prototypes.T
+    found, plain = Searching(prototypes, 32).score(embedding), embedding @ prototypes.T
     pairs = zip(found, plain, strict=True)
     same = [set(best_first(row, 32)) == set(best_first(expected, 32)) for row, expected in pairs]
     assert np.mean(same) >= 0.95
 
 
-def test_estimates_stay_below_the_second_best() -> None:
+def test_what_is_not_computed_stands_below() -> None:
     rng = np.random.default_rng(6)
     prototypes = like_real(rng, 6000)
     embedding = seen(rng, prototypes, 50)
-    found, plain = PrototypeSearch(prototypes, 8).score(embedding), embedding @ prototypes.T
-    is_estimate = np.abs(found - plain) > 1e-5
-    assert is_estimate.any()
-    second = np.sort(plain, axis=1)[:, -2:-1]
-    assert (found[is_estimate] < np.broadcast_to(second, found.shape)[is_estimate]).all()
+    found, plain = Searching(prototypes, 8).score(embedding), embedding @ prototypes.T
+    left_out = 0
+    for row, expected in zip(found, plain, strict=True):
+        is_computed = np.abs(row - expected) < 1e-6
+        left_out += int((~is_computed).sum())
+        assert is_computed.sum() >= EXACT
+        assert row[~is_computed].max(initial=-1) <= np.sort(row[is_computed])[-EXACT] + 1e-6
+    assert left_out > 50 * 3000
+
+
+def test_bounds_are_bounds_and_tight_where_nothing_is_left() -> None:
+    rng = np.random.default_rng(14)
+    for make in MAKERS:
+        prototypes = make(rng, 500)
+        searching, embedding = Searching(prototypes, 16), seen(rng, prototypes, 20)
+        excess = searching.bound(embedding) - embedding @ prototypes.T
+        assert excess.min() > -1e-6
+        if make is in_few_directions:
+            assert excess.max() < 2e-3
+
+
+def test_a_rounded_bound_is_allowed_for() -> None:
+    """The second class has a bound that is a little below its score, and so many others have larger ones."""
+    angles = np.full(600, 1.2)
+    angles[[7, 8]] = 0, 0.1
+    prototypes = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    embedding = np.array([[1, 0]], np.float32)
+    bound = np.full((1, 600), np.cos(0.1), np.float32)
+    bound[0, [7, 8]] = 1, np.cos(0.1) - 0.005
+    prototypes[10] = np.cos(0.11), np.sin(0.11)
+    found = PrototypeSearch(prototypes).score(bound, embedding, slack=0.01)
+    assert best_first(found[0], 3).tolist() == [7, 8, 10]
+
+
+def test_plain_scores_are_all_computed() -> None:
+    rng = np.random.default_rng(15)
+    prototypes = random(rng, 1000)
+    embedding = random(rng, 5)
+    found = PrototypeSearch(prototypes, is_plain=True).score(np.zeros((5, 1000), np.float32), embedding)
+    np.testing.assert_allclose(found, embedding @ prototypes.T, atol=1e-6)
 
 
 def count_exact(search: PrototypeSearch, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Return a list that grows by the number of scores that are gathered and computed exactly."""
+    """Return a list that grows by the number of prototypes that are gathered."""
     counts: list[int] = []
     exact = search._exact
 
-    def count(classes: np.ndarray, embedding: np.ndarray) -> np.ndarray:
-        counts.append(len(classes))
+    def count(classes: np.ndarray | slice, embedding: np.ndarray) -> np.ndarray:
+        counts.append(0 if isinstance(classes, slice) else len(classes))
         return exact(classes, embedding)
 
     monkeypatch.setattr(search, "_exact", count)
@@ -147,8 +200,8 @@ def test_few_scores_are_computed_exactly(monkeypatch: pytest.MonkeyPatch) -> Non
     """What the search is for."""
     rng = np.random.default_rng(7)
     prototypes = like_real(rng, 20_000)
-    search = PrototypeSearch(prototypes, 32)
-    counts = count_exact(search, monkeypatch)
+    search = Searching(prototypes, 32)
+    counts = count_exact(search.search, monkeypatch)
     search.score(seen(rng, prototypes, 10))
     assert 10 * EXACT <= sum(counts) < 10 * 2 * EXACT
 
@@ -156,8 +209,8 @@ def test_few_scores_are_computed_exactly(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_many_are_not_gathered(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a frame that is like no part: it would take longer than the plain product."""
     rng = np.random.default_rng(13)
-    search = PrototypeSearch(random(rng, 6000), 4)
-    counts = count_exact(search, monkeypatch)
+    search = Searching(random(rng, 6000), 4)
+    counts = count_exact(search.search, monkeypatch)
     search.score(random(rng, 10))
     assert sum(counts) < 10 * 2 * EXACT
 
@@ -166,7 +219,7 @@ def test_a_frame_is_answered_alike_in_any_batch() -> None:
     rng = np.random.default_rng(8)
     prototypes = like_real(rng, 3000)
     embedding = seen(rng, prototypes, 17)
-    search = PrototypeSearch(prototypes, 16)
+    search = Searching(prototypes, 16)
     together = search.score(embedding)
     alone = np.concatenate([search.score(embedding[place : place + 1]) for place in range(17)])
     for first, second in zip(together, alone, strict=True):
@@ -178,20 +231,23 @@ def test_a_frame_is_answered_alike_in_any_batch() -> None:
 def test_no_frames() -> None:
     prototypes = like_real(np.random.default_rng(9), 1000)
     for dimensions in (16, SIZE):
-        found = PrototypeSearch(prototypes, dimensions).score(np.empty((0, SIZE), np.float32))
+        found = Searching(prototypes, dimensions).score(np.empty((0, SIZE), np.float32))
         assert (found.shape, found.dtype) == ((0, 1000), np.dtype(np.float32))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_an_embedding_that_is_no_number_fits_nothing(value: float) -> None:
+def test_an_embedding_that_is_no_number_fits_nothing(value: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """And leaves the frames beside it alone."""
     rng = np.random.default_rng(10)
     prototypes = like_real(rng, 1000)
     embedding = seen(rng, prototypes, 3)
-    expected = PrototypeSearch(prototypes, 16).score(embedding)
+    expected = Searching(prototypes, 16).score(embedding)
     embedding[1, 5] = value
+    searching = Searching(prototypes, 16)
+    counts = count_exact(searching.search, monkeypatch)
     with np.errstate(invalid="ignore"):
-        found = PrototypeSearch(prototypes, 16).score(embedding)
+        found = searching.score(embedding)
+    assert sum(counts) < len(prototypes)  # nothing is computed for it
     assert not np.isfinite(found[1]).any()
     for place in (0, 2):
         assert best_first(found[place], 33).tolist() == best_first(expected[place], 33).tolist()
@@ -201,25 +257,15 @@ def test_prototypes_are_not_written_to() -> None:
     rng = np.random.default_rng(11)
     prototypes = like_real(rng, 1000)
     prototypes.flags.writeable = False
-    PrototypeSearch(prototypes, 16).score(seen(rng, prototypes, 3))
+    Searching(prototypes, 16).score(seen(rng, prototypes, 3))
 
 
 def test_several_threads() -> None:
     rng = np.random.default_rng(12)
     prototypes = like_real(rng, 3000)
-    search = PrototypeSearch(prototypes, 16)
+    search = Searching(prototypes, 16)
     batches = [seen(rng, prototypes, 8) for _ in range(20)]
     expected = [search.score(batch) for batch in batches]
     with ThreadPoolExecutor(4) as pool:
         for found, alone in zip(pool.map(search.score, batches), expected, strict=True):
             np.testing.assert_array_equal(found, alone)
-
-
-@pytest.mark.parametrize("classes", [3, 90, 5000])
-def test_directions_are_orthonormal_and_the_best(classes: int) -> None:
-    prototypes = like_real(np.random.default_rng(classes), classes)
-    directions = principal_directions(prototypes, 16)
-    np.testing.assert_allclose(directions.T @ directions, np.eye(16), atol=1e-5)
-    kept = ((prototypes @ directions) ** 2).sum()
-    values = np.linalg.svd(prototypes, compute_uv=False)
-    assert kept >= 0.98 * (values[:16] ** 2).sum()

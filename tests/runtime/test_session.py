@@ -7,13 +7,14 @@ import onnx
 import onnxruntime
 import pytest
 
+from partsight.runtime import session as session_module
 from partsight.runtime.engines.onnx_runtime import import_onnxruntime
 from partsight.runtime.engines.providers import PROVIDERS, find_provider
 from partsight.runtime.errors import DependencyError, PackageError, ProviderError
 from partsight.runtime.manifest import METADATA_KEY
 from partsight.runtime.search import PrototypeSearch
 from partsight.runtime.session import Session, Settings
-from tests.tiny import COLOURS_BGR, SIDE_PX, solid, tiny_manifest, tiny_model, tiny_prototypes, without_score
+from tests.tiny import COLOURS_BGR, SIDE_PX, searched, solid, tiny_manifest, tiny_model, tiny_prototypes
 
 has_cuda = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
 
@@ -194,34 +195,46 @@ def test_models_of_another_contract(change: Callable[[onnx.GraphProto], object],
         Session(altered(change))
 
 
+@pytest.mark.parametrize("is_plain", [True, False])
 @pytest.mark.parametrize("provider", ["cpu", "openvino"])
-def test_a_search_gives_the_scores_of_a_model_without(provider: str) -> None:
+def test_a_search_gives_the_scores_of_a_model_of_bounds(provider: str, is_plain: bool) -> None:
     if provider == "openvino":
         pytest.importorskip("openvino")
     frames = np.stack([solid(colour, SIDE_PX, SIDE_PX) for colour in COLOURS_BGR])
     whole = Session(tiny_model(), provider).run(frames)
-    search = PrototypeSearch(tiny_prototypes())
-    session = Session(without_score(tiny_model()), provider, search=search)
+    session = Session(searched(tiny_model()), provider, search=PrototypeSearch(tiny_prototypes(), is_plain=is_plain))
     assert (session.classes, session.embedding_size) == (len(COLOURS_BGR), 3)
-    found = session.run(frames)
-    np.testing.assert_array_equal(found.embedding, whole.embedding)
-    np.testing.assert_allclose(found.score, whole.score, atol=1e-6)
-
-
-def test_a_model_without_scores_needs_its_package() -> None:
-    with pytest.raises(PackageError, match=r"gives embeddings alone.*expected the package's folder"):
-        Session(without_score(tiny_model()))
+    for _ in range(2):  # what the first run was given must not be what the next one computes with
+        found = session.run(frames)
+        np.testing.assert_array_equal(found.embedding, whole.embedding)
+        np.testing.assert_allclose(found.score, whole.score, atol=1e-6)
 
 
 @pytest.mark.parametrize(
-    ("model", "prototypes"),
+    ("provider", "settings", "slack"),
     [
-        (tiny_model(), tiny_prototypes()),
-        (without_score(tiny_model()), np.zeros((6, 4), np.float32)),
-        (altered(lambda graph: graph.output.pop(1)), tiny_prototypes()),
+        ("cpu", Settings(), 1e-5),
+        ("cpu", Settings("int8"), 1e-5),
+        ("openvino", Settings("bf16"), 1e-2),
+        ("cuda", Settings(), 1e-2),
+        ("tensorrt", Settings("fp16"), 1e-2),
     ],
-    ids=["gives scores", "another size", "no embedding"],
 )
-def test_a_search_that_is_not_of_the_model(model: bytes, prototypes: np.ndarray) -> None:
-    with pytest.raises(PackageError, match=r"the model has .*expected .*embedding float32"):
-        Session(model, search=PrototypeSearch(prototypes))
+def test_bounds_may_be_rounded_as_the_provider_computes(provider: str, settings: Settings, slack: float) -> None:
+    assert session_module._slack(PROVIDERS[provider], settings) == slack
+
+
+def test_a_model_of_bounds_needs_its_package() -> None:
+    with pytest.raises(PackageError, match=r"gives bounds of scores.*expected the package's folder"):
+        Session(searched(tiny_model()))
+
+
+@pytest.mark.parametrize("prototypes", [np.zeros((6, 4), np.float32), np.zeros((5, 3), np.float32)])
+def test_a_search_of_other_prototypes(prototypes: np.ndarray) -> None:
+    with pytest.raises(PackageError, match=r"6 classes and an embedding of 3, the package's prototypes are \(.*export"):
+        Session(searched(tiny_model()), search=PrototypeSearch(prototypes))
+
+
+def test_a_search_for_a_model_of_scores() -> None:
+    with pytest.raises(PackageError, match=r"the model has .*outputs score.*expected .*bound float32"):
+        Session(tiny_model(), search=PrototypeSearch(tiny_prototypes()))

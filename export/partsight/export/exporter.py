@@ -13,7 +13,7 @@ from partsight.export.goldens import find_goldens
 from partsight.export.parity import check_parity
 from partsight.export.precision import make_precisions
 from partsight.export.report import package_report
-from partsight.export.search import WHEN_SEARCH, WhenSearch, check_search, cut_head, wants_search
+from partsight.export.search import WHEN_SEARCH, WhenSearch, check_search, replace_head, wants_search
 from partsight.runtime.calibration import reference_files
 from partsight.runtime.errors import ExportError, RunError
 from partsight.runtime.images import Pixels
@@ -30,9 +30,9 @@ from partsight.runtime.manifest import (
     Verification,
 )
 from partsight.runtime.package import MANIFEST_NAME, ModelPackage
+from partsight.runtime.preprocess import preprocess
 from partsight.runtime.prototype_file import PROTOTYPE_FILE, encode_prototypes
-from partsight.runtime.search import DIMENSIONS, PrototypeSearch
-from partsight.runtime.session import FloatArray
+from partsight.runtime.search import PrototypeSearch
 from partsight.runtime.storage import check_output_folder, new_folder, sha256_bytes
 from partsight.train.heads import score_output
 from partsight.train.progress import progress
@@ -41,6 +41,8 @@ from partsight.train.run_folder import RunFolder, RunRecord
 REPORT_FILE = "report.html"
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 """What can be written; FP32 always is."""
+
+_PROBES = 32  # golden images on which the search is compared with the plain product
 
 
 def export(
@@ -61,8 +63,9 @@ def export(
         precisions: to write beside FP32. One that names other parts than FP32 is not written; the manifest's
             `refused` says why.
         least_agreement: share of golden images, and of varied frames, that must get FP32's label in each of them.
-        search: whether the scores of very many parts are searched for by their bounds, and not computed in the network:
-            `auto` for a cosine head of 10,000 parts or more. The search runs on the processor: for a GPU, `never`.
+        search: whether the scores of very many parts are searched for by their bounds, and not all computed in the
+            network: `auto` for a cosine head of 10,000 parts or more. The search runs on the processor: for a GPU,
+            `never`.
 
     Returns:
         The package, as read back from the disk.
@@ -83,17 +86,19 @@ def export(
     _check_classes(run, score_output(network).shape[-1])
     is_searched = wants_search(search, run.record.calibration.decision, len(run.record.labels))
     converted = convert(network)
-    prototypes = _take_prototypes(converted.model) if is_searched else None
-    plain = None if prototypes is None else PrototypeSearch.plain(prototypes)
+    prototypes = replace_head(converted.model) if is_searched else None
+    plain = None if prototypes is None else PrototypeSearch(prototypes, is_plain=True)
     manifest = _manifest(run.record)
     data: dict[Precision, bytes] = {"fp32": _with_manifest(converted.model, manifest)}
     parity = check_parity(network, data["fp32"], manifest, run.record.goldens, images, plain)
+    if prototypes is not None:
+        check_search(data["fp32"], prototypes, preprocess(images[:_PROBES], manifest.preprocess))
     affine_left = converted.summary.affine_left
     models: dict[Precision, ModelFile] = {"fp32": _model_file("fp32", data["fp32"], affine_left, parity=parity)}
     manifest = msgspec.structs.replace(
         manifest,
         verification=_verification(run.record),
-        search=None if prototypes is None else Search(PROTOTYPE_FILE, DIMENSIONS),
+        search=None if prototypes is None else Search(PROTOTYPE_FILE),
     )
     found = make_precisions(converted.model, manifest, images, precisions, least_agreement, plain)
     for precision, made in found.made.items():
@@ -128,12 +133,6 @@ def _check_options(precisions: Sequence[Precision], least_agreement: float, sear
         )
     if search not in WHEN_SEARCH:
         raise ExportError(f"search {search!r} is not known; expected one of {', '.join(WHEN_SEARCH)}")
-
-
-def _take_prototypes(model: onnx.ModelProto) -> FloatArray:
-    prototypes = cut_head(model)
-    check_search(prototypes)
-    return prototypes
 
 
 def _model_file(

@@ -88,7 +88,7 @@ class Gate:
             frames: to judge by.
             answerer: says what the line would answer.
             least_agreement: share of answers that must agree.
-            search: for models that give embeddings alone; a plain one, so that every score is compared.
+            search: for models that give bounds of scores; a plain one, so that every score is compared.
         """
         self._frames, self._answerer, self._least, self._search = frames, answerer, least_agreement, search
         session = self.open(fp32)

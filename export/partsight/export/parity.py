@@ -62,7 +62,7 @@ def check_parity(
         manifest: that will be written beside it; its labels and preprocessing are used.
         goldens: what training recorded of each image, in the order of the classes.
         images: the golden images, as read from their files.
-        search: for a model that gives embeddings alone; a plain one, so that every score is compared.
+        search: for a model that gives bounds of scores; a plain one, so that every score is compared.
 
     Raises:
         ParityError: an image is prepared differently than in training, is given another label, or has scores

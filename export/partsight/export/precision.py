@@ -62,7 +62,7 @@ def make_precisions(
         images: the golden images, as read from their files.
         wanted: `fp32` among them is passed over.
         least_agreement: share of answers that must be those of FP32, on golden images and on varied frames each.
-        search: for a model that gives embeddings alone; a plain one.
+        search: for a model that gives bounds of scores; a plain one.
     """
     wanted = [precision for precision in wanted if precision != "fp32"]
     if not wanted:

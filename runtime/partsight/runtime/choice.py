@@ -43,7 +43,7 @@ def open_session(model: bytes, provider: str, settings: Settings, search: Protot
         model: an ONNX file's bytes.
         provider: of `PROVIDERS`, or `auto`.
         settings: how it is run.
-        search: for a model that gives embeddings alone.
+        search: for a model that gives bounds of scores.
 
     Raises:
         ProviderError: the one that was named, or all of them, cannot be had here.

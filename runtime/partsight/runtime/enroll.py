@@ -163,7 +163,7 @@ class _Work:
         if verification:
             references = References(self._reference, (verification.spec.height, verification.spec.width))
         main = _main(self.old)
-        search = PrototypeSearch.plain(self.prototypes(main)) if manifest.search else None
+        search = PrototypeSearch(self.prototypes(main), is_plain=True) if manifest.search else None
         session = Session(self.model_bytes(main, manifest), search=search)
         return Subject(session, manifest, references, frozenset(place for place, _ in self.plan.newcomers()))
 

@@ -55,15 +55,13 @@ class Verification(msgspec.Struct, frozen=True):
 
 
 class Search(msgspec.Struct, frozen=True):
-    """How scores are found among very many parts: by their bounds, and not by the network.
+    """How scores are found among very many parts: the network gives their bounds, a file has the prototypes.
 
     Attributes:
-        file: in the package, with the prototypes.
-        dimensions: of the estimate.
+        file: its name in the package.
     """
 
     file: str
-    dimensions: Annotated[int, msgspec.Meta(ge=1)]
 
 
 class Parity(msgspec.Struct, frozen=True):

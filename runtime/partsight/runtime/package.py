@@ -112,7 +112,7 @@ class ModelPackage:
         """Return what finds the scores, from prototypes checked against the manifest.
 
         Args:
-            is_plain: compute every score exactly, whatever it takes.
+            is_plain: compute every score, whatever it takes.
 
         Returns:
             None where the network itself gives them.
@@ -125,7 +125,7 @@ class ModelPackage:
             return None
         data, source = self.file_bytes(search.file), f"{self.path}: {search.file}"
         prototypes = decode_prototypes(data, len(self.manifest.labels), source)
-        return PrototypeSearch.plain(prototypes) if is_plain else PrototypeSearch(prototypes, search.dimensions)
+        return PrototypeSearch(prototypes, is_plain=is_plain)
 
     def verify(self) -> None:
         """Check the bytes of every file that the manifest names.

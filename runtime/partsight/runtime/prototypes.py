@@ -1,6 +1,6 @@
 """Prototypes: the last matrix of a cosine head, one column a part, read from an ONNX file and written into it.
 
-In a package of very many parts they lie in a file beside it; then the ONNX file changes in its metadata alone.
+In a package of very many parts they lie in a file beside it, and the ONNX file holds what bounds their scores.
 """
 
 from dataclasses import dataclass
@@ -11,24 +11,30 @@ import numpy as np
 
 from partsight.runtime.errors import DependencyError, EnrollError, PackageError
 from partsight.runtime.manifest import METADATA_KEY, Manifest
-from partsight.runtime.session import EMBEDDING_NAME, SCORE_NAME, FloatArray
+from partsight.runtime.search import bound_matrix
+from partsight.runtime.session import BOUND_NAME, EMBEDDING_NAME, SCORE_NAME, FloatArray
+
+DIRECTIONS_NAME, BOUNDS_NAME = "search_directions", "search_bounds"
+"""Initialisers of a model that gives bounds: (d, k) and, of `search.bound_matrix`, (k + 1, classes)."""
 
 _PASSES_ON = frozenset({"Cast", "Identity"})
 
 
 @dataclass(frozen=True)
 class PrototypeModel:
-    """An ONNX file whose score is the embedding times a matrix of prototypes.
+    """An ONNX file whose score is the embedding times a matrix of prototypes, or which bounds such scores.
 
     Attributes:
         model: onnx.ModelProto; left as it is.
-        place: of the prototypes among the initialisers; None where they are in a file beside it.
-        values: (d, classes), of the file's own number type.
+        place: of that matrix among the initialisers, or of what bounds the scores.
+        values: the prototypes, (d, classes), of the file's own number type.
+        directions: (d, k), of a model that bounds scores.
     """
 
     model: Any
-    place: int | None
+    place: int
     values: np.ndarray
+    directions: FloatArray | None = None
 
     @classmethod
     def parse(cls, data: bytes, source: str, beside: FloatArray | None = None) -> "PrototypeModel":
@@ -37,11 +43,11 @@ class PrototypeModel:
         Args:
             data: its bytes.
             source: where they came from, for messages.
-            beside: (classes, d), the prototypes of a model that gives embeddings alone.
+            beside: (classes, d), the prototypes of a model that bounds scores.
 
         Raises:
             DependencyError: the package `onnx` is not installed.
-            PackageError: it is not an ONNX file.
+            PackageError: it is not an ONNX file, or bounds no scores though it should.
             EnrollError: its scores are not computed from prototypes.
         """
         onnx = import_onnx()
@@ -51,7 +57,11 @@ class PrototypeModel:
         except Exception as error:  # of protobuf, whose implementations have errors of their own
             raise PackageError(f"{source}: is not an ONNX file ({error}); export the package again") from error
         if beside is not None:
-            return cls(model, None, beside.T)
+            places = {item.name: place for place, item in enumerate(model.graph.initializer)}
+            if not {DIRECTIONS_NAME, BOUNDS_NAME} <= places.keys():
+                raise PackageError(f"{source}: has no bounds of scores; export the package again")
+            directions = onnx.numpy_helper.to_array(model.graph.initializer[places[DIRECTIONS_NAME]])
+            return cls(model, places[BOUNDS_NAME], beside.T, directions)
         place = find_prototypes(model.graph)
         if place is None:
             raise EnrollError(
@@ -71,12 +81,12 @@ class PrototypeModel:
         model = onnx.ModelProto()
         model.CopyFrom(self.model)
         graph = model.graph
-        if self.place is not None:
-            name = graph.initializer[self.place].name
-            tensor = onnx.numpy_helper.from_array(np.ascontiguousarray(values, self.values.dtype), name)
-            graph.initializer[self.place].CopyFrom(tensor)
+        name = graph.initializer[self.place].name
+        matrix = values if self.directions is None else bound_matrix(np.ascontiguousarray(values.T), self.directions)
+        tensor = onnx.numpy_helper.from_array(np.ascontiguousarray(matrix, self.values.dtype), name)
+        graph.initializer[self.place].CopyFrom(tensor)
         for output in graph.output:
-            if output.name == SCORE_NAME:
+            if output.name in {SCORE_NAME, BOUND_NAME}:
                 output.type.tensor_type.shape.dim[1].dim_value = values.shape[1]
         del graph.value_info[:]  # remarks on shapes, some of which are others now; the runtime infers them
         bare = manifest.without_files()

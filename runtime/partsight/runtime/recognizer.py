@@ -162,7 +162,7 @@ class Recognizer:
     def infer(self, frames: Sequence[Pixels]) -> Inference:
         """Return the network's whole scores and embeddings: for calibration and comparison.
 
-        Of a package with a search (`manifest.search`) most scores are estimates; see `PrototypeSearch.score`.
+        Of a package with a search (`manifest.search`) most scores are not computed; see `PrototypeSearch.score`.
 
         Raises:
             FrameError: as for `recognize_batch`.

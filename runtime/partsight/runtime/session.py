@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from partsight.runtime.engines.engine import (
+    BOUND_NAME,
     EMBEDDING_NAME,
     INPUT_NAME,
     SCORE_NAME,
@@ -20,7 +21,7 @@ from partsight.runtime.errors import PackageError
 from partsight.runtime.images import Pixels
 from partsight.runtime.search import PrototypeSearch
 
-__all__ = ["EMBEDDING_NAME", "INPUT_NAME", "SCORE_NAME", "FloatArray", "Inference", "Session", "Settings"]
+__all__ = ["BOUND_NAME", "EMBEDDING_NAME", "INPUT_NAME", "SCORE_NAME", "FloatArray", "Inference", "Session", "Settings"]
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Session:
             model: an ONNX file's bytes.
             provider: of `PROVIDERS`; there is no fallback from one to another.
             settings: how it is run; None for FP32 and defaults.
-            search: finds the scores for a model that gives embeddings alone; None for one that gives both.
+            search: finds the scores of a model that gives their bounds; None for one that gives the scores.
 
         Raises:
             ProviderError: the provider cannot be had here.
@@ -64,16 +65,13 @@ class Session:
         self._engine = _load(model, self.provider, settings)
         signature = self._engine.signature
         self.input_hw, self.classes, self.embedding_size = _check_contract(signature, search)
-        self._search = search
+        self._search, self._slack = search, _slack(self.provider, settings)
         self.metadata: dict[str, str] = dict(signature.metadata)
 
     def run(self, batch: Pixels) -> Inference:
         """Run the network on (batch, height, width, 3) uint8 BGR, as `preprocess` makes it."""
         score, embedding = self._engine.run(batch)
-        if self._search is not None:
-            score = self._search.score(embedding)
-        assert score is not None  # as its signature said
-        return Inference(score, embedding)
+        return Inference(self._search.score(score, embedding, self._slack) if self._search else score, embedding)
 
 
 def _load(model: bytes, provider: Provider, settings: Settings) -> Engine:
@@ -82,32 +80,37 @@ def _load(model: bytes, provider: Provider, settings: Settings) -> Engine:
     return OpenVinoEngine(model, settings)
 
 
+def _slack(provider: Provider, settings: Settings) -> float:
+    """Return by how much rounding may lower the bound of a score: two numbers of 1 or less lose that many digits."""
+    is_exact = not provider.on_card and settings.arithmetic != "bf16"  # a card may multiply in TF32
+    return 1e-5 if is_exact else 1e-2
+
+
 def _check_contract(signature: Signature, search: PrototypeSearch | None) -> tuple[tuple[int, int], int, int]:
     """Return the input's (height, width), the number of classes and the embedding's size."""
+    name = SCORE_NAME if search is None else BOUND_NAME
     missing = Tensor("", ())
     image = signature.inputs.get(INPUT_NAME, missing)
-    score, embedding = (signature.outputs.get(name, missing) for name in (SCORE_NAME, EMBEDDING_NAME))
-    if search is None and set(signature.outputs) == {EMBEDDING_NAME}:
+    rows = [signature.outputs.get(name, missing) for name in (name, EMBEDDING_NAME)]
+    if search is None and BOUND_NAME in signature.outputs:
         raise PackageError(
-            "the model gives embeddings alone, because its package finds the scores of very many parts from a file "
-            "of its own; expected the package's folder: use that, and not its .onnx file alone"
+            "the model gives bounds of scores, and its package finds the scores with a file of its own; expected the "
+            "package's folder: use that, and not its .onnx file alone"
         )
-    rows = [embedding] if search else [score, embedding]
     is_image = len(signature.inputs) == 1 and image.dtype == "uint8" and len(image.shape) == 4 and image.shape[3] == 3
     if not is_image or image.shape[0] is not None or any(row.dtype != "float32" or len(row.shape) != 2 for row in rows):
         raise PackageError(
             f"the model has {signature}; expected one input {INPUT_NAME} uint8 (batch, height, width, 3) of any batch, "
-            f"and the outputs {SCORE_NAME} float32 (batch, classes) and {EMBEDDING_NAME} float32 (batch, d): use "
+            f"and the outputs {name} float32 (batch, classes) and {EMBEDDING_NAME} float32 (batch, d): use "
             "`partsight export`"
         )
-    if search is not None and (score is not missing or embedding.shape[1] != search.embedding_size):
-        raise PackageError(
-            f"the model has {signature}; expected {EMBEDDING_NAME} float32 (batch, {search.embedding_size}) alone, as "
-            "the package's prototypes are: they are not from one export, export the package again"
-        )
-    classes = score.shape[1] if search is None else search.classes
-    sizes = (*image.shape[1:3], classes, embedding.shape[1])
+    sizes = (*image.shape[1:3], rows[0].shape[1], rows[1].shape[1])
     height, width, classes, embedding_size = (size if size is not None and 0 < size < math.inf else 0 for size in sizes)
     if not all((height, width, classes, embedding_size)):
         raise PackageError(f"the model's height, width, classes and embedding are {sizes}; expected fixed numbers")
+    if search is not None and (classes, embedding_size) != search.prototypes.shape:
+        raise PackageError(
+            f"the model has {classes} classes and an embedding of {embedding_size}, the package's prototypes are "
+            f"{search.prototypes.shape}; they are not from one export: export the package again"
+        )
     return (height, width), classes, embedding_size

@@ -5,7 +5,7 @@ import onnxruntime
 import pytest
 
 from partsight.runtime.engines.bound import BoundRuns
-from tests.tiny import COLOURS_BGR, SIDE_PX, solid, tiny_model, without_score
+from tests.tiny import COLOURS_BGR, SIDE_PX, searched, solid, tiny_model
 
 
 @pytest.fixture(scope="module")
@@ -30,11 +30,11 @@ def test_any_number_of_frames_is_answered_as_without_binding(session: onnxruntim
 
 
 @pytest.mark.parametrize("count", [1, 3, 9])
-def test_a_model_without_scores(count: int) -> None:
-    session = onnxruntime.InferenceSession(without_score(tiny_model()), providers=["CPUExecutionProvider"])
-    score, embedding = BoundRuns(session, [1, 4], "cpu").run(frames(count))
-    assert score is None
-    np.testing.assert_allclose(embedding, session.run(["embedding"], {"image_bgr": frames(count)})[0], atol=1e-6)
+def test_a_model_that_bounds_scores(count: int) -> None:
+    session = onnxruntime.InferenceSession(searched(tiny_model()), providers=["CPUExecutionProvider"])
+    expected = session.run(["bound", "embedding"], {"image_bgr": frames(count)})
+    for found, right in zip(BoundRuns(session, [1, 4], "cpu").run(frames(count)), expected, strict=True):
+        np.testing.assert_allclose(found, right, atol=1e-6)
 
 
 def test_an_answer_does_not_change_with_the_next_run(session: onnxruntime.InferenceSession) -> None:

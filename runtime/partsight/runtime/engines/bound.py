@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from partsight.runtime.engines.engine import EMBEDDING_NAME, INPUT_NAME, SCORE_NAME, Outputs
+from partsight.runtime.engines.engine import BOUND_NAME, EMBEDDING_NAME, INPUT_NAME, SCORE_NAME, FloatArray
 from partsight.runtime.images import Pixels
 
 
@@ -23,8 +23,8 @@ class _Bucket:
     Attributes:
         host: (size, height, width, 3) uint8, where a batch that is smaller is filled up.
         image: the same on the device.
-        score, embedding: on the device; no score of a model that has none.
-        binding: of all to the session.
+        score, embedding: on the device; bounds of the score of a model that has those.
+        binding: of the three to the session.
         options: that number the size's CUDA graph.
     """
 
@@ -51,16 +51,16 @@ class BoundRuns:
         self._buckets = [_bucket(session, size, device, number) for number, size in enumerate(sorted(set(sizes)))]
         self._lock = threading.Lock()
 
-    def run(self, batch: Pixels) -> Outputs:
-        """Return scores and embeddings of a batch of any size; see `engine.Engine`."""
+    def run(self, batch: Pixels) -> tuple[FloatArray, FloatArray]:
+        """Return (batch, classes) scores and (batch, d) embeddings, of a batch of any size."""
         largest = len(self._buckets[-1].host)
         parts = [self._run(batch[start : start + largest]) for start in range(0, len(batch), largest)]
         if len(parts) == 1:
             return parts[0]
-        scores = [score for score, _ in parts if score is not None]
-        return np.concatenate(scores) if scores else None, np.concatenate([embedding for _, embedding in parts])
+        score, embedding = zip(*parts, strict=True)
+        return np.concatenate(score), np.concatenate(embedding)
 
-    def _run(self, batch: Pixels) -> Outputs:
+    def _run(self, batch: Pixels) -> tuple[FloatArray, FloatArray]:
         count = len(batch)
         bucket = next(bucket for bucket in self._buckets if len(bucket.host) >= count)
         with self._lock:
@@ -70,24 +70,23 @@ class BoundRuns:
             bucket.image.update_inplace(batch)
             self._session.run_with_iobinding(bucket.binding, bucket.options)
             # Copies: the next run writes over what the device holds, and on a CPU `numpy` shows that same memory.
-            score = None if bucket.score is None else np.array(bucket.score.numpy()[:count])
-            return score, np.array(bucket.embedding.numpy()[:count])
+            return np.array(bucket.score.numpy()[:count]), np.array(bucket.embedding.numpy()[:count])
 
 
 def _bucket(session: Any, size: int, device: str, number: int) -> _Bucket:
     import onnxruntime as ort  # noqa: PLC0415 (an optional dependency)
 
     shapes = {node.name: node.shape[1:] for node in (*session.get_inputs(), *session.get_outputs())}
-    outputs = [name for name in (SCORE_NAME, EMBEDDING_NAME) if name in shapes]
     host = np.zeros((size, *shapes[INPUT_NAME]), np.uint8)
     values = {INPUT_NAME: ort.OrtValue.ortvalue_from_numpy(host, device)}
-    for name in outputs:
+    scores = BOUND_NAME if BOUND_NAME in shapes else SCORE_NAME
+    for name in (scores, EMBEDDING_NAME):
         values[name] = ort.OrtValue.ortvalue_from_shape_and_type((size, *shapes[name]), np.float32, device)
     binding = session.io_binding()
     binding.bind_ortvalue_input(INPUT_NAME, values[INPUT_NAME])
-    for name in outputs:
+    for name in (scores, EMBEDDING_NAME):
         binding.bind_ortvalue_output(name, values[name])
     options = ort.RunOptions()
     # Of no account where graphs are off. From 1 on: ONNX Runtime takes -1 for "none" and 0 for "the only one".
     options.add_run_config_entry("gpu_graph_id", str(number + 1))
-    return _Bucket(host, values[INPUT_NAME], values.get(SCORE_NAME), values[EMBEDDING_NAME], binding, options)
+    return _Bucket(host, values[INPUT_NAME], values[scores], values[EMBEDDING_NAME], binding, options)

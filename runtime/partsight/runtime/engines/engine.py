@@ -12,12 +12,11 @@ from partsight.runtime.images import Pixels
 
 INPUT_NAME = "image_bgr"
 SCORE_NAME = "score"
+BOUND_NAME = "bound"
+"""In place of the score, of a model whose package searches for it: see `search.PrototypeSearch`."""
 EMBEDDING_NAME = "embedding"
 
 FloatArray = npt.NDArray[np.float32]
-
-Outputs = tuple[FloatArray | None, FloatArray]
-"""The (batch, classes) scores, None of a model that has none, and the (batch, d) embeddings."""
 
 Arithmetic = Literal["fp32", "bf16", "fp16", "int8"]
 """What the network is computed in. There is no file for bf16: the fp32 one is computed so."""
@@ -101,5 +100,13 @@ class Engine(Protocol):
     def signature(self) -> Signature:
         """What the model takes and gives."""
 
-    def run(self, batch: Pixels) -> Outputs:
-        """Return scores and embeddings of (batch, height, width, 3) uint8 BGR."""
+    def run(self, batch: Pixels) -> tuple[FloatArray, FloatArray]:
+        """Return the (batch, classes) scores and (batch, d) embeddings of (batch, height, width, 3) uint8 BGR.
+
+        Of a model that has no scores, their bounds instead. The caller may change both arrays.
+        """
+
+
+def scores_of(signature: Signature) -> str:
+    """Return the name of a model's scores, or of their bounds where it has those."""
+    return BOUND_NAME if BOUND_NAME in signature.outputs else SCORE_NAME

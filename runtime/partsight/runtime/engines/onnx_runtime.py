@@ -7,11 +7,11 @@ from partsight.runtime.engines.bound import BoundRuns
 from partsight.runtime.engines.engine import (
     EMBEDDING_NAME,
     INPUT_NAME,
-    SCORE_NAME,
-    Outputs,
+    FloatArray,
     Settings,
     Signature,
     Tensor,
+    scores_of,
 )
 from partsight.runtime.engines.providers import Provider, not_had
 from partsight.runtime.errors import DependencyError, PackageError, ProviderError
@@ -33,7 +33,7 @@ class OnnxRuntimeEngine:
         """
         self._session = _create(model, provider, settings)
         self._signature = _signature(self._session)
-        self._has_score = SCORE_NAME in self._signature.outputs
+        self._outputs = [scores_of(self._signature), EMBEDDING_NAME]
         is_bound = not provider.is_cpu and settings.gpu.io_binding
         self._bound = BoundRuns(self._session, settings.batch_sizes, "cuda") if is_bound else None
 
@@ -42,13 +42,11 @@ class OnnxRuntimeEngine:
         """What the model takes and gives."""
         return self._signature
 
-    def run(self, batch: Pixels) -> Outputs:
+    def run(self, batch: Pixels) -> tuple[FloatArray, FloatArray]:
         """Return scores and embeddings; see `engine.Engine`."""
         if self._bound is not None:
             return self._bound.run(batch)
-        if not self._has_score:
-            return None, self._session.run([EMBEDDING_NAME], {INPUT_NAME: batch})[0]
-        score, embedding = self._session.run([SCORE_NAME, EMBEDDING_NAME], {INPUT_NAME: batch})
+        score, embedding = self._session.run(self._outputs, {INPUT_NAME: batch})
         return score, embedding
 
 

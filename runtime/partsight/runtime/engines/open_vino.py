@@ -12,12 +12,12 @@ import numpy as np
 
 from partsight.runtime.engines.engine import (
     EMBEDDING_NAME,
-    SCORE_NAME,
     Arithmetic,
-    Outputs,
+    FloatArray,
     Settings,
     Signature,
     Tensor,
+    scores_of,
 )
 from partsight.runtime.engines.providers import PROVIDERS, not_had
 from partsight.runtime.errors import PackageError
@@ -51,6 +51,7 @@ class OpenVinoEngine:
         except RuntimeError as error:
             raise not_had(PROVIDERS["openvino"], str(error)) from error
         self._signature = _signature(network)
+        self._outputs = (scores_of(self._signature), EMBEDDING_NAME)
         # One set for each size that comes often: a request that gets another size allocates anew. Append and pop are
         # atomic: threads share it without a lock.
         self._requests: dict[int, deque[Any]] = {size: deque() for size in (*settings.batch_sizes, _ANY)}
@@ -60,7 +61,7 @@ class OpenVinoEngine:
         """What the model takes and gives."""
         return self._signature
 
-    def run(self, batch: Pixels) -> Outputs:
+    def run(self, batch: Pixels) -> tuple[FloatArray, FloatArray]:
         """Return scores and embeddings; see `engine.Engine`."""
         requests = self._requests.get(len(batch), self._requests[_ANY])
         try:
@@ -69,8 +70,7 @@ class OpenVinoEngine:
             request = self._compiled.create_infer_request()
         request.infer({0: batch}, share_inputs=True)
         # Copies: the request is used again.
-        embedding = np.array(request.get_tensor(EMBEDDING_NAME).data)
-        score = np.array(request.get_tensor(SCORE_NAME).data) if SCORE_NAME in self._signature.outputs else None
+        score, embedding = (np.array(request.get_tensor(name).data) for name in self._outputs)
         requests.append(request)
         return score, embedding
 
