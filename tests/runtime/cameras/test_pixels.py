@@ -26,6 +26,13 @@ def test_red_stays_red(name: str) -> None:
     assert image.flags.c_contiguous
 
 
+def test_the_picture_is_a_copy() -> None:
+    data = np.ones(12, np.uint8)
+    image = to_frame(data, (4, 3), 0, "Mono8", "camera")
+    assert not np.shares_memory(image, data)
+    assert image.flags.writeable
+
+
 def test_mono_with_padded_lines() -> None:
     data = np.arange(30, dtype=np.uint8)
     image = to_frame(data, (4, 3), 2, "Mono8", "camera")

@@ -8,7 +8,7 @@ import numpy as np
 from partsight.runtime.cameras.camera import CameraOptions, Frame
 from partsight.runtime.cameras.features import apply_options, runs_freely
 from partsight.runtime.cameras.pixels import check_format, format_of_code, to_frame
-from partsight.runtime.cameras.polled import FrameIds, PolledCamera
+from partsight.runtime.cameras.polled import SLICE_S, FrameIds, PolledCamera
 from partsight.runtime.errors import CameraError, CameraLostError, DependencyError, PartialFrameError
 
 NO_BLOCK_ID = 2**64 - 1
@@ -80,6 +80,8 @@ class BaslerCamera(PolledCamera):
         try:
             while (late := self._retrieve(0)).IsValid():
                 late.Release()  # the answer to a trigger that was given up
+            if self._camera.CanWaitForFrameTriggerReady():  # one that comes too soon is passed over
+                self._camera.WaitForFrameTriggerReady(round(SLICE_S * 1000), self._pylon.TimeoutHandling_Return)
             self._camera.GetNodeMap().GetNode("TriggerSoftware").Execute()
         except self._genicam.GenericException as error:
             raise CameraLostError(f"{self.source}: does not take its trigger ({error}); open it again") from error
