@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from partsight.runtime.cameras import CameraOptions, open_camera
-from partsight.runtime.cameras.genicam import VARIABLE, GenicamCamera
+from partsight.runtime.cameras.genicam import BUFFERS, VARIABLE, GenicamCamera
 from partsight.runtime.errors import CameraError, CameraTimeoutError, DependencyError, PartialFrameError
 from tests.runtime.cameras.rigs import viky
 
@@ -34,7 +34,7 @@ def test_a_slow_reader_gets_the_latest() -> None:
             sequences.append(camera.read().sequence)
             assert time.monotonic() - began < 0.3
     steps = [later - sooner for sooner, later in pairwise(sequences)]
-    assert all(20 <= step <= 40 for step in steps), steps
+    assert min(steps) > BUFFERS, steps  # a busy machine sends fewer than 25, but never only what was buffered
 
 
 def test_it_stops_sending_and_goes_on() -> None:

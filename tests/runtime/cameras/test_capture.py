@@ -1,0 +1,27 @@
+import time
+from typing import Any, cast
+
+import cv2
+import numpy as np
+import pytest
+
+from partsight.runtime.cameras.capture import receiver
+from partsight.runtime.errors import CameraError, CameraLostError, CameraTimeoutError
+
+
+@pytest.mark.parametrize(
+    ("takes_s", "came", "error"),
+    [
+        (0, False, CameraLostError),
+        (0.2, False, CameraTimeoutError),
+        (0.2, True, CameraTimeoutError),  # what the decoder held when the stream stopped, not what is there now
+    ],
+)
+def test_failures_are_told_apart(takes_s: float, came: bool, error: type[CameraError]) -> None:
+    class Stub:
+        def read(self) -> tuple[bool, Any]:
+            time.sleep(takes_s)
+            return came, np.zeros((2, 2, 3), np.uint8)
+
+    with pytest.raises(error):
+        receiver(cast(cv2.VideoCapture, Stub()), "camera", 0.2)()
