@@ -48,7 +48,8 @@ def test_a_slow_reader_gets_the_latest(scheme: str) -> None:
             sequences.append(frame.sequence)
     assert max(ages) < 0.2
     gaps = [later - sooner for sooner, later in pairwise(sequences)]
-    assert min(gaps) >= 2, gaps  # a busy machine sends fewer than 7
+    assert min(gaps) >= 1, gaps
+    assert sum(gaps) > len(gaps), gaps  # frames were passed over; a busy machine sends fewer than 7 each time
 
 
 @pytest.mark.parametrize("scheme", SERVERS)
