@@ -16,8 +16,8 @@ from pathlib import Path
 
 import _speed
 import numpy as np
-from _scaling_cameras import cameras_table, measure_cameras
-from _scaling_classes import classes_table, measure_classes
+from _scaling_cameras import CamerasRow, cameras_table, measure_cameras
+from _scaling_classes import ClassesRow, classes_table, measure_classes
 from _scaling_cores import CoresRow, ask
 from _scaling_plot import plot
 from tqdm import tqdm
@@ -39,18 +39,24 @@ def main(arguments: list[str] | None = None) -> None:
     few = max(1, args.rounds // 3)  # each of their turns takes seconds
     cameras = [] if args.no_cameras else measure_cameras(args.package, frames, few, args.camera_turn)
     cores = [] if args.no_cores else _measure_cores(args, few)
+    report(args, classes, cameras, cores)
+
+
+def report(
+    args: argparse.Namespace, classes: list[ClassesRow], cameras: list[CamerasRow], cores: list[CoresRow]
+) -> None:
+    """Print the tables of what was measured and write result files."""
+    texts = []
+    if classes:
+        texts.append(classes_table(classes))
+    if cameras:
+        texts.append(f"{cameras_table(cameras)}\n\nFrames 1280×1024, compared with golden images.")
+    if cores:
+        texts.append(f"{_cores_table(cores)}\n\nFrames 1280×1024, by the network alone.")
     parts = {"parts": classes, "cameras": cameras, "cores": cores}
-    text = "\n\n".join(
-        made
-        for rows, made in (
-            (classes, classes and classes_table(classes)),
-            (cameras, cameras and f"{cameras_table(cameras)}\n\nFrames 1280×1024, compared with golden images."),
-            (cores, cores and f"{_cores_table(cores)}\n\nFrames 1280×1024, by the network alone."),
-        )
-        if rows
-    )
     results = {name: [asdict(row) for row in rows] for name, rows in parts.items()} | {"rounds": args.rounds}
-    _speed.report(args, results, text, plot(classes, cameras, cores, args.title or args.package.stem))
+    figure = plot(classes, cameras, cores, args.title or args.package.stem)
+    _speed.report(args, results, "\n\n".join(texts), figure)
 
 
 def _measure_cores(args: argparse.Namespace, rounds: int) -> list[CoresRow]:
