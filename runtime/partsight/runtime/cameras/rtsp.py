@@ -14,8 +14,14 @@ from partsight.runtime.cameras.latest import LatestCamera
 from partsight.runtime.errors import CameraError
 
 VARIABLE = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
-LOW_DELAY = "rtsp_transport;tcp|fflags;nobuffer|analyzeduration;100000|probesize;50000"
-"""For FFmpeg: TCP, since UDP loses packets that the decoder paints over; 0.1 s of looking at the stream, not 5 s."""
+LOW_DELAY = {
+    "rtsp": "rtsp_transport;tcp|fflags;nobuffer|analyzeduration;100000|probesize;50000",
+    "http": "fflags;nobuffer",
+}
+"""For FFmpeg: TCP, since UDP loses packets that the decoder paints over; 0.1 s of looking at the stream, not 5 s.
+
+Motion JPEG over HTTP came at a third of its rate where FFmpeg may look at little of it.
+"""
 
 _variable_lock = threading.Lock()
 
@@ -33,7 +39,7 @@ def open_stream(address: str, options: CameraOptions) -> LatestCamera:
     check_network_address(address)
     options.check_supported(source, frozenset())
     timeout_ms = max(1, round(options.timeout_s * 1000))
-    with _ffmpeg_options():
+    with _ffmpeg_options(LOW_DELAY[address.partition(":")[0]]):
         capture = cv2.VideoCapture(address, cv2.CAP_FFMPEG, [
             cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, timeout_ms,
             cv2.CAP_PROP_READ_TIMEOUT_MSEC, timeout_ms,
@@ -48,7 +54,7 @@ def open_stream(address: str, options: CameraOptions) -> LatestCamera:
 
 
 @contextmanager
-def _ffmpeg_options() -> Iterator[None]:
+def _ffmpeg_options(text: str) -> Iterator[None]:
     """Set the environment variable that OpenCV takes FFmpeg's options from, and take it back.
 
     It belongs to the whole process, hence the lock. One that the user has set is theirs, and stays.
@@ -57,7 +63,7 @@ def _ffmpeg_options() -> Iterator[None]:
         if VARIABLE in os.environ:
             yield
             return
-        os.environ[VARIABLE] = LOW_DELAY
+        os.environ[VARIABLE] = text
         try:
             yield
         finally:
