@@ -3,7 +3,6 @@
 import argparse
 import dataclasses
 import json
-import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from partsight.cli.exit_codes import ExitCode
+from partsight.cli.options import above_zero, positive
 
 if TYPE_CHECKING:
     from partsight.cli.bench_facts import Facts
@@ -50,7 +50,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     parser.add_argument("package", metavar="PACKAGE", help="the folder that `partsight export` wrote")
     parser.add_argument(
         "--seconds",
-        type=_above_zero,
+        type=above_zero,
         default=45.0,
         metavar="S",
         help="how long it may take, about; a longer run is more exact (default: %(default)g)",
@@ -64,7 +64,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     )
     parser.add_argument(
         "--batch",
-        type=_positive,
+        type=positive,
         default=16,
         metavar="N",
         help="frames answered at once, measured beside single frames (default: %(default)s)",
@@ -77,7 +77,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     )
     parser.add_argument(
         "--late",
-        type=_above_zero,
+        type=above_zero,
         default=100.0,
         metavar="MS",
         help="milliseconds after which an answer comes too late for the line (default: %(default)g)",
@@ -154,23 +154,6 @@ def _progress(seconds: float) -> "Iterator[Callable[[str], None]]":
             bar.update(min(seconds, time.perf_counter() - started) - bar.n)
 
         yield tick
-
-
-def _positive(text: str) -> int:
-    number = int(text) if text.isascii() and text.isdigit() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"received {text!r}; expected a whole number of at least 1")
-    return number
-
-
-def _above_zero(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f"received {text!r}; expected a number above 0")
-    return number
 
 
 def _size(text: str) -> tuple[int, int]:

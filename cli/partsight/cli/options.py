@@ -22,3 +22,22 @@ def above_zero(text: str) -> float:
     if not 0 < number < math.inf:
         raise argparse.ArgumentTypeError(f"received {text!r}; expected a number above 0")
     return number
+
+
+def finite(text: str) -> float:
+    """Parse a number."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise argparse.ArgumentTypeError(f"received {text!r}; expected a number")
+    return number
+
+
+def positive(text: str) -> int:
+    """Parse a whole number of at least 1."""
+    number = int(text) if text.isascii() and text.isdigit() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"received {text!r}; expected a whole number of at least 1")
+    return number

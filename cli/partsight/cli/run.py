@@ -1,10 +1,11 @@
 """`partsight run`: recognise the parts in images or in the frames of cameras."""
 
 import argparse
-import math
 import sys
 from pathlib import Path
 from typing import Any
+
+from partsight.cli.options import above_zero, finite, positive, region
 
 _DESCRIPTION = """\
 Recognise the part in each frame and print one JSON object a line, in the order of the frames.
@@ -60,23 +61,21 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
         help="what the network is computed in (default: %(default)s)",
     )
     parser.add_argument(
-        "--batch", type=_positive, default=16, metavar="N", help="frames answered at once (default: %(default)s)"
+        "--batch", type=positive, default=16, metavar="N", help="frames answered at once (default: %(default)s)"
     )
     parser.add_argument("--cache", metavar="FOLDER", help="where OpenVINO and TensorRT keep what they compiled")
-    parser.add_argument("--threads", type=_positive, metavar="N", help="of the CPU (default: one a physical core)")
+    parser.add_argument("--threads", type=positive, metavar="N", help="of the CPU (default: one a physical core)")
     parser.add_argument(
-        "--threshold", type=_finite, metavar="SCORE", help="a score below it is unknown (default: the package's)"
+        "--threshold", type=finite, metavar="SCORE", help="a score below it is unknown (default: the package's)"
     )
     parser.add_argument(
-        "--top", type=_positive, default=5, metavar="N", help="candidates to name (default: %(default)s)"
+        "--top", type=positive, default=5, metavar="N", help="candidates to name (default: %(default)s)"
     )
     _add_line_options(parser)
     parser.set_defaults(run=run, parser=parser)
 
 
 def _add_line_options(parser: argparse.ArgumentParser) -> None:
-    from partsight.cli.options import above_zero, region
-
     line = parser.add_argument_group("the line")
     line.add_argument(
         "--sink",
@@ -99,7 +98,7 @@ def _add_line_options(parser: argparse.ArgumentParser) -> None:
     )
     camera = parser.add_argument_group("cameras; each is checked, and refused where a camera cannot do it")
     camera.add_argument("--exposure-us", type=above_zero, metavar="US", help="time of exposure, in microseconds")
-    camera.add_argument("--gain-db", type=_finite, metavar="DB", help="amplification, in decibels")
+    camera.add_argument("--gain-db", type=finite, metavar="DB", help="amplification, in decibels")
     camera.add_argument("--fps", type=above_zero, metavar="N", help="frames a second of a camera that runs freely")
     camera.add_argument("--region", type=region, metavar="X,Y,W,H", help="part of the sensor, in its pixels")
     camera.add_argument("--trigger", choices=("free", "hardware", "software"), help="what starts an exposure")
@@ -146,20 +145,3 @@ def _check_source(args: argparse.Namespace) -> None:
     for image in args.images:
         if Path(image).is_dir():
             args.parser.error(f"{image} is a folder; expected image files, or --camera folder:{image}")
-
-
-def _positive(text: str) -> int:
-    number = int(text) if text.isascii() and text.isdigit() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"received {text!r}; expected a whole number of at least 1")
-    return number
-
-
-def _finite(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise argparse.ArgumentTypeError(f"received {text!r}; expected a number")
-    return number
