@@ -4,26 +4,20 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-import msgspec
 import numpy as np
 
-from partsight.runtime.choice import Choice, open_session
 from partsight.runtime.decision import Answer, decide, decide_verified
 from partsight.runtime.engines.engine import Arithmetic, GpuSettings, Settings
-from partsight.runtime.errors import PackageError, PartsightError
+from partsight.runtime.errors import PartsightError
 from partsight.runtime.images import Pixels
-from partsight.runtime.manifest import METADATA_KEY, Manifest, Precision, Verification
-from partsight.runtime.memory import give_back_freed
-from partsight.runtime.package import ModelPackage
+from partsight.runtime.loading import Comparison, load
 from partsight.runtime.prepare import Preparer, late
 from partsight.runtime.preprocess import check_frames, preprocess
-from partsight.runtime.references import References
 from partsight.runtime.session import FloatArray, Inference, Session
-from partsight.runtime.storage import sha256_bytes
 from partsight.runtime.verification import verify as compare
 
 
@@ -99,13 +93,13 @@ class Recognizer:
             cache=None if cache is None else Path(cache),
             gpu=gpu or GpuSettings(),
         )
-        loaded = _load(Path(package), provider, settings)
+        loaded = load(Path(package), provider, settings)
         session = loaded.choice.session
         self.manifest, self.package_id = loaded.manifest, loaded.package_id
         self.batch_size = batch_size
         self._top = top
         self._provider, self._provider_reason = session.provider.name, loaded.choice.reason
-        comparison = _comparison(loaded) if verify else None
+        comparison = loaded.comparison() if verify else None
         workers = ThreadPoolExecutor(_usable_cores(), "partsight")
         self._parts: _Parts | None = _Parts(
             session, Preparer(self.manifest.preprocess, batch_size, workers), comparison, workers
@@ -214,7 +208,7 @@ class Recognizer:
             return iter([self._compare(frames[0], inference.score[0], parts.comparison)])
         return parts.workers.map(self._compare, frames, inference.score, [parts.comparison] * len(frames))
 
-    def _compare(self, frame: Pixels, score: FloatArray, comparison: "_Comparison") -> Answer:
+    def _compare(self, frame: Pixels, score: FloatArray, comparison: Comparison) -> Answer:
         spec = comparison.verification.spec
         prepared = preprocess([frame], spec.preprocess(self.manifest.preprocess))[0]
         verified = compare(prepared, score, comparison.references, spec, self.threshold)
@@ -237,7 +231,7 @@ class _Parts:
 
     session: Session
     preparer: Preparer
-    comparison: "_Comparison | None"
+    comparison: Comparison | None
     workers: ThreadPoolExecutor
 
     @property
@@ -256,73 +250,6 @@ def _timed(answers: Iterator[Answer], started: float) -> list[Result]:
 
 def _usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@dataclass(frozen=True)
-class _Loaded:
-    """What was found at a path; `package` is None for an ONNX file alone."""
-
-    manifest: Manifest
-    package_id: str
-    choice: Choice
-    package: ModelPackage | None
-
-
-def _load(path: Path, provider: str, settings: Settings) -> _Loaded:
-    """Load a package's folder, or an ONNX file alone by the manifest in its metadata."""
-    if path.suffix == ".onnx" and path.is_file():
-        choice = open_session(path.read_bytes(), provider, settings)
-        text = choice.session.metadata.get(METADATA_KEY)
-        if text is None:
-            raise PackageError(
-                f"{path}: its metadata holds no partsight manifest; use a file that `partsight export` wrote"
-            )
-        manifest = msgspec.structs.replace(Manifest.from_json(text.encode(), str(path)), verification=None)
-        loaded = _Loaded(manifest, sha256_bytes(text.encode())[:16], choice, None)
-    else:
-        package = ModelPackage.read(path)
-        spec = package.manifest.preprocess
-        known = replace(settings, input_hw=(spec.height, spec.width))
-        model = package.model_bytes(_file_of(settings.arithmetic))
-        choice = open_session(model, provider, known, package.search())
-        loaded = _Loaded(package.manifest, package.package_id, choice, package)
-    _check_agreement(path, loaded.manifest, choice.session)
-    give_back_freed()
-    return loaded
-
-
-def _file_of(arithmetic: Arithmetic) -> Precision:
-    return "fp32" if arithmetic == "bf16" else arithmetic
-
-
-@dataclass(frozen=True)
-class _Comparison:
-    """The second stage of a package."""
-
-    verification: Verification
-    references: References
-
-
-def _comparison(loaded: _Loaded) -> _Comparison | None:
-    verification = loaded.manifest.verification
-    if verification is None or loaded.package is None:
-        return None
-    spec = verification.spec
-    return _Comparison(verification, References(loaded.package.reference, (spec.height, spec.width)))
-
-
-def _check_agreement(path: Path, manifest: Manifest, session: Session) -> None:
-    if len(manifest.labels) != session.classes:
-        raise PackageError(
-            f"{path}: the manifest has {len(manifest.labels)} labels, the network {session.classes} scores; "
-            "they are not from one export: export the package again"
-        )
-    expected = (manifest.preprocess.height, manifest.preprocess.width)
-    if expected != session.input_hw:
-        raise PackageError(
-            f"{path}: the manifest prepares frames of {expected} (height, width), the network takes "
-            f"{session.input_hw}; they are not from one export: export the package again"
-        )
 
 
 def _check_positive(name: str, value: int) -> None:
