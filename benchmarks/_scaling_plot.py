@@ -48,7 +48,7 @@ def _draw_classes(axes: Axes, rows: Sequence[ClassesRow]) -> None:
     axes.set_xlabel("parts")
     axes.set_ylabel("added to the network's time, %")
     axes.set_title("parts", fontsize=11)
-    axes.legend(fontsize=8, frameon=False)
+    axes.legend(fontsize=8, frameon=False, handlelength=3.5)
     tidy(axes, "both")
 
 
