@@ -18,7 +18,7 @@ from partsight.runtime.selection import best_first
 from partsight.runtime.session import BOUND_NAME, EMBEDDING_NAME, SCORE_NAME, FloatArray, Session
 
 SEARCH_FROM = 10_000
-"""Parts from which on a package has a search, unless it is told: there the product takes a fifth of the time of a network
+"""Parts from which on a package has a search, unless it is told: there the product takes a fifth of the network's time
 on a CPU, one frame at a time. Below, a network that gives the scores itself is the simpler package."""
 
 WhenSearch = Literal["auto", "always", "never"]
