@@ -139,7 +139,8 @@ def _recognizer(config: Config) -> Answer:
 
 def _raw(config: Config) -> Answer:
     """Run the session alone, on batches that the first pass prepared: the limit of what `Recognizer` can reach."""
-    session = Session(Path(config["file"]).read_bytes(), config["provider"], Settings(config["precision"]))
+    model, search = Path(config["file"]).read_bytes(), ModelPackage.read(config["package"]).search()
+    session = Session(model, config["provider"], Settings(config["precision"]), search)
     prepare = _preprocessing(config)
     ready: dict[tuple[int, int], Any] = {}
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-GREEN, BLUE, GREY, ORANGE, RED, VIOLET = "#1f7a4d", "#2c7fb8", "#8d99a6", "#e08e0b", "#c0392b", "#5b4b9a"
+GREEN, BLUE, GREY, ORANGE, RED = "#1f7a4d", "#2c7fb8", "#8d99a6", "#e08e0b", "#c0392b"
 
 
 @dataclass(frozen=True)

@@ -96,9 +96,8 @@ def _open(args: argparse.Namespace, stack: ExitStack) -> tuple[Competitors, dict
     def session(way: _speed.Way) -> Session:
         sizes = tuple({1, args.batch_size})
         settings = Settings(way.precision, batch_sizes=sizes, input_hw=(spec.height, spec.width))
-        return Session(
-            package.model_bytes("fp32" if way.precision == "bf16" else way.precision), way.provider, settings
-        )
+        model = package.model_bytes("fp32" if way.precision == "bf16" else way.precision)
+        return Session(model, way.provider, settings, package.search())
 
     for recognizer in (*network.values(), *compared.values()):
         stack.enter_context(recognizer)

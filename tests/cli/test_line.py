@@ -113,6 +113,13 @@ def test_a_sink_that_nobody_knows(call: Call, tiny_package: Path, tmp_path: Path
     assert "expected one of csv:, images:, jsonl:" in ended.err
 
 
+def test_a_file_alone_cannot_be_watched(call: Call, tiny_package: Path, tmp_path: Path) -> None:
+    photos = write_photos(tmp_path / "photos", 1)
+    ended = call("run", tiny_package / "model.fp32.onnx", "--camera", f"folder:{photos}", "--watch")
+    assert ended.code == 2
+    assert "a package's folder, and not at an .onnx file alone" in ended.err
+
+
 def test_images_need_no_line(call: Call, tiny_package: Path, tmp_path: Path) -> None:
     photos = write_photos(tmp_path / "photos", 1)
     ended = call("run", tiny_package, photos / "00000.png", "--sink", "jsonl:x")

@@ -142,6 +142,8 @@ def _check_source(args: argparse.Namespace) -> None:
         args.parser.error("expected either IMAGE ... or --camera folder:PATH, and not both")
     if args.images and (args.sink or args.policy or args.takt_ms or args.watch):
         args.parser.error("--sink, --policy, --takt-ms and --watch are for cameras; expected --camera folder:PATH")
+    if args.watch and Path(args.package).suffix == ".onnx":
+        args.parser.error("--watch looks at a package's folder, and not at an .onnx file alone")
     for image in args.images:
         if Path(image).is_dir():
             args.parser.error(f"{image} is a folder; expected image files, or --camera folder:{image}")

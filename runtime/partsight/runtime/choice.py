@@ -1,6 +1,7 @@
 """Choosing a provider: the fastest of those that really work here, and saying which and why."""
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -52,7 +53,8 @@ def open_session(model: bytes, provider: str, settings: Settings, search: Protot
     """
     if provider != AUTO:
         return Choice(Session(model, provider, settings, search), "it was asked for")
-    found: list[tuple[float, Session]] = []
+    best: Session | None = None  # of several, no more than two are ever in memory
+    least_ms = math.inf
     said: list[str] = []
     for name, candidate in PROVIDERS.items():
         if settings.arithmetic not in candidate.arithmetic:
@@ -63,14 +65,14 @@ def open_session(model: bytes, provider: str, settings: Settings, search: Protot
         except (ProviderError, DependencyError) as error:
             said.append(f"{name} cannot be had ({_briefly(error)})")
             continue
-        found.append((frame_ms, session))
+        if frame_ms < least_ms:
+            best, least_ms = session, frame_ms
         said.append(f"{name} {frame_ms:.1f} ms a frame")
-    if not found:
+    if best is None:
         raise ProviderError(
             f"no provider works here that computes in {settings.arithmetic}: {'; '.join(said)}. `partsight doctor` "
             "shows what is missing"
         )
-    best = min(found, key=lambda item: item[0])[1]
     reason = f"{best.provider.name}, the fastest of: {'; '.join(said)}; in batches of {max(settings.batch_sizes)}"
     _log.info("provider auto took %s", reason)
     return Choice(best, reason)

@@ -10,10 +10,9 @@ from partsight.runtime.engines.engine import Arithmetic, Settings
 from partsight.runtime.errors import PackageError
 from partsight.runtime.manifest import METADATA_KEY, Manifest, Precision, Verification
 from partsight.runtime.memory import give_back_freed
-from partsight.runtime.package import ModelPackage
+from partsight.runtime.package import ModelPackage, package_id_of
 from partsight.runtime.references import References
 from partsight.runtime.session import Session
-from partsight.runtime.storage import sha256_bytes
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ def load(path: Path, provider: str, settings: Settings) -> Loaded:
                 f"{path}: its metadata holds no partsight manifest; use a file that `partsight export` wrote"
             )
         manifest = msgspec.structs.replace(Manifest.from_json(text.encode(), str(path)), verification=None)
-        loaded = Loaded(manifest, sha256_bytes(text.encode())[:16], choice, None)
+        loaded = Loaded(manifest, package_id_of(text.encode()), choice, None)
     else:
         package = ModelPackage.read(path)
         spec = package.manifest.preprocess

@@ -22,7 +22,7 @@ class ModelPackage:
     Attributes:
         path: its folder.
         manifest: what it says of itself.
-        package_id: first 16 hexadecimal digits of the manifest's SHA-256; names the package in results and logs.
+        package_id: see `package_id_of`; names the package in results and logs.
     """
 
     path: Path
@@ -47,7 +47,7 @@ class ModelPackage:
         manifest = Manifest.from_json(data, str(path))
         if not manifest.models:
             raise PackageError(f"{path}: the manifest names no model; export the package again")
-        package = cls(path, manifest, sha256_bytes(data)[:16])
+        package = cls(path, manifest, package_id_of(data))
         package._check_named()
         for name in package.hashes():
             _check_name(path, name)
@@ -160,6 +160,11 @@ class ModelPackage:
                 "or damaged after export; copy the package again or export it again"
             )
         return data
+
+
+def package_id_of(manifest: bytes) -> str:
+    """Return the first 16 hexadecimal digits of the SHA-256 of a manifest's bytes."""
+    return sha256_bytes(manifest)[:16]
 
 
 def _read_bounded(folder: Path, name: str, largest: int) -> bytes:

@@ -145,13 +145,12 @@ def test_frames_lost_on_the_way_are_skipped_ones(recognizer: Recognizer) -> None
 def test_partial_and_unreadable_frames_are_counted_and_the_next_is_answered(recognizer: Recognizer) -> None:
     steps = [solid("red"), PartialFrameError("half"), ImageError("broken"), solid("blue")]
     line, sink = run(recognizer, steps)
-    by_sequence = sorted(sink.records, key=lambda record: record.sequence)
-    assert [(record.sequence, record.outcome) for record in by_sequence] == [
+    assert [(record.sequence, record.outcome) for record in sink.records] == [  # in their order, failures too
         (0, "recognised"),
         (2, "failed"),
         (3, "recognised"),
     ]
-    assert by_sequence[1].error == "broken"
+    assert sink.records[1].error == "broken"
     counters = line.counters().cameras["camera 0"]
     assert (counters.recognised, counters.partial, counters.failed, counters.seen) == (2, 1, 1, 4)
 
@@ -187,8 +186,70 @@ def test_a_camera_that_cannot_be_opened_yet_is_waited_for(
     with caplog.at_level(logging.INFO, "partsight.line"):
         line, sink = run(recognizer, open_late, [solid("blue")])
     assert sorted(str(record.label) for record in sink.records) == ["blue", "red"]
-    assert caplog.text.count("cannot be opened (no such device)") == 5
+    assert caplog.text.count("cannot be opened (no such device)") == 1  # and not every few seconds for days
     assert line.states() == {"camera 0": "ended", "camera 1": "ended"}
+
+
+def test_a_camera_that_is_gone_as_soon_as_it_is_open_is_tried_more_and_more_seldom(recognizer: Recognizer) -> None:
+    lost = CameraLostError("gone")
+    scripts = iter([[lost]] * 4 + [[solid("red"), lost], [lost], [solid("blue")]])
+    line = Line(recognizer, {"c": lambda: ScriptedCamera(next(scripts))}, policy=BLOCK)
+    pauses: list[float] = []
+    line._feeds["c"]._stopping.wait = pauses.append  # type: ignore[assignment, method-assign]
+    with line:
+        assert line.wait(20)
+    first = feed_module.FIRST_PAUSE_S
+    assert pauses == [first, 2 * first, 4 * first, 8 * first, first, 2 * first]
+    assert line.counters().cameras["c"].recognised == 2
+
+
+def test_a_driver_that_raises_anything_is_opened_anew(recognizer: Recognizer) -> None:
+    scripts = iter([[solid("red"), RuntimeError("bus error")], [solid("blue")]])
+    line, sink = run(recognizer, lambda: ScriptedCamera(next(scripts)), pictures(20))
+    assert [record.label for record in sink.records if record.camera == "camera 0"] == ["red", "blue"]
+    assert line.counters().cameras["camera 0"].reopened == 1
+    assert line.states()["camera 0"] == "ended"
+
+
+def test_failures_keep_their_place_while_the_network_is_busy(
+    recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, opened = gated(recognizer, monkeypatch)
+    threads: set[str] = set()
+    steps = [solid("red"), lambda: begun.wait(10), solid("blue"), ImageError("broken"), solid("green")]
+    timer = threading.Timer(0.2, opened.set)
+    timer.start()
+    _, sink = run(
+        recognizer,
+        steps,
+        policy=Policy("queue", 5),
+        on_result=lambda _: threads.add(threading.current_thread().name),
+    )
+    assert [(record.sequence, record.outcome) for record in sink.records] == [
+        (0, "recognised"),
+        (1, "recognised"),
+        (2, "failed"),
+        (3, "recognised"),
+    ]
+    assert threads == {"partsight-line"}
+
+
+def test_latest_overtakes_frames_and_no_failure(recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, opened = gated(recognizer, monkeypatch)
+    steps = [solid("red"), lambda: begun.wait(10), ImageError("broken"), solid("blue"), solid("green"), opened.set]
+    line, sink = run(recognizer, steps, policy=Policy("latest"))
+    assert [(record.sequence, record.label) for record in sink.records] == [(0, "red"), (1, None), (3, "green")]
+    counters = line.counters().cameras["camera 0"]
+    assert (counters.recognised, counters.failed, counters.skipped, counters.seen) == (2, 1, 1, 4)
+
+
+def test_a_line_that_was_never_started_lets_go_of_all(recognizer: Recognizer) -> None:
+    sink = ListSink()
+    line = Line(recognizer, {"c": lambda: ScriptedCamera([])}, {"s": sink})
+    line.close()
+    assert sink.is_closed
+    with pytest.raises(PartsightError, match="closed"):
+        recognizer.recognize(solid("red"))
 
 
 def test_a_camera_without_its_library_ends_and_is_told(recognizer: Recognizer) -> None:

@@ -52,6 +52,15 @@ def test_another_package_at_the_path_answers(line: Line, place: Path, tmp_path: 
     assert line.counters().swaps == 1  # the same one is not put there again and again
 
 
+def test_a_package_that_came_before_the_watch_began_answers(place: Path, tmp_path: Path) -> None:
+    camera = ScriptedCamera([solid("red")], ends=False)
+    with Line(load(place), {"c": lambda: camera}) as line:
+        decision = msgspec.structs.replace(tiny_manifest().decision, threshold=0.5)
+        replace(place, write_tiny_package(tmp_path / "new.partsight", decision=decision))
+        with Watch(line, place, load, every_s=0.01):
+            until(lambda: line.counters().swaps == 1)
+
+
 def test_a_bad_package_is_told_once(line: Line, place: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     before = line.package_id
     new = write_tiny_package(tmp_path / "new.partsight", labels=("a", "b"))

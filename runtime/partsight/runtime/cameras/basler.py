@@ -1,6 +1,7 @@
 """A Basler camera through pylon: `basler:SERIAL`."""
 
 import time
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -36,12 +37,12 @@ def open_basler(serial: str, options: CameraOptions) -> "BaslerCamera":
             raise CameraError(
                 f"{source}: no such camera; found {names}: check power, cable and, for GigE, its IP address"
             )
-        camera = pylon.InstantCamera(factory.CreateDevice(found[serial]))
-        try:
-            return BaslerCamera(source, camera, options)
-        except BaseException:
-            camera.Close()
-            raise
+        with ExitStack() as undo:
+            camera = pylon.InstantCamera(factory.CreateDevice(found[serial]))
+            undo.callback(camera.Close)
+            opened = BaslerCamera(source, camera, options)
+            undo.pop_all()
+            return opened
     except genicam.GenericException as error:
         raise CameraError(f"{source}: cannot be opened ({error}); is it in use elsewhere?") from error
 

@@ -2,6 +2,7 @@
 
 import os
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +69,8 @@ class GenicamCamera(PolledCamera):
         self._ids = FrameIds()
         self._by_software = options.trigger == "software"
         self._acquirer = harvester.create(device)
-        try:
+        with ExitStack() as undo:
+            undo.callback(self._acquirer.destroy)
             self._nodes = self._acquirer.remote_device.node_map
             features = NodeMap(self._nodes)
             apply_options(features, options, source)
@@ -76,9 +78,7 @@ class GenicamCamera(PolledCamera):
             self._is_free = runs_freely(features)
             self._acquirer.num_buffers = max(BUFFERS, self._acquirer.min_num_buffers)
             self._acquirer.start()
-        except BaseException:
-            self._acquirer.destroy()
-            raise
+            undo.pop_all()
 
     def _begin(self) -> None:
         if self._by_software:

@@ -2,6 +2,7 @@
 
 import math
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import cv2
@@ -37,11 +38,10 @@ def open_usb(place: str, options: CameraOptions) -> LatestCamera:
             f"{source}: cannot be opened; found {_found()}: check the cable, that no other program uses it, and on "
             "Linux that the user is in the group video"
         )
-    try:
+    with ExitStack() as undo:
+        undo.callback(capture.release)
         _apply(capture, options, source)
-    except BaseException:
-        capture.release()
-        raise
+        undo.pop_all()
     return LatestCamera(source, receiver(capture, source, DRIVER_PATIENCE_S), capture.release, options.timeout_s)
 
 

@@ -2,8 +2,8 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from partsight.runtime.cameras.camera import Camera, Frame
 from partsight.runtime.errors import (
@@ -14,7 +14,7 @@ from partsight.runtime.errors import (
     PartsightError,
 )
 from partsight.runtime.line.counters import Tally
-from partsight.runtime.line.inbox import Inbox
+from partsight.runtime.line.inbox import Failure, Inbox
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 """Between attempts to open a camera: doubled each time, up to the longest."""
@@ -25,26 +25,10 @@ MOST_TIMEOUTS = 3
 _log = logging.getLogger("partsight.line")
 
 
-@dataclass(frozen=True)
-class Failure:
-    """A frame that the camera asked for and that could not be read."""
-
-    camera: str
-    sequence: int
-    error: str
-
-
 class Feed:
     """Reads one camera in a thread of its own until it ends or `stop` is called."""
 
-    def __init__(
-        self,
-        name: str,
-        open_camera: Callable[[], Camera],
-        inbox: Inbox,
-        tally: Tally,
-        on_failure: Callable[[Failure], None],
-    ) -> None:
+    def __init__(self, name: str, open_camera: Callable[[], Camera], inbox: Inbox, tally: Tally) -> None:
         """Take what the thread will need; `start` starts it.
 
         Args:
@@ -52,15 +36,15 @@ class Feed:
             open_camera: opens it; called again whenever it is gone.
             inbox: where frames go.
             tally: of the line.
-            on_failure: told of each frame that could not be read.
         """
         self.name = name
-        self._open_camera, self._inbox, self._tally, self._on_failure = open_camera, inbox, tally, on_failure
+        self._open_camera, self._inbox, self._tally = open_camera, inbox, tally
         self._stopping = threading.Event()
         self._camera: Camera | None = None
         self._lock = threading.Lock()
         self._offset = 0  # added to the camera's own sequence, which starts again whenever it is opened
         self._next = 0
+        self._said = ""
         self.state = "opening"
         self.error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name=f"partsight-camera-{name}", daemon=True)
@@ -92,29 +76,32 @@ class Feed:
             self._inbox.end(self.name)
 
     def _supervise(self) -> None:
-        pause = FIRST_PAUSE_S
+        """Open the camera and read it, again and again; with pauses that grow while it sends no frame."""
+        pause, was_open = FIRST_PAUSE_S, False
         while not self._stopping.is_set():
+            before = self._next
             try:
-                camera = self._open()
-            except DependencyError:
-                raise  # no waiting will mend it
-            except PartsightError as error:
-                self._say("waiting", f"cannot be opened ({error}); next attempt in {pause:.1f} s")
-                self._stopping.wait(pause)
-                pause = min(2 * pause, LONGEST_PAUSE_S)
-                continue
-            try:
-                with camera:
+                with self._open() as camera:
+                    if was_open:
+                        self._tally.add(self.name, "reopened")
+                    was_open, self._offset = True, self._next
                     self._say("open", "is open")
                     if self._read_all(camera):
                         return
-                    pause = FIRST_PAUSE_S
+            except DependencyError:
+                raise  # no waiting will mend it
+            except CameraLostError as error:
+                self._say("lost", f"is gone ({error})")
+            except PartsightError as error:
+                self._say("waiting", f"cannot be opened ({error})")
+            except Exception as error:  # noqa: BLE001 (a driver may raise anything: the camera is opened anew)
+                self._say("lost", f"failed in a way that was not foreseen ({type(error).__name__}: {error})")
             finally:
                 with self._lock:
                     self._camera = None
-            if not self._stopping.is_set():
-                self._tally.add(self.name, "reopened")
-                self._offset = self._next
+            pause = FIRST_PAUSE_S if self._next > before else pause
+            self._stopping.wait(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_S)
 
     def _open(self) -> Camera:
         camera = self._open_camera()
@@ -125,7 +112,7 @@ class Feed:
         return camera
 
     def _read_all(self, camera: Camera) -> bool:
-        """Read until the camera ends (True), or is gone and must be opened again (False)."""
+        """Read until the camera ends (True), or must be opened again (False, or CameraLostError)."""
         timeouts = 0
         while not self._stopping.is_set():
             try:
@@ -137,22 +124,20 @@ class Feed:
                 if timeouts == MOST_TIMEOUTS:
                     return False
                 continue
-            except CameraLostError as error:
-                if not self._stopping.is_set():
-                    self._say("lost", f"is gone ({error})")
-                return False
+            except CameraLostError:
+                raise
             except PartialFrameError:
-                self._count_lost("partial")
+                self._tally.add(self.name, "partial")
+                self._next += 1
                 continue
             except PartsightError as error:
-                sequence = self._count_lost("failed")
-                self._on_failure(Failure(self.name, sequence, str(error)))
+                self._inbox.fail(Failure(self.name, self._next, str(error), time.time()))
+                self._next += 1
                 continue
             if frame is None:
                 return True
             timeouts = 0
-            if self.state != "open":
-                self._say("open", "sends again")
+            self._say("open", "sends again")
             self._deliver(frame)
         return False
 
@@ -164,14 +149,10 @@ class Feed:
         self._next = sequence + 1
         self._inbox.offer(self.name, Frame(frame.image, frame.source, sequence, frame.timestamp))
 
-    def _count_lost(self, what: str) -> int:
-        """Count a frame that has a number of its own and did not come."""
-        self._tally.add(self.name, what)
-        self._next += 1
-        return self._next - 1
-
     def _say(self, state: str, message: str) -> None:
-        level = logging.INFO if state == "open" else logging.WARNING
-        if state != self.state or state == "waiting":
-            _log.log(level, "camera %s %s", self.name, message)
+        """Log what a camera does when that changes: one that is away for days is not told of every five seconds."""
+        if state != self.state or (state != "open" and message != self._said):
+            if not self._stopping.is_set():
+                _log.log(logging.INFO if state == "open" else logging.WARNING, "camera %s %s", self.name, message)
+            self._said = message
         self.state = state

@@ -43,12 +43,22 @@ class Arrival:
     arrived: float
 
 
+@dataclass(frozen=True)
+class Failure:
+    """A frame that a camera was asked for and that could not be read: why, and when, in seconds since 1970 (UTC)."""
+
+    camera: str
+    sequence: int
+    error: str
+    timestamp: float
+
+
 class Inbox:
     """Holds the frames of several cameras. Thread-safe."""
 
     def __init__(self, cameras: Sequence[str], policy: Policy, tally: Tally) -> None:
         self._policy, self._tally = policy, tally
-        self._waiting: dict[str, deque[Arrival]] = {name: deque() for name in cameras}
+        self._waiting: dict[str, deque[Arrival | Failure]] = {name: deque() for name in cameras}
         self._turns = deque(cameras)
         self._open = set(cameras)
         self._is_stopped = False
@@ -60,22 +70,35 @@ class Inbox:
         with self._changed:
             waiting = self._waiting[camera]
             if self._policy.name == "block":
-                self._changed.wait_for(lambda: len(waiting) < self._policy.bound or self._is_stopped)
-            if len(waiting) < self._policy.bound:
+                self._wait_for_room(camera)
+            frames = [place for place, item in enumerate(waiting) if isinstance(item, Arrival)]
+            if len(frames) < self._policy.bound:
                 waiting.append(arrival)
                 self._tally.add(camera, "waiting")
-            elif self._policy.name == "latest":
-                waiting[0] = arrival
-                self._tally.add(camera, "skipped")
             else:
+                if self._policy.name == "latest":
+                    del waiting[frames[0]]
+                    waiting.append(arrival)
                 self._tally.add(camera, "skipped")
             self._changed.notify_all()
 
-    def take(self, most: int) -> list[Arrival]:
+    def fail(self, failure: Failure) -> None:
+        """Take word of a frame that could not be read, so that it is told in its turn; blocks while too many wait."""
+        with self._changed:
+            self._wait_for_room(failure.camera)
+            self._waiting[failure.camera].append(failure)
+            self._tally.add(failure.camera, "waiting")
+            self._changed.notify_all()
+
+    def _wait_for_room(self, camera: str) -> None:
+        waiting = self._waiting[camera]
+        self._changed.wait_for(lambda: len(waiting) < self._policy.bound or self._is_stopped)
+
+    def take(self, most: int) -> list[Arrival | Failure]:
         """Wait for frames and return up to `most`, the cameras in turn; none when no more will come."""
         with self._changed:
             self._changed.wait_for(lambda: not self._open or any(self._waiting.values()))
-            taken: list[Arrival] = []
+            taken: list[Arrival | Failure] = []
             while len(taken) < most and any(self._waiting.values()):
                 name = self._turns[0]
                 self._turns.rotate(-1)

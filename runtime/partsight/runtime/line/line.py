@@ -11,8 +11,8 @@ from typing import Self
 from partsight.runtime.cameras.camera import Camera
 from partsight.runtime.errors import PackageError, PartsightError
 from partsight.runtime.line.counters import CameraCounters, LineCounters, Tally
-from partsight.runtime.line.feed import Failure, Feed
-from partsight.runtime.line.inbox import Arrival, Inbox, Policy
+from partsight.runtime.line.feed import Feed
+from partsight.runtime.line.inbox import Arrival, Failure, Inbox, Policy
 from partsight.runtime.line.outbox import Outbox, owner_of
 from partsight.runtime.recognizer import Recognizer, Result
 from partsight.runtime.record import Record, Told, answered
@@ -54,7 +54,7 @@ class Line:
             policy: what happens to a frame while the network is busy; None for `latest`.
             takt_ms: from a frame's arrival on, how long its answer is of use. One whose takt is over before its turn
                 comes is not answered, and counted as late. None for as long as it takes.
-            on_result: called with each result, in the line's own thread: it must be quick.
+            on_result: called with each result, by one thread, the line's own: it must be quick.
 
         Raises:
             ValueError: there is no camera, or takt_ms is not above 0.
@@ -70,9 +70,7 @@ class Line:
         self._on_result = on_result
         self._tally = Tally()
         self._inbox = Inbox(tuple(cameras), policy or Policy(), self._tally)
-        self._feeds = {
-            name: Feed(name, opener, self._inbox, self._tally, self._tell_failure) for name, opener in cameras.items()
-        }
+        self._feeds = {name: Feed(name, opener, self._inbox, self._tally) for name, opener in cameras.items()}
         self._sinks = dict(sinks or {})
         self._outboxes: list[Outbox] = []
         self._error: BaseException | None = None
@@ -116,13 +114,16 @@ class Line:
     def close(self) -> None:
         """Stop, answer and write what was accepted, and let go of cameras, sinks and package. May be called twice."""
         self.stop()
-        if self._engine.is_alive():
+        if self._engine.ident is None:  # it was never started
+            for sink in self._sinks.values():
+                sink.close()
+        else:
             self._engine.join()
-        for feed in self._feeds.values():
-            feed.join()
-        for outbox in self._outboxes:
-            outbox.close()
-        self._outboxes = []
+            for feed in self._feeds.values():
+                feed.join()
+            for outbox in self._outboxes:
+                outbox.close()
+            self._outboxes = []
         self._recognizer.close()
 
     def __enter__(self) -> Self:
@@ -185,11 +186,23 @@ class Line:
     def _run(self) -> None:
         try:
             while batch := self._inbox.take(self._recognizer.batch_size):
-                self._answer([arrival for arrival in batch if not self._is_late(arrival)])
+                self._serve(batch)
         except BaseException as error:  # noqa: BLE001 (a thread has no caller: `wait` raises it)
             self._error = error
             _log.critical("the line ended: %s", error)
             self.stop()
+
+    def _serve(self, batch: Sequence[Arrival | Failure]) -> None:
+        """Answer frames together, and tell of those that could not be read in their turn."""
+        frames: list[Arrival] = []
+        for item in batch:
+            if isinstance(item, Failure):
+                self._answer(frames)
+                frames = []
+                self._tell_failure(item)
+            elif not self._is_late(item):
+                frames.append(item)
+        self._answer(frames)
 
     def _is_late(self, arrival: Arrival) -> bool:
         late = self._takt_s is not None and time.monotonic() - arrival.arrived > self._takt_s
@@ -228,7 +241,9 @@ class Line:
         self._tally.move(arrival.camera, "waiting", "failed")
 
     def _tell_failure(self, failure: Failure) -> None:
-        self._publish(Told(self._failed(failure.camera, failure.camera, failure.sequence, time.time(), failure.error)))
+        camera = failure.camera  # the error says which file it was, where it was one
+        self._publish(Told(self._failed(camera, camera, failure.sequence, failure.timestamp, failure.error)))
+        self._tally.move(camera, "waiting", "failed")
 
     def _failed(self, camera: str, source: str, sequence: int, timestamp: float, error: str) -> Record:
         return Record(

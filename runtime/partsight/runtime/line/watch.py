@@ -8,9 +8,8 @@ from typing import Self
 
 from partsight.runtime.errors import PartsightError
 from partsight.runtime.line.line import Line
-from partsight.runtime.package import MANIFEST_NAME
+from partsight.runtime.package import MANIFEST_NAME, package_id_of
 from partsight.runtime.recognizer import Recognizer
-from partsight.runtime.storage import sha256_bytes
 
 _log = logging.getLogger("partsight.line")
 
@@ -29,12 +28,12 @@ class Watch:
 
         Args:
             line: whose package is swapped.
-            path: to watch; what is there now counts as known.
+            path: to watch.
             load: how a package is loaded, with the options of the line's.
             every_s: seconds between looks.
         """
         self._line, self._path, self._load, self._every_s = line, Path(path), load, every_s
-        self._known = self._look()
+        self._refused = ""
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="partsight-watch", daemon=True)
 
@@ -58,17 +57,18 @@ class Watch:
     def _run(self) -> None:
         while not self._stopping.wait(self._every_s):
             found = self._look()
-            if found and found != self._known:
-                self._known = found
-                try:
-                    self._line.swap(self._path, self._load)
-                except Exception as error:  # noqa: BLE001 (whatever is wrong with it, the line goes on with the old)
-                    level = logging.ERROR if isinstance(error, PartsightError) else logging.CRITICAL
-                    _log.log(level, "the package at %s is refused: %s", self._path, error)
+            if found in ("", self._line.package_id, self._refused):
+                continue
+            try:
+                self._line.swap(self._path, self._load)
+            except Exception as error:  # noqa: BLE001 (whatever is wrong with it, the line goes on with the old)
+                self._refused = found
+                level = logging.ERROR if isinstance(error, PartsightError) else logging.CRITICAL
+                _log.log(level, "the package at %s is refused: %s", self._path, error)
 
     def _look(self) -> str:
-        """Return what tells the package at the path from any other; empty if none is there."""
+        """Return the id of the package at the path; empty if none is there."""
         try:
-            return sha256_bytes((self._path / MANIFEST_NAME).read_bytes())
+            return package_id_of((self._path / MANIFEST_NAME).read_bytes())
         except OSError:
             return ""

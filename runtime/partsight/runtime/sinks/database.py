@@ -57,14 +57,12 @@ def open_database(path: Path, form: Form, busy_s: float = 2.0) -> sqlite3.Connec
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SinkError(f"{path}: cannot be opened ({error}); name a file that you may write to") from error
-    with telling(path):
+    with telling(path), contextlib.ExitStack() as undo:
         # Used by one thread at a time, yet not always by the one that opened it.
         connection = sqlite3.connect(path, timeout=busy_s, isolation_level=None, check_same_thread=False)
-        try:
-            _prepare(connection, path, form)
-        except BaseException:
-            connection.close()
-            raise
+        undo.callback(connection.close)
+        _prepare(connection, path, form)
+        undo.pop_all()
     return connection
 
 
