@@ -10,7 +10,7 @@ import pytest
 
 from partsight.cli.exit_codes import ExitCode
 from partsight.cli.lines import FailedFrame, _answer_fields, answer_all, answer_batch, read_frames
-from partsight.runtime import CameraError, Recognizer, Result
+from partsight.runtime import CameraError, Recognizer, Result, Stages
 from partsight.runtime.cameras import FileCamera, Frame
 from partsight.runtime.preprocess import PreprocessSpec
 from tests.tiny import COLOURS_BGR, SIDE_PX, solid
@@ -151,11 +151,11 @@ def test_numbers_survive_json() -> None:
     """Every float32 is told from any other; what JSON has no number for is null."""
     values = [float(np.float32(value)) for value in (0.1, 1 / 3, -1e-30, 16777217)]
     for value in values:
-        fields = _answer_fields(Result("part", value, value, True, (("part", value),), 1.23456))
+        fields = _answer_fields(Result("part", value, value, True, (("part", value),), 1.23456, Stages(0, 0, 0)))
         (again,) = [json.loads(json.dumps(fields))["score"]]
         assert np.float32(again) == np.float32(value)
         assert fields["top"] == [{"label": "part", "score": again}]
         assert fields["latency_ms"] == 1.235
     for value in (np.nan, np.inf, -np.inf):
-        fields = _answer_fields(Result(None, value, value, False, (("part", value),), 1))
+        fields = _answer_fields(Result(None, value, value, False, (("part", value),), 1, Stages(0, 0, 0)))
         assert (fields["score"], fields["margin"], fields["top"][0]["score"]) == (None, None, None)

@@ -4,7 +4,7 @@ import msgspec
 import numpy as np
 
 from partsight.runtime.cameras.camera import Frame
-from partsight.runtime.recognizer import Result
+from partsight.runtime.recognizer import Result, Stages
 from partsight.runtime.record import Candidate, Record, answered
 
 
@@ -28,7 +28,7 @@ def test_json_is_read_back() -> None:
 
 
 def test_number_that_is_none() -> None:
-    result = Result(None, float("nan"), float("inf"), False, (("M8", float("nan")),), 1.0)
+    result = Result(None, float("nan"), float("inf"), False, (("M8", float("nan")),), 1.0, Stages(0, 0, 0))
     frame = Frame(np.zeros((2, 2, 3), np.uint8), "usb:0", 0, 0.0)
     told = answered(frame, "left", "r1", "p", result, 2.0)
     assert (told.record.score, told.record.margin) == (None, None)

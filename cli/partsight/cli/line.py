@@ -49,7 +49,7 @@ def run_line(args: argparse.Namespace, load: Callable[[str | Path], Recognizer])
         print(text, file=sys.stderr)
     if is_interrupted:
         return ExitCode.INTERRUPTED
-    lost = sum(counters.sink_errors.values())
+    lost = sum(sink.lost for sink in counters.sinks.values())
     failed = sum(camera.failed + camera.partial for camera in counters.cameras.values())
     return ExitCode.SOME_FAILED if failed or lost else ExitCode.DONE
 
@@ -143,7 +143,7 @@ def _summary(counters: LineCounters) -> list[str]:
             f"{camera.skipped} skipped, {camera.late} late, {camera.partial} partial, {camera.failed} failed; "
             f"opened again {camera.reopened} times"
         )
-    texts += [f"sink {name}: {count} results not taken" for name, count in counters.sink_errors.items() if count]
+    texts += [f"sink {name}: {sink.lost} results lost" for name, sink in counters.sinks.items() if sink.lost]
     if counters.swaps or counters.refused_swaps:
         texts.append(f"packages: {counters.swaps} swapped, {counters.refused_swaps} refused")
     return texts

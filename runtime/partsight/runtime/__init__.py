@@ -20,11 +20,13 @@ from partsight.runtime.errors import (
     PartialFrameError,
     PartsightError,
     ProviderError,
+    ResultRefusedError,
     SinkError,
+    SinkGoneError,
 )
 from partsight.runtime.images import read_image
 from partsight.runtime.package import ModelPackage
-from partsight.runtime.recognizer import Recognizer, Result
+from partsight.runtime.recognizer import Recognizer, Result, Stages
 
 __all__ = [
     "Answer",
@@ -43,6 +45,9 @@ __all__ = [
     "ProviderError",
     "Recognizer",
     "Result",
+    "ResultRefusedError",
     "SinkError",
+    "SinkGoneError",
+    "Stages",
     "read_image",
 ]

@@ -17,7 +17,9 @@ PartsightError
 ├── PackageError       a model package is damaged, altered or not one
 ├── ProviderError      the execution provider that was asked for cannot be had
 ├── OutputError        a result cannot be written where it was asked for
-└── SinkError          a sink cannot be opened, or cannot take a result
+└── SinkError          a sink cannot be opened, or cannot take a result now
+    ├── ResultRefusedError   this result it will never take; the next it may
+    └── SinkGoneError        it will take nothing any more
 
 A message says what was received, what was expected and how to mend it.
 """
@@ -92,4 +94,12 @@ class OutputError(PartsightError):
 
 
 class SinkError(PartsightError):
-    """A sink cannot be opened, or cannot take a result."""
+    """A sink cannot be opened, or cannot take a result now."""
+
+
+class ResultRefusedError(SinkError):
+    """A sink will never take this result; the next it may."""
+
+
+class SinkGoneError(SinkError):
+    """A sink will take nothing any more."""

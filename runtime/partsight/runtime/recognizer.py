@@ -22,14 +22,31 @@ from partsight.runtime.verification import verify as compare
 
 
 @dataclass(frozen=True)
+class Stages:
+    """Milliseconds that the frames answered together with this one spent in each stage.
+
+    Attributes:
+        prepare_ms: brought to the network's size; on a GPU, what of it did not overlap the run before.
+        network_ms: in the network.
+        compare_ms: compared with golden images, where the package has them, and decided on.
+    """
+
+    prepare_ms: float
+    network_ms: float
+    compare_ms: float
+
+
+@dataclass(frozen=True)
 class Result(Answer):
     """An answer and how long it took.
 
     Attributes:
         latency_ms: milliseconds from the call to the moment when this frame's answer was ready.
+        stages: where they went.
     """
 
     latency_ms: float
+    stages: Stages
 
 
 class Recognizer:
@@ -148,9 +165,9 @@ class Recognizer:
         started = time.perf_counter()
         parts = self._open()
         results: list[Result] = []
-        decided = (self._decide(chunk, inference, parts) for chunk, inference in self._chunks(frames, parts))
-        for answers in late(decided, parts.ahead):
-            results += _timed(answers, started)
+        decided = ((self._decide(chunk.frames, chunk.inference, parts), chunk) for chunk in self._chunks(frames, parts))
+        for answers, chunk in late(decided, parts.ahead):
+            results += _timed(answers, chunk, started)
         return results
 
     def infer(self, frames: Sequence[Pixels]) -> Inference:
@@ -162,7 +179,7 @@ class Recognizer:
             FrameError: as for `recognize_batch`.
         """
         parts = self._open()
-        inferences = [inference for _, inference in self._chunks(frames, parts)]
+        inferences = [chunk.inference for chunk in self._chunks(frames, parts)]
         if not inferences:
             return Inference(
                 np.empty((0, parts.session.classes), np.float32),
@@ -189,16 +206,21 @@ class Recognizer:
             raise PartsightError("this Recognizer is closed; create a new one")
         return parts
 
-    def _chunks(self, frames: Sequence[Pixels], parts: "_Parts") -> Iterator[tuple[Sequence[Pixels], Inference]]:
+    def _chunks(self, frames: Sequence[Pixels], parts: "_Parts") -> Iterator["_Chunk"]:
         """Run the network on batches; where it runs on a GPU, each is prepared while the one before it runs."""
         if len(frames) > self.batch_size:
             check_frames(frames, self.manifest.preprocess)
         chunks = [frames[start : start + self.batch_size] for start in range(0, len(frames), self.batch_size)]
-        begun = ((chunk, parts.preparer.start(chunk)) for chunk in chunks)
-        for chunk, prepared in late(begun, parts.ahead):
-            inference = parts.session.run(prepared.wait())
+        begun = ((chunk, time.perf_counter(), parts.preparer.start(chunk)) for chunk in chunks)
+        free = 0.0  # since when the network is: before that, preparing cost nobody any time
+        for chunk, started, prepared in late(begun, parts.ahead):
+            batch = prepared.wait()
+            ready = time.perf_counter()
+            inference = parts.session.run(batch)
+            done = time.perf_counter()
             prepared.release()
-            yield chunk, inference
+            yield _Chunk(chunk, inference, ready - max(started, free), done - ready, done)
+            free = done
 
     def _decide(self, frames: Sequence[Pixels], inference: Inference, parts: "_Parts") -> Iterator[Answer]:
         """Begin to decide, and return the answers as they come."""
@@ -226,6 +248,17 @@ class Recognizer:
 
 
 @dataclass(frozen=True)
+class _Chunk:
+    """Frames that went through the network together; times in seconds, `done` by `time.perf_counter`."""
+
+    frames: Sequence[Pixels]
+    inference: Inference
+    prepare_s: float
+    network_s: float
+    done: float
+
+
+@dataclass(frozen=True)
 class _Parts:
     """All that a call needs, in one: a `close` meanwhile must not change how the rest of it is answered."""
 
@@ -240,11 +273,14 @@ class _Parts:
         return 1 if self.session.provider.on_card else 0
 
 
-def _timed(answers: Iterator[Answer], started: float) -> list[Result]:
+def _timed(answers: Iterator[Answer], chunk: _Chunk, started: float) -> list[Result]:
     ready = list(answers)
-    latency_ms = (time.perf_counter() - started) * 1000
+    now = time.perf_counter()
+    stages = Stages(chunk.prepare_s * 1000, chunk.network_s * 1000, (now - chunk.done) * 1000)
+    latency_ms = (now - started) * 1000
     return [
-        Result(answer.label, answer.score, answer.margin, answer.accepted, answer.top, latency_ms) for answer in ready
+        Result(answer.label, answer.score, answer.margin, answer.accepted, answer.top, latency_ms, stages)
+        for answer in ready
     ]
 
 

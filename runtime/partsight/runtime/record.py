@@ -6,7 +6,7 @@ from typing import Literal
 import msgspec
 
 from partsight.runtime.cameras.camera import Frame
-from partsight.runtime.recognizer import Result
+from partsight.runtime.recognizer import Result, Stages
 
 RECORD_VERSION = 1
 
@@ -68,10 +68,17 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class Told:
-    """A record and the frame that it is about, for sinks that keep pictures; None where there was none."""
+    """A record, and what is not told to the world.
+
+    Attributes:
+        record: what became of the frame.
+        frame: for sinks that keep pictures; None where there was none.
+        stages: where its time went; None where it has no answer.
+    """
 
     record: Record
     frame: Frame | None = None
+    stages: Stages | None = None
 
 
 def answered(frame: Frame, camera: str, run: str, package_id: str, result: Result, latency_ms: float) -> Told:
@@ -90,7 +97,7 @@ def answered(frame: Frame, camera: str, run: str, package_id: str, result: Resul
         top=tuple(Candidate(label, score) for label, score in result.top),
         latency_ms=round(latency_ms, 3),
     )
-    return Told(record, frame)
+    return Told(record, frame, result.stages)
 
 
 def _number(value: float) -> float | None:

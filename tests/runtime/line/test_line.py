@@ -19,10 +19,13 @@ from partsight.runtime import (
     PartialFrameError,
     PartsightError,
     Recognizer,
+    ResultRefusedError,
+    SinkGoneError,
 )
-from partsight.runtime.line import Line, Policy, outbox
+from partsight.runtime.line import Line, Policy, SinkCounters, outbox
 from partsight.runtime.line import feed as feed_module
 from partsight.runtime.preprocess import PreprocessSpec
+from partsight.runtime.record import Told
 from tests.runtime.line.scripted import COLOURS, ListSink, ScriptedCamera, pictures
 from tests.tiny import SIDE_PX, solid, tiny_manifest, write_tiny_package
 
@@ -308,16 +311,92 @@ def test_a_sink_that_refuses_is_asked_again(recognizer: Recognizer, refuses: int
     with Line(recognizer, {"c": lambda: ScriptedCamera(pictures(9))}, {"s": sink}, policy=BLOCK) as line:
         assert line.wait(20)
     assert [record.sequence for record in sink.records] == list(range(9))
-    assert line.counters().sink_errors == {"s": 0}
+    assert line.counters().sinks == {"s": SinkCounters(refusals=refuses)}
 
 
-def test_a_sink_that_goes_on_refusing_is_counted_and_the_other_gets_all(recognizer: Recognizer) -> None:
+def test_a_full_disk_is_waited_for_and_nothing_is_lost(
+    recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """While it is full the line waits, and its cameras' policy counts what is skipped."""
+    monkeypatch.setattr(outbox, "BOUND", 4)
+    monkeypatch.setattr(outbox, "LONGEST_PAUSE_S", 0.1)
+    sink, other = ListSink(10**9), ListSink()
+    steps = [step for picture in pictures(200) for step in (picture, lambda: time.sleep(0.005))]
+    with (
+        caplog.at_level(logging.INFO, "partsight.line"),
+        Line(recognizer, {"c": lambda: ScriptedCamera(steps)}, {"s": sink, "o": other}) as line,
+    ):
+        while line.counters().cameras["c"].seen < 150:
+            time.sleep(0.01)
+        assert line.counters().sinks["s"].waiting == 4
+        assert line.counters().cameras["c"].skipped
+        sink.refuses = 0
+        assert line.wait(20)
+    counters = line.counters()
+    camera = counters.cameras["c"]
+    assert camera.seen == 200 == camera.recognised + camera.unknown + camera.skipped
+    assert counters.sinks["s"].lost == 0 < counters.sinks["s"].refusals
+    assert [record.sequence for record in sink.records] == [record.sequence for record in other.records]
+    assert len(sink.records) == camera.recognised + camera.unknown
+    said = [record.message for record in caplog.records if record.message.startswith("sink s")]
+    assert said == [
+        "sink s: takes nothing and is waited for: the disk is full",
+        "sink s: takes results again; none was lost meanwhile",
+    ]
+
+
+def test_the_lines_end_waits_for_a_full_disk_only_so_long(
+    recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "END_S", 0.3)
+    monkeypatch.setattr(outbox, "BOUND", 2)
     bad, good = ListSink(10**9), ListSink()
     with Line(recognizer, {"c": lambda: ScriptedCamera(pictures(9))}, {"b": bad, "g": good}, policy=BLOCK) as line:
+        while line.counters().sinks["b"].waiting < 2:
+            time.sleep(0.01)
+    camera = line.counters().cameras["c"]
+    assert line.counters().sinks["b"].lost == camera.recognised + camera.unknown == len(good.records)
+    assert line.counters().sinks["g"] == SinkCounters()
+
+
+def test_a_sink_that_may_lose_results_is_asked_a_few_times(recognizer: Recognizer) -> None:
+    bad, good = ListSink(10**9), ListSink()
+    bad.may_lose = True  # type: ignore[attr-defined]
+    with Line(recognizer, {"c": lambda: ScriptedCamera(pictures(2))}, {"b": bad, "g": good}, policy=BLOCK) as line:
         assert line.wait(20)
-    assert line.counters().sink_errors == {"b": 9, "g": 0}
-    assert bad.attempts == 9 * outbox.ATTEMPTS
-    assert len(good.records) == 9
+    assert line.counters().sinks == {"b": SinkCounters(lost=2, refusals=6), "g": SinkCounters()}
+    assert bad.attempts == 2 * outbox.ATTEMPTS
+    assert len(good.records) == 2
+
+
+def test_a_result_that_a_sink_will_never_take_is_counted_at_once(recognizer: Recognizer) -> None:
+    class Choosy(ListSink):
+        def write(self, told: Told) -> None:
+            if told.record.sequence == 3:
+                raise ResultRefusedError("has another result of this sequence")
+            super().write(told)
+
+    sink = Choosy()
+    with Line(recognizer, {"c": lambda: ScriptedCamera(pictures(6))}, {"s": sink}, policy=BLOCK) as line:
+        assert line.wait(20)
+    assert line.counters().sinks == {"s": SinkCounters(lost=1)}
+    assert [record.sequence for record in sink.records] == [0, 1, 2, 4, 5]
+
+
+def test_a_sink_whose_reader_has_ended_is_told(recognizer: Recognizer) -> None:
+    class Gone(ListSink):
+        def write(self, _: Any) -> None:
+            self.attempts += 1
+            raise SinkGoneError("the reader has ended")
+
+    sink, other = Gone(), ListSink()
+    line = Line(recognizer, {"c": lambda: ScriptedCamera(pictures(6))}, {"s": sink, "o": other}, policy=BLOCK)
+    with line, pytest.raises(SinkGoneError, match="the reader has ended"):
+        while not line.wait(0.05):
+            pass
+        line.wait()
+    assert sink.attempts == 1
+    assert line.counters().sinks["s"].lost == len(other.records)
 
 
 def test_a_sink_that_raises_anything_does_not_stop_the_line(recognizer: Recognizer) -> None:
@@ -329,7 +408,7 @@ def test_a_sink_that_raises_anything_does_not_stop_the_line(recognizer: Recogniz
     sink = Broken()
     with Line(recognizer, {"c": lambda: ScriptedCamera(pictures(5))}, {"s": sink}, policy=BLOCK) as line:
         assert line.wait(20)
-    assert line.counters().sink_errors == {"s": 5}
+    assert line.counters().sinks == {"s": SinkCounters(lost=5)}
     assert sink.attempts == 5  # asking again would not mend a mistake
 
 

@@ -203,4 +203,4 @@ def test_reader_that_is_gone() -> None:
         "open_sink('jsonl:-').write(told(0))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "SinkError: jsonl:-: standard output takes nothing ([Errno 32]" in done.stderr
+    assert "SinkGoneError: jsonl:-: the reader of standard output has ended" in done.stderr

@@ -1,8 +1,8 @@
 """The camera loop: what a factory leaves running."""
 
-from partsight.runtime.line.counters import CameraCounters, LineCounters
+from partsight.runtime.line.counters import CameraCounters, LineCounters, SinkCounters
 from partsight.runtime.line.inbox import Policy
 from partsight.runtime.line.line import Line
 from partsight.runtime.line.watch import Watch
 
-__all__ = ["CameraCounters", "Line", "LineCounters", "Policy", "Watch"]
+__all__ = ["CameraCounters", "Line", "LineCounters", "Policy", "SinkCounters", "Watch"]

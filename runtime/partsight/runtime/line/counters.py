@@ -42,19 +42,34 @@ class CameraCounters:
 
 
 @dataclass(frozen=True)
+class SinkCounters:
+    """What became of the results for one sink.
+
+    Attributes:
+        lost: never taken: by a sink that may lose results, that has ended, or that took nothing until the line's end.
+        refusals: attempts that failed, of results that were waited for.
+        waiting: results that wait for it; 0 once the line has ended.
+    """
+
+    lost: int = 0
+    refusals: int = 0
+    waiting: int = 0
+
+
+@dataclass(frozen=True)
 class LineCounters:
     """A moment's view of a line.
 
     Attributes:
         cameras: by name.
-        sink_errors: results that a sink did not take, after all attempts, by its address.
+        sinks: by name.
         callback_errors: how often the callback raised.
         swaps: packages that were put in place of another.
         refused_swaps: packages that were not, because something was wrong with them.
     """
 
     cameras: Mapping[str, CameraCounters] = field(default_factory=dict)
-    sink_errors: Mapping[str, int] = field(default_factory=dict)
+    sinks: Mapping[str, SinkCounters] = field(default_factory=dict)
     callback_errors: int = 0
     swaps: int = 0
     refused_swaps: int = 0

@@ -10,7 +10,7 @@ from typing import Self
 
 from partsight.runtime.cameras.camera import Camera
 from partsight.runtime.errors import PackageError, PartsightError
-from partsight.runtime.line.counters import CameraCounters, LineCounters, Tally
+from partsight.runtime.line.counters import CameraCounters, LineCounters, SinkCounters, Tally
 from partsight.runtime.line.feed import Feed
 from partsight.runtime.line.inbox import Arrival, Failure, Inbox, Policy
 from partsight.runtime.line.outbox import Outbox, owner_of
@@ -67,12 +67,12 @@ class Line:
         self._recognizer = recognizer
         self._swap_lock = threading.Lock()
         self._takt_s = None if takt_ms is None else takt_ms / 1000
-        self._on_result = on_result
+        self._listeners = [] if on_result is None else [on_result]
         self._tally = Tally()
         self._inbox = Inbox(tuple(cameras), policy or Policy(), self._tally)
         self._feeds = {name: Feed(name, opener, self._inbox, self._tally) for name, opener in cameras.items()}
         self._sinks = dict(sinks or {})
-        self._outboxes: list[Outbox] = []
+        self._outboxes: dict[str, Outbox] = {}
         self._error: BaseException | None = None
         self._engine = threading.Thread(target=self._run, name="partsight-line", daemon=True)
 
@@ -81,9 +81,13 @@ class Line:
         """The package that answers now."""
         return self._recognizer.package_id
 
+    def listen(self, listener: Callable[[Told], None]) -> None:
+        """Have another function called with each result, as `on_result` is."""
+        self._listeners.append(listener)
+
     def start(self) -> None:
         """Open cameras and begin to answer."""
-        self._outboxes = [Outbox(name, sink, self._tally) for name, sink in self._sinks.items()]
+        self._outboxes = {name: Outbox(name, sink, self._tally) for name, sink in self._sinks.items()}
         self._engine.start()
         for feed in self._feeds.values():
             feed.start()
@@ -98,8 +102,8 @@ class Line:
             Whether it has come to that.
 
         Raises:
-            PartsightError: a camera cannot be had at all, such as one whose library is not installed; or the network
-                failed in a way that was not foreseen.
+            PartsightError: a camera cannot be had at all, such as one whose library is not installed; a sink's reader
+                has ended; or the network failed in a way that was not foreseen.
         """
         self._engine.join(timeout_s)
         self._raise_errors()
@@ -110,6 +114,8 @@ class Line:
         self._inbox.stop()
         for feed in self._feeds.values():
             feed.stop()
+        for outbox in self._outboxes.values():
+            outbox.end_soon()
 
     def close(self) -> None:
         """Stop, answer and write what was accepted, and let go of cameras, sinks and package. May be called twice."""
@@ -121,9 +127,8 @@ class Line:
             self._engine.join()
             for feed in self._feeds.values():
                 feed.join()
-            for outbox in self._outboxes:
+            for outbox in self._outboxes.values():
                 outbox.close()
-            self._outboxes = []
         self._recognizer.close()
 
     def __enter__(self) -> Self:
@@ -136,9 +141,15 @@ class Line:
     def counters(self) -> LineCounters:
         """Return what became of all frames so far."""
         line = self._tally.of(_LINE)
+        outboxes = self._outboxes
         return LineCounters(
             cameras={name: CameraCounters(**self._tally.of(name)) for name in self._feeds},
-            sink_errors={name: self._tally.of(owner_of(name)).get("sink_errors", 0) for name in self._sinks},
+            sinks={
+                name: SinkCounters(
+                    **self._tally.of(owner_of(name)), waiting=outboxes[name].waiting if name in outboxes else 0
+                )
+                for name in self._sinks
+            },
             **line,
         )
 
@@ -257,17 +268,18 @@ class Line:
         )
 
     def _publish(self, told: Told) -> None:
-        if self._on_result is not None:
+        for listener in self._listeners:
             try:
-                self._on_result(told)
+                listener(told)
             except Exception as error:  # noqa: BLE001 (the user's own code: the line goes on)
                 self._tally.add(_LINE, "callback_errors")
-                _log.error("the callback raised at frame %s: %s", told.record.sequence, error)
-        for outbox in self._outboxes:
+                _log.error("a callback raised at frame %s: %s", told.record.sequence, error)
+        for outbox in self._outboxes.values():
             outbox.put(told)
 
     def _raise_errors(self) -> None:
         errors = [feed.error for feed in self._feeds.values()] + [self._error]
+        errors += [outbox.gone for outbox in self._outboxes.values()]
         for error in errors:
             if error is not None:
                 raise error

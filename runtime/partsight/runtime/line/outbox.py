@@ -3,8 +3,9 @@
 import logging
 import queue
 import threading
+import time
 
-from partsight.runtime.errors import SinkError
+from partsight.runtime.errors import ResultRefusedError, SinkError, SinkGoneError
 from partsight.runtime.line.counters import Tally
 from partsight.runtime.record import Told
 from partsight.runtime.sinks.sink import Sink
@@ -13,11 +14,16 @@ BOUND = 1000
 """Results that may wait for one sink; then the line waits for it, and its cameras' policy decides what is skipped."""
 
 PICTURES_BOUND = 16
-"""The same, of a sink that keeps pictures, which says so by an attribute `keeps_pictures` that is true."""
+"""The same, of a sink that keeps pictures."""
 
 ATTEMPTS = 4
-FIRST_PAUSE_S = 0.1
-"""Of a result that a sink does not take: attempts, and the pause after the first, doubled each time."""
+"""Of a sink that may lose results."""
+
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
+"""Between attempts: doubled each time, up to the longest."""
+
+END_S = 5.0
+"""From the line's end on, how long a sink is waited for that takes nothing."""
 
 _log = logging.getLogger("partsight.line")
 
@@ -28,7 +34,11 @@ def owner_of(sink: str) -> str:
 
 
 class Outbox:
-    """Writes results into one sink, in order, in a thread of its own."""
+    """Writes results into one sink, in order, in a thread of its own.
+
+    A sink that cannot take a result now, because its disk is full or its database is held, is waited for: nothing is
+    lost while the line runs. See `Sink` for those that may lose results.
+    """
 
     def __init__(self, name: str, sink: Sink, tally: Tally) -> None:
         """Start.
@@ -40,19 +50,34 @@ class Outbox:
         """
         self._name, self._sink, self._tally = name, sink, tally
         self._keeps_pictures = bool(getattr(sink, "keeps_pictures", False))
+        self._may_lose = bool(getattr(sink, "may_lose", False))
         self._queue: queue.Queue[Told | None] = queue.Queue(PICTURES_BOUND if self._keeps_pictures else BOUND)
-        self._closing = threading.Event()
+        self._ending = threading.Event()
+        self._ends_at = float("inf")
+        self._is_waited_for = False
+        self.gone: SinkGoneError | None = None
         self._thread = threading.Thread(target=self._run, name=f"partsight-sink-{name}", daemon=True)
         self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """How many results wait."""
+        return self._queue.qsize()
 
     def put(self, told: Told) -> None:
         """Hand in a result; blocks while too many wait."""
         # Without its picture, unless the sink keeps pictures: a thousand of them would not fit into memory.
         self._queue.put(told if self._keeps_pictures else Told(told.record))
 
+    def end_soon(self) -> None:
+        """Say that the line ends: a sink that takes nothing is not waited for much longer. Returns at once."""
+        if not self._ending.is_set():
+            self._ends_at = time.monotonic() + END_S
+            self._ending.set()
+
     def close(self) -> None:
         """Write what was handed in, then close the sink."""
-        self._closing.set()  # no more long pauses between attempts
+        self.end_soon()
         self._queue.put(None)
         self._thread.join()
 
@@ -65,24 +90,19 @@ class Outbox:
             _log.error("sink %s: cannot be closed in order: %s", self._name, error)
 
     def _write(self, told: Told) -> None:
-        pause = FIRST_PAUSE_S
-        for attempt in range(1, ATTEMPTS + 1):
-            error = self._attempt(told)
-            if error is None:
+        """Write a result, or wait until it can be written; count one that is lost."""
+        attempts, pause = 0, FIRST_PAUSE_S
+        while (error := self.gone or self._attempt(told)) is not None:
+            attempts += 1
+            if not self._is_worth_waiting(error, attempts):
+                self._lose(told, error)
                 return
-            if attempt < ATTEMPTS and isinstance(error, SinkError):
-                self._closing.wait(pause)
-                pause *= 2
-            elif not isinstance(error, SinkError):
-                break
-        self._tally.add(owner_of(self._name), "sink_errors")
-        _log.error(
-            "sink %s: did not take frame %s of camera %s: %s",
-            self._name,
-            told.record.sequence,
-            told.record.camera,
-            error,
-        )
+            self._say_refused(error)
+            self._pause(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_S)
+        if self._is_waited_for:
+            self._is_waited_for = False
+            _log.info("sink %s: takes results again; none was lost meanwhile", self._name)
 
     def _attempt(self, told: Told) -> Exception | None:
         try:
@@ -90,3 +110,29 @@ class Outbox:
         except Exception as error:  # noqa: BLE001 (a sink of the user's own may raise anything: the line goes on)
             return error
         return None
+
+    def _is_worth_waiting(self, error: Exception, attempts: int) -> bool:
+        if not isinstance(error, SinkError) or isinstance(error, ResultRefusedError | SinkGoneError):
+            return False  # no waiting will mend it
+        return time.monotonic() < self._ends_at and not (self._may_lose and attempts == ATTEMPTS)
+
+    def _pause(self, seconds: float) -> None:
+        if self._ending.wait(seconds):  # it was cut short, or would be: the rest of the time is for a few more attempts
+            time.sleep(min(FIRST_PAUSE_S, max(0.0, self._ends_at - time.monotonic())))
+
+    def _say_refused(self, error: Exception) -> None:
+        self._tally.add(owner_of(self._name), "refusals")
+        if not self._is_waited_for:  # told once: a disk that is full for days is not told of every five seconds
+            self._is_waited_for = True
+            _log.warning("sink %s: takes nothing and is waited for: %s", self._name, error)
+
+    def _lose(self, told: Told, error: Exception) -> None:
+        self._is_waited_for = False
+        self._tally.add(owner_of(self._name), "lost")
+        record = told.record
+        if self.gone is None:
+            _log.error(
+                "sink %s: frame %s of camera %s is lost to it: %s", self._name, record.sequence, record.camera, error
+            )
+        if isinstance(error, SinkGoneError):
+            self.gone = error

@@ -12,7 +12,7 @@ from typing import Annotated, Literal, Self
 import cv2
 import msgspec
 
-from partsight.runtime.errors import SinkError
+from partsight.runtime.errors import ResultRefusedError, SinkError
 from partsight.runtime.images import Pixels
 from partsight.runtime.record import Record, Told
 from partsight.runtime.sinks.address import Address, Options
@@ -44,6 +44,7 @@ class ImagesFolder:
     """Keeps pairs of a picture and its record, NAME.png and NAME.json."""
 
     keeps_pictures = True  # the line hands frames to such sinks alone
+    may_lose = True  # a picture that the disk has no room for does not hold up the line
 
     def __init__(self, folder: str | Path, options: ImagesOptions | None = None) -> None:
         """Make the folder, or take stock of it: halves of pairs that a crash left are removed.
@@ -64,7 +65,8 @@ class ImagesFolder:
         """Keep the picture if it is one to learn from; pass over what is not, or has no frame.
 
         Raises:
-            SinkError: the disk is full or failed, or the picture alone is larger than all may be.
+            ResultRefusedError: it cannot be encoded, or is alone larger than all may be.
+            SinkError: the disk is full or failed.
         """
         if self._closed:
             raise SinkError(f"{self._folder}: this sink is closed; open it again")
@@ -102,9 +104,9 @@ class ImagesFolder:
         try:
             done, data = cv2.imencode(f".{self._options.format}", image, quality)
         except cv2.error as error:
-            raise SinkError(f"{self._folder}: a picture of {image.shape} {image.dtype}: {error}") from error
+            raise ResultRefusedError(f"{self._folder}: a picture of {image.shape} {image.dtype}: {error}") from error
         if not done:
-            raise SinkError(
+            raise ResultRefusedError(
                 f"{self._folder}: a picture of {image.shape} {image.dtype} cannot be a {self._options.format}"
             )
         return data.tobytes()
@@ -112,7 +114,7 @@ class ImagesFolder:
     def _make_room(self, name: str, size: int) -> None:
         limit = self._options.max_mb * 1e6
         if size > limit:
-            raise SinkError(
+            raise ResultRefusedError(
                 f"{self._folder}: a picture of {size:,} bytes is larger than all may be, {limit:,.0f}; raise max_mb"
             )
         self._bytes -= self._kept.pop(name, 0)  # written twice: it replaces itself

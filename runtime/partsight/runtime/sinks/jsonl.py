@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Self
 
-from partsight.runtime.errors import SinkError
+from partsight.runtime.errors import SinkError, SinkGoneError
 from partsight.runtime.record import Told
 from partsight.runtime.sinks.address import Address, Options
 from partsight.runtime.sinks.appending import AppendedFile, FileOptions
@@ -74,7 +74,8 @@ class StandardOutput:
         """Print a line, which waits 5 s at most for a reader that is behind (on Windows, as long as it takes).
 
         Raises:
-            SinkError: the reader is gone or too slow. The end of a line that it took a part of is sent before the next
+            SinkGoneError: the reader has ended.
+            SinkError: the reader is too slow. The end of a line that it took a part of is sent before the next
                 line, so that lines stay whole: one that is written again after this error may come twice.
         """
         if self._closed:
@@ -103,6 +104,8 @@ class StandardOutput:
                 self._wait(deadline)
                 data = data[os.write(self._fd, data[:_PIPE_PIECE] if self._waits else data) :]
                 begun = True
+            except BrokenPipeError as error:
+                raise SinkGoneError("jsonl:-: the reader of standard output has ended") from error
             except OSError as error:
                 raise SinkError(f"jsonl:-: standard output takes nothing ({error}); is its reader alive?") from error
             finally:

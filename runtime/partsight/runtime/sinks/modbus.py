@@ -45,6 +45,8 @@ class ModbusOptions(Options, frozen=True, kw_only=True):
 class ModbusSink:
     """Serves the last result; docs/results.md has the table of registers."""
 
+    may_lose = True  # the last result is of use to a PLC, and not those before it
+
     def __init__(self, host: str, port: int, options: ModbusOptions) -> None:
         """Start the server.
 

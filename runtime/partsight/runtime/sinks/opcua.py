@@ -26,6 +26,8 @@ _COUNTERS = ("recognised", "unknown", "failed", "results")  # the last one is wr
 class OpcUaSink:
     """Serves the last result; clients may read and subscribe, and change nothing."""
 
+    may_lose = True  # the last result is of use to a client, and not those before it
+
     def __init__(self, host: str, port: int) -> None:
         """Start the server.
 

@@ -6,13 +6,20 @@ from partsight.runtime.record import Told
 
 
 class Sink(Protocol):
-    """Takes results. Used as a context manager, by one thread at a time."""
+    """Takes results. Used as a context manager, by one thread at a time.
+
+    Two attributes may be there. `keeps_pictures`: true for a sink that is handed frames beside records. `may_lose`:
+    true for one that shows the last result or keeps pictures: what it does not take in a few attempts is counted as
+    lost, where the line waits for any other sink until it takes the result.
+    """
 
     def write(self, told: Told) -> None:
         """Take a result. When this returns the result is kept: a crash of the program right after loses nothing.
 
         Raises:
-            SinkError: it could not be taken; nothing of it was, and the next may be.
+            ResultRefusedError: this result will never be taken; nothing of it was, and the next may be.
+            SinkGoneError: nothing will be taken any more.
+            SinkError: it could not be taken; nothing of it was, and the same result may be taken later.
         """
 
     def close(self) -> None:

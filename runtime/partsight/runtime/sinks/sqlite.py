@@ -6,7 +6,7 @@ from typing import Annotated, Self
 
 import msgspec
 
-from partsight.runtime.errors import SinkError
+from partsight.runtime.errors import ResultRefusedError, SinkError
 from partsight.runtime.record import Record, Told
 from partsight.runtime.sinks.address import Address, Options
 from partsight.runtime.sinks.database import Form, open_database, telling
@@ -76,8 +76,8 @@ class SqliteTable:
         """Insert a row; when this returns, not even a power cut loses it.
 
         Raises:
-            SinkError: the disk is full or failed, another program holds the database for too long, or it has another
-                result of the same run, camera and sequence.
+            ResultRefusedError: it has another result of the same run, camera and sequence.
+            SinkError: the disk is full or failed, or another program holds the database for too long.
         """
         if self._connection is None:
             raise SinkError(f"{self._path}: this sink is closed; open it again")
@@ -87,7 +87,7 @@ class SqliteTable:
         with telling(self._path):
             inserted = self._connection.execute(_INSERT, values).rowcount
             if not inserted and self._connection.execute(_SAME, values).fetchone() != (1,):
-                raise SinkError(
+                raise ResultRefusedError(
                     f"{self._path}: has another result of run {record.run!r}, camera {record.camera!r}, sequence "
                     f"{record.sequence}, which stays; each run needs an id of its own"
                 )
