@@ -26,6 +26,7 @@ def test_frames(rig: Rig) -> None:
     before = time.time()
     with open_camera(rig.address, OPTIONS) as camera:
         frames = [camera.read() for _ in range(5)]
+        source = camera.source  # type: ignore[attr-defined]
         again = [camera.read() for _ in range(40 if not rig.endless else 0)]
     assert all(frame is not None for frame in frames)
     found = [frame for frame in frames if frame is not None]
@@ -41,6 +42,7 @@ def test_frames(rig: Rig) -> None:
         assert frame.image.flags.c_contiguous
         assert frame.image.flags.writeable
         assert frame.source
+    assert source == found[-1].source
     assert not any(np.shares_memory(found[0].image, frame.image) for frame in found[1:])
     assert rig.endless or again[-1] is None
 

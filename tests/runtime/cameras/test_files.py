@@ -75,6 +75,7 @@ def test_an_unreadable_file_leaves_a_gap(folder: Path) -> None:
         assert camera.read().sequence == 0  # type: ignore[union-attr]
         with pytest.raises(ImageError, match=r"10\.png: not an image"):
             camera.read()
+        assert camera.source == str(paths[1])
         with pytest.raises(ImageError, match=r"2\.PNG: there is no such file"):
             camera.read()
         rest = drain(camera)

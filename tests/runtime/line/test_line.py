@@ -22,6 +22,7 @@ from partsight.runtime import (
     ResultRefusedError,
     SinkGoneError,
 )
+from partsight.runtime.cameras import FileCamera
 from partsight.runtime.line import Line, Policy, SinkCounters, outbox
 from partsight.runtime.line import feed as feed_module
 from partsight.runtime.preprocess import PreprocessSpec
@@ -156,6 +157,17 @@ def test_partial_and_unreadable_frames_are_counted_and_the_next_is_answered(reco
     assert sink.records[1].error == "broken"
     counters = line.counters().cameras["camera 0"]
     assert (counters.recognised, counters.partial, counters.failed, counters.seen) == (2, 1, 1, 4)
+
+
+def test_a_frame_that_could_not_be_read_is_told_with_its_source(recognizer: Recognizer, tmp_path: Path) -> None:
+    """By a camera that names it; else it is the camera's name."""
+    missing = [tmp_path / "a.png", tmp_path / "b.png"]
+    _, sink = run(recognizer, lambda: FileCamera(missing), [ImageError("broken")])
+    assert {(record.camera, record.source) for record in sink.records} == {
+        ("camera 0", str(missing[0])),
+        ("camera 0", str(missing[1])),
+        ("camera 1", "camera 1"),
+    }
 
 
 def test_a_frame_of_the_wrong_kind_fails_alone(recognizer: Recognizer) -> None:
@@ -383,7 +395,7 @@ def test_a_result_that_a_sink_will_never_take_is_counted_at_once(recognizer: Rec
     assert [record.sequence for record in sink.records] == [0, 1, 2, 4, 5]
 
 
-def test_a_sink_whose_reader_has_ended_is_told(recognizer: Recognizer) -> None:
+def test_a_sink_whose_reader_has_ended_is_told(recognizer: Recognizer, caplog: pytest.LogCaptureFixture) -> None:
     class Gone(ListSink):
         def write(self, _: Any) -> None:
             self.attempts += 1
@@ -397,6 +409,7 @@ def test_a_sink_whose_reader_has_ended_is_told(recognizer: Recognizer) -> None:
         line.wait()
     assert sink.attempts == 1
     assert line.counters().sinks["s"].lost == len(other.records)
+    assert "the reader has ended" not in caplog.text  # it was raised
 
 
 def test_a_sink_that_raises_anything_does_not_stop_the_line(recognizer: Recognizer) -> None:

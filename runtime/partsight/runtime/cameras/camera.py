@@ -76,7 +76,11 @@ class CameraOptions:
 
 
 class Camera(Protocol):
-    """A source of frames, open from its creation on. Used as a context manager; never invents a frame."""
+    """A source of frames, open from its creation on. Used as a context manager; never invents a frame.
+
+    An attribute may be there. `source`: where the frame comes from that was asked for last, as `Frame.source` says it;
+    it names one that could not be read.
+    """
 
     def read(self) -> Frame | None:
         """Return the next frame, or None when there will be no more.

@@ -41,6 +41,7 @@ class FileCamera:
     def __init__(self, paths: Sequence[str | Path]) -> None:
         """Take the files; each is read when its turn comes."""
         self.paths = tuple(Path(path) for path in paths)
+        self.source = ""  # the file that was asked for last
         self._next = 0
         self._closed = False
 
@@ -57,7 +58,8 @@ class FileCamera:
             return None
         sequence, self._next = self._next, self._next + 1
         path = self.paths[sequence]
-        return Frame(read_image(path), str(path), sequence, time.time())
+        self.source = str(path)
+        return Frame(read_image(path), self.source, sequence, time.time())
 
     def close(self) -> None:
         """End reading; nothing is held open between reads. May be called twice."""

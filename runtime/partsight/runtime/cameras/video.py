@@ -38,6 +38,7 @@ class VideoCamera:
             CameraError: there is no such file, or OpenCV cannot read it.
         """
         self.path = Path(path)
+        self.source = str(path)
         if not self.path.is_file():
             raise CameraError(f"{self.path}: there is no such file")
         self._capture = cv2.VideoCapture(str(self.path), cv2.CAP_FFMPEG)
@@ -69,7 +70,7 @@ class VideoCamera:
                 self._check_complete()
                 return None
             sequence, self._delivered = self._delivered, self._delivered + 1
-        return Frame(np.ascontiguousarray(image, np.uint8), str(self.path), sequence, time.time())
+        return Frame(np.ascontiguousarray(image, np.uint8), self.source, sequence, time.time())
 
     def close(self) -> None:
         """Close the file; may be called twice and from any thread."""

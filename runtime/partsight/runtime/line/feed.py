@@ -131,7 +131,8 @@ class Feed:
                 self._next += 1
                 continue
             except PartsightError as error:
-                self._inbox.fail(Failure(self.name, self._next, str(error), time.time()))
+                source = getattr(camera, "source", self.name)
+                self._inbox.fail(Failure(self.name, source, self._next, str(error), time.time()))
                 self._next += 1
                 continue
             if frame is None:

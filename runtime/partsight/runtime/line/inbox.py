@@ -45,9 +45,10 @@ class Arrival:
 
 @dataclass(frozen=True)
 class Failure:
-    """A frame that a camera was asked for and that could not be read: why, and when, in seconds since 1970 (UTC)."""
+    """A frame that could not be read: where it should have come from, why, and when, in seconds since 1970 (UTC)."""
 
     camera: str
+    source: str
     sequence: int
     error: str
     timestamp: float

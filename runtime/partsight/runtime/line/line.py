@@ -252,8 +252,8 @@ class Line:
         self._tally.move(arrival.camera, "waiting", "failed")
 
     def _tell_failure(self, failure: Failure) -> None:
-        camera = failure.camera  # the error says which file it was, where it was one
-        self._publish(Told(self._failed(camera, camera, failure.sequence, failure.timestamp, failure.error)))
+        camera, source = failure.camera, failure.source
+        self._publish(Told(self._failed(camera, source, failure.sequence, failure.timestamp, failure.error)))
         self._tally.move(camera, "waiting", "failed")
 
     def _failed(self, camera: str, source: str, sequence: int, timestamp: float, error: str) -> Record:

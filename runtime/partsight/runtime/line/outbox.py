@@ -130,7 +130,7 @@ class Outbox:
         self._is_waited_for = False
         self._tally.add(owner_of(self._name), "lost")
         record = told.record
-        if self.gone is None:
+        if not isinstance(error, SinkGoneError):  # that one is raised to whoever waits for the line
             _log.error(
                 "sink %s: frame %s of camera %s is lost to it: %s", self._name, record.sequence, record.camera, error
             )
