@@ -14,7 +14,7 @@ from partsight.runtime import ModelPackage, Recognizer
 from partsight.runtime.enroll import enroll
 from partsight.runtime.errors import ExportError, PackageError
 from partsight.runtime.manifest import METADATA_KEY, Manifest
-from partsight.runtime.package import MANIFEST_NAME
+from partsight.runtime.package_folder import MANIFEST_NAME
 from partsight.train.run_folder import RunFolder
 from tests.export import nets
 

@@ -9,7 +9,7 @@ import onnx
 
 from partsight.runtime.images import Pixels
 from partsight.runtime.manifest import Decision, Manifest, Verification
-from partsight.runtime.package import MANIFEST_NAME
+from partsight.runtime.package_folder import MANIFEST_NAME
 from partsight.runtime.preprocess import PreprocessSpec, preprocess
 from partsight.runtime.references import encode_reference
 from partsight.runtime.storage import sha256_bytes

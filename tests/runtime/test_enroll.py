@@ -15,7 +15,7 @@ from partsight.runtime import ModelPackage, PackageError, Recognizer
 from partsight.runtime.enroll import enroll
 from partsight.runtime.errors import DependencyError, EnrollError, OutputError
 from partsight.runtime.manifest import METADATA_KEY, Decision, Manifest
-from partsight.runtime.package import MANIFEST_NAME
+from partsight.runtime.package_folder import MANIFEST_NAME
 from partsight.runtime.preprocess import PreprocessSpec, Region
 from partsight.runtime.session import Session
 from tests.runtime.enrolling import picture, rewrite_model, write_package

@@ -29,7 +29,8 @@ from partsight.runtime.manifest import (
     Search,
     Verification,
 )
-from partsight.runtime.package import MANIFEST_NAME, ModelPackage
+from partsight.runtime.package import ModelPackage
+from partsight.runtime.package_folder import MANIFEST_NAME
 from partsight.runtime.preprocess import preprocess
 from partsight.runtime.prototype_file import PROTOTYPE_FILE, encode_prototypes
 from partsight.runtime.search import PrototypeSearch
@@ -119,8 +120,8 @@ def export(
         hashes = {name: sha256_bytes(content) for name, content in files.items()}
         # Last, so that a folder without it is known to be unfinished.
         (folder / MANIFEST_NAME).write_bytes(msgspec.structs.replace(manifest, files=hashes).to_json())
-        ModelPackage.read(folder).verify()
-    return ModelPackage.read(out)
+        ModelPackage.examine(folder).verify()
+    return ModelPackage.examine(out)
 
 
 def _check_options(precisions: Sequence[Precision], least_agreement: float, search: str) -> None:

@@ -22,7 +22,8 @@ from partsight.runtime.errors import EnrollError
 from partsight.runtime.findings import NewPart, find_harmed, judge
 from partsight.runtime.manifest import Gate, Manifest, Precision
 from partsight.runtime.newcomers import Changes, Newcomer, learn, read_newcomers, refuse_dense
-from partsight.runtime.package import MANIFEST_NAME, ModelPackage
+from partsight.runtime.package import ModelPackage
+from partsight.runtime.package_folder import MANIFEST_NAME
 from partsight.runtime.preprocess import preprocess
 from partsight.runtime.prototype_file import encode_prototypes
 from partsight.runtime.prototypes import PrototypeModel, import_onnx
@@ -75,7 +76,8 @@ def enroll(
 ) -> Enrolled:
     """Make a new package with parts added, replaced or removed; nothing else changes.
 
-    Labels that stay keep their order, replaced ones their place; new ones are appended in the order given.
+    Labels that stay keep their order, replaced ones their place; new ones are appended in the order given. The new
+    package is not signed, whoever signed the old one; where this machine demands signatures, the old one must have one.
 
     Args:
         package: the folder to start from; left as it is.
@@ -90,7 +92,7 @@ def enroll(
     Raises:
         EnrollError: something cannot be changed as asked (all faults are named at once), or the package has a dense
             head, to which no part can be added.
-        PackageError: the package is damaged or altered.
+        PackageError: the package is damaged or altered, or not signed as this machine demands.
         DependencyError: `onnx` or ONNX Runtime is not installed.
         OutputError: `out` exists or cannot be written.
     """
@@ -116,7 +118,7 @@ def enroll(
     manifest = update_manifest(plan.manifest, frames)
     work.write(out, manifest)
     return Enrolled(
-        package=ModelPackage.read(out),
+        package=ModelPackage.examine(out),
         parts=tuple(judge(subject, place, newcomer, frames) for place, newcomer in plan.newcomers()),
         neighbours=len({frame.sample.place for frame in frames if not frame.sample.is_new}),
         harmed=find_harmed(manifest, frames),
@@ -227,7 +229,7 @@ class _Work:
             # Last, so that a folder without it is known to be unfinished.
             whole = msgspec.structs.replace(manifest, models=models, files=files)
             (folder / MANIFEST_NAME).write_bytes(whole.to_json())
-            ModelPackage.read(folder).verify()
+            ModelPackage.examine(folder).verify()
 
 
 def _to_paths(named: Mapping[str, Sequence[str | Path]] | None) -> dict[str, list[Path]]:

@@ -74,6 +74,7 @@ def make_plan(package: ModelPackage, changes: Changes, newcomers: Sequence[Newco
     enrolment = Enrolment(
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         from_package=package.package_id,
+        from_keys=package.signed_by,
         added=tuple(changes.additions),
         replaced=tuple(changes.replacements),
         removed=tuple(changes.removals),

@@ -15,6 +15,8 @@ PartsightError
 │   └── ParityError    the converted model answers differently from Keras'
 ├── EnrollError        parts cannot be added to a package, replaced or removed as asked
 ├── PackageError       a model package is damaged, altered or not one
+│   └── SignatureError  it is not signed by a key that is trusted
+├── KeyFileError       a key to sign or to check packages with cannot be used
 ├── ProviderError      the execution provider that was asked for cannot be had
 ├── OutputError        a result cannot be written where it was asked for
 └── SinkError          a sink cannot be opened, or cannot take a result now
@@ -83,6 +85,14 @@ class EnrollError(PartsightError):
 
 class PackageError(PartsightError):
     """A model package is damaged, altered or not one."""
+
+
+class SignatureError(PackageError):
+    """A model package is not signed by a key that is trusted."""
+
+
+class KeyFileError(PartsightError):
+    """A key to sign or to check packages with cannot be used."""
 
 
 class ProviderError(PartsightError):

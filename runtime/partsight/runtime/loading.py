@@ -1,5 +1,6 @@
 """Loading: from a package's folder, or an ONNX file alone, to all that a recogniser needs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -7,12 +8,14 @@ import msgspec
 
 from partsight.runtime.choice import Choice, open_session
 from partsight.runtime.engines.engine import Arithmetic, Settings
-from partsight.runtime.errors import PackageError
+from partsight.runtime.errors import PackageError, SignatureError
 from partsight.runtime.manifest import METADATA_KEY, Manifest, Precision, Verification
 from partsight.runtime.memory import give_back_freed
+from partsight.runtime.onnx_file import refuse_references
 from partsight.runtime.package import ModelPackage, package_id_of
 from partsight.runtime.references import References
 from partsight.runtime.session import Session
+from partsight.runtime.trust import KeyLike, check_cache, find_demands
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,11 @@ class Loaded:
     choice: Choice
     package: ModelPackage | None
 
+    @property
+    def signed_by(self) -> tuple[str, ...]:
+        """Ids of the trusted keys that signed it; empty where no signature was demanded."""
+        return self.package.signed_by if self.package else ()
+
     def comparison(self) -> Comparison | None:
         """Return the second stage; None where there is none, or no golden images for it."""
         verification = self.manifest.verification
@@ -41,38 +49,61 @@ class Loaded:
         return Comparison(verification, References(self.package.reference, (spec.height, spec.width)))
 
 
-def load(path: Path, provider: str, settings: Settings) -> Loaded:
+def load(path: Path, provider: str, settings: Settings, trusted_keys: Sequence[KeyLike] | None = None) -> Loaded:
     """Load a package's folder, or an ONNX file alone by the manifest in its metadata.
 
     Args:
         path: of the folder or file.
         provider: see `choice.open_session`.
         settings: how the network is run.
+        trusted_keys: see `ModelPackage.read`.
 
     Raises:
         PackageError: it is damaged or altered, or its labels do not match its network.
+        SignatureError: it is not signed as it has to be; so is no ONNX file alone.
+        KeyFileError: a trusted key cannot be read, or others may write to the cache of what is compiled.
         ProviderError: the provider cannot be had here.
-        DependencyError: the provider's library is not installed.
+        DependencyError: the provider's library is not installed, or that for signatures.
     """
-    if path.suffix == ".onnx" and path.is_file():
-        choice = open_session(path.read_bytes(), provider, settings)
-        text = choice.session.metadata.get(METADATA_KEY)
-        if text is None:
-            raise PackageError(
-                f"{path}: its metadata holds no partsight manifest; use a file that `partsight export` wrote"
-            )
-        manifest = msgspec.structs.replace(Manifest.from_json(text.encode(), str(path)), verification=None)
-        loaded = Loaded(manifest, package_id_of(text.encode()), choice, None)
-    else:
-        package = ModelPackage.read(path)
-        spec = package.manifest.preprocess
-        known = replace(settings, input_hw=(spec.height, spec.width))
-        model = package.model_bytes(_file_of(settings.arithmetic))
-        choice = open_session(model, provider, known, package.search())
-        loaded = Loaded(package.manifest, package.package_id, choice, package)
-    _check_agreement(path, loaded.manifest, choice.session)
+    is_alone = path.suffix == ".onnx" and path.is_file()
+    loaded = (
+        _load_alone(path, provider, settings, trusted_keys)
+        if is_alone
+        else _load_package(path, provider, settings, trusted_keys)
+    )
+    _check_agreement(path, loaded.manifest, loaded.choice.session)
     give_back_freed()
     return loaded
+
+
+def _load_alone(path: Path, provider: str, settings: Settings, trusted_keys: Sequence[KeyLike] | None) -> Loaded:
+    demands = find_demands(trusted_keys)
+    if demands:
+        raise SignatureError(
+            f"{path}: an ONNX file alone has no signature, and must be signed by one of {demands[0]}; use the "
+            "package's folder"
+        )
+    model = path.read_bytes()
+    refuse_references(model, str(path))
+    choice = open_session(model, provider, settings)
+    text = choice.session.metadata.get(METADATA_KEY)
+    if text is None:
+        raise PackageError(
+            f"{path}: its metadata holds no partsight manifest; use a file that `partsight export` wrote"
+        )
+    manifest = msgspec.structs.replace(Manifest.from_json(text.encode(), str(path)), verification=None)
+    return Loaded(manifest, package_id_of(text.encode()), choice, None)
+
+
+def _load_package(path: Path, provider: str, settings: Settings, trusted_keys: Sequence[KeyLike] | None) -> Loaded:
+    package = ModelPackage.read(path, trusted_keys)
+    if package.signed_by and settings.cache is not None:
+        check_cache(settings.cache)
+    spec = package.manifest.preprocess
+    known = replace(settings, input_hw=(spec.height, spec.width))
+    model = package.model_bytes(_file_of(settings.arithmetic))
+    choice = open_session(model, provider, known, package.search())
+    return Loaded(package.manifest, package.package_id, choice, package)
 
 
 def _file_of(arithmetic: Arithmetic) -> Precision:

@@ -133,6 +133,7 @@ class Enrolment(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         created: when, UTC.
         from_package: `package_id` of the package that was changed.
+        from_keys: ids of the trusted keys that had signed that one; empty where no signature was demanded.
         added: labels, in the order in which they were appended.
         replaced: labels that kept their place and were given other golden images.
         removed: labels.
@@ -141,6 +142,7 @@ class Enrolment(msgspec.Struct, frozen=True, kw_only=True):
 
     created: str
     from_package: str
+    from_keys: tuple[str, ...] = ()
     added: tuple[str, ...] = ()
     replaced: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()

@@ -1,18 +1,32 @@
 """Reading a model package: the folder that export writes and the line loads."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 
-from partsight.runtime.errors import PackageError
+from partsight.runtime.errors import PackageError, SignatureError
 from partsight.runtime.images import Pixels
 from partsight.runtime.manifest import Manifest, ModelFile, Precision
+from partsight.runtime.onnx_file import refuse_references
+from partsight.runtime.package_folder import (
+    MANIFEST_NAME,
+    SIGNATURE_NAME,
+    check_name,
+    find_files,
+    hash_file,
+    read_file,
+)
 from partsight.runtime.prototype_file import decode_prototypes
 from partsight.runtime.references import decode_reference
 from partsight.runtime.search import PrototypeSearch
+from partsight.runtime.signature import Demand, check_signatures
 from partsight.runtime.storage import sha256_bytes
+from partsight.runtime.trust import KeyLike, find_demands
 
-MANIFEST_NAME = "manifest.json"
 LARGEST_MANIFEST_BYTES = 256 * 2**20
+_LARGEST_MODEL_BYTES = 2 * 2**30  # of the format
+_LARGEST_PROTOTYPES_BYTES = 16 * 2**30
+_LARGEST_OTHER_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -23,36 +37,59 @@ class ModelPackage:
         path: its folder.
         manifest: what it says of itself.
         package_id: see `package_id_of`; names the package in results and logs.
+        signed_by: ids of the trusted keys whose signatures were checked; empty where no signature was demanded.
     """
 
     path: Path
     manifest: Manifest
     package_id: str
+    signed_by: tuple[str, ...] = ()
 
     @classmethod
-    def read(cls, path: str | Path) -> "ModelPackage":
-        """Read the manifest and find every file that it names.
+    def read(cls, path: str | Path, trusted_keys: Sequence[KeyLike] | None = None) -> "ModelPackage":
+        """Read a package to use it.
 
-        File contents are checked when they are used (`model_bytes`) or all at once (`verify`).
+        Where a signature is demanded, by `trusted_keys` or by this machine (see `trust.machine_demand`), it is checked
+        before anything else, then every file, and there must be no other. Else, the contents of a file are checked when
+        it is used (`model_bytes`) or all at once (`verify`). Either way the bytes that are used are those checked.
+
+        Args:
+            path: its folder.
+            trusted_keys: one of which must have signed it; None where this machine alone decides.
 
         Raises:
             PackageError: there is no package, it is damaged, or it is of another schema version.
+            SignatureError: no trusted key signed it, or the folder holds more than was signed.
+            KeyFileError: a trusted key cannot be read, or the machine's setting is broken.
+            DependencyError: a signature is demanded, and the package `cryptography` is not installed.
         """
-        path = Path(path)
+        return cls._read(Path(path), find_demands(trusted_keys))
+
+    @classmethod
+    def examine(cls, path: str | Path) -> "ModelPackage":
+        """Read a package to look at it, to sign it, or after writing it: no signature is demanded.
+
+        Raises:
+            PackageError: as of `read`.
+        """
+        return cls._read(Path(path), ())
+
+    @classmethod
+    def _read(cls, path: Path, demands: Sequence[Demand]) -> "ModelPackage":
         if not path.is_dir():
             raise PackageError(
                 f"{path}: there is no such model package; expected a folder that `partsight export` wrote"
             )
-        data = _read_bounded(path, MANIFEST_NAME, LARGEST_MANIFEST_BYTES)
+        data = read_file(path, MANIFEST_NAME, LARGEST_MANIFEST_BYTES)
+        signed_by = check_signatures(path, data, demands) if demands else ()
         manifest = Manifest.from_json(data, str(path))
         if not manifest.models:
             raise PackageError(f"{path}: the manifest names no model; export the package again")
-        package = cls(path, manifest, package_id_of(data))
-        package._check_named()
-        for name in package.hashes():
-            _check_name(path, name)
-            if not _is_file(path / name):
-                raise PackageError(f"{path}: {name} is missing; copy the package again or export it again")
+        package = cls(path, manifest, package_id_of(data), signed_by)
+        package._check_names()
+        package._check_present()
+        if demands:
+            package.check_whole()
         return package
 
     def hashes(self) -> dict[str, str]:
@@ -89,9 +126,13 @@ class ModelPackage:
         """Return the ONNX file's bytes, checked against the manifest.
 
         Raises:
-            PackageError: the package has no such precision, or the file is not the one that export wrote.
+            PackageError: the package has no such precision, the file is not the one that export wrote, or it names
+                other files.
         """
-        return self.file_bytes(self.model(precision).file)
+        name = self.model(precision).file
+        data = self.file_bytes(name)
+        refuse_references(data, f"{self.path}: {name}")
+        return data
 
     def reference(self, index: int) -> Pixels:
         """Return the golden image that frames of a class are compared with, checked against the manifest.
@@ -133,15 +174,24 @@ class ModelPackage:
         Raises:
             PackageError: a file is not the one that export wrote.
         """
-        for name in self.hashes():
-            self.file_bytes(name)
+        for name, expected in self.hashes().items():
+            self._check_hash(name, hash_file(self.path, name, self._largest(name)), expected)
 
-    def _check_named(self) -> None:
-        verification, search = self.manifest.verification, self.manifest.search
-        used = [*(verification.references if verification else ()), *([search.file] if search else ())]
-        unnamed = [name for name in used if name not in self.manifest.files]
-        if unnamed:
-            raise PackageError(f"{self.path}: the manifest names no SHA-256 of {unnamed[0]}; export the package again")
+    def check_whole(self) -> None:
+        """Check the bytes of every file, and that there is no other but a signature.
+
+        Raises:
+            PackageError: a file is not the one that export wrote.
+            SignatureError: there is another one.
+        """
+        names = self.hashes()
+        others = find_files(self.path, names) - names.keys() - {MANIFEST_NAME, SIGNATURE_NAME}
+        if others:
+            raise SignatureError(
+                f"{self.path}: {min(others)} is not in the manifest, and a signed package holds nothing that was not "
+                "signed; remove it, or copy the package again"
+            )
+        self.verify()
 
     def file_bytes(self, name: str) -> bytes:
         """Return the bytes of a file that the manifest names, checked against it.
@@ -149,45 +199,45 @@ class ModelPackage:
         Raises:
             PackageError: the file is not the one that export wrote.
         """
-        try:
-            data = (self.path / name).read_bytes()
-        except OSError as error:
-            raise PackageError(f"{self.path}: {name} cannot be read ({error}); copy the package again") from error
-        expected, found = self._hash_of(name), sha256_bytes(data)
+        data = read_file(self.path, name, self._largest(name))
+        self._check_hash(name, sha256_bytes(data), self._hash_of(name))
+        return data
+
+    def _check_hash(self, name: str, found: str, expected: str) -> None:
         if found != expected:
             raise PackageError(
                 f"{self.path}: {name} has SHA-256 {found[:12]}…, the manifest says {expected[:12]}…: it was altered "
                 "or damaged after export; copy the package again or export it again"
             )
-        return data
+
+    def _largest(self, name: str) -> int:
+        if self.manifest.search is not None and name == self.manifest.search.file:
+            return _LARGEST_PROTOTYPES_BYTES
+        return _LARGEST_OTHER_BYTES if name in self.manifest.files else _LARGEST_MODEL_BYTES
+
+    def _check_names(self) -> None:
+        verification, search = self.manifest.verification, self.manifest.search
+        used = [*(verification.references if verification else ()), *([search.file] if search else ())]
+        unnamed = [name for name in used if name not in self.manifest.files]
+        if unnamed:
+            raise PackageError(f"{self.path}: the manifest names no SHA-256 of {unnamed[0]}; export the package again")
+        known: dict[str, tuple[str, str]] = {}
+        models = [(model.file, model.sha256) for model in self.manifest.models.values()]
+        for name, sha256 in (*models, *self.manifest.files.items()):
+            check_name(self.path, name)
+            if known.setdefault(name.lower(), (name, sha256)) != (name, sha256):
+                raise PackageError(
+                    f"{self.path}: the manifest names {name} twice, with two contents or in two ways to write it; do "
+                    "not use it"
+                )
+
+    def _check_present(self) -> None:
+        names = self.hashes()
+        missing = names.keys() - find_files(self.path, names)
+        if missing:
+            raise PackageError(f"{self.path}: {min(missing)} is missing; copy the package again or export it again")
 
 
 def package_id_of(manifest: bytes) -> str:
     """Return the first 16 hexadecimal digits of the SHA-256 of a manifest's bytes."""
     return sha256_bytes(manifest)[:16]
-
-
-def _read_bounded(folder: Path, name: str, largest: int) -> bytes:
-    try:
-        size = (folder / name).stat().st_size
-        if size > largest:
-            raise PackageError(f"{folder}: {name} has {size} bytes; expected at most {largest}")
-        return (folder / name).read_bytes()
-    except OSError as error:
-        raise PackageError(
-            f"{folder}: {name} cannot be read ({error}); expected a folder that `partsight export` wrote"
-        ) from error
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # a name too long for this disk, a folder that may not be entered
-        return False
-
-
-def _check_name(folder: Path, name: str) -> None:
-    """Refuse a name that would leave the package's folder, on any operating system."""
-    path = PureWindowsPath(name)  # takes / and \ for separators, and / and C: for the start of an absolute path
-    if path.anchor or ".." in path.parts or not path.parts:
-        raise PackageError(f"{folder}: the manifest names {name!r}, which is outside the package; do not use it")

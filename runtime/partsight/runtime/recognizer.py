@@ -18,6 +18,7 @@ from partsight.runtime.loading import Comparison, load
 from partsight.runtime.prepare import Preparer, late
 from partsight.runtime.preprocess import check_frames, preprocess
 from partsight.runtime.session import FloatArray, Inference, Session
+from partsight.runtime.trust import KeyLike, read_keys
 from partsight.runtime.verification import verify as compare
 
 
@@ -74,6 +75,7 @@ class Recognizer:
         spinning: bool = True,
         cache: str | Path | None = None,
         gpu: GpuSettings | None = None,
+        trusted_keys: Sequence[KeyLike] | None = None,
     ) -> None:
         """Load and warm up a package.
 
@@ -92,11 +94,16 @@ class Recognizer:
                 time, and a batch of one takes a tenth longer.
             cache: folder where OpenVINO and TensorRT keep what they compiled, for a faster start; None for none.
             gpu: steps towards the speed of the card; None for all of them.
+            trusted_keys: public keys, or paths of their files: the package is refused unless one of them signed it, and
+                `signed_by` then says which. None where only this machine's setting counts, which always does
+                (docs/signing.md).
 
         Raises:
             PackageError: the package is damaged or altered, or its labels do not match its network.
+            SignatureError: it is not signed by a trusted key.
+            KeyFileError: a trusted key cannot be read.
             ProviderError: the provider cannot be had here, or not in this precision.
-            DependencyError: no ONNX Runtime is installed.
+            DependencyError: no ONNX Runtime is installed, or no `cryptography` where a signature is demanded.
         """
         _check_positive("batch_size", batch_size)
         _check_positive("top", top)
@@ -110,9 +117,10 @@ class Recognizer:
             cache=None if cache is None else Path(cache),
             gpu=gpu or GpuSettings(),
         )
-        loaded = load(Path(package), provider, settings)
+        self.trusted_keys = None if trusted_keys is None else read_keys(trusted_keys)
+        loaded = load(Path(package), provider, settings, self.trusted_keys)
         session = loaded.choice.session
-        self.manifest, self.package_id = loaded.manifest, loaded.package_id
+        self.manifest, self.package_id, self.signed_by = loaded.manifest, loaded.package_id, loaded.signed_by
         self.batch_size = batch_size
         self._top = top
         self._provider, self._provider_reason = session.provider.name, loaded.choice.reason

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
-from partsight.runtime.errors import PartsightError
+from partsight.runtime.errors import PackageError, PartsightError
 from partsight.runtime.line.line import Line
-from partsight.runtime.package import MANIFEST_NAME, package_id_of
+from partsight.runtime.package import LARGEST_MANIFEST_BYTES, package_id_of
+from partsight.runtime.package_folder import MANIFEST_NAME, SIGNATURE_NAME, read_file
 from partsight.runtime.recognizer import Recognizer
 
 _log = logging.getLogger("partsight.line")
@@ -33,7 +34,7 @@ class Watch:
             every_s: seconds between looks.
         """
         self._line, self._path, self._load, self._every_s = line, Path(path), load, every_s
-        self._refused = ""
+        self._refused = ("", b"")
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="partsight-watch", daemon=True)
 
@@ -57,7 +58,7 @@ class Watch:
     def _run(self) -> None:
         while not self._stopping.wait(self._every_s):
             found = self._look()
-            if found in ("", self._line.package_id, self._refused):
+            if found[0] in ("", self._line.package_id) or found == self._refused:
                 continue
             try:
                 self._line.swap(self._path, self._load)
@@ -66,9 +67,16 @@ class Watch:
                 level = logging.ERROR if isinstance(error, PartsightError) else logging.CRITICAL
                 _log.log(level, "the package at %s is refused: %s", self._path, error)
 
-    def _look(self) -> str:
-        """Return the id of the package at the path; empty if none is there."""
+    def _look(self) -> tuple[str, bytes]:
+        """Return the id of the package at the path, and its signature: one that is refused may be signed after all.
+
+        The id is empty if none is there, the signature if it has none.
+        """
+        found = self._read(MANIFEST_NAME)
+        return package_id_of(found) if found else "", self._read(SIGNATURE_NAME)
+
+    def _read(self, name: str) -> bytes:
         try:
-            return package_id_of((self._path / MANIFEST_NAME).read_bytes())
-        except OSError:
-            return ""
+            return read_file(self._path, name, LARGEST_MANIFEST_BYTES)
+        except PackageError:
+            return b""

@@ -1,0 +1,268 @@
+"""Keys: a private one signs packages, its public one shows who did (Ed25519)."""
+
+import contextlib
+import importlib
+import os
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from partsight.runtime.errors import DependencyError, KeyFileError, OutputError
+from partsight.runtime.storage import sha256_bytes
+
+PUBLIC_SUFFIX = ".pub"
+PASSPHRASE_VARIABLE = "PARTSIGHT_KEY_PASSPHRASE"
+
+_SERIALIZATION = "cryptography.hazmat.primitives.serialization"
+_ED25519 = "cryptography.hazmat.primitives.asymmetric.ed25519"
+_LARGEST_BYTES = 2**14
+_LONGEST_PASSPHRASE = 1023  # of the library
+
+Check = Callable[[Path, os.stat_result], None]
+
+
+@dataclass(frozen=True)
+class PublicKey:
+    """A key that signatures are checked with.
+
+    Attributes:
+        raw: its 32 bytes.
+    """
+
+    raw: bytes
+
+    @property
+    def key_id(self) -> str:
+        """The first 16 hexadecimal digits of the SHA-256 of `raw`: names the key in signatures, results and logs."""
+        return sha256_bytes(self.raw)[:16]
+
+    @classmethod
+    def read(cls, path: str | Path) -> "PublicKey":
+        """Read the KEY.pub of `partsight keygen`, or any other Ed25519 key in PEM.
+
+        Raises:
+            KeyFileError: it is none.
+            DependencyError: the package `cryptography` is not installed.
+        """
+        return cls.parse(read_key_file(Path(path)), Path(path))
+
+    @classmethod
+    def parse(cls, data: bytes, path: Path) -> "PublicKey":
+        """Return the key in a file's bytes; raises as `read` does."""
+        if b"PRIVATE KEY" in data:
+            raise KeyFileError(
+                f"{path}: holds a private key, which stays where packages are signed; expected {path}.pub"
+            )
+        try:
+            key = need_crypto(_SERIALIZATION).load_pem_public_key(data)
+        except (ValueError, TypeError, ArithmeticError) as error:
+            raise KeyFileError(f"{path}: {_not_a_key(error)}") from error
+        if not isinstance(key, need_crypto(_ED25519).Ed25519PublicKey):
+            raise KeyFileError(f"{path}: {_other_kind(key)}")
+        return cls(bytes(key.public_bytes_raw()))
+
+    def has_signed(self, message: bytes, signature: bytes) -> bool:
+        """Say whether a signature is this key's, and of this message."""
+        key = need_crypto(_ED25519).Ed25519PublicKey.from_public_bytes(self.raw)
+        try:
+            key.verify(signature, message)
+        except need_crypto("cryptography.exceptions").InvalidSignature:
+            return False
+        return True
+
+
+@dataclass(frozen=True)
+class PrivateKey:
+    """A key that signs.
+
+    Attributes:
+        public: what its signatures are checked with.
+    """
+
+    public: PublicKey
+    _key: Any = field(repr=False)
+
+    @classmethod
+    def read(cls, path: str | Path, passphrase: bytes | None = None) -> "PrivateKey":
+        """Read the KEY of `partsight keygen`.
+
+        Args:
+            path: of the file.
+            passphrase: that it is encrypted with; of no account where it is not.
+
+        Raises:
+            KeyFileError: it is none, others than its owner may read it, or the passphrase is not its own.
+            DependencyError: the package `cryptography` is not installed.
+        """
+        path = Path(path)
+        data = read_key_file(path, check_secret)
+        try:
+            key = _load(path, data, passphrase)
+        except (ValueError, ArithmeticError) as error:
+            raise KeyFileError(f"{path}: {_not_a_key(error)}") from error
+        if not isinstance(key, need_crypto(_ED25519).Ed25519PrivateKey):
+            raise KeyFileError(f"{path}: {_other_kind(key)}")
+        return cls(PublicKey(bytes(key.public_key().public_bytes_raw())), key)
+
+    def sign(self, message: bytes) -> bytes:
+        """Return the signature of a message, 64 bytes."""
+        return bytes(self._key.sign(message))
+
+
+def read_passphrase(file: str | Path | None) -> bytes | None:
+    """Return a passphrase: never from a command line, which every user of a machine can read.
+
+    Args:
+        file: whose first line it is; None for the variable `PARTSIGHT_KEY_PASSPHRASE`.
+
+    Returns:
+        None where neither is there.
+
+    Raises:
+        KeyFileError: the file cannot be read, others may read it, or its first line is empty or too long.
+    """
+    if file is None:
+        passphrase = os.environ.get(PASSPHRASE_VARIABLE, "").encode(errors="surrogateescape") or None
+    else:
+        passphrase = (read_key_file(Path(file), check_secret).splitlines() or [b""])[0]
+    if passphrase is not None and not 1 <= len(passphrase) <= _LONGEST_PASSPHRASE:
+        raise KeyFileError(
+            f"{file or PASSPHRASE_VARIABLE}: the passphrase has {len(passphrase)} bytes; expected 1 to "
+            f"{_LONGEST_PASSPHRASE}, in the first line"
+        )
+    return passphrase
+
+
+def generate_key(path: str | Path, passphrase: bytes | None = None) -> PublicKey:
+    """Make a pair of keys.
+
+    Args:
+        path: for the private key, which its owner alone may read; the public one lies beside it, as `path` with `.pub`.
+            Neither may exist.
+        passphrase: to encrypt the private key with; None for a key that whoever reads the file can use.
+
+    Raises:
+        OutputError: one of them exists or cannot be written; nothing is left behind.
+        DependencyError: the package `cryptography` is not installed.
+    """
+    path, form = Path(path), need_crypto(_SERIALIZATION)
+    key = need_crypto(_ED25519).Ed25519PrivateKey.generate()
+    encryption = form.NoEncryption() if passphrase is None else form.BestAvailableEncryption(passphrase)
+    secret = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, encryption)
+    public = key.public_key().public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo)
+    with contextlib.ExitStack() as undo:
+        _write_new(path.with_name(path.name + PUBLIC_SUFFIX), public, 0o644, undo)
+        _write_new(path, secret, 0o600, undo)
+        undo.pop_all()
+    return PublicKey(bytes(key.public_key().public_bytes_raw()))
+
+
+def read_key_file(path: Path, check: Check | None = None) -> bytes:
+    """Return the bytes of a small file that trust depends on.
+
+    Args:
+        path: of the file.
+        check: of its rights, on the file that is then read.
+
+    Raises:
+        KeyFileError: it cannot be read or is too large, or `check` refuses it.
+    """
+    try:
+        with path.open("rb") as file:
+            if check is not None:
+                check(path, os.fstat(file.fileno()))
+            data = file.read(_LARGEST_BYTES + 1)
+    except OSError as error:
+        raise KeyFileError(f"{path}: cannot be read ({error}); name a file that you may read") from error
+    if len(data) > _LARGEST_BYTES:
+        raise KeyFileError(
+            f"{path}: has more than {_LARGEST_BYTES} bytes; expected a key that `partsight keygen` wrote"
+        )
+    return data
+
+
+def check_secret(path: Path, found: os.stat_result) -> None:
+    """Refuse a file that others than its owner may read; Windows keeps rights elsewhere, and nothing is checked there.
+
+    Raises:
+        KeyFileError: they may.
+    """
+    if stat.S_ISREG(found.st_mode) and _allows(found, 0o077):  # a pipe is nobody else's
+        raise KeyFileError(
+            f"{path}: others than its owner may read it (mode {stat.S_IMODE(found.st_mode):o}); mend it with: "
+            f"chmod 600 {path}. If somebody did, make a new one"
+        )
+
+
+def check_unwritable(path: Path, found: os.stat_result) -> None:
+    """Refuse a file or folder that others than its owner may write to; as above on Windows.
+
+    Raises:
+        KeyFileError: they may.
+    """
+    if _allows(found, 0o022):
+        raise KeyFileError(
+            f"{path}: others than its owner may change it (mode {stat.S_IMODE(found.st_mode):o}), so that nothing in "
+            f"it can be trusted; mend it with: chmod go-w {path}"
+        )
+
+
+def need_crypto(module: str) -> ModuleType:
+    """Import a module of the package `cryptography`.
+
+    Raises:
+        DependencyError: it is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise DependencyError(
+            f"signatures need the package cryptography, which cannot be imported ({error}); install it with: "
+            "pip install 'partsight[sign]'"
+        ) from error
+
+
+def _load(path: Path, data: bytes, passphrase: bytes | None) -> object:
+    """Return the key in the bytes of a file; raises ValueError if there is none."""
+    load = need_crypto(_SERIALIZATION).load_pem_private_key
+    try:
+        return load(data, None)
+    except TypeError as error:  # it is encrypted
+        if passphrase is None:
+            raise KeyFileError(
+                f"{path}: is encrypted; expected its passphrase, by --passphrase-file or {PASSPHRASE_VARIABLE}"
+            ) from error
+    try:
+        return load(data, passphrase)
+    except ValueError as error:
+        raise KeyFileError(f"{path}: cannot be decrypted ({error}); is this its passphrase?") from error
+
+
+def _allows(found: os.stat_result, rights: int) -> bool:
+    return os.name != "nt" and bool(stat.S_IMODE(found.st_mode) & rights)
+
+
+def _other_kind(key: object) -> str:
+    return f"holds a {type(key).__name__}; expected Ed25519: make one with `partsight keygen`"
+
+
+def _not_a_key(error: Exception) -> str:
+    return f"is no key in PEM ({' '.join(str(error).split())[:200]}); expected one that `partsight keygen` wrote"
+
+
+def _write_new(path: Path, data: bytes, mode: int, undo: contextlib.ExitStack) -> None:
+    """Write a file that must not exist, with its rights from the first moment on."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
+        undo.callback(path.unlink)
+        with open(descriptor, "wb") as file:  # noqa: PTH123 (of a descriptor)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except FileExistsError as error:
+        raise OutputError(f"{path}: exists already, and no key is overwritten; name another one") from error
+    except OSError as error:
+        raise OutputError(f"{path}: could not be written ({error}); nothing was left behind") from error
