@@ -1,10 +1,11 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from partsight.runtime.errors import DependencyError, SinkError
-from partsight.runtime.sinks import SINKS, open_sink
+from partsight.runtime.sinks import SINKS, check_address, open_sink
 from partsight.runtime.sinks.address import Options, need, parse
 
 
@@ -16,6 +17,21 @@ class Some(Options, frozen=True, kw_only=True):
 def test_scheme_that_is_not_known() -> None:
     with pytest.raises(SinkError, match=r"sink kafka://x is not known; expected one of csv:, .*jsonl:"):
         open_sink("kafka://x?password=secret")
+
+
+@pytest.mark.parametrize("scheme", SINKS)
+def test_check_without_opening(scheme: str, tmp_path: Path) -> None:
+    check_address(f"{scheme}:{tmp_path / 'place'}")
+    with pytest.raises(SinkError, match="option colour is not known"):
+        check_address(f"{scheme}:{tmp_path / 'place'}?colour=red")
+    assert not any(tmp_path.iterdir())
+
+
+def test_check_reads_options_as_opening_does() -> None:
+    check_address("sqlite:results.db?busy_s=1")
+    for address in ("sqlite:results.db?busy_s=-1", "kafka://x", "results"):
+        with pytest.raises(SinkError):
+            check_address(address)
 
 
 def test_no_scheme() -> None:
