@@ -71,7 +71,8 @@ class Feed:
             self.state = "ended"
         except BaseException as error:  # noqa: BLE001 (a thread has no caller: the line asks for it)
             self.error, self.state = error, "failed"
-            _log.error("camera %s: its thread ended: %s", self.name, error)
+            extra = {"event": "camera_failed", "camera": self.name}
+            _log.error("camera %s: its thread ended: %s", self.name, error, extra=extra)
         finally:
             self._inbox.end(self.name)
 
@@ -154,6 +155,8 @@ class Feed:
         """Log what a camera does when that changes: one that is away for days is not told of every five seconds."""
         if state != self.state or (state != "open" and message != self._said):
             if not self._stopping.is_set():
-                _log.log(logging.INFO if state == "open" else logging.WARNING, "camera %s %s", self.name, message)
+                level = logging.INFO if state == "open" else logging.WARNING
+                extra = {"event": f"camera_{state}", "camera": self.name}
+                _log.log(level, "camera %s %s", self.name, message, extra=extra)
             self._said = message
         self.state = state

@@ -87,7 +87,9 @@ class Outbox:
         try:
             self._sink.close()
         except Exception as error:  # noqa: BLE001 (as `_attempt`)
-            _log.error("sink %s: cannot be closed in order: %s", self._name, error)
+            _log.error(
+                "sink %s: cannot be closed in order: %s", self._name, error, extra=self._event("sink_close_failed")
+            )
 
     def _write(self, told: Told) -> None:
         """Write a result, or wait until it can be written; count one that is lost."""
@@ -102,7 +104,12 @@ class Outbox:
             pause = min(2 * pause, LONGEST_PAUSE_S)
         if self._is_waited_for:
             self._is_waited_for = False
-            _log.info("sink %s: takes results again; none was lost meanwhile", self._name)
+            _log.info(
+                "sink %s: takes results again; none was lost meanwhile", self._name, extra=self._event("sink_recovered")
+            )
+
+    def _event(self, name: str) -> dict[str, object]:
+        return {"event": name, "sink": self._name}
 
     def _attempt(self, told: Told) -> Exception | None:
         try:
@@ -124,15 +131,16 @@ class Outbox:
         self._tally.add(owner_of(self._name), "refusals")
         if not self._is_waited_for:  # told once: a disk that is full for days is not told of every five seconds
             self._is_waited_for = True
-            _log.warning("sink %s: takes nothing and is waited for: %s", self._name, error)
+            extra = self._event("sink_waited_for")
+            _log.warning("sink %s: takes nothing and is waited for: %s", self._name, error, extra=extra)
 
     def _lose(self, told: Told, error: Exception) -> None:
         self._is_waited_for = False
         self._tally.add(owner_of(self._name), "lost")
         record = told.record
         if not isinstance(error, SinkGoneError):  # that one is raised to whoever waits for the line
-            _log.error(
-                "sink %s: frame %s of camera %s is lost to it: %s", self._name, record.sequence, record.camera, error
-            )
+            text, place = "sink %s: frame %s of camera %s is lost to it: %s", (record.sequence, record.camera)
+            extra = self._event("result_lost") | {"camera": record.camera, "sequence": record.sequence}
+            _log.error(text, self._name, *place, error, extra=extra)
         if isinstance(error, SinkGoneError):
             self.gone = error

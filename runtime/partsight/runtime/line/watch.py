@@ -65,7 +65,8 @@ class Watch:
             except Exception as error:  # noqa: BLE001 (whatever is wrong with it, the line goes on with the old)
                 self._refused = found
                 level = logging.ERROR if isinstance(error, PartsightError) else logging.CRITICAL
-                _log.log(level, "the package at %s is refused: %s", self._path, error)
+                extra = {"event": "package_refused", "package": found, "path": str(self._path)}
+                _log.log(level, "the package at %s is refused: %s", self._path, error, extra=extra)
 
     def _look(self) -> tuple[str, bytes]:
         """Return the id of the package at the path, and its signature: one that is refused may be signed after all.
