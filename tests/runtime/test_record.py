@@ -1,10 +1,11 @@
 import os
+from pathlib import Path
 
 import msgspec
 import numpy as np
 
 from partsight.runtime.cameras.camera import Frame
-from partsight.runtime.recognizer import Result, Stages
+from partsight.runtime.recognizer import Recognizer, Result, Stages
 from partsight.runtime.record import Candidate, Record, answered
 
 
@@ -27,10 +28,12 @@ def test_json_is_read_back() -> None:
     assert msgspec.json.decode(line, type=Record) == record
 
 
-def test_number_that_is_none() -> None:
+def test_number_that_is_none(tiny_package: Path) -> None:
     result = Result(None, float("nan"), float("inf"), False, (("M8", float("nan")),), 1.0, Stages(0, 0, 0))
     frame = Frame(np.zeros((2, 2, 3), np.uint8), "usb:0", 0, 0.0)
-    told = answered(frame, "left", "r1", "p", result, 2.0)
+    with Recognizer(tiny_package, threads=1) as recognizer:
+        told = answered(frame, "left", "r1", recognizer, result, 2.0)
+    assert (told.record.package_id, told.record.signed_by) == (recognizer.package_id, "")
     assert (told.record.score, told.record.margin) == (None, None)
     assert msgspec.json.decode(told.record.to_json())["top"] == [{"label": "M8", "score": None}]
 

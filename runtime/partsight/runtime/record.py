@@ -6,7 +6,7 @@ from typing import Literal
 import msgspec
 
 from partsight.runtime.cameras.camera import Frame
-from partsight.runtime.recognizer import Result, Stages
+from partsight.runtime.recognizer import Recognizer, Result, Stages
 
 RECORD_VERSION = 1
 
@@ -32,6 +32,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         run: names this run of the line, so that sequences that start again at 0 are told apart.
         timestamp: when the frame came, seconds since 1970 (UTC).
         package_id: of the package that answered; empty where none did.
+        signed_by: ids of the trusted keys that had signed it, by spaces apart; empty where no signature was demanded.
         label: the part; None if it is unknown, or where `error` is set.
         score, margin: see `Answer`; None for a number that is none, or where `error` is set.
         top: the best candidates, best first.
@@ -47,6 +48,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     run: str
     timestamp: float
     package_id: str = ""
+    signed_by: str = ""
     label: str | None = None
     score: float | None = None
     margin: float | None = None
@@ -81,8 +83,8 @@ class Told:
     stages: Stages | None = None
 
 
-def answered(frame: Frame, camera: str, run: str, package_id: str, result: Result, latency_ms: float) -> Told:
-    """Return the record of a frame that was answered."""
+def answered(frame: Frame, camera: str, run: str, recognizer: Recognizer, result: Result, latency_ms: float) -> Told:
+    """Return the record of a frame that a recogniser answered."""
     record = Record(
         outcome="recognised" if result.accepted else "unknown",
         camera=camera,
@@ -90,7 +92,8 @@ def answered(frame: Frame, camera: str, run: str, package_id: str, result: Resul
         sequence=frame.sequence,
         run=run,
         timestamp=frame.timestamp,
-        package_id=package_id,
+        package_id=recognizer.package_id,
+        signed_by=" ".join(recognizer.signed_by),
         label=result.label,
         score=_number(result.score),
         margin=_number(result.margin),

@@ -39,6 +39,7 @@ def told(sequence: int, label: str | None = "M8x40", **changed: object) -> Told:
         "run": "r1",
         "timestamp": 1_700_000_000.0 + sequence,
         "package_id": "0123456789abcdef",
+        "signed_by": "89abcdef01234567 0011223344556677",
         "label": label,
         "score": 0.75,
         "margin": 0.01,
@@ -97,7 +98,7 @@ def read_csv(path: Path) -> list[Record]:
 
 def _record(row: dict[str, str]) -> Record:
     numbers = {name: float(row[name]) if row[name] else None for name in ("score", "margin", "latency_ms")}
-    texts = {name: unguard(row[name]) for name in ("camera", "source", "run", "package_id", "error")}
+    texts = {name: unguard(row[name]) for name in ("camera", "source", "run", "package_id", "signed_by", "error")}
     return Record(
         outcome=row["outcome"],  # type: ignore[arg-type]
         sequence=int(row["sequence"]),

@@ -27,7 +27,8 @@ def test_header_is_written_once(tmp_path: Path) -> None:
     lines = (tmp_path / "out.csv").read_text(encoding="utf-8").splitlines()
     assert len(lines) == 3
     assert lines[0] == (
-        "schema_version,outcome,camera,source,sequence,run,timestamp,package_id,label,score,margin,top,latency_ms,error"
+        "schema_version,outcome,camera,source,sequence,run,timestamp,package_id,signed_by,label,score,margin,top,"
+        "latency_ms,error"
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from partsight.runtime.cameras.camera import Camera
-from partsight.runtime.errors import PackageError, PartsightError
+from partsight.runtime.errors import PackageError, PartsightError, SignatureError
 from partsight.runtime.line.counters import CameraCounters, LineCounters, SinkCounters, Tally
 from partsight.runtime.line.feed import Feed
 from partsight.runtime.line.inbox import Arrival, Failure, Inbox, Policy
@@ -65,6 +65,7 @@ class Line:
             raise ValueError(f"takt_ms is {takt_ms}; expected more than 0")
         self.run_id = uuid.uuid4().hex[:12]
         self._recognizer = recognizer
+        self._trusted_keys = recognizer.trusted_keys  # of every package that is swapped in, whoever loads it
         self._swap_lock = threading.Lock()
         self._takt_s = None if takt_ms is None else takt_ms / 1000
         self._listeners = [] if on_result is None else [on_result]
@@ -157,14 +158,15 @@ class Line:
         """Return what each camera is doing: opening, waiting, open, stalled, lost, ended or failed."""
         return {name: feed.state for name, feed in self._feeds.items()}
 
-    def swap(self, package: str | Path, load: Callable[[str | Path], Recognizer] = Recognizer) -> str:
+    def swap(self, package: str | Path, load: Callable[[str | Path], Recognizer] | None = None) -> str:
         """Put another package in place of the one that answers, between two batches; no frame is lost.
 
         The new package is loaded, checked and warmed up beside the old one first, which answers meanwhile.
 
         Args:
             package: to load.
-            load: how; for options of `Recognizer`.
+            load: how; for options of `Recognizer`. None for none but the trusted keys of the line's first, one of which
+                must have signed this package, too, however it is loaded.
 
         Returns:
             The new package's id.
@@ -174,7 +176,7 @@ class Line:
         """
         with self._swap_lock:
             try:
-                new = load(package)
+                new = (load or self._load)(package)
                 self._check_swap(new)
             except PartsightError:
                 self._tally.add(_LINE, "refused_swaps")
@@ -182,10 +184,21 @@ class Line:
             old, self._recognizer = self._recognizer, new
             old.close()  # a batch under way comes to its end
             self._tally.add(_LINE, "swaps")
-        _log.info("package %s answers in place of %s", new.package_id, old.package_id)
+        signed = f", signed by key {', '.join(new.signed_by)}," if new.signed_by else ""
+        _log.info("package %s%s answers in place of %s", new.package_id, signed, old.package_id)
         return new.package_id
 
+    def _load(self, package: str | Path) -> Recognizer:
+        return Recognizer(package, trusted_keys=self._trusted_keys)
+
     def _check_swap(self, new: Recognizer) -> None:
+        trusted = self._trusted_keys
+        if trusted is not None and {key.key_id for key in trusted}.isdisjoint(new.signed_by):
+            new.close()
+            raise SignatureError(
+                f"package {new.package_id} was loaded without the line's trusted keys; load it with "
+                "Recognizer(..., trusted_keys=...) of the same keys"
+            )
         before, after = self._recognizer.manifest.preprocess.color, new.manifest.preprocess.color
         if before != after:
             new.close()
@@ -235,11 +248,11 @@ class Line:
                 self._fail(batch[0], error)
             return
         for arrival, result in zip(batch, results, strict=True):
-            self._tell(arrival, recognizer.package_id, result)
+            self._tell(arrival, recognizer, result)
 
-    def _tell(self, arrival: Arrival, package_id: str, result: Result) -> None:
+    def _tell(self, arrival: Arrival, recognizer: Recognizer, result: Result) -> None:
         latency_s = time.monotonic() - arrival.arrived
-        told = answered(arrival.frame, arrival.camera, self.run_id, package_id, result, latency_s * 1000)
+        told = answered(arrival.frame, arrival.camera, self.run_id, recognizer, result, latency_s * 1000)
         if self._takt_s is not None and latency_s > self._takt_s:
             self._tally.add(arrival.camera, "overdue")
         self._publish(told)

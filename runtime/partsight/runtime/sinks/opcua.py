@@ -18,7 +18,7 @@ PORT = 4840
 NAMESPACE = "urn:partsight:results"
 _START_S = 60.0  # it takes 2.6 s on an idle machine
 
-_TEXTS = ("outcome", "label", "camera", "source", "run", "package_id", "error", "record")
+_TEXTS = ("outcome", "label", "camera", "source", "run", "package_id", "signed_by", "error", "record")
 _NUMBERS = ("score", "margin", "latency_ms")
 _COUNTERS = ("recognised", "unknown", "failed", "results")  # the last one is written last: who watches it sees the rest
 

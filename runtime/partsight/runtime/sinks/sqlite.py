@@ -26,6 +26,7 @@ FORM = Form(
             source TEXT NOT NULL,
             timestamp REAL NOT NULL,
             package_id TEXT NOT NULL,
+            signed_by TEXT NOT NULL,
             label TEXT,
             score REAL,
             margin REAL,
