@@ -65,7 +65,7 @@ class Watch:
             except Exception as error:  # noqa: BLE001 (whatever is wrong with it, the line goes on with the old)
                 self._refused = found
                 level = logging.ERROR if isinstance(error, PartsightError) else logging.CRITICAL
-                extra = {"event": "package_refused", "package": found, "path": str(self._path)}
+                extra = {"event": "package_refused", "package": found[0], "path": str(self._path)}
                 _log.log(level, "the package at %s is refused: %s", self._path, error, extra=extra)
 
     def _look(self) -> tuple[str, bytes]:
