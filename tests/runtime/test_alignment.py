@@ -36,7 +36,7 @@ THIN = ["PinHeader_1x12_P2.00mm_Horizontal", "PinHeader_1x31_P1.27mm_Vertical", 
 
 def find(frame: Pixels, image: Pixels) -> Pose:
     levels, template = pyramid(frame), Template.of(image)
-    return align_fine(levels, template, align_middle(levels, template, align_coarse(levels, template)))
+    return align_fine(levels, template, align_middle(levels, template.middle, align_coarse(levels, template)))
 
 
 def missed_px(image: Pixels, **pose: float) -> float:
@@ -109,7 +109,7 @@ def test_the_levels_before_the_finest_find_turn_and_shift(example_parts: Path) -
         image = golden(example_parts, part)
         pose = {"turn_deg": 3.5, "x": 0.035, "y": -0.03}
         reference, levels = as_compared(image), pyramid(as_compared(laid(image, **pose)))
-        found = align_middle(levels, Template.of(reference), align_coarse(levels, Template.of(reference)))
+        found = align_middle(levels, Template.of(reference).middle, align_coarse(levels, Template.of(reference)))
         assert found.deformation == pytest.approx(0, abs=1e-12)
         true = matrix_of(reference.shape, **pose)
         assert farthest_px(reference.shape, found.to_matrix(*reference.shape[:2]), true) < 0.2, part

@@ -72,7 +72,7 @@ def test_what_finalists_need_is_the_same_for_all_threads(example_parts: Path) ->
 
     def use(_: int) -> tuple[float, float, float]:
         reference = references[0]
-        return float(reference.image.sum()), float(reference.slope.sum()), float(reference.template.fine.rows.sum())
+        return float(reference.image.sum()), float(reference.slope.sum()), float(reference.template.fine.slopes.sum())
 
     with ThreadPoolExecutor(16) as pool:
         assert len(set(pool.map(use, range(64)))) == 1

@@ -14,7 +14,6 @@ from partsight.runtime.decision import decide, decide_verified
 from partsight.runtime.images import Pixels
 from partsight.runtime.package import ModelPackage
 from partsight.runtime.preprocess import preprocess
-from partsight.runtime.references import References
 from partsight.runtime.verification import verify
 
 PACE_SHARE = 0.7
@@ -75,9 +74,7 @@ def measure_stages(
         tick: is told of each frame.
     """
     spec, verification = package.manifest.preprocess, package.manifest.verification
-    references = None
-    if verification is not None:
-        references = References(package.reference, (verification.spec.height, verification.spec.width))
+    references = package.references()
     rows: list[tuple[float, float, float, float]] = []
     ends = clock.now() + seconds
     for frame in itertools.cycle(frames):

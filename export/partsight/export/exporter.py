@@ -29,10 +29,12 @@ from partsight.runtime.manifest import (
     Search,
     Verification,
 )
+from partsight.runtime.outlines import MOST_PARTS, OUTLINE_FILE, Outlines
 from partsight.runtime.package import ModelPackage
 from partsight.runtime.package_folder import MANIFEST_NAME
 from partsight.runtime.preprocess import preprocess
 from partsight.runtime.prototype_file import PROTOTYPE_FILE, encode_prototypes
+from partsight.runtime.references import decode_reference
 from partsight.runtime.search import PrototypeSearch
 from partsight.runtime.storage import check_output_folder, new_folder, sha256_bytes
 from partsight.train.heads import score_output
@@ -111,7 +113,11 @@ def export(
             (folder / model.file).write_bytes(data[precision])
         sizes = {precision: len(item) for precision, item in data.items()}
         report = package_report(run, manifest, parity, converted.summary, sizes)
-        files = {REPORT_FILE: report.encode(), **_gallery(images, run.record)}
+        gallery = _gallery(images, run.record)
+        files = {REPORT_FILE: report.encode(), **gallery}
+        if manifest.verification is not None and manifest.verification.outlines is not None:
+            decoded = (decode_reference(data, name) for name, data in gallery.items())
+            files[manifest.verification.outlines] = Outlines.of(decoded).to_bytes()
         if prototypes is not None:
             files[PROTOTYPE_FILE] = encode_prototypes(prototypes)
         (folder / "gallery").mkdir()
@@ -180,7 +186,8 @@ def _with_manifest(model: onnx.ModelProto, manifest: Manifest) -> bytes:
 
 def _verification(record: RunRecord) -> Verification:
     names = tuple(f"gallery/{place:05d}.jpg" for place in range(len(record.labels)))
-    return Verification(record.calibration.verification, record.calibration.verified_decision, names)
+    outlines = OUTLINE_FILE if len(names) <= MOST_PARTS else None
+    return Verification(record.calibration.verification, record.calibration.verified_decision, names, outlines)
 
 
 def _gallery(images: Sequence[Pixels], record: RunRecord) -> dict[str, bytes]:

@@ -26,7 +26,7 @@ _SMOOTHING_PX = 1.0
 _LARGEST_STEP = 0.05  # of the longest side, and in radians: beyond it the linearisation says nothing
 _SMALLEST_STEP = 2e-4  # 0.03 px at the finest level
 _FARTHEST = 0.15  # of the longest side, and in radians: no frame of a controlled line lies there
-_STIFFNESS = 180.0  # grey levels² a pixel that a stretch or shear of 1 must explain away; see `_Update`
+_STIFFNESS = 180.0  # grey levels² a pixel that a stretch or shear of 1 must explain away; see `Update`
 
 
 @dataclass(frozen=True)
@@ -87,68 +87,94 @@ class Pose:
 
 @dataclass(frozen=True)
 class Template:
-    """A golden image made ready for alignment; what the finest level needs is computed when it is first needed.
+    """A golden image made ready for alignment; how differences become steps is computed when it is first needed.
 
     Attributes:
         levels: grey float32 at each level, coarse to fine.
-        coarse: for each level but the finest, how a difference becomes x, y and angle.
     """
 
     levels: tuple[FloatArray, ...]
-    coarse: tuple["_Update", ...]
 
     @classmethod
     def of(cls, image_bgr: Pixels) -> "Template":
         """Make a golden image ready; see `pyramid` for what it must be."""
-        levels = pyramid(image_bgr)
-        return cls(levels, tuple(_Update.of(level, with_tilt=False) for level in levels[:-1]))
+        return cls(pyramid(image_bgr))
 
     @functools.cached_property
-    def fine(self) -> "_Update":
-        """For the finest level, how a difference becomes x, y, angle, shear and stretch."""
-        return _Update.of(self.levels[-1], with_tilt=True)
+    def coarse(self) -> "Update":
+        """For the coarsest level: x, y and angle."""
+        return Update.of(self.levels[0], with_tilt=False)
+
+    @functools.cached_property
+    def middle(self) -> "Update":
+        """For the level between: x, y and angle."""
+        return Update.of(self.levels[1], with_tilt=False)
+
+    @functools.cached_property
+    def fine(self) -> "Update":
+        """For the finest level: x, y, angle, shear and stretch."""
+        return Update.of(self.levels[2], with_tilt=True)
 
 
 @dataclass(frozen=True)
-class _Update:
+class Update:
     """Maps the difference between a moved frame and a golden image to a step.
 
     Attributes:
-        rows: (unknowns + 1, pixels) float32; the last row gives the gain.
+        golden: (height, width) float32.
+        slopes: (unknowns + 1, pixels) float32: its derivatives by each unknown; the last row, by the gain, is itself.
+        inverse: (unknowns + 1, unknowns + 1) float32.
         prior: (unknowns + 1, 2) by which shear and stretch so far draw back towards 0.
     """
 
-    rows: FloatArray
+    golden: FloatArray
+    slopes: FloatArray
+    inverse: FloatArray
     prior: FloatArray
 
     @classmethod
-    def of(cls, golden: FloatArray, *, with_tilt: bool) -> "_Update":
+    def of(cls, golden: FloatArray, *, with_tilt: bool) -> "Update":
+        """Make a golden image's level ready."""
         unknowns = 5 if with_tilt else 3
-        height, width = golden.shape
-        longest = max(height, width)
-        right = ((np.arange(width, dtype=np.float32) - (width - 1) / 2) / longest)[None]
-        down = ((np.arange(height, dtype=np.float32) - (height - 1) / 2) / longest)[:, None]
-        gradient_x = cv2.Sobel(golden, cv2.CV_32F, 1, 0, scale=longest / 8)
-        gradient_y = cv2.Sobel(golden, cv2.CV_32F, 0, 1, scale=longest / 8)
-        turn = right * gradient_y - down * gradient_x
-        slopes = [gradient_x, gradient_y, turn, down * gradient_x, down * gradient_y][:unknowns]
-        rows = np.stack([*slopes, golden]).reshape(unknowns + 1, -1)
-        square = (rows @ rows.T).astype(np.float64)
+        right, down = centred(*golden.shape)
+        images = np.empty((unknowns + 1, *golden.shape), np.float32)
+        by_x, by_y = images[:2]
+        for image, axis in ((by_x, (1, 0)), (by_y, (0, 1))):
+            cv2.Sobel(golden, cv2.CV_32F, *axis, dst=image, scale=max(golden.shape) / 8)
+        np.multiply(right, by_y, out=images[2])
+        images[2] -= down * by_x
+        if with_tilt:
+            np.multiply(down, by_x, out=images[3])
+            np.multiply(down, by_y, out=images[4])
+        images[-1] = golden
+        slopes = images.reshape(unknowns + 1, -1)
+        square = (slopes @ slopes.T).astype(np.float64)
         # A picture without structure says nothing of the pose: then the step is 0 instead of a division by 0.
         square[np.diag_indices(len(square))] += 1e-4 * np.diag(square) + 1e-3
         stiffness = _STIFFNESS * golden.size
         held_back = np.arange(3, unknowns)
         square[held_back, held_back] += stiffness
         inverse = np.linalg.inv(square)
-        return cls(inverse.astype(np.float32) @ rows, (stiffness * inverse[:, held_back]).astype(np.float32))
+        return cls(golden, slopes, inverse.astype(np.float32), (stiffness * inverse[:, held_back]).astype(np.float32))
 
     def step(self, difference: FloatArray, pose: Pose) -> Pose:
         """Return the step, at most as long as the linearisation holds."""
-        values = self.rows @ difference.ravel()
+        values = self.inverse @ (self.slopes @ difference.ravel())
         if self.prior.shape[1]:
             values += self.prior @ np.array([pose.shear, pose.stretch], np.float32)
         gain = max(1 + float(values[-1]), 0.5)
         return Pose(*(max(-_LARGEST_STEP, min(_LARGEST_STEP, float(value) / gain)) for value in values[:-1]))
+
+
+@functools.lru_cache(8)
+def centred(height: int, width: int) -> tuple[FloatArray, FloatArray]:
+    """Return the pixels' places from the centre in shares of the longest side: (1, width) right, (height, 1) down."""
+    longest = max(height, width)
+    right, down = (
+        ((np.arange(size, dtype=np.float32) - (size - 1) / 2) / longest).astype(np.float32) for size in (width, height)
+    )
+    right.flags.writeable = down.flags.writeable = False  # all callers share them
+    return right[None], down[:, None]
 
 
 def pyramid(image_bgr: Pixels) -> tuple[FloatArray, ...]:
@@ -179,24 +205,24 @@ def align_coarse(frame: Sequence[FloatArray], template: Template) -> Pose:
         template: the golden image, of the same size.
     """
     pose = Pose()
-    for level in range(len(LEVELS_PX) - 1):
-        pose = _iterate(frame[level], template.levels[level], template.coarse[level], pose, most=8)
+    for level, update in zip(frame, (template.coarse, template.middle), strict=False):
+        pose = _iterate(level, update, pose, most=8)
     return pose if max(abs(pose.x), abs(pose.y), abs(pose.angle)) < _FARTHEST else Pose()
 
 
-def align_middle(frame: Sequence[FloatArray], template: Template, start: Pose) -> Pose:
+def align_middle(frame: Sequence[FloatArray], middle: Update, start: Pose) -> Pose:
     """Refine a pose that is right to a few pixels, on the level before the finest."""
-    return _iterate(frame[-2], template.levels[-2], template.coarse[-1], start, most=4)
+    return _iterate(frame[1], middle, start, most=4)
 
 
 def align_fine(frame: Sequence[FloatArray], template: Template, start: Pose) -> Pose:
     """Refine a pose to a fraction of a pixel, shear and stretch included, on the finest level."""
-    return _iterate(frame[-1], template.levels[-1], template.fine, start, most=8)
+    return _iterate(frame[2], template.fine, start, most=8)
 
 
-def _iterate(image: FloatArray, golden: FloatArray, update: _Update, pose: Pose, most: int) -> Pose:
+def _iterate(image: FloatArray, update: Update, pose: Pose, most: int) -> Pose:
     for _ in range(most):
-        step = update.step(warp(image, pose) - golden, pose)
+        step = update.step(np.subtract(warp(image, pose), update.golden), pose)
         pose = pose.after_inverse_of(step)
         if max(abs(step.x), abs(step.y), abs(step.angle), step.deformation) < _SMALLEST_STEP:
             break

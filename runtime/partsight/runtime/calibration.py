@@ -11,6 +11,7 @@ import numpy as np
 
 from partsight.runtime.images import Pixels
 from partsight.runtime.manifest import Decision
+from partsight.runtime.outlines import MOST_PARTS, Outlines
 from partsight.runtime.preprocess import PreprocessSpec, preprocess
 from partsight.runtime.references import References, decode_reference, encode_reference
 from partsight.runtime.session import FloatArray
@@ -106,14 +107,15 @@ def reference_files(goldens: Sequence[Pixels], spec: PreprocessSpec, verificatio
 
 
 def golden_references(goldens: Sequence[Pixels], spec: PreprocessSpec, verification: VerificationSpec) -> References:
-    """Return the references that a package with these golden images has, without a package."""
+    """Return the references, with outlines, that a package with these golden images has, without a package."""
     prepared = verification.preprocess(spec)
 
     def load(index: int) -> Pixels:
         """As the package holds it: what is measured holds for the line, which compares with that."""
         return decode_reference(encode_reference(preprocess([goldens[index]], prepared)[0]), f"class {index}")
 
-    return References(load, (verification.height, verification.width))
+    outlines = Outlines.of(map(load, range(len(goldens)))) if len(goldens) <= MOST_PARTS else None
+    return References(load, verification.size_hw, outlines)
 
 
 def find_candidates(
@@ -129,7 +131,13 @@ def find_candidates(
         more: candidates more than on the line, so that as many are left when some are not counted.
     """
     # The limits of `Count`, which `replace` does not check, hold for what is written into packages only.
-    wider = msgspec.structs.replace(spec, shortlist=spec.shortlist + more, finalists=spec.finalists + more)
+    wider = msgspec.structs.replace(
+        spec,
+        shortlist=spec.shortlist + more,
+        outlined=spec.outlined + more,
+        screened=spec.screened + more,
+        finalists=spec.finalists + more,
+    )
     verified = verify(frame, score, references, wider)
     return list(zip(verified.classes, verified.agreement, strict=True))
 

@@ -9,6 +9,7 @@ Example:
     >>> print(enrolled.parts[0].right, enrolled.parts[0].lookalike)
 """
 
+import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -22,6 +23,7 @@ from partsight.runtime.errors import EnrollError
 from partsight.runtime.findings import NewPart, find_harmed, judge
 from partsight.runtime.manifest import Gate, Manifest, Precision
 from partsight.runtime.newcomers import Changes, Newcomer, learn, read_newcomers, refuse_dense
+from partsight.runtime.outlines import Outlines, outline_of
 from partsight.runtime.package import ModelPackage
 from partsight.runtime.package_folder import MANIFEST_NAME
 from partsight.runtime.preprocess import preprocess
@@ -163,7 +165,7 @@ class _Work:
         manifest, verification = self.plan.manifest, self.plan.manifest.verification
         references = None
         if verification:
-            references = References(self._reference, (verification.spec.height, verification.spec.width))
+            references = References(self._reference, verification.spec.size_hw, self._outlines)
         main = _main(self.old)
         search = PrototypeSearch(self.prototypes(main), is_plain=True) if manifest.search else None
         session = Session(self.model_bytes(main, manifest), search=search)
@@ -208,16 +210,34 @@ class _Work:
             )
         return largest
 
-    def _prototype_files(self) -> Iterator[tuple[str, bytes]]:
-        search = self.plan.manifest.search
+    @functools.cached_property
+    def _outlines(self) -> Outlines | None:
+        """The new package's: those of parts that stay, and of the newcomers' golden images."""
+        old = self.old.references()
+        if old is None or old.outlines is None:
+            return None
+        values = old.outlines.values
+        return Outlines(
+            np.stack(
+                [
+                    outline_of(self._reference(place)) if isinstance(source, Newcomer) else values[source]
+                    for place, source in enumerate(self.plan.sources)
+                ]
+            )
+        )
+
+    def _array_files(self) -> Iterator[tuple[str, bytes]]:
+        search, verification = self.plan.manifest.search, self.plan.manifest.verification
         if search:
             yield search.file, encode_prototypes(self.prototypes(_main(self.old)))
+        if verification and verification.outlines and self._outlines:
+            yield verification.outlines, self._outlines.to_bytes()
 
     def write(self, out: Path, manifest: Manifest) -> None:
         """Write the new package; it is there whole or not at all."""
         with new_folder(out) as folder:
             files = {}
-            for name, data in chain(self._prototype_files(), self.plan.files(self.old)):
+            for name, data in chain(self._array_files(), self.plan.files(self.old)):
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 (folder / name).write_bytes(data)
                 files[name] = sha256_bytes(data)

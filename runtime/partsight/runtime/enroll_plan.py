@@ -44,7 +44,7 @@ class Plan:
         return [newcomer.images for _, newcomer in newcomers], [place for place, _ in newcomers]
 
     def files(self, old: ModelPackage) -> Iterator[tuple[str, bytes]]:
-        """Yield every file but models, prototypes and the manifest; those that stay with the bytes that they had."""
+        """Yield every file but models, arrays and the manifest; those that stay with the bytes that they had."""
         verification, was = self.manifest.verification, old.manifest.verification
         new = {}
         if verification:
@@ -52,6 +52,8 @@ class Plan:
         stale = set(was.references) - set(verification.references) if was and verification else set()
         if old.manifest.search:
             stale.add(old.manifest.search.file)
+        if was and was.outlines:
+            stale.add(was.outlines)
         for name in old.manifest.files:
             if name not in new and name not in stale:
                 yield name, old.file_bytes(name)

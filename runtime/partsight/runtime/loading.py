@@ -45,8 +45,8 @@ class Loaded:
         verification = self.manifest.verification
         if verification is None or self.package is None:
             return None
-        spec = verification.spec
-        return Comparison(verification, References(self.package.reference, (spec.height, spec.width)))
+        references = self.package.references()
+        return None if references is None else Comparison(verification, references)
 
 
 def load(path: Path, provider: str, settings: Settings, trusted_keys: Sequence[KeyLike] | None = None) -> Loaded:

@@ -47,11 +47,14 @@ class Verification(msgspec.Struct, frozen=True):
         spec: how they are compared.
         decision: on the agreement, in place of that on the network's score.
         references: the golden images in the package, one for each label, in order.
+        outlines: file with all of them at the size at which each frame is screened against all parts; None where frames
+            are compared with the network's candidates alone.
     """
 
     spec: VerificationSpec
     decision: Decision
     references: tuple[str, ...]
+    outlines: str | None = None
 
 
 class Search(msgspec.Struct, frozen=True):
@@ -84,8 +87,8 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
         mean_score_drift, max_score_drift: absolute difference of scores, over all frames and classes.
         network_agreement: share of varied frames with FP32's best label of the network alone; None where there is no
             second stage.
-        in_shortlist: share of varied frames whose best part of FP32 is among the candidates that the second stage looks
-            at; None where there is no second stage.
+        in_shortlist: share of varied frames whose best part of FP32 is among the network's best, as many as the second
+            stage looks at; None where there is no second stage.
         kept: names of nodes that were found to lose too much and stayed FP32.
         calibration: how the ranges of quantised numbers were found; empty where nothing was quantised.
         calibration_frames: on how many frames they were.

@@ -8,6 +8,7 @@ from partsight.runtime.errors import PackageError, SignatureError
 from partsight.runtime.images import Pixels
 from partsight.runtime.manifest import Manifest, ModelFile, Precision
 from partsight.runtime.onnx_file import refuse_references
+from partsight.runtime.outlines import Outlines
 from partsight.runtime.package_folder import (
     MANIFEST_NAME,
     SIGNATURE_NAME,
@@ -17,7 +18,7 @@ from partsight.runtime.package_folder import (
     read_file,
 )
 from partsight.runtime.prototype_file import decode_prototypes
-from partsight.runtime.references import decode_reference
+from partsight.runtime.references import References, decode_reference
 from partsight.runtime.search import PrototypeSearch
 from partsight.runtime.signature import Demand, check_signatures
 from partsight.runtime.storage import sha256_bytes
@@ -148,6 +149,20 @@ class ModelPackage:
             raise PackageError(f"{self.path}: the package has no references to compare frames with; export it again")
         name = verification.references[index]
         return decode_reference(self.file_bytes(name), f"{self.path}: {name}")
+
+    def references(self) -> References | None:
+        """Return all golden images, each read when it is needed, and their outlines; None without a second stage.
+
+        Raises:
+            PackageError: the file of outlines is not the one that export wrote.
+        """
+        verification, outlines = self.manifest.verification, None
+        if verification is None:
+            return None
+        if verification.outlines is not None:
+            data, source = self.file_bytes(verification.outlines), f"{self.path}: {verification.outlines}"
+            outlines = Outlines.from_bytes(data, len(self.manifest.labels), verification.spec.size_hw, source)
+        return References(self.reference, verification.spec.size_hw, outlines)
 
     def search(self, *, is_plain: bool = False) -> PrototypeSearch | None:
         """Return what finds the scores, from prototypes checked against the manifest.

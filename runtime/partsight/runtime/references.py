@@ -3,8 +3,9 @@
 import functools
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -12,11 +13,14 @@ import numpy as np
 from partsight.runtime.alignment import Template
 from partsight.runtime.errors import PackageError
 from partsight.runtime.images import Pixels
+from partsight.runtime.outlines import Outlines
 from partsight.runtime.session import FloatArray
 
 _SMOOTHING_PX = 1.0
 _MOST_READY = 128  # about a megabyte each
+_MOST_MIDDLES = 4096  # 8 kB each
 _JPEG_QUALITY = 95
+KeptT = TypeVar("KeptT")
 _SUM = np.ones((1, 3), np.float32)  # by OpenCV: NumPy sums over an axis of three a number at a time
 
 
@@ -85,18 +89,26 @@ class Reference:
 
 
 class References:
-    """The golden images of all classes, made ready when first needed; the latest stay in memory. Thread-safe."""
+    """The golden images of all classes, made ready when first needed; the latest stay in memory. Thread-safe.
 
-    def __init__(self, load: Callable[[int], Pixels], size_hw: tuple[int, int]) -> None:
+    A shortlist needs little of each, finalists need all: so that little, the middle level, stays for many more.
+    """
+
+    def __init__(
+        self, load: Callable[[int], Pixels], size_hw: tuple[int, int], outlines: Outlines | None = None
+    ) -> None:
         """Take where they come from.
 
         Args:
             load: returns the golden image of a class, (height, width, 3) uint8 BGR.
             size_hw: what height and width must be.
+            outlines: of all classes; None where frames are not screened against them.
         """
+        self.outlines = outlines
         self._load = load
         self._size_hw = size_hw
         self._ready: OrderedDict[int, Reference] = OrderedDict()
+        self._middles: OrderedDict[int, np.ndarray] = OrderedDict()
         self._lock = threading.Lock()
 
     def __getitem__(self, index: int) -> Reference:
@@ -113,7 +125,28 @@ class References:
             )
         reference = Reference(image, Template.of(image))
         with self._lock:
-            self._ready[index] = reference
-            while len(self._ready) > _MOST_READY:
-                self._ready.popitem(last=False)
+            _keep(self._ready, index, reference, _MOST_READY)
+            _keep(self._middles, index, reference.template.levels[1].astype(np.float16), _MOST_MIDDLES)
         return reference
+
+    def middles(self, indices: Sequence[int]) -> FloatArray:
+        """Return (classes, height, width) float32: the level before the finest, see `alignment.pyramid`.
+
+        Raises:
+            PackageError: a picture is damaged.
+        """
+        return np.stack([self._middle(index) for index in indices]).astype(np.float32)
+
+    def _middle(self, index: int) -> np.ndarray:
+        with self._lock:
+            if index in self._middles:
+                self._middles.move_to_end(index)
+                return self._middles[index]
+        return self[index].template.levels[1].astype(np.float16)  # rounded as the kept ones: the same answer each time
+
+
+def _keep(latest: OrderedDict[int, KeptT], index: int, item: KeptT, most: int) -> None:
+    latest[index] = item
+    latest.move_to_end(index)
+    while len(latest) > most:
+        latest.popitem(last=False)

@@ -14,10 +14,11 @@ import cv2
 import msgspec
 import numpy as np
 
-from partsight.runtime.alignment import Pose, align_coarse, align_fine, align_middle, pyramid, warp
+from partsight.runtime.alignment import Pose, Update, align_coarse, align_fine, align_middle, pyramid, warp
 from partsight.runtime.images import Pixels
 from partsight.runtime.preprocess import PreprocessSpec
 from partsight.runtime.references import Reference, References, smooth, square_sum
+from partsight.runtime.screening import unexplained
 from partsight.runtime.selection import best_first
 from partsight.runtime.session import FloatArray
 
@@ -39,24 +40,35 @@ class VerificationSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         height, width: of the references in the package, in pixels.
-        shortlist: how many of the network's best candidates are looked at.
+        shortlist: how many candidates are looked at.
+        outlined: how many of those are the best by their outlines, where the package has them; the others are the
+            network's best.
+        screened: how many of those are aligned one by one.
         finalists: how many of those are compared in full.
         tolerance_levels: difference that noise and light explain, of 255 grey levels.
         tolerance_px: misplacement of an edge that pose and blur explain, in pixels of a reference.
         tolerance_tilt: stretch and shear that a tilted part shows a camera that looks down at an angle, as a share.
         least_margin: by which the best agreement must lead the second: within it, two golden images fit equally well.
-        clear_margin: from this lead of the network's best score on, its two best candidates are compared first.
+        clear_margin: in a package without outlines, from this lead of the network's best score on its two best
+            candidates are compared first.
     """
 
     height: Side
     width: Side
     shortlist: Count = 32
+    outlined: Count = 12
+    screened: Count = 12
     finalists: Count = 5
     tolerance_levels: Positive = 6.0
     tolerance_px: Positive = 0.3
     tolerance_tilt: Positive = 0.018
     least_margin: Annotated[float, msgspec.Meta(ge=0)] = 0.03
     clear_margin: float = 1e9
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        """Height and width of the references."""
+        return self.height, self.width
 
     def preprocess(self, spec: PreprocessSpec) -> PreprocessSpec:
         """Return the preprocessing of frames for the comparison: that of the network, at the references' size."""
@@ -90,10 +102,10 @@ class Verified:
 def verify(
     frame: Pixels, score: FloatArray, references: References, spec: VerificationSpec, threshold: float = math.inf
 ) -> Verified:
-    """Compare a frame with the golden images of the network's best candidates.
+    """Compare a frame with the golden images of the best candidates, by the network and by their outlines.
 
-    Where the network's best candidate leads clearly, it is compared with the second alone, in a third of the time; if
-    it does not agree well enough, with the whole shortlist after all: what is refused was always looked at in full.
+    Where both name the same part, it is compared with the next alone, in a third of the time; if it does not agree well
+    enough, with the whole shortlist after all: what is refused was always looked at in full.
 
     Args:
         frame: (spec.height, spec.width, 3) uint8 BGR.
@@ -102,13 +114,26 @@ def verify(
         spec: how to compare.
         threshold: agreement from which on a frame is accepted.
     """
-    order: list[int] = best_first(score, spec.shortlist).tolist()
     levels, smoothed = pyramid(frame), smooth(frame)
-    if len(order) > 2 and float(score[order[0]] - score[order[1]]) >= spec.clear_margin:
+    order, is_clear = _shortlist(levels, score, references, spec)
+    if is_clear and len(order) > 2:
         verified = _compare(levels, smoothed, order[:2], references, spec)
         if verified.is_accepted(threshold, spec):
             return verified
     return _compare(levels, smoothed, order, references, spec)
+
+
+def _shortlist(
+    levels: Sequence[FloatArray], score: FloatArray, references: References, spec: VerificationSpec
+) -> tuple[list[int], bool]:
+    """Return the candidates, best first, and whether the first of them is the right one in all likelihood."""
+    by_network: list[int] = best_first(score, spec.shortlist).tolist()
+    if references.outlines is None:
+        lead = float(score[by_network[0]] - score[by_network[-1 if len(by_network) < 2 else 1]])
+        return by_network, lead >= spec.clear_margin
+    by_outline = references.outlines.best_first(levels[0], spec.outlined)
+    # Two judges that know nothing of each other: neither alone is sure enough.
+    return list(dict.fromkeys(by_outline + by_network))[: spec.shortlist], by_outline[0] == by_network[0]
 
 
 def _compare(
@@ -118,21 +143,33 @@ def _compare(
     references: References,
     spec: VerificationSpec,
 ) -> Verified:
-    """Lay the frame over all candidates roughly, and over those that then differ least exactly."""
+    """Lay the frame over candidates more and more exactly, each time over fewer."""
     # One start for all: candidates are siblings as a rule, and all golden images lie in the nominal pose.
     start = align_coarse(levels, references[order[0]].template)
-    poses = {index: align_middle(levels, references[index].template, start) for index in order}
-    finalists = sorted(
-        order, key=lambda index: _difference(levels[-2], references[index].template.levels[-2], poses[index])
-    )
     compared = []
-    for index in finalists[: spec.finalists]:
+    for index, rough in _finalists(levels, start, order, references, spec):
         reference = references[index]
-        pose = align_fine(levels, reference.template, poses[index])
+        pose = align_fine(levels, reference.template, rough)
         compared.append((_agreement(smoothed, reference, pose, spec), index, pose))
     compared.sort(key=lambda item: -item[0])
     agreement, classes, found = zip(*compared, strict=True)
     return Verified(classes, agreement, found)
+
+
+def _finalists(
+    levels: Sequence[FloatArray], start: Pose, order: Sequence[int], references: References, spec: VerificationSpec
+) -> list[tuple[int, Pose]]:
+    """Return the candidates that differ least when they are laid over the frame to a pixel or so, and their poses."""
+    goldens = references.middles(order)
+    places: Sequence[int] = range(len(order))
+    if len(order) > spec.screened:
+        places = np.argsort(unexplained(warp(levels[1], start), goldens), kind="stable")[: spec.screened].tolist()
+    aligned = []
+    for place in places:
+        pose = align_middle(levels, Update.of(goldens[place], with_tilt=False), start)
+        aligned.append((_difference(levels[1], goldens[place], pose), order[place], pose))
+    aligned.sort(key=lambda item: item[0])
+    return [(index, pose) for _, index, pose in aligned[: spec.finalists]]
 
 
 def _difference(frame: FloatArray, golden: FloatArray, pose: Pose) -> float:
