@@ -19,6 +19,7 @@ PartsightError
 ├── KeyFileError       a key to sign or to check packages with cannot be used
 ├── ProviderError      the execution provider that was asked for cannot be had
 ├── OutputError        a result cannot be written where it was asked for
+├── MetricsError       metrics cannot be served where it was asked for
 └── SinkError          a sink cannot be opened, or cannot take a result now
     ├── ResultRefusedError   this result it will never take; the next it may
     └── SinkGoneError        it will take nothing any more
@@ -101,6 +102,10 @@ class ProviderError(PartsightError):
 
 class OutputError(PartsightError):
     """A result cannot be written where it was asked for."""
+
+
+class MetricsError(PartsightError):
+    """Metrics cannot be served where it was asked for."""
 
 
 class SinkError(PartsightError):

@@ -82,8 +82,18 @@ class Line:
         """The package that answers now."""
         return self._recognizer.package_id
 
+    @property
+    def recognizer(self) -> Recognizer:
+        """What answers now; the line closes it when another takes its place."""
+        return self._recognizer
+
+    @property
+    def is_running(self) -> bool:
+        """Whether frames are answered: from the start until all cameras have ended, or something failed."""
+        return self._engine.is_alive()
+
     def listen(self, listener: Callable[[Told], None]) -> None:
-        """Have another function called with each result, as `on_result` is."""
+        """Have another function called with each result from now on, as `on_result` is."""
         self._listeners.append(listener)
 
     def start(self) -> None:
