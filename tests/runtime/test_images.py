@@ -188,3 +188,27 @@ def test_missing_file(tmp_path: Path) -> None:
 def test_what_is_no_file(tmp_path: Path, name: str) -> None:
     with pytest.raises(ImageError):
         read_image(tmp_path / name)
+
+
+def test_other_formats_are_not_looked_for(tmp_path: Path) -> None:
+    """PostScript is a program: Pillow would hand it to Ghostscript."""
+    started = tmp_path / "started"
+    for suffix in ("jpg", "png", "tif"):
+        path = tmp_path / f"part.{suffix}"
+        path.write_text(
+            f"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 99 99\n({started}) (w) file closefile\nshowpage\n%%EOF\n"
+        )
+        with pytest.raises(ImageError, match="not an image"):
+            read_image(path)
+        Image.fromarray(noise(40, 50, 3)).save(path, "GIF")
+        with pytest.raises(ImageError, match="not an image"):
+            read_image(path)
+    assert not started.exists()
+
+
+def test_blocks_of_a_large_picture_join(tmp_path: Path) -> None:
+    for axes in ((), (3,)):
+        pixels = noise(1100, 2000, *axes)
+        Image.fromarray(pixels).save(tmp_path / "part.png", compress_level=0)
+        found = read_image(tmp_path / "part.png")
+        np.testing.assert_array_equal(found, pixels[:, :, ::-1] if axes else pixels)

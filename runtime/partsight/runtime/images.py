@@ -4,19 +4,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 from partsight.runtime.errors import ImageError
 
 if TYPE_CHECKING:
-    from PIL import ImageFile
+    from PIL import Image
 
 Pixels = npt.NDArray[np.uint8]
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 SHORTEST_SIDE_PX = 32
 MOST_PIXELS = 80_000_000
+
+_FORMATS = ("BMP", "JPEG", "PNG", "TIFF", "WEBP")
+"""What Pillow may look for, whatever a file is called: of those it knows, EPS is a program, and starts Ghostscript."""
+
+_BLOCK_PX = 2**20
 
 _MEND_BY_MODE = {
     "RGBA": "flatten its transparency onto the background that the camera sees",
@@ -31,7 +37,7 @@ def read_image(path: Path) -> Pixels:
     """Read an image file as a camera would deliver it.
 
     The file is decoded strictly: a truncated file is an error, never a picture with a grey lower half.
-    EXIF orientation is applied.
+    EXIF orientation is applied. It takes up to 8 bytes of memory for each pixel of a picture that is not refused.
 
     Returns:
         (height, width, 3) uint8 BGR for a colour file, (height, width) uint8 for a grey one; contiguous.
@@ -44,11 +50,11 @@ def read_image(path: Path) -> Pixels:
     from PIL import Image, ImageOps, UnidentifiedImageError  # noqa: PLC0415
 
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=_FORMATS) as image:
             _check_header(image, path)
             image.load()
-            oriented = ImageOps.exif_transpose(image)
-            pixels = np.asarray(oriented)
+            ImageOps.exif_transpose(image, in_place=True)
+            return _pixels(image)
     except FileNotFoundError as error:
         raise ImageError(f"{path}: there is no such file") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -61,10 +67,24 @@ def read_image(path: Path) -> Pixels:
         raise ImageError(
             f"{path}: damaged or unreadable ({error}); copy it again from its source, or take the picture again"
         ) from error
-    return np.array(pixels[:, :, ::-1] if pixels.ndim == 3 else pixels, order="C")  # a copy that can be written to
 
 
-def _check_header(image: "ImageFile.ImageFile", path: Path) -> None:
+def _pixels(image: "Image.Image") -> Pixels:
+    """Copy what Pillow holds, block by block: of a large picture it would make three copies on the way."""
+    width, height = image.size
+    is_grey = image.mode == "L"
+    pixels = np.empty((height, width) if is_grey else (height, width, 3), np.uint8)
+    rows = max(1, _BLOCK_PX // width)
+    for top in range(0, height, rows):
+        block = np.asarray(image.crop((0, top, width, min(height, top + rows))))
+        if is_grey:
+            pixels[top : top + rows] = block
+        else:
+            cv2.cvtColor(block, cv2.COLOR_RGB2BGR, dst=pixels[top : top + rows])
+    return pixels
+
+
+def _check_header(image: "Image.Image", path: Path) -> None:
     width, height = image.size
     if width * height > MOST_PIXELS:
         raise ImageError(f"{path}: {width}×{height} px; {_too_large()}")
@@ -73,7 +93,7 @@ def _check_header(image: "ImageFile.ImageFile", path: Path) -> None:
             f"{path}: {width}×{height} px; expected at least {SHORTEST_SIDE_PX} px on each side, "
             "a smaller picture does not show a part"
         )
-    is_16_bit = ";16" in str(image.tile)  # of 16-bit RGB, Pillow silently drops half the bits
+    is_16_bit = ";16" in str(getattr(image, "tile", ""))  # of 16-bit RGB, Pillow silently drops half the bits
     if image.mode not in ("RGB", "L") or is_16_bit:
         mend = _MEND_BY_MODE.get(image.mode, "save it with 8 bits a channel, as the camera delivers frames")
         depth = " with 16 bits" if is_16_bit else ""
