@@ -233,6 +233,7 @@ class ModelPackage:
     def _check_names(self) -> None:
         verification, search = self.manifest.verification, self.manifest.search
         used = [*(verification.references if verification else ()), *([search.file] if search else ())]
+        used += [verification.outlines] if verification and verification.outlines else []
         unnamed = [name for name in used if name not in self.manifest.files]
         if unnamed:
             raise PackageError(f"{self.path}: the manifest names no SHA-256 of {unnamed[0]}; export the package again")

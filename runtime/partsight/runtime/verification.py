@@ -56,7 +56,7 @@ class VerificationSpec(msgspec.Struct, frozen=True, kw_only=True):
     height: Side
     width: Side
     shortlist: Count = 32
-    outlined: Count = 12
+    outlined: Count = 20
     screened: Count = 12
     finalists: Count = 5
     tolerance_levels: Positive = 6.0
