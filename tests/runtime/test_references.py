@@ -53,6 +53,18 @@ def test_the_latest_stay_and_no_more() -> None:
         assert len(references._ready) == MOST_READY
 
 
+def test_an_image_alone_is_not_kept() -> None:
+    shelf = Shelf()
+    references = References(shelf, SIZE_HW)
+    assert references.image(7)[0, 0, 0] == 7
+    assert not references._ready
+    _ = references[8]
+    assert references.image(8)[0, 0, 0] == 8
+    assert shelf.asked == [7, 8]  # what is ready is not read again
+    with pytest.raises(PackageError, match="the reference of class 3 has shape"):
+        References(lambda _: np.zeros((2, 2, 3), np.uint8), SIZE_HW).image(3)
+
+
 def test_many_threads() -> None:
     """Each gets the picture that it asked for, while others push it out."""
     references = References(Shelf(), SIZE_HW)

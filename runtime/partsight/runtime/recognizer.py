@@ -10,6 +10,7 @@ from typing import Self
 
 import numpy as np
 
+from partsight.runtime.appearance import Appearance, appearance_of
 from partsight.runtime.decision import Answer, decide, decide_verified
 from partsight.runtime.engines.engine import Arithmetic, GpuSettings, Settings
 from partsight.runtime.errors import PartsightError
@@ -129,8 +130,8 @@ class Recognizer:
         self._parts: _Parts | None = _Parts(
             session, Preparer(self.manifest.preprocess, batch_size, workers), comparison, workers
         )
-        decision = comparison.verification.decision if comparison else self.manifest.decision
-        self.threshold = decision.threshold if threshold is None else threshold
+        self.decision = comparison.verification.decision if comparison else self.manifest.decision
+        self.threshold = self.decision.threshold if threshold is None else threshold
         self._warm_up(session)
 
     @property
@@ -197,6 +198,42 @@ class Recognizer:
             np.concatenate([inference.score for inference in inferences]),
             np.concatenate([inference.embedding for inference in inferences]),
         )
+
+    def appearance(self, frame: Pixels, label: str) -> Appearance | None:
+        """Measure how sharp and how bright a frame is beside the golden image of a part.
+
+        Args:
+            frame: as for `recognize`.
+            label: of the part that it shows.
+
+        Returns:
+            None where the package has no golden images, or they are not used (`verify=False`).
+
+        Raises:
+            FrameError: the frame is not such an array as `recognize` takes.
+            ValueError: the package was not taught the part.
+            PackageError: the golden image is damaged.
+        """
+        golden, comparison = self.golden_image(label), self._open().comparison
+        if golden is None or comparison is None:
+            return None
+        spec = comparison.verification.spec.preprocess(self.manifest.preprocess)
+        return appearance_of(preprocess([frame], spec)[0], golden)
+
+    def golden_image(self, label: str) -> Pixels | None:
+        """Return the golden image that frames of a part are compared with.
+
+        Returns:
+            (height, width, 3) uint8 BGR, cropped and of the size at which they are compared; None as of `appearance`.
+
+        Raises:
+            ValueError: the package was not taught the part.
+            PackageError: the golden image is damaged.
+        """
+        comparison = self._open().comparison
+        if label not in self.labels:
+            raise ValueError(f"received label {label!r}; expected one of the {len(self.labels)} parts of the package")
+        return None if comparison is None else comparison.references.image(self.labels.index(label))
 
     def close(self) -> None:
         """Give memory back. Calls after it raise PartsightError; calls under way come to their end."""

@@ -117,17 +117,34 @@ class References:
             if index in self._ready:
                 self._ready.move_to_end(index)
                 return self._ready[index]
+        image = self._read(index)
+        reference = Reference(image, Template.of(image))
+        with self._lock:
+            _keep(self._ready, index, reference, _MOST_READY)
+            _keep(self._middles, index, reference.template.levels[1].astype(np.float16), _MOST_MIDDLES)
+        return reference
+
+    def image(self, index: int) -> Pixels:
+        """Return the golden image of a class alone, and keep nothing of one that was not needed before.
+
+        Returns:
+            (height, width, 3) uint8 BGR.
+
+        Raises:
+            PackageError: the picture is damaged.
+        """
+        with self._lock:
+            ready = self._ready.get(index)
+        return self._read(index) if ready is None else ready.image_bgr
+
+    def _read(self, index: int) -> Pixels:
         image = self._load(index)
         if image.shape != (*self._size_hw, 3):
             raise PackageError(
                 f"the reference of class {index} has shape {image.shape}; expected {(*self._size_hw, 3)}: "
                 "export the package again"
             )
-        reference = Reference(image, Template.of(image))
-        with self._lock:
-            _keep(self._ready, index, reference, _MOST_READY)
-            _keep(self._middles, index, reference.template.levels[1].astype(np.float16), _MOST_MIDDLES)
-        return reference
+        return image
 
     def middles(self, indices: Sequence[int]) -> FloatArray:
         """Return (classes, height, width) float32: the level before the finest, see `alignment.pyramid`.
