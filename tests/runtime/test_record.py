@@ -36,6 +36,7 @@ def test_number_that_is_none(tiny_package: Path) -> None:
     assert (told.record.package_id, told.record.signed_by) == (recognizer.package_id, "")
     assert (told.record.score, told.record.margin) == (None, None)
     assert msgspec.json.decode(told.record.to_json())["top"] == [{"label": "M8", "score": None}]
+    assert msgspec.json.decode(told.record.to_json(), type=Record) == told.record
 
 
 def test_file_name_that_is_not_utf8() -> None:

@@ -14,10 +14,10 @@ Outcome = Literal["recognised", "unknown", "failed"]
 
 
 class Candidate(msgspec.Struct, frozen=True):
-    """A part that a frame was compared with, and its score."""
+    """A part that a frame was compared with, and its score; None for one that is no number."""
 
     label: str
-    score: float
+    score: float | None
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,7 +97,7 @@ def answered(frame: Frame, camera: str, run: str, recognizer: Recognizer, result
         label=result.label,
         score=_number(result.score),
         margin=_number(result.margin),
-        top=tuple(Candidate(label, score) for label, score in result.top),
+        top=tuple(Candidate(label, _number(score)) for label, score in result.top),
         latency_ms=round(latency_ms, 3),
     )
     return Told(record, frame, result.stages)

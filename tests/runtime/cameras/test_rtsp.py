@@ -129,7 +129,19 @@ def test_nothing_shows_a_password(caplog: pytest.LogCaptureFixture, capfd: pytes
     assert not [secret for secret in SECRETS if secret in told], told
 
 
-@pytest.mark.parametrize("address", ["rtsp://a:b/c@host/line", "rtsp://:9/line", "http://host:x/", "rtsp://host/a@b"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "rtsp://a:b/c@host/line",
+        "rtsp://:9/line",
+        "http://host:x/",
+        "rtsp://host/a@b",
+        "http://a..b/",
+        "http://host/a b",
+        "http://host/\r\nHost: another",
+        "rtsp://host/\udcff",
+    ],
+)
 def test_an_address_without_a_clear_host(address: str) -> None:
     with pytest.raises(CameraError, match=r"expected (rtsp|http)://USER:PASSWORD@HOST:PORT/PATH, with %40 for @"):
         open_camera(address)

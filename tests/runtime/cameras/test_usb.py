@@ -49,7 +49,7 @@ def test_one_that_is_not_there(place: str) -> None:
         open_camera(f"usb:{place}")
 
 
-@pytest.mark.parametrize("place", ["-1", "front", "0x1", "²"])
+@pytest.mark.parametrize("place", ["-1", "front", "0x1", "²", "99999999999", "9" * 5000])
 def test_what_is_no_number(place: str) -> None:
     with pytest.raises(CameraError, match="expected a number, as in usb:0"):
         open_camera(f"usb:{place}")

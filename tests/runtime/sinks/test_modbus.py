@@ -11,6 +11,7 @@ import pytest
 
 from partsight.runtime.errors import SinkError
 from partsight.runtime.sinks import open_sink
+from partsight.runtime.sinks.registers import read_labels
 from tests.runtime.sinks.broker import free_port
 from tests.runtime.sinks.kinds import failed, told
 
@@ -147,6 +148,7 @@ def test_port_that_is_taken(port: int) -> None:
         ("number,label\n1,M8\n1,M6\n", "row 3"),
         ("number,label\n1,M8\n2,M8\n", "row 3"),
         ("number,label\n65535,M8\n", "row 2"),
+        (f"number,label\n{'9' * 5000},M8\n", "row 2"),
         ("a,b\n1,M8\n", "expected columns number and label"),
     ],
 )
@@ -154,6 +156,12 @@ def test_table_that_is_wrong(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "labels.csv").write_text(text, encoding="utf-8")
     with pytest.raises(SinkError, match=message):
         open_sink(f"modbus:?labels={tmp_path}/labels.csv")
+
+
+def test_table_of_all_numbers(tmp_path: Path) -> None:
+    rows = "".join(f"{number},part {number}\n" for number in range(1, 65535))
+    (tmp_path / "labels.csv").write_text(f"number,label\n{rows}", encoding="utf-8")
+    assert len(read_labels(str(tmp_path / "labels.csv"))) == 65534
 
 
 def test_table_that_is_not_there(tmp_path: Path) -> None:

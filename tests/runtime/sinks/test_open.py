@@ -39,6 +39,39 @@ def test_no_scheme() -> None:
         open_sink("results")
 
 
+@pytest.mark.parametrize("address", ["images//me:secret@host", "me:secret@host?spool=x", "mqtt//me:secret@host/t"])
+def test_an_address_without_a_scheme_shows_no_password(address: str) -> None:
+    with pytest.raises(SinkError) as raised:
+        open_sink(address)
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("scheme", ["csv", "images", "jsonl", "sqlite"])
+@pytest.mark.parametrize("name", ["a\0b", "a\ud800b", "a" * 5000])
+def test_what_no_path_has(scheme: str, name: str, tmp_path: Path) -> None:
+    with pytest.raises(SinkError, match=r"that no path and no host has|expected at most 4096"):
+        open_sink(f"{scheme}:{tmp_path}/{name}")
+    assert not any(tmp_path.iterdir())
+
+
+def test_path_of_bytes_that_are_not_utf8(tmp_path: Path) -> None:
+    with open_sink(f"jsonl:{tmp_path}/a\udcffb.jsonl"):
+        assert [path.name for path in tmp_path.iterdir()] == ["a\udcffb.jsonl"]
+
+
+@pytest.mark.parametrize("option", ["spool=a%00b", "spool_mb=inf", "spool_mb=1e300", "spool=x&client_id=%00"])
+def test_options_that_nothing_can_be_made_of(option: str) -> None:
+    with pytest.raises(SinkError, match=r"that no path and no host has|expected at most 1e\+12"):
+        check_address(f"mqtt://host/topic?{option}")
+
+
+@pytest.mark.parametrize("topic", ["t\udcff", "a/+", "#"])
+def test_topic_that_is_none(topic: str, tmp_path: Path) -> None:
+    pytest.importorskip("paho.mqtt.client")
+    with pytest.raises(SinkError, match="topic"):
+        open_sink(f"mqtt://host/{topic}?spool={tmp_path}/s.db")
+
+
 @pytest.mark.parametrize("scheme", ["csv", "jsonl"])
 def test_no_file(scheme: str) -> None:
     with pytest.raises(SinkError, match="names no file; expected"):
@@ -75,7 +108,9 @@ def test_host_and_port(place: str, expected: tuple[str, int]) -> None:
     assert parse(f"x:{place}").host_and_port(99) == expected
 
 
-@pytest.mark.parametrize("place", ["//plc:many", "//plc:99999", "plc"])
+@pytest.mark.parametrize(
+    "place", ["//plc:many", "//plc:99999", "plc", "//plc:0", "//a..b", f"//{'x' * 64}", "//\udcff"]
+)
 def test_host_and_port_that_are_none(place: str) -> None:
     with pytest.raises(SinkError, match="expected x://host:port"):
         parse(f"x:{place}").host_and_port(99)

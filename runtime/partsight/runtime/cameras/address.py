@@ -7,6 +7,9 @@ from partsight.runtime.errors import CameraError
 
 _SECRET = re.compile(r"(?i)\b(user\w*|pass\w*|pwd|token|secret|auth\w*|\w*key|sig\w*)=[^&/?]*")
 
+_UNUSABLE = re.compile("[\0-\x20\x7f\ud800-\udfff]")
+"""What must be written in percent, and what would end a line of the request."""
+
 
 def without_credentials(address: str) -> str:
     """Return an address as it may be shown: no user name, no password, no value of `password=` and its like.
@@ -28,10 +31,13 @@ def check_network_address(address: str) -> None:
     """
     try:
         parts = urlsplit(address)
-        host, _ = parts.hostname, parts.port
+        host, _ = parts.hostname or "", parts.port
+        host.encode("idna")  # what a socket makes of it
+        if _UNUSABLE.search(address):
+            raise ValueError("a space or a control character")
     except ValueError as error:
         raise CameraError(
-            f"{without_credentials(address)}: not an address; expected {_form(address)}, "
+            f"{without_credentials(address)!r}: not an address; expected {_form(address)}, "
             "with %40 for @, %2F for / and %3A for : in a user name or password"
         ) from error
     if not host or "@" in f"{parts.path}{parts.query}{parts.fragment}":

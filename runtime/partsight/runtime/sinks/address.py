@@ -14,6 +14,16 @@ from partsight.runtime.errors import DependencyError, SinkError
 _NO_USER = re.compile(r"//(\[[^]]*\]|[^/@:]*)(:\d*)?(/.*)?", re.DOTALL)
 """A host, perhaps a port, and after a slash anything, such as a topic with an @."""
 
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
+_UNUSABLE = re.compile("[\0\ud800-\udc7f\udd00-\udfff]")
+"""What no path or host has. Of halves of surrogate pairs, those from U+DC80 on stand for bytes of a path."""
+
+_LONGEST = 4096
+"""Characters of an address: as many as Linux lets a path have."""
+
+_LARGEST = 1e12
+"""Of numbers with a fraction; beyond it lies "inf"."""
+
 OptionsT = TypeVar("OptionsT", bound="Options")
 
 
@@ -50,24 +60,32 @@ class Address:
         if unknown:
             raise SinkError(f"sink {self}: option {', '.join(unknown)} is not known; its options are: {known}")
         try:
-            return msgspec.convert(self.options, form, strict=False)
+            options = msgspec.convert(self.options, form, strict=False)
         except msgspec.ValidationError as error:
             raise SinkError(f"sink {self}: an option is wrong: {error}; its options are: {known}") from error
+        for name in form.__struct_fields__:
+            value = getattr(options, name)
+            if isinstance(value, float) and not abs(value) <= _LARGEST:
+                raise SinkError(f"sink {self}: option {name} is {value}; expected at most {_LARGEST:g}")
+        return options
 
     def host_and_port(self, default_port: int, default_host: str = "127.0.0.1") -> tuple[str, int]:
         """Return the host and the port of `//host:port`.
 
         Raises:
-            SinkError: the place is none, or holds a user or a password.
+            SinkError: the place is none, or no host or port can be called so.
         """
         if self.place and not self.place.startswith("//"):
             raise SinkError(f"sink {self}: expected {self.scheme}://host:port")
         try:
             parts = urlsplit(self.place)
-            host, port = parts.hostname, parts.port
+            host, port = parts.hostname or default_host, default_port if parts.port is None else parts.port
+            host.encode("idna")  # what a socket makes of it
+            if port == 0:
+                raise ValueError("port 0")
         except ValueError as error:
             raise SinkError(f"sink {self}: {error}; expected {self.scheme}://host:port") from error
-        return host or default_host, default_port if port is None else port
+        return host, port
 
     def topic(self) -> str:
         """Return what follows `//host:port/`; empty if nothing does."""
@@ -78,22 +96,27 @@ def parse(address: str) -> Address:
     """Take an address apart.
 
     Raises:
-        SinkError: it has no scheme, a malformed option, the same option twice, or a password.
+        SinkError: it has no scheme, a malformed option, the same option twice, a password, or what no address has.
     """
+    if len(address) > _LONGEST:
+        raise SinkError(f"sink {address[:20]!r}…: {len(address)} characters; expected at most {_LONGEST}")
     scheme, colon, rest = address.partition(":")
+    if not colon or not _SCHEME.fullmatch(scheme):
+        shown = address.partition("?")[0].rpartition("@")[2]
+        raise SinkError(f"sink {shown!r} has no scheme; expected SCHEME:PLACE, such as jsonl:results.jsonl")
     place, _, query = rest.partition("?")
     if "@" in place and place.startswith("//") and not _NO_USER.fullmatch(place):
         raise SinkError(
             f"sink {scheme}: the address holds a user or a password, and addresses are logged; "
             "name the user by an option and the file or the variable that holds the password"
         )
-    if not colon:
-        raise SinkError(f"sink {address!r} has no scheme; expected SCHEME:PLACE, such as jsonl:results.jsonl")
     try:
         pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
     except ValueError as error:
         raise SinkError(f"sink {scheme}:{place}: malformed options; expected ?name=value&name=value") from error
     options = dict(pairs)
+    if any(_UNUSABLE.search(text) for text in (place, *options, *options.values())):
+        raise SinkError(f"sink {scheme}:{place!r}: it or an option holds a character that no path and no host has")
     if len(options) < len(pairs):
         raise SinkError(f"sink {scheme}:{place}: an option is given twice; expected each once")
     return Address(scheme, place, options)

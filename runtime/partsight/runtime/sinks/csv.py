@@ -78,8 +78,8 @@ def _cell(value: object) -> str:
     return guard(value) if isinstance(value, str) else str(value)
 
 
-def _finite(number: float) -> float | None:
-    return number if abs(number) < float("inf") else None
+def _finite(number: float | None) -> float | None:
+    return number if number is not None and abs(number) < float("inf") else None
 
 
 def _row(cells: list[str]) -> bytes:

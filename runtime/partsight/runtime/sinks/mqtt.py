@@ -120,7 +120,7 @@ def open_address(address: Address) -> Sink:
     tls = address.scheme == "mqtts"
     host, port = address.host_and_port(8883 if tls else 1883)
     topic = address.topic()
-    if not topic or set(topic) & set("+#\0"):
+    if not topic or set(topic) & set("+#") or not _is_utf8(topic):
         raise SinkError(f"sink {address}: topic {topic!r}; expected {address.scheme}://host:port/TOPIC without + and #")
     if not options.spool:
         raise SinkError(f"sink {address}: names no spool; add ?spool=PATH, a file on disk in which results wait")
@@ -129,6 +129,14 @@ def open_address(address: Address) -> Sink:
     make = _maker(address, options, (host, port), tls)
     make()  # so that a certificate that cannot be read is an error now
     return MqttSink(topic, options, make)
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _maker(address: Address, options: MqttOptions, broker: tuple[str, int], tls: bool) -> Callable[[], "Client"]:

@@ -33,13 +33,16 @@ def read_labels(path: str) -> dict[str, int]:
     except (OSError, ValueError, csv.Error) as error:
         raise SinkError(f"{path}: the table of labels cannot be read: {error}") from error
     numbers: dict[str, int] = {}
+    given: set[int] = set()
     for line, row in enumerate(rows, 2):
         number, label = row.get("number") or "", row.get("label") or ""
-        known = number.isascii() and number.isdigit() and 1 <= int(number) < UNLISTED and label
-        if not known or label in numbers or int(number) in numbers.values():
+        is_number = len(number) <= len(str(UNLISTED)) and number.isascii() and number.isdigit()
+        place = int(number) if is_number else 0
+        if not 1 <= place < UNLISTED or not label or label in numbers or place in given:
             raise SinkError(
                 f"{path}: row {line} is number {number!r}, label {label!r}; expected columns number and label, numbers "
                 f"from 1 to {UNLISTED - 1}, and each number and label once"
             )
-        numbers[label] = int(number)
+        numbers[label] = place
+        given.add(place)
     return numbers
