@@ -149,6 +149,11 @@ class Recognizer:
         """Why it runs there, for people."""
         return self._provider_reason
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._parts is None
+
     def recognize(self, frame: Pixels) -> Result:
         """Recognise the part in one frame.
 
