@@ -21,16 +21,16 @@ class Ended:
 
 
 @pytest.fixture
-def call(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
-    """Call the command in this process; wrong usage comes back as its exit code, too."""
+def call(capfd: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+    """Call the command in this process, with its standard output as a file; wrong usage comes back as its code."""
 
     def _call(*arguments: object) -> Ended:
-        capsys.readouterr()
+        capfd.readouterr()
         try:
             code = main([str(argument) for argument in arguments])
         except SystemExit as error:
             code = int(error.code or 0)
-        return Ended(code, *capsys.readouterr())
+        return Ended(code, *capfd.readouterr())
 
     return _call
 

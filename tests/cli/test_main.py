@@ -152,11 +152,9 @@ def test_a_reader_that_has_gone(tiny_package: Path, photos: Path, verb: str) -> 
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full")
-@pytest.mark.parametrize("verb", ["inspect", "run"])
-def test_a_full_disk_under_the_output(tiny_package: Path, photos: Path, verb: str) -> None:
-    camera = ("--camera", f"folder:{photos}") if verb == "run" else ()
+def test_a_full_disk_under_the_output(tiny_package: Path) -> None:
     with Path("/dev/full").open("w") as full:
-        done = run_into(full.fileno(), verb, tiny_package, *camera)
+        done = run_into(full.fileno(), "inspect", tiny_package)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("partsight: error: the output cannot be written")
     assert "Traceback" not in done.stderr
@@ -164,7 +162,7 @@ def test_a_full_disk_under_the_output(tiny_package: Path, photos: Path, verb: st
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGINT and a named pipe")
 def test_an_interrupt(tiny_package: Path, photos: Path, tmp_path: Path) -> None:
-    """While it waits for the second image, which never comes."""
+    """While it waits for the second image, which never comes: only the second Ctrl-C does not wait for it."""
     endless = tmp_path / "endless.png"
     os.mkfifo(endless)
     command = [
@@ -180,12 +178,15 @@ def test_an_interrupt(tiny_package: Path, photos: Path, tmp_path: Path) -> None:
     ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    assert '"label": "red"' in process.stdout.readline()
+    assert '"label":"red"' in process.stdout.readline()
     with endless.open("wb"):  # waits until the command has opened it for reading
+        process.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.5)  # it would end in order
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (130, "")
-    assert err == "1 frames: 1 recognised, 0 unknown, 0 failed\npartsight: interrupted\n"
+    assert err == "\npartsight: interrupted\n"
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ("run", "--help"), ("train", "--help"), ("--version",)], ids=str)

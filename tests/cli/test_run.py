@@ -1,4 +1,4 @@
-"""`partsight run`: images in, JSON lines out."""
+"""`partsight run` of image files and folders: records out, one a frame, in order."""
 
 import json
 import os
@@ -9,9 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import msgspec
 import onnxruntime
 import pytest
 
+from partsight.cli.main import main
+from partsight.runtime.line import outbox
+from partsight.runtime.record import Record
 from tests.cli.command import partsight
 from tests.cli.conftest import Ended
 from tests.tiny import solid
@@ -20,30 +24,32 @@ Call = Callable[..., Ended]
 has_cuda = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
 
 
-def lines(ended: Ended) -> list[dict[str, Any]]:
+def records(ended: Ended) -> list[dict[str, Any]]:
+    """Those on stdout, each of the one form that every sink knows."""
     assert ended.out == "" or ended.out.endswith("\n")
-    return [json.loads(line) for line in ended.out.splitlines()]
+    return [msgspec.to_builtins(msgspec.json.decode(line, type=Record)) for line in ended.out.splitlines()]
 
 
 def test_a_folder(call: Call, tiny_package: Path, photos: Path) -> None:
     """All images of the folder and its subfolders, in the order of their paths; nothing else that lies there."""
     ended = call("run", tiny_package, "--camera", f"folder:{photos}")
     assert ended.code == 0
-    answers = lines(ended)
+    answers = records(ended)
     names = ["1_red.png", "2_blue.bmp", "more/3_grey.png", "more/4_green.PNG"]
     assert [answer["source"] for answer in answers] == [str(photos / name) for name in names]
     assert [answer["sequence"] for answer in answers] == [0, 1, 2, 3]
     assert [answer["label"] for answer in answers] == ["red", "blue", None, "green"]
-    assert [answer["accepted"] for answer in answers] == [True, True, False, True]
-    assert ended.err == "4 frames: 3 recognised, 1 unknown, 0 failed\n"
+    assert [answer["outcome"] for answer in answers] == ["recognised", "recognised", "unknown", "recognised"]
+    assert ended.err == "camera0: 4 frames: 3 recognised, 1 unknown, 0 failed\n"
 
 
 def test_image_files_in_the_order_given(call: Call, tiny_package: Path, photos: Path) -> None:
     given = [photos / "more/4_green.PNG", photos / "1_red.png", photos / "more/4_green.PNG"]
     ended = call("run", tiny_package, *given)
     assert ended.code == 0
-    assert [answer["source"] for answer in lines(ended)] == [str(path) for path in given]
-    assert [answer["label"] for answer in lines(ended)] == ["green", "red", "green"]
+    assert [answer["source"] for answer in records(ended)] == [str(path) for path in given]
+    assert [answer["label"] for answer in records(ended)] == ["green", "red", "green"]
+    assert {answer["camera"] for answer in records(ended)} == {"files"}
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3, 16])
@@ -55,34 +61,35 @@ def test_a_frame_that_cannot_be_read_has_its_line(call: Call, tiny_package: Path
     cv2.imwrite(str(small), solid("red", 1, 1))
     ended = call("run", tiny_package, missing, red, broken, grey, small, photos / "2_blue.bmp", "--batch", batch)
     assert ended.code == 4
-    answers = lines(ended)
+    answers = records(ended)
     assert [answer["sequence"] for answer in answers] == list(range(6))
     for place, said in {0: "no such file", 2: "broken.png: ", 3: "mono frame", 4: "1×1 px"}.items():
-        assert list(answers[place]) == ["sequence", "source", "error"]
+        assert (answers[place]["outcome"], answers[place]["label"]) == ("failed", None)
         assert said in answers[place]["error"]
-    assert answers[0]["source"] == str(missing)
+    names = ["missing", "1_red", "broken", "grey", "small", "2_blue"]
+    assert [Path(answer["source"]).stem for answer in answers] == names
     assert [answers[place]["label"] for place in (1, 5)] == ["red", "blue"]
-    assert ended.err == "6 frames: 2 recognised, 0 unknown, 4 failed\n"
+    assert ended.err == "files: 6 frames: 2 recognised, 0 unknown, 4 failed\n"
 
 
 def test_nothing_but_lines_on_stdout(tiny_package: Path, photos: Path) -> None:
     done = partsight("run", tiny_package, "--camera", f"folder:{photos}", "--batch", "1")
     assert done.returncode == 0
     assert [json.loads(line)["label"] for line in done.stdout.splitlines()] == ["red", "blue", None, "green"]
-    assert done.stderr == "4 frames: 3 recognised, 1 unknown, 0 failed\n"
+    assert done.stderr == "camera0: 4 frames: 3 recognised, 1 unknown, 0 failed\n"
 
 
 def test_threshold(call: Call, tiny_package: Path, photos: Path) -> None:
-    strict = lines(call("run", tiny_package, photos / "1_red.png", "--threshold", "1.5"))[0]
-    assert (strict["label"], strict["accepted"], strict["top"][0]["label"]) == (None, False, "red")
-    generous = lines(call("run", tiny_package, photos / "more/3_grey.png", "--threshold", "-1"))[0]
-    assert generous["accepted"]
+    strict = records(call("run", tiny_package, photos / "1_red.png", "--threshold", "1.5"))[0]
+    assert (strict["label"], strict["outcome"], strict["top"][0]["label"]) == (None, "unknown", "red")
+    generous = records(call("run", tiny_package, photos / "more/3_grey.png", "--threshold", "-1"))[0]
+    assert generous["outcome"] == "recognised"
     assert generous["label"] == generous["top"][0]["label"]
 
 
 def test_top(call: Call, tiny_package: Path, photos: Path) -> None:
     for count, expected in ((1, 1), (3, 3), (50, 6)):
-        (answer,) = lines(call("run", tiny_package, photos / "1_red.png", "--top", count))
+        (answer,) = records(call("run", tiny_package, photos / "1_red.png", "--top", count))
         scores = [item["score"] for item in answer["top"]]
         assert len(scores) == expected
         assert scores == sorted(scores, reverse=True)
@@ -92,7 +99,7 @@ def test_top(call: Call, tiny_package: Path, photos: Path) -> None:
 def test_a_model_file_alone(call: Call, tiny_package: Path, photos: Path) -> None:
     ended = call("run", tiny_package / "model.fp32.onnx", photos / "1_red.png", "--threads", 1)
     assert ended.code == 0
-    assert [answer["label"] for answer in lines(ended)] == ["red"]
+    assert [answer["label"] for answer in records(ended)] == ["red"]
 
 
 def test_options_may_stand_between(call: Call, tiny_package: Path, photos: Path) -> None:
@@ -104,7 +111,7 @@ def test_options_may_stand_between(call: Call, tiny_package: Path, photos: Path)
     ):
         ended = call("run", *arguments)
         assert ended.code == 0
-        assert [answer["label"] for answer in lines(ended)] == ["red", "blue"]
+        assert [answer["label"] for answer in records(ended)] == ["red", "blue"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names of bytes that are no text")
@@ -115,7 +122,7 @@ def test_a_name_that_is_no_text(tiny_package: Path, photos: Path) -> None:
     done = partsight("run", tiny_package, os.fsdecode(name))
     assert done.returncode == 0
     answer = json.loads(done.stdout)
-    assert (answer["label"], answer["source"]) == ("red", os.fsdecode(name))
+    assert (answer["label"], answer["source"]) == ("red", f"{photos}/\\udcff.png")  # as a text that says so
 
 
 def test_a_precision_that_the_package_has_not(call: Call, tiny_package: Path, photos: Path) -> None:
@@ -148,6 +155,46 @@ def test_an_altered_package(call: Call, tiny_package: Path, photos: Path, tmp_pa
     assert "model.fp32.onnx has SHA-256" in ended.err
 
 
+def test_a_camera_whose_frames_cannot_be_had(call: Call, tiny_package: Path, photos: Path) -> None:
+    """An option that the camera has not is an error at once, too: folders are opened before anything else."""
+    ended = call("run", tiny_package, "--camera", f"folder:{photos}", "--fps", "3")
+    assert (ended.code, ended.out) == (1, "")
+    assert "cannot set fps" in ended.err
+
+
+def test_images_to_a_sink(call: Call, tiny_package: Path, photos: Path, tmp_path: Path) -> None:
+    ended = call("run", tiny_package, photos / "1_red.png", "--sink", f"jsonl:{tmp_path / 'results.jsonl'}")
+    assert (ended.code, ended.out) == (0, "")
+    assert json.loads((tmp_path / "results.jsonl").read_text())["label"] == "red"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full")
+def test_a_full_disk_under_the_results(
+    tiny_package: Path, photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is waited for; at the end, not for ever."""
+    monkeypatch.setattr(outbox, "END_S", 0.3)
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert main(["run", str(tiny_package), "--camera", f"folder:{photos}"]) == 4
+    err = capsys.readouterr().err
+    assert "sink jsonl:-: takes nothing and is waited for: " in err
+    assert err.splitlines()[-1] == "sink jsonl:-: 4 results lost"
+
+
+def test_the_same_sink_twice(call: Call) -> None:
+    ended = call("run", "line.partsight", "a.png", "--sink", "jsonl:-", "--sink", "jsonl:-")
+    assert ended.code == 2
+    assert "sinks are jsonl:-, jsonl:-; expected at least one, and each once" in ended.err
+
+
+def test_a_package_that_is_none_leaves_no_file(call: Call, photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "results.jsonl"
+    ended = call("run", tmp_path / "nothing", photos / "1_red.png", "--sink", f"jsonl:{out}")
+    assert ended.code == 1
+    assert not out.exists()
+
+
 CAMERAS = {
     "gopro:0": "camera 'gopro:0' is not known; expected folder:PATH",
     "folder:": "camera 'folder:' is not known",
@@ -173,6 +220,10 @@ WRONG_VALUES = {
     "--top": ["0", "none"],
     "--threshold": ["nan", "inf", "high", ""],
     "--precision": ["fp64"],
+    "--policy": ["newest", "queue:x", "queue:0", "latest:3", ""],
+    "--log": ["xml"],
+    "--takt-ms": ["0", "soon"],
+    "--region": ["1,2,3"],
 }
 
 
@@ -191,6 +242,10 @@ def test_images_or_a_camera(call: Call, photos: Path) -> None:
         ended = call("run", "line.partsight", *arguments)
         assert (ended.code, ended.out) == (2, "")
         assert "expected either IMAGE ... or --camera folder:PATH, and not both" in ended.err
+    for option in ("--fps=3", "--trigger=software"):
+        ended = call("run", "line.partsight", "a.png", option)
+        assert ended.code == 2
+        assert f"image files have no {option[2:].partition('=')[0]}; expected a camera" in ended.err
     ended = call("run", "line.partsight", photos)
     assert ended.code == 2
     assert f"{photos} is a folder; expected image files, or --camera folder:{photos}" in ended.err

@@ -77,8 +77,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         sys.stdout.flush()  # of --help, for a closed pipe again
         raise
     # Before Python 3.12.7 argparse gives up on `IMAGE...` where an option stands between it and PACKAGE.
-    if "images" in args and not any(text.startswith("-") for text in rest):
-        args.images, rest = [*args.images, *rest], []
+    if "paths" in args and not any(text.startswith("-") for text in rest):
+        args.paths, rest = [*args.paths, *rest], []
     if rest:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     return args

@@ -1,7 +1,15 @@
-"""What several options of the command are parsed by."""
+"""What several options of the command are parsed by, and the keys of a line's file beside them."""
 
 import argparse
 import math
+import re
+from collections.abc import Callable
+
+PRECISIONS = ("fp32", "bf16", "fp16", "int8")
+TRIGGERS = ("free", "hardware", "software")
+LOG_FORMS = ("text", "json")
+
+_POLICY = re.compile(r"latest|(queue|block)(:[1-9][0-9]{0,8})?")
 
 
 def region(text: str) -> tuple[int, int, int, int]:
@@ -41,3 +49,21 @@ def positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"received {text!r}; expected a whole number of at least 1")
     return number
+
+
+def policy(text: str) -> str:
+    """Check the name of a policy, perhaps with its bound."""
+    if not _POLICY.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"received {text!r}; expected latest, queue:N or block")
+    return text
+
+
+def one_of(names: tuple[str, ...]) -> Callable[[str], str]:
+    """Return what checks one of a few names."""
+
+    def check(text: str) -> str:
+        if text not in names:
+            raise argparse.ArgumentTypeError(f"received {text!r}; expected one of {', '.join(names)}")
+        return text
+
+    return check

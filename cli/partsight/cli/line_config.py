@@ -1,0 +1,115 @@
+"""What a line is to do: one description, whether it came from options or from a file."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from partsight.runtime import PartsightError, Recognizer
+from partsight.runtime.cameras import CameraOptions
+from partsight.runtime.engines.engine import Arithmetic
+from partsight.runtime.line import Policy
+
+IMAGES = "files"
+"""The name of the camera that image files are, which were named one by one."""
+
+STDOUT = "jsonl:-"
+
+_ENDING = frozenset({"folder", "video"})
+
+
+class ConfigError(PartsightError):
+    """A line's description cannot be used."""
+
+
+@dataclass(frozen=True)
+class CameraConfig:
+    """A camera of the line.
+
+    Attributes:
+        address: as `open_camera` takes it; may hold a password.
+        options: what to set at it.
+    """
+
+    address: str
+    options: CameraOptions = field(default_factory=CameraOptions)
+
+    @property
+    def ends(self) -> bool:
+        """Whether it loses nothing and comes to an end."""
+        return self.address.partition(":")[0] in _ENDING
+
+
+@dataclass(frozen=True, kw_only=True)
+class LineConfig:
+    """What a line is to do. Each attribute is the option of `partsight run` of the same name.
+
+    Attributes:
+        package: a package's folder, or an `.onnx` file alone.
+        images: image files, answered in this order; instead of cameras.
+        cameras: by name.
+        sinks: addresses, each once.
+        provider, precision, batch, cache, threads, threshold, top: see `Recognizer`.
+        policy: `latest`, `queue:N` or `block`; None for what suits the cameras.
+        takt_ms: a frame is not answered later than this after it came.
+        watch: put a new package at `package` in place of the old.
+        log: `text` or `json`.
+    """
+
+    package: str
+    images: tuple[str, ...] = ()
+    cameras: Mapping[str, CameraConfig] = field(default_factory=dict)
+    sinks: tuple[str, ...] = (STDOUT,)
+    provider: str = "cpu"
+    precision: Arithmetic = "fp32"
+    batch: int = 16
+    cache: str | None = None
+    threads: int | None = None
+    threshold: float | None = None
+    top: int = 5
+    policy: str | None = None
+    takt_ms: float | None = None
+    watch: bool = False
+    log: str = "text"
+
+    def __post_init__(self) -> None:
+        if not self.package:
+            raise ConfigError("no package is named; expected PACKAGE, or package = in the file of --config")
+        if bool(self.images) == bool(self.cameras):
+            raise ConfigError("expected either IMAGE ... or --camera folder:PATH, and not both")
+        folders = [image for image in self.images if Path(image).is_dir()]
+        if folders:
+            raise ConfigError(f"{folders[0]} is a folder; expected image files, or --camera folder:{folders[0]}")
+        if self.watch and Path(self.package).suffix == ".onnx":
+            raise ConfigError("--watch looks at a package's folder, and not at an .onnx file alone")
+        if not self.sinks or len(set(self.sinks)) < len(self.sinks):
+            raise ConfigError(f"sinks are {', '.join(self.sinks) or 'none'}; expected at least one, and each once")
+
+    @property
+    def ends(self) -> bool:
+        """Whether it loses nothing and comes to an end, as files do."""
+        return all(camera.ends for camera in self.cameras.values())
+
+    @property
+    def named_policy(self) -> Policy:
+        """What happens to a frame while the network is busy."""
+        name, _, bound = (self.policy or ("block" if self.ends else "latest")).partition(":")
+        usual = 1 if name == "latest" else 2 * self.batch
+        return Policy(cast(Any, name), int(bound or usual))
+
+    def load(self, package: str | Path) -> Recognizer:
+        """Load a package as this line is to use it.
+
+        Raises:
+            PartsightError: see `Recognizer`.
+        """
+        return Recognizer(
+            package,
+            provider=self.provider,
+            precision=self.precision,
+            batch_size=self.batch,
+            top=self.top,
+            threshold=self.threshold,
+            threads=self.threads,
+            cache=self.cache,
+        )

@@ -1,0 +1,77 @@
+"""From the options of `partsight run`, and the file that they name, to one description of the line."""
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import Any
+
+from partsight.cli.line_config import CameraConfig, ConfigError, LineConfig
+from partsight.cli.line_file import read_line_file
+from partsight.runtime.cameras import CameraOptions
+from partsight.runtime.errors import CameraError
+
+_SAME = (
+    "provider",
+    "precision",
+    "batch",
+    "cache",
+    "threads",
+    "threshold",
+    "top",
+    "policy",
+    "takt_ms",
+    "watch",
+    "log",
+)
+"""Options that are attributes of `LineConfig` by the same name."""
+
+
+def describe(args: argparse.Namespace) -> LineConfig:
+    """Return what the file of `--config` says, with options in place of its keys.
+
+    Cameras and sinks of the command take the place of the file's; options of cameras go to each.
+
+    Raises:
+        ConfigError: the file cannot be used, or what is asked for cannot be run.
+    """
+    values = read_line_file(args.config) if args.config is not None else {}
+    values |= {name: getattr(args, name) for name in _SAME if getattr(args, name) is not None}
+    if args.sink:
+        values["sinks"] = tuple(args.sink)
+    if args.paths:
+        values["package"] = args.paths[0]
+    images = tuple(args.paths[1:])
+    cameras = _cameras(args.camera or []) if args.camera or images else values.get("cameras", {})
+    cameras = {name: _with_options(camera, args) for name, camera in cameras.items()}
+    if images and _options(args):
+        raise ConfigError(f"image files have no {', '.join(_options(args))}; expected a camera that has")
+    return LineConfig(**{"package": ""} | values | {"images": images, "cameras": cameras})
+
+
+def _cameras(texts: list[str]) -> dict[str, CameraConfig]:
+    named = dict(_named(place, text) for place, text in enumerate(texts))
+    if len(named) < len(texts):
+        raise ConfigError(
+            "two cameras have the same name; expected --camera NAME=ADDRESS with a name of its own for each"
+        )
+    return {name: CameraConfig(address) for name, address in named.items()}
+
+
+def _named(place: int, text: str) -> tuple[str, str]:
+    """Split NAME=ADDRESS; an address alone is named by its place, since it may hold what nobody should read."""
+    name, equals, address = text.partition("=")
+    is_named = equals and name.replace("-", "").replace("_", "").isalnum()
+    return (name, address) if is_named else (f"camera{place}", text)
+
+
+def _with_options(camera: CameraConfig, args: argparse.Namespace) -> CameraConfig:
+    try:
+        return replace(camera, options=replace(camera.options, **_options(args)))
+    except CameraError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _options(args: argparse.Namespace) -> Mapping[str, Any]:
+    """Return the options of cameras that the command names."""
+    options = {field.name: getattr(args, field.name) for field in fields(CameraOptions)}
+    return {name: value for name, value in options.items() if value is not None}

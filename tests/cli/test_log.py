@@ -1,0 +1,84 @@
+"""The log: one event is one line, whatever its message holds."""
+
+import json
+import logging
+from datetime import datetime
+
+import pytest
+
+from partsight.cli.log import JsonLines, TextLines, log_to_stderr
+
+EVIL = "gone\nFAKE LINE\r\x1b[31mred\u2028next \udcff é"
+
+
+def record(message: str, **extra: object) -> logging.LogRecord:
+    made = logging.makeLogRecord({"levelname": "WARNING", "msg": message, "created": 1764015497.284} | extra)
+    assert made.getMessage() == message
+    return made
+
+
+def test_text() -> None:
+    line = TextLines().format(record("camera left is gone", camera="left"))
+    assert line.endswith(" WARNING camera left is gone")
+    datetime.strptime(line[:23], "%Y-%m-%d %H:%M:%S,%f")  # noqa: DTZ007 (it is local)
+
+
+def test_text_stays_on_its_line() -> None:
+    line = TextLines().format(record(EVIL))
+    assert line.isprintable()
+    assert line.endswith(r"gone\nFAKE LINE\r\x1b[31mred\u2028next \udcff é")
+
+
+def test_text_takes_the_status_of_a_terminal_away() -> None:
+    assert TextLines(clears_line=True).format(record("x")).startswith("\r\x1b[K")
+
+
+def test_json() -> None:
+    extra = {"event": "camera_lost", "camera": "left\n\udcff", "sequence": 7, "share": float("nan"), "where": {1}}
+    line = JsonLines().format(record(EVIL, **extra))
+    assert line.isascii() and line.isprintable()
+    assert json.loads(line) == {
+        "time": "2025-11-24T20:18:17.284Z",
+        "level": "WARNING",
+        "event": "camera_lost",
+        "message": EVIL.replace("\udcff", r"\udcff"),
+        "camera": "left\n\\udcff",
+        "sequence": 7,
+        "share": None,
+        "where": "{1}",
+    }
+
+
+def test_json_of_another_librarys_event() -> None:
+    found = json.loads(JsonLines().format(record("hello")))
+    assert (found["event"], set(found)) == ("other", {"time", "level", "event", "message"})
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_traceback_stays_on_the_events_line(capsys: pytest.CaptureFixture[str], form: str) -> None:
+    with log_to_stderr(form, is_quiet=True):
+        try:
+            raise ValueError("inner")
+        except ValueError:
+            logging.getLogger("partsight.line").exception("outer")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "outer" in line and "ValueError: inner" in line
+
+
+def test_what_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    """All of partsight, or warnings alone; of others warnings; and nothing once it has ended."""
+
+    def say() -> list[str]:
+        for name in ("partsight.line", "partsight.runtime", "asyncua"):
+            logging.getLogger(name).info("%s info", name)
+            logging.getLogger(name).warning("%s warning", name)
+        return [line.split(" ", 3)[3] for line in capsys.readouterr().err.splitlines()]
+
+    loud = ["partsight.runtime info", "partsight.runtime warning", "asyncua warning"]
+    with log_to_stderr("text", is_quiet=True):
+        assert say() == ["partsight.line warning", *loud]
+    with log_to_stderr("text", is_quiet=False):
+        assert say() == ["partsight.line info", "partsight.line warning", *loud]
+    assert logging.getLogger("partsight").level == logging.NOTSET
+    logging.getLogger("partsight.line").warning("after it")
+    assert "after it" not in capsys.readouterr().err
