@@ -84,6 +84,7 @@ def run(args: argparse.Namespace) -> int:
     if not named and not args.remove:
         args.parser.error("expected at least one of --label NAME IMAGE, --catalog FOLDER and --remove NAME")
     from partsight.runtime.enroll import enroll
+    from partsight.runtime.package_folder import SIGNATURE_NAME
 
     enrolled = enroll(
         args.package,
@@ -96,6 +97,8 @@ def run(args: argparse.Namespace) -> int:
     )
     _print_parts(enrolled.parts)
     _print_package(enrolled)
+    if (Path(args.package) / SIGNATURE_NAME).exists():
+        print("signature:  none, as the package is a new one; sign it again: partsight sign PACKAGE --key KEY")
     for warning in _warnings(enrolled):
         print(f"partsight: warning: {warning}", file=sys.stderr)
     return ExitCode.DONE

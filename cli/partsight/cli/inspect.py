@@ -15,7 +15,8 @@ _FIRST_LABELS = 5
 _DESCRIPTION = """\
 Show what a model package holds: parts, input, decision, models with their parity, and where it comes from.
 
-Every file is compared with the manifest first; one that was altered or damaged is an error (exit code 1).
+Every file is compared with the manifest first; one that was altered or damaged is an error (exit code 1). Who signed it
+is shown, and checked with the trusted keys of this machine, if it has any; `partsight verify` checks with others.
 """
 
 _EXAMPLE = """\
@@ -46,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     """Verify the package and print it."""
     from partsight.runtime.package import ModelPackage
 
-    package = ModelPackage.read(args.package)
+    package = ModelPackage.examine(args.package)
     package.verify()
     if args.json:
         print(package.manifest.to_json().decode())
@@ -61,6 +62,7 @@ def _print_package(package: "ModelPackage") -> None:
     manifest = package.manifest
     _print_field("package", str(package.path))
     _print_field("id", package.package_id)
+    _print_field("signature", _signature(package))
     _print_field("created", manifest.provenance.created)
     _print_field("parts", _parts(manifest.labels))
     _print_field("input", _input(manifest.preprocess))
@@ -77,6 +79,24 @@ def _print_package(package: "ModelPackage") -> None:
     _print_provenance(manifest.provenance)
     print()
     _print_field("verified", f"{len(package.hashes())} files, each with the SHA-256 that the manifest names")
+
+
+def _signature(package: "ModelPackage") -> str:
+    from partsight.runtime.errors import PartsightError
+    from partsight.runtime.package import ModelPackage
+    from partsight.runtime.signature import read_signatures
+    from partsight.runtime.trust import machine_demand
+
+    ids = ", ".join(signature.key_id for signature in read_signatures(package.path))
+    found = f"by key {ids}" if ids else "none"
+    try:
+        demand = machine_demand()
+        if demand is None:
+            return f"{found}; not checked: `partsight verify` does" if ids else found
+        signed_by = ModelPackage.read(package.path).signed_by
+    except PartsightError as error:
+        return f"{found}; REFUSED on this machine: {error}"
+    return f"{found}; this machine trusts {', '.join(signed_by)}"
 
 
 def _print_field(name: str, value: str) -> None:

@@ -7,7 +7,7 @@ from partsight.runtime.keys import PrivateKey
 from partsight.runtime.manifest import Manifest
 from partsight.runtime.package import LARGEST_MANIFEST_BYTES, ModelPackage
 from partsight.runtime.package_folder import MANIFEST_NAME, SIGNATURE_NAME, read_file
-from partsight.runtime.signature import SIGNATURE_VERSION, Signature, SignatureFile, read_signatures
+from partsight.runtime.signature import MOST_SIGNATURES, SIGNATURE_VERSION, Signature, SignatureFile, read_signatures
 from partsight.runtime.storage import write_file
 
 
@@ -22,7 +22,8 @@ def sign(package: str | Path, key: PrivateKey) -> ModelPackage:
 
     Raises:
         PackageError: the package is damaged or altered.
-        SignatureError: the folder holds a file that the manifest does not name, or a signature file that is damaged.
+        SignatureError: the folder holds a file that the manifest does not name, or a signature file that is damaged or
+            full.
         OutputError: the signature cannot be written.
     """
     read = ModelPackage.examine(package)
@@ -32,6 +33,10 @@ def sign(package: str | Path, key: PrivateKey) -> ModelPackage:
     read.check_whole()
     signature = Signature.of(manifest, key)
     others = [item for item in read_signatures(read.path) if item.key_id != signature.key_id]
+    if len(others) >= MOST_SIGNATURES:
+        raise SignatureError(
+            f"{read.path}: is signed by {len(others)} keys, and no more are read; remove {SIGNATURE_NAME}"
+        )
     file = SignatureFile(SIGNATURE_VERSION, (*others, signature))
     write_file(read.path / SIGNATURE_NAME, file.to_json())
     return read

@@ -20,6 +20,7 @@ from partsight.runtime import (
     PartsightError,
     Recognizer,
     ResultRefusedError,
+    SignatureError,
     SinkGoneError,
 )
 from partsight.runtime.cameras import FileCamera
@@ -28,6 +29,7 @@ from partsight.runtime.line import feed as feed_module
 from partsight.runtime.preprocess import PreprocessSpec
 from partsight.runtime.record import Told
 from tests.runtime.line.scripted import COLOURS, ListSink, ScriptedCamera, pictures
+from tests.runtime.signed import new_key, signed_copy
 from tests.tiny import SIDE_PX, solid, tiny_manifest, write_tiny_package
 
 BLOCK = Policy("block", 4)
@@ -478,6 +480,36 @@ def test_a_bad_package_is_refused_and_the_old_one_stays(recognizer: Recognizer, 
         assert line.package_id == before
         assert line.wait(20)
     assert line.counters().refused_swaps == 2
+
+
+def test_a_package_that_the_lines_keys_have_not_signed_is_refused(tiny_package: Path, tmp_path: Path) -> None:
+    key, other = new_key(tmp_path / "key"), new_key(tmp_path / "other")
+    packages = {
+        "first": signed_copy(tiny_package, tmp_path / "first.partsight", key),
+        "second": signed_copy(tiny_package, tmp_path / "second.partsight", key, other),
+        "unsigned": tiny_package,
+        "others": signed_copy(tiny_package, tmp_path / "others.partsight", other),
+    }
+    sink = ListSink()
+    recognizer = Recognizer(packages["first"], threads=1, trusted_keys=[key.public])
+    with Line(recognizer, {"c": lambda: ScriptedCamera(pictures(5))}, {"s": sink}, policy=BLOCK) as line:
+        for name, message in (("unsigned", "is not signed"), ("others", "is signed by key .*, and must be by one of")):
+            with pytest.raises(SignatureError, match=message):
+                line.swap(packages[name])
+        for name in ("unsigned", "first"):  # by a loader that trusts whatever comes, even for a package that is signed
+            with pytest.raises(SignatureError, match="was loaded without the line's trusted keys"):
+                line.swap(packages[name], lambda path: Recognizer(path, threads=1))
+        with pytest.raises(SignatureError, match="was loaded without the line's trusted keys"):
+            line.swap(packages["others"], lambda path: Recognizer(path, threads=1, trusted_keys=[other.public]))
+        line.swap(packages["second"], lambda path: Recognizer(path, trusted_keys=[key.public, other.public]))
+        with pytest.raises(SignatureError, match="is signed by key"):
+            line.swap(packages["others"])  # the line's keys stay those of its start
+        line.swap(packages["first"])
+        assert line.wait(20)
+    counters = line.counters()
+    assert (counters.swaps, counters.refused_swaps) == (2, 6)
+    ids = {"", key.public.key_id, f"{key.public.key_id} {other.public.key_id}"}
+    assert {record.signed_by for record in sink.records} <= ids - {""}
 
 
 def test_an_error_that_nobody_foresaw_ends_the_line_and_is_told(

@@ -10,7 +10,9 @@ import pytest
 
 from partsight.runtime import Recognizer
 from partsight.runtime.line import Line, Watch
+from partsight.runtime.signing import sign
 from tests.runtime.line.scripted import ScriptedCamera
+from tests.runtime.signed import new_key, signed_copy
 from tests.tiny import solid, tiny_manifest, write_tiny_package
 
 
@@ -70,6 +72,25 @@ def test_a_bad_package_is_told_once(line: Line, place: Path, tmp_path: Path, cap
         time.sleep(0.05)
     assert caplog.text.count("is refused") == 1
     assert (line.counters().refused_swaps, line.package_id) == (1, before)
+
+
+def test_a_package_that_is_signed_later_answers_then(tiny_package: Path, tmp_path: Path) -> None:
+    key = new_key(tmp_path / "key")
+    place = signed_copy(tiny_package, tmp_path / "line3.partsight", key)
+    decision = msgspec.structs.replace(tiny_manifest().decision, threshold=0.5)
+    new = write_tiny_package(tmp_path / "new.partsight", decision=decision)
+
+    def load_signed(path: str | Path) -> Recognizer:
+        return Recognizer(path, threads=1, trusted_keys=[key.public])
+
+    camera = ScriptedCamera([solid("red")], ends=False)
+    with Line(load_signed(place), {"c": lambda: camera}) as line, Watch(line, place, load_signed, every_s=0.01):
+        replace(place, new)
+        until(lambda: line.counters().refused_swaps == 1)
+        time.sleep(0.05)
+        assert line.counters().refused_swaps == 1
+        sign(place, key)
+        until(lambda: line.counters().swaps == 1)
 
 
 def test_while_nothing_is_there_the_old_one_stays(line: Line, place: Path) -> None:

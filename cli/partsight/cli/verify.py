@@ -1,0 +1,53 @@
+"""`partsight verify`: whether a package is as somebody signed it."""
+
+import argparse
+from typing import Any
+
+from partsight.cli.exit_codes import ExitCode
+
+_DESCRIPTION = """\
+Check that a package was signed by a trusted key, that every file is as it was signed, and that there is no other file.
+The exit code is 0 if so, and 1 with the reason on stderr if not. What is verified here loads with
+Recognizer(PACKAGE, trusted_keys=[KEY.pub, ...]) on this machine, and nothing else does.
+
+Without --key, the trusted keys of this machine count (docs/signing.md); where it has any, they always count.
+"""
+
+_EXAMPLE = """\
+examples:
+  partsight verify line3.partsight --key factory.pub
+  partsight verify line3.partsight --key factory-2025.pub --key factory-2026.pub
+  partsight verify line3.partsight
+
+It needs the package `cryptography`: pip install 'partsight[sign]'.
+"""
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
+    """Add `partsight verify` to the command."""
+    parser = subparsers.add_parser(
+        "verify",
+        help="check who signed a package, and that it was not altered; the exit code says",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("package", metavar="PACKAGE", help="the folder")
+    parser.add_argument(
+        "--key", action="append", metavar="KEY.pub", help="public key, one of which must have signed; several may stand"
+    )
+    parser.set_defaults(run=run, parser=parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check the package and return the exit code."""
+    from partsight.runtime.package import ModelPackage
+    from partsight.runtime.trust import machine_demand
+
+    if args.key is None and machine_demand() is None:
+        args.parser.error("expected --key KEY.pub: this machine has no trusted keys of its own")
+    package = ModelPackage.read(args.package, args.key)
+    print(f"package:   {package.path}")
+    print(f"id:        {package.package_id}")
+    print(f"signed by: key {', '.join(package.signed_by)}; {len(package.hashes())} files, all as they were signed")
+    return ExitCode.DONE

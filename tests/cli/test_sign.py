@@ -1,0 +1,176 @@
+"""`partsight keygen`, `sign` and `verify`; and what the other verbs make of signatures."""
+
+import os
+import re
+import shutil
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from partsight.runtime import ModelPackage
+from partsight.runtime.keys import PrivateKey, PublicKey
+from partsight.runtime.package_folder import SIGNATURE_NAME
+from partsight.runtime.signing import sign
+from tests.cli.command import HEAVY, loaded_by, without
+from tests.cli.conftest import Ended
+from tests.runtime.enrolling import picture, write_package
+from tests.runtime.signed import set_machine
+
+Call = Callable[..., Ended]
+
+
+@pytest.fixture
+def package(tiny_package: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_package, tmp_path / "line3.partsight"))
+
+
+@pytest.fixture
+def key(call: Call, tmp_path: Path) -> Path:
+    assert call("keygen", "--out", tmp_path / "factory").code == 0
+    return tmp_path / "factory"
+
+
+def test_from_a_key_to_a_verified_package(call: Call, package: Path, tmp_path: Path) -> None:
+    key = tmp_path / "factory"
+    made = call("keygen", "--out", key)
+    assert (made.code, made.err) == (0, "")
+    key_id = PublicKey.read(f"{key}.pub").key_id
+    assert re.search(rf"^key id: +{key_id}$", made.out, re.MULTILINE)
+    assert "(not encrypted)" in made.out
+    assert f"{key}.pub" in made.out
+    signed = call("sign", package, "--key", key)
+    assert (signed.code, signed.err) == (0, "")
+    assert f"signed by: key {key_id}" in signed.out
+    verified = call("verify", package, "--key", f"{key}.pub")
+    assert (verified.code, verified.err) == (0, "")
+    package_id = ModelPackage.read(package).package_id
+    assert f"id:        {package_id}\nsigned by: key {key_id}; 8 files, all as they were signed" in verified.out
+
+
+def test_the_exit_code_of_verify_says(call: Call, package: Path, key: Path, tmp_path: Path) -> None:
+    unsigned = call("verify", package, "--key", f"{key}.pub")
+    assert (unsigned.code, unsigned.out) == (1, "")
+    assert "is not signed" in unsigned.err
+    call("keygen", "--out", tmp_path / "other")
+    call("sign", package, "--key", tmp_path / "other")
+    stranger = call("verify", package, "--key", f"{key}.pub")
+    assert (stranger.code, stranger.out) == (1, "")
+    assert "is signed by key" in stranger.err
+    assert call("verify", package, "--key", f"{key}.pub", "--key", tmp_path / "other.pub").code == 0
+    (package / "report.html").write_text("altered")
+    altered = call("verify", package, "--key", tmp_path / "other.pub")
+    assert (altered.code, altered.out) == (1, "")
+    assert "report.html has SHA-256" in altered.err
+    assert len(altered.err.splitlines()) == 1
+
+
+def test_verify_by_the_keys_of_the_machine(
+    call: Call, package: Path, key: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = call("verify", package)
+    assert (ended.code, ended.out) == (2, "")
+    assert "expected --key KEY.pub: this machine has no trusted keys of its own" in ended.err
+    set_machine(monkeypatch, tmp_path / "machine", Path(f"{key}.pub"))
+    assert call("verify", package).code == 1
+    call("sign", package, "--key", key)
+    assert call("verify", package).code == 0
+
+
+def test_an_encrypted_key(call: Call, package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    passphrase = tmp_path / "passphrase"
+    passphrase.write_text("not for everybody\n")
+    passphrase.chmod(0o600)
+    made = call("keygen", "--out", tmp_path / "key", "--passphrase-file", passphrase)
+    assert (made.code, "(encrypted)" in made.out) == (0, True)
+    ended = call("sign", package, "--key", tmp_path / "key")
+    assert (ended.code, ended.out) == (1, "")
+    assert "is encrypted" in ended.err
+    assert call("sign", package, "--key", tmp_path / "key", "--passphrase-file", passphrase).code == 0
+    monkeypatch.setenv("PARTSIGHT_KEY_PASSPHRASE", "not for everybody")
+    assert call("sign", package, "--key", tmp_path / "key").code == 0
+    assert call("keygen", "--out", tmp_path / "second").code == 0
+    monkeypatch.delenv("PARTSIGHT_KEY_PASSPHRASE")
+    assert "is encrypted" in call("sign", package, "--key", tmp_path / "second").err
+
+
+def test_no_key_is_overwritten(call: Call, key: Path) -> None:
+    before = key.read_bytes()
+    ended = call("keygen", "--out", key)
+    assert (ended.code, ended.out) == (1, "")
+    assert "no key is overwritten" in ended.err
+    assert key.read_bytes() == before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows keeps rights elsewhere")
+def test_rights_of_the_key(call: Call, package: Path, key: Path) -> None:
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    key.chmod(0o644)
+    ended = call("sign", package, "--key", key)
+    assert (ended.code, f"chmod 600 {key}" in ended.err) == (1, True)
+    assert not (package / SIGNATURE_NAME).exists()
+
+
+def test_without_the_library(package: Path, tmp_path: Path) -> None:
+    for arguments in (("keygen", "--out", tmp_path / "key"), ("verify", package, "--key", tmp_path / "key.pub")):
+        (tmp_path / "key.pub").write_text("a key")
+        done = without("cryptography", *arguments)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "pip install 'partsight[sign]'" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_nothing_heavy_is_loaded(package: Path, key: Path) -> None:
+    loaded = loaded_by("sign", package, "--key", key)
+    assert "partsight.runtime.signing" in loaded
+    assert loaded.isdisjoint({*HEAVY, "onnxruntime"})
+
+
+def test_inspect_shows_who_signed(
+    call: Call, package: Path, key: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def shown() -> str:
+        ended = call("inspect", package)
+        assert (ended.code, ended.err) == (0, "")
+        found = re.search(r"^signature +(.+)$", ended.out, re.MULTILINE)
+        assert found
+        return found[1]
+
+    key_id = PublicKey.read(f"{key}.pub").key_id
+    assert shown() == "none"
+    sign(package, PrivateKey.read(key))
+    assert shown() == f"by key {key_id}; not checked: `partsight verify` does"
+    set_machine(monkeypatch, tmp_path / "machine", Path(f"{key}.pub"))
+    assert shown() == f"by key {key_id}; this machine trusts {key_id}"
+    (package / SIGNATURE_NAME).unlink()
+    assert shown().startswith(f"none; REFUSED on this machine: {package}: is not signed")
+
+
+def test_inspect_of_a_damaged_signature(call: Call, package: Path) -> None:
+    (package / SIGNATURE_NAME).write_text("{}")
+    ended = call("inspect", package)
+    assert ended.code == 1
+    assert "signature.json cannot be used" in ended.err
+
+
+def test_run_on_a_machine_with_trusted_keys(
+    call: Call, package: Path, key: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_machine(monkeypatch, tmp_path / "machine", Path(f"{key}.pub"))
+    ended = call("run", package, photos / "1_red.png")
+    assert (ended.code, ended.out) == (1, "")
+    assert "is not signed, and must be by one of this machine's trusted keys" in ended.err
+    sign(package, PrivateKey.read(key))
+    ended = call("run", package, photos / "1_red.png")
+    assert (ended.code, '"red"' in ended.out) == (0, True)
+
+
+def test_enroll_says_that_the_new_package_is_not_signed(call: Call, key: Path, tmp_path: Path) -> None:
+    package, image = write_package(tmp_path / "old.partsight"), picture(tmp_path / "orange.png", (0, 128, 255))
+    unsigned = call("enroll", package, "--label", "orange", image, "--out", tmp_path / "1.partsight")
+    assert (unsigned.code, "signature:" in unsigned.out) == (0, False)
+    sign(package, PrivateKey.read(key))
+    signed = call("enroll", package, "--label", "orange", image, "--out", tmp_path / "2.partsight")
+    assert (signed.code, "signature:  none, as the package is a new one; sign it again" in signed.out) == (0, True)
+    assert not (tmp_path / "2.partsight" / SIGNATURE_NAME).exists()

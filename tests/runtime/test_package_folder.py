@@ -1,0 +1,91 @@
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from partsight.runtime.errors import PackageError
+from partsight.runtime.package_folder import check_name, find_files, hash_file, read_file
+from partsight.runtime.storage import sha256_bytes
+
+NAMES = {"model.onnx", "gallery/00001.jpg", "a/b/c/d.bin"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in NAMES:
+        (tmp_path / "p" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "p" / name).write_bytes(name.encode())
+    return tmp_path / "p"
+
+
+@pytest.mark.parametrize("name", ["model.fp32.onnx", "gallery/00001.jpg", "a/b/c/d", "nullable.txt", "_x", "x" * 100])
+def test_plain_names(folder: Path, name: str) -> None:
+    check_name(folder, name)
+
+
+def test_what_lies_there(folder: Path) -> None:
+    (folder / "other" / "deep").mkdir(parents=True)
+    (folder / "other" / "deep" / "file").touch()
+    (folder / "gallery" / "more.jpg").touch()
+    (folder / "gallery" / "empty").mkdir()
+    found = find_files(folder, NAMES)
+    assert found == NAMES | {"other/", "gallery/more.jpg", "gallery/empty/"}
+
+
+@pytest.mark.parametrize("name", ["link", "gallery/link"])
+@pytest.mark.parametrize("target", ["file", "folder", "nothing"])
+def test_links_are_refused(folder: Path, name: str, target: str) -> None:
+    targets = {"file": folder / "model.onnx", "folder": folder / "gallery", "nothing": folder / "nothing"}
+    (folder / name).symlink_to(targets[target])
+    with pytest.raises(PackageError, match=f"{name} is a link or no file; a package holds files alone"):
+        find_files(folder, NAMES)
+
+
+def test_a_folder_of_files_may_be_no_link(folder: Path, tmp_path: Path) -> None:
+    (folder / "gallery").rename(tmp_path / "elsewhere")
+    (folder / "gallery").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(PackageError, match="gallery is a link or no file"):
+        find_files(folder, NAMES)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
+def test_a_pipe_is_refused_and_not_waited_for(folder: Path) -> None:
+    (folder / "model.onnx").unlink()
+    os.mkfifo(folder / "model.onnx")
+    with pytest.raises(PackageError, match=r"model\.onnx is a link or no file"):
+        find_files(folder, NAMES)
+    for read in (read_file, hash_file):
+        with pytest.raises(PackageError, match=r"model\.onnx is no file"):
+            read(folder, "model.onnx", 100)
+
+
+@pytest.mark.parametrize("read", [read_file, hash_file])
+def test_what_cannot_be_read(folder: Path, read: object) -> None:
+    for name in ("nothing", "gallery", "a\0b", "model.onnx/x"):
+        with pytest.raises(PackageError, match=re.escape(name).replace("\0", ".") + " (cannot be read|is no file)"):
+            read(folder, name, 100)  # type: ignore[operator]
+
+
+@pytest.mark.skipif(not hasattr(os, "O_NOFOLLOW"), reason="this system follows links on opening")
+def test_a_link_that_came_after_the_look_is_not_followed(folder: Path) -> None:
+    (folder / "link").symlink_to(folder / "model.onnx")
+    with pytest.raises(PackageError, match="link cannot be read"):
+        read_file(folder, "link", 100)
+
+
+def test_bytes_and_hash(folder: Path) -> None:
+    data = bytes(range(256)) * 10_000  # more than one block
+    (folder / "model.onnx").write_bytes(data)
+    assert read_file(folder, "model.onnx", len(data)) == data
+    assert hash_file(folder, "model.onnx", len(data)) == sha256_bytes(data)
+    for read in (read_file, hash_file):
+        with pytest.raises(PackageError, match=f"model.onnx has {len(data)} bytes; expected at most {len(data) - 1}"):
+            read(folder, "model.onnx", len(data) - 1)
+
+
+def test_a_file_too_large_is_not_read(folder: Path) -> None:
+    with (folder / "model.onnx").open("r+b") as file:
+        file.truncate(2**40)  # sparse: takes no space
+    with pytest.raises(PackageError, match="has 1099511627776 bytes"):
+        read_file(folder, "model.onnx", 2**31)
