@@ -17,7 +17,7 @@ from partsight.cli.main import build_parser, main
 from tests.cli.command import HEAVY, loaded_by, partsight, python, without
 from tests.cli.conftest import Ended
 
-VERBS = ("train", "export", "enroll", "run", "bench", "inspect", "doctor")
+VERBS = ("train", "export", "enroll", "run", "bench", "inspect", "keygen", "sign", "verify", "doctor")
 Call = Callable[..., Ended]
 
 

@@ -10,10 +10,10 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from partsight.cli import bench, doctor, enroll, export, inspect, run, train
+from partsight.cli import bench, doctor, enroll, export, inspect, keygen, run, sign, train, verify
 from partsight.cli.exit_codes import MEANINGS, ExitCode
 
-_VERBS = (train, export, enroll, run, bench, inspect, doctor)
+_VERBS = (train, export, enroll, run, bench, inspect, keygen, sign, verify, doctor)
 
 _TRAIN_LIBRARIES = frozenset({"jinja2", "keras", "matplotlib", "onnx", "tensorflow", "tf2onnx"})
 
@@ -24,6 +24,9 @@ from golden images to the line:
   partsight run    line3.partsight --camera folder:photos > results.jsonl
   partsight enroll line3.partsight --label M8x40 m8x40.png --out line4.partsight
   partsight inspect line3.partsight
+  partsight keygen --out factory
+  partsight sign   line4.partsight --key factory
+  partsight verify line4.partsight --key factory.pub
   partsight doctor
 """
 
