@@ -20,7 +20,7 @@ def record(message: str, **extra: object) -> logging.LogRecord:
 def test_text() -> None:
     line = TextLines().format(record("camera left is gone", camera="left"))
     assert line.endswith(" WARNING camera left is gone")
-    datetime.strptime(line[:23], "%Y-%m-%d %H:%M:%S,%f")  # noqa: DTZ007 (it is local)
+    datetime.strptime(line[:23], "%Y-%m-%d %H:%M:%S,%f")
 
 
 def test_text_stays_on_its_line() -> None:
