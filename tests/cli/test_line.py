@@ -116,3 +116,52 @@ def test_a_file_alone_cannot_be_watched(call: Call, tiny_package: Path, tmp_path
     ended = call("run", tiny_package / "model.fp32.onnx", "--camera", f"folder:{photos}", "--watch")
     assert ended.code == 2
     assert "a package's folder, and not at an .onnx file alone" in ended.err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes differ there")
+def test_a_reader_that_ends_beside_another_sink_is_an_error(tiny_package: Path, tmp_path: Path) -> None:
+    """Whoever reads may have had enough; the other sink has not."""
+    photos, lines = write_photos(tmp_path / "photos", 2000), tmp_path / "results.jsonl"
+    command = [sys.executable, "-m", "partsight.cli", "run", str(tiny_package), "--camera", f"folder:{photos}"]
+    command += ["--sink", "jsonl:-", "--sink", f"jsonl:{lines}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stderr is not None
+        first = json.loads(process.stdout.readline())
+        process.stdout.close()
+        err = process.stderr.read().decode()
+    assert (process.returncode, err) == (1, "partsight: error: jsonl:-: the reader of standard output has ended\n")
+    found = records(lines)
+    assert found[0] == first
+    assert [record["sequence"] for record in found] == list(range(len(found)))
+
+
+def test_a_log_of_json(call: Call, tiny_package: Path, tmp_path: Path) -> None:
+    """Each line of stderr is an object, the totals at the end too."""
+    photos = write_photos(tmp_path / "photos", 3)
+    (photos / "00001.png").write_bytes(b"no picture")
+    ended = call("run", tiny_package, "--camera", f"a=folder:{photos}", "--log", "json")
+    assert ended.code == 4
+    events = [json.loads(line) for line in ended.err.splitlines()]
+    assert [(event["event"], event["camera"]) for event in events] == [("camera_open", "a"), ("camera_total", "a")]
+    assert (events[-1]["recognised"], events[-1]["failed"], events[-1]["waiting"]) == (2, 1, 0)
+
+
+def test_an_error_in_a_log_of_json(call: Call, tmp_path: Path) -> None:
+    ended = call("run", tmp_path / "nowhere\n.partsight", "a.png", "--log", "json")
+    (event,) = [json.loads(line) for line in ended.err.splitlines()]
+    assert (ended.code, event["event"], event["level"]) == (1, "error", "CRITICAL")
+    assert "there is no such model package" in event["message"]
+
+
+def test_a_file_describes_the_line(call: Call, tiny_package: Path, tmp_path: Path) -> None:
+    photos, file = write_photos(tmp_path / "photos", 3), tmp_path / "line3.toml"
+    file.write_text(
+        f'package = "{tiny_package}"\nsinks = ["jsonl:{tmp_path}/a.jsonl", "sqlite:{tmp_path}/b.db"]\n'
+        f'[cameras.left]\naddress = "folder:{photos}"\n[cameras.right]\naddress = "folder:{photos}"\n'
+    )
+    ended = call("run", "--config", file)
+    assert (ended.code, ended.out) == (0, "")
+    assert sorted((record["camera"], record["sequence"]) for record in records(tmp_path / "a.jsonl")) == [
+        (name, sequence) for name in ("left", "right") for sequence in range(3)
+    ]
+    assert (tmp_path / "b.db").exists()

@@ -1,0 +1,77 @@
+"""What a terminal shows while the line runs."""
+
+import io
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from partsight.cli.line_config import CameraConfig, LineConfig
+from partsight.cli.line_progress import progress
+from partsight.runtime import Recognizer
+from partsight.runtime.line import Line, Policy
+from tests.runtime.line.scripted import ScriptedCamera, pictures
+
+FILES = LineConfig(package="p", cameras={"c": CameraConfig("folder:x")}, sinks=("jsonl:r",))
+LIVE = LineConfig(package="p", cameras={"c": CameraConfig("usb:0")}, sinks=("jsonl:r",))
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def line(tiny_package: Path) -> Iterator[Line]:
+    camera = ScriptedCamera(pictures(40))
+    with Recognizer(tiny_package, batch_size=4, threads=1) as recognizer:
+        yield Line(recognizer, {"c": lambda: camera}, policy=Policy("block", 4))
+
+
+def shown(
+    line: Line, config: LineConfig, total: int | None, monkeypatch: pytest.MonkeyPatch, stderr: io.StringIO
+) -> str:
+    monkeypatch.setattr(sys, "stderr", stderr)
+    with line, progress(line, config, total) as show:
+        while not line.wait(0.01):
+            show()
+    return stderr.getvalue()
+
+
+def test_a_bar_for_files(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = shown(line, FILES, 40, monkeypatch, Terminal())
+    assert "recognising:   0%|" in text
+    assert "recognising: 100%|" in text
+    assert "40/40 [" in text
+
+
+def test_a_bar_whose_end_nobody_knows(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "recognising: 40frame [" in shown(line, FILES, None, monkeypatch, Terminal())
+
+
+def test_a_line_of_numbers_for_live_cameras(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = shown(line, LIVE, None, monkeypatch, Terminal())
+    last = text.removesuffix("\n").rpartition("\r\x1b[K")[2]
+    counters = line.counters().cameras["c"]
+    assert last.startswith("c ended: ")
+    assert f" ms; {counters.recognised} recognised, {counters.unknown} unknown, 0 skipped" in last
+    assert float(last.split()[2].removesuffix("/s,")) > 0
+    assert "\n" not in text[:-1]
+
+
+def test_a_line_of_numbers_is_no_longer_than_the_terminal(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A longer one would be wrapped, and its first half stay for ever."""
+    monkeypatch.setattr("partsight.cli.line_progress._width", lambda: 12)
+    text = shown(line, LIVE, None, monkeypatch, Terminal())
+    assert {len(part) for part in text.rstrip("\n").split("\r\x1b[K")[1:]} == {12}
+
+
+def test_nothing_where_nobody_looks(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert shown(line, FILES, 40, monkeypatch, io.StringIO()) == ""
+
+
+def test_nothing_between_results(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    config = LineConfig(package="p", cameras=FILES.cameras)
+    assert shown(line, config, 40, monkeypatch, Terminal()) == ""
