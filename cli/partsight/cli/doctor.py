@@ -22,6 +22,7 @@ _EXAMPLE = """\
 examples:
   partsight doctor
   partsight doctor --json > machine.json
+  partsight doctor --sbom > partsight.cdx.json
 """
 
 
@@ -34,12 +35,21 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--json", action="store_true", help="print the facts as JSON")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print the facts as JSON")
+    form.add_argument(
+        "--sbom", action="store_true", help="print what is installed of the runtime, as a CycloneDX bill of materials"
+    )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Gather the facts and print them."""
+    if args.sbom:
+        from partsight.cli.sbom import make_sbom
+
+        print(json.dumps(make_sbom(), indent=1, ensure_ascii=False))
+        return ExitCode.DONE
     from partsight.cli.machine import gather
 
     facts = gather()
