@@ -20,6 +20,7 @@ from partsight.runtime.manifest import (
     Search,
     Verification,
 )
+from partsight.runtime.model_digest import DIGEST_KEY, with_digest
 from partsight.runtime.preprocess import PreprocessSpec
 from partsight.runtime.prototype_file import PROTOTYPE_FILE, encode_prototypes
 from partsight.runtime.storage import new_folder, sha256_bytes
@@ -94,7 +95,7 @@ def searched(model: bytes) -> bytes:
     """Return a tiny model that gives bounds of its scores, in one dimension of three."""
     bounding = onnx.load_from_string(model)
     replace_head(bounding, 1)
-    return bounding.SerializeToString()
+    return with_new_digest(bounding)
 
 
 def tiny_model(manifest: Manifest | None = None, classes: int | None = None) -> bytes:
@@ -128,7 +129,14 @@ def tiny_model(manifest: Manifest | None = None, classes: int | None = None) -> 
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     helper.set_model_props(model, {METADATA_KEY: manifest.to_json().decode()})
     onnx.checker.check_model(model)
-    return model.SerializeToString()
+    return with_new_digest(model)
+
+
+def with_new_digest(model: onnx.ModelProto) -> bytes:
+    """Return the file's bytes, with the digest of what is in it now."""
+    texts = {item.key: item.value for item in model.metadata_props if item.key != DIGEST_KEY}
+    helper.set_model_props(model, texts)
+    return with_digest(model.SerializeToString())
 
 
 def write_tiny_package(path: Path, *, is_searched: bool = False, **changes: object) -> Path:

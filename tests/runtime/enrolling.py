@@ -14,7 +14,7 @@ from partsight.runtime.preprocess import PreprocessSpec, preprocess
 from partsight.runtime.references import encode_reference
 from partsight.runtime.storage import sha256_bytes
 from partsight.runtime.verification import VerificationSpec
-from tests.tiny import COLOURS_BGR, solid, tiny_model, write_tiny_package
+from tests.tiny import COLOURS_BGR, solid, tiny_model, with_new_digest, write_tiny_package
 
 SPEC = VerificationSpec(height=48, width=64)
 
@@ -42,7 +42,7 @@ def rewrite_model(path: Path, change: object) -> None:
     manifest = Manifest.from_json((path / MANIFEST_NAME).read_bytes(), "tiny")
     model = onnx.load_from_string(tiny_model())
     change(model)  # type: ignore[operator]
-    data = model.SerializeToString()
+    data = with_new_digest(model)
     (path / "model.fp32.onnx").write_bytes(data)
     models = {"fp32": msgspec.structs.replace(manifest.models["fp32"], sha256=sha256_bytes(data))}
     (path / MANIFEST_NAME).write_bytes(msgspec.structs.replace(manifest, models=models).to_json())

@@ -11,6 +11,7 @@ import pytest
 
 from partsight.runtime import FrameError, PackageError, PartsightError, ProviderError, Recognizer, Result
 from partsight.runtime.engines.providers import PROVIDERS
+from partsight.runtime.model_digest import with_digest
 from partsight.runtime.prepare import Preparer
 from partsight.runtime.preprocess import PreprocessSpec, Region
 from partsight.runtime.session import Inference, Session
@@ -311,7 +312,7 @@ def test_an_onnx_file_without_a_manifest(tmp_path: Path) -> None:
 
     model = onnx.load_from_string(tiny_model())
     del model.metadata_props[:]
-    (tmp_path / "alone.onnx").write_bytes(model.SerializeToString())
+    (tmp_path / "alone.onnx").write_bytes(with_digest(model.SerializeToString()))
     with pytest.raises(PackageError, match=r"alone\.onnx: its metadata holds no partsight manifest"):
         Recognizer(tmp_path / "alone.onnx")
 

@@ -12,6 +12,7 @@ from partsight.runtime.engines.onnx_runtime import import_onnxruntime
 from partsight.runtime.engines.providers import PROVIDERS, find_provider
 from partsight.runtime.errors import DependencyError, PackageError, ProviderError
 from partsight.runtime.manifest import METADATA_KEY
+from partsight.runtime.model_digest import DIGEST_KEY
 from partsight.runtime.search import PrototypeSearch
 from partsight.runtime.session import Session, Settings
 from tests.tiny import COLOURS_BGR, SIDE_PX, searched, solid, tiny_manifest, tiny_model, tiny_prototypes
@@ -30,7 +31,8 @@ def test_facts_of_the_model() -> None:
     session = Session(tiny_model())
     assert session.input_hw == (SIDE_PX, SIDE_PX)
     assert (session.classes, session.embedding_size) == (len(COLOURS_BGR), 3)
-    assert session.metadata == {METADATA_KEY: tiny_manifest().to_json().decode()}
+    assert session.metadata.keys() == {METADATA_KEY, DIGEST_KEY}
+    assert session.metadata[METADATA_KEY] == tiny_manifest().to_json().decode()
     assert session.provider is PROVIDERS["cpu"]
 
 

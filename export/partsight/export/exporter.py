@@ -29,6 +29,7 @@ from partsight.runtime.manifest import (
     Search,
     Verification,
 )
+from partsight.runtime.model_digest import with_digest
 from partsight.runtime.outlines import MOST_PARTS, OUTLINE_FILE, Outlines
 from partsight.runtime.package import ModelPackage
 from partsight.runtime.package_folder import MANIFEST_NAME
@@ -177,11 +178,10 @@ def _manifest(record: RunRecord) -> Manifest:
 
 
 def _with_manifest(model: onnx.ModelProto, manifest: Manifest) -> bytes:
-    """Return the file's bytes with the manifest in the metadata, so that the file alone can be used."""
+    """Return the file's bytes with the manifest and a digest in the metadata, so that the file alone can be used."""
     model.producer_name = "partsight"
     onnx.helper.set_model_props(model, {METADATA_KEY: manifest.without_files().to_json().decode()})
-    data: bytes = model.SerializeToString(deterministic=True)
-    return data
+    return with_digest(model.SerializeToString(deterministic=True))
 
 
 def _verification(record: RunRecord) -> Verification:

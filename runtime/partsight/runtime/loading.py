@@ -11,6 +11,7 @@ from partsight.runtime.engines.engine import Arithmetic, Settings
 from partsight.runtime.errors import PackageError, SignatureError
 from partsight.runtime.manifest import METADATA_KEY, Manifest, Precision, Verification
 from partsight.runtime.memory import give_back_freed
+from partsight.runtime.model_digest import check_digest
 from partsight.runtime.onnx_file import refuse_references
 from partsight.runtime.package import ModelPackage, package_id_of
 from partsight.runtime.references import References
@@ -84,6 +85,7 @@ def _load_alone(path: Path, provider: str, settings: Settings, trusted_keys: Seq
             "package's folder"
         )
     model = path.read_bytes()
+    check_digest(model, str(path))
     refuse_references(model, str(path))
     choice = open_session(model, provider, settings)
     text = choice.session.metadata.get(METADATA_KEY)

@@ -11,6 +11,7 @@ import numpy as np
 
 from partsight.runtime.errors import DependencyError, EnrollError, PackageError
 from partsight.runtime.manifest import METADATA_KEY, Manifest
+from partsight.runtime.model_digest import DIGEST_KEY, with_digest
 from partsight.runtime.search import bound_matrix
 from partsight.runtime.session import BOUND_NAME, EMBEDDING_NAME, SCORE_NAME, FloatArray
 
@@ -90,11 +91,9 @@ class PrototypeModel:
                 output.type.tensor_type.shape.dim[1].dim_value = values.shape[1]
         del graph.value_info[:]  # remarks on shapes, some of which are others now; the runtime infers them
         bare = manifest.without_files()
-        for item in model.metadata_props:
-            if item.key == METADATA_KEY:
-                item.value = bare.to_json().decode()
-        data: bytes = model.SerializeToString(deterministic=True)
-        return data
+        texts = {item.key: item.value for item in model.metadata_props if item.key != DIGEST_KEY}
+        onnx.helper.set_model_props(model, {**texts, METADATA_KEY: bare.to_json().decode()})
+        return with_digest(model.SerializeToString(deterministic=True))
 
 
 def import_onnx() -> ModuleType:
