@@ -12,8 +12,9 @@ import pytest
 from partsight.runtime import Recognizer
 from partsight.runtime.errors import MetricsError, PartsightError
 from partsight.runtime.line import Line, metrics_server
+from partsight.runtime.line.bounded_server import MOST_CONNECTIONS
 from partsight.runtime.line.metrics import Metrics
-from partsight.runtime.line.metrics_server import MOST_CONNECTIONS, MetricsServer, parse_listen_address
+from partsight.runtime.line.metrics_server import MetricsServer, parse_listen_address
 from tests.runtime.line.scripted import ScriptedCamera
 from tests.tiny import solid
 
@@ -39,7 +40,7 @@ def server(line: Line) -> Iterator[MetricsServer]:
 def ask(
     server: MetricsServer, path: str, method: str = "GET", headers: dict[str, str] | None = None
 ) -> tuple[int, str, http.client.HTTPResponse]:
-    connection = http.client.HTTPConnection(str(server.host), int(server.port), timeout=20)
+    connection = http.client.HTTPConnection(server.host, server.port, timeout=20)
     try:
         connection.request(method, path, headers=headers or {})
         answer = connection.getresponse()
@@ -262,13 +263,13 @@ def test_closing_does_not_wait_for_anyone(line: Line, caplog: pytest.LogCaptureF
 def test_one_that_was_never_started_lets_go_of_its_port(line: Line) -> None:
     server = MetricsServer(Metrics(line), HOST, 0)
     server.close()
-    with MetricsServer(Metrics(line), HOST, int(server.port)) as again:
+    with MetricsServer(Metrics(line), HOST, server.port) as again:
         assert ask(again, "/healthz")[0] == 200
 
 
 def test_a_port_that_is_taken(server: MetricsServer, line: Line) -> None:
     with pytest.raises(MetricsError, match=rf"served at 127.0.0.1:{server.port}: .*give another HOST:PORT"):
-        MetricsServer(Metrics(line), HOST, int(server.port))
+        MetricsServer(Metrics(line), HOST, server.port)
     assert ask(server, "/metrics")[0] == 200
     assert issubclass(MetricsError, PartsightError)
 

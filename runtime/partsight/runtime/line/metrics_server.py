@@ -1,32 +1,26 @@
 """The metrics server: `/metrics` and `/healthz` over HTTP, for readers of which some are hostile."""
 
-import contextlib
 import http.server
 import io
 import logging
 import math
-import os
 import re
 import socket
-import socketserver
 import threading
 import time
 from typing import Any, Self
 
 from partsight.runtime.errors import MetricsError
+from partsight.runtime.line.bounded_server import BoundedServer
 from partsight.runtime.line.metrics import OPENMETRICS, Metrics
 
 READ_S, WRITE_S = 5.0, 5.0
 """How long a whole request, and a whole answer, may take."""
 
-MOST_CONNECTIONS = 16
-"""At a time; for one more the oldest has to give way."""
-
 MOST_HEAD_BYTES = 16 * 1024
 """Of a request's first line and headers together."""
 
 _FRESH_S = 0.2  # for which a page is given again: however many ask, making pages takes a percent of a core
-_GIVE_WAY_S = 0.2
 _CLOSE_S = 1.0
 _POLL_S = 0.1
 
@@ -73,9 +67,8 @@ class MetricsServer:
         if not 0 <= port <= 65535:  # the library would take it for another
             raise ValueError(f"port is {port}; expected 0 to 65535")
         try:
-            family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
-                0
-            ]
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+            family, _, _, _, address = found[0]
             self._server = _Server(metrics, family, address)
         except (OSError, UnicodeError) as error:
             raise MetricsError(
@@ -83,7 +76,7 @@ class MetricsServer:
                 "address is not this machine's: give another HOST:PORT"
             ) from error
         self._is_closed = False
-        self.host, self.port = self._server.server_address[:2]
+        self.host, self.port = str(self._server.server_address[0]), int(self._server.server_address[1])
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(_POLL_S,), name="partsight-metrics", daemon=True
         )
@@ -91,7 +84,7 @@ class MetricsServer:
     @property
     def url(self) -> str:
         """Where the metrics are."""
-        return f"http://{_joined(str(self.host), int(self.port))}/metrics"
+        return f"http://{_joined(self.host, self.port)}/metrics"
 
     def start(self) -> None:
         """Answer from now on."""
@@ -116,22 +109,14 @@ class MetricsServer:
         self.close()
 
 
-class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
-    """One thread a connection, and a bounded number of them."""
-
-    daemon_threads = True
-    request_queue_size = 64
-    allow_reuse_address = os.name == "posix"  # elsewhere it would let two programs have one port
+class _Server(BoundedServer):
+    """Makes pages, for many readers at a time."""
 
     def __init__(self, metrics: Metrics, family: int, address: Any) -> None:
         self.metrics = metrics
-        self.address_family = family
-        self._slots = threading.BoundedSemaphore(MOST_CONNECTIONS)
-        self._connected: dict[socket.socket, None] = {}  # oldest first
-        self._lock = threading.Lock()
         self._pages: dict[bool, tuple[float, bytes, str]] = {}  # when each was made
         self._page_lock = threading.Lock()
-        super().__init__(address, _Handler)
+        super().__init__(family, address, _Handler)
 
     def page(self, *, openmetrics: bool) -> tuple[bytes, str]:
         """Return the metrics as text, and its content type."""
@@ -141,58 +126,6 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
                 text, content_type = self.metrics.render(openmetrics=openmetrics)
                 self._pages[openmetrics] = time.monotonic(), text, content_type
             return text, content_type
-
-    def get_request(self) -> tuple[socket.socket, Any]:
-        try:
-            return super().get_request()
-        except OSError:
-            time.sleep(_POLL_S)  # such as of no file descriptor left: the caller asks again at once
-            raise
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        if not self._slots.acquire(blocking=False):
-            self._hang_up_oldest()
-            if not self._slots.acquire(timeout=_GIVE_WAY_S):
-                self.shutdown_request(request)
-                return
-        with self._lock:
-            self._connected[request] = None
-        try:
-            super().process_request(request, client_address)
-        except BaseException:
-            self._forget(request)  # no thread could be started
-            raise
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._forget(request)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 (of the library)
-        _log.debug("metrics: a connection ended early", exc_info=True)
-
-    def hang_up(self, timeout_s: float) -> None:
-        """End all connections, and wait for their threads."""
-        ends_at = time.monotonic() + timeout_s
-        with self._lock:
-            connected = list(self._connected)
-        for connection in connected:
-            _hang_up(connection)
-        for _ in range(MOST_CONNECTIONS):
-            if not self._slots.acquire(timeout=max(0.0, ends_at - time.monotonic())):
-                break
-
-    def _hang_up_oldest(self) -> None:
-        with self._lock:
-            oldest = next(iter(self._connected), None)
-        if oldest is not None:
-            _hang_up(oldest)
-
-    def _forget(self, request: socket.socket) -> None:
-        with self._lock:
-            self._connected.pop(request, None)
-        self._slots.release()
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -263,7 +196,10 @@ def _read_head(connection: socket.socket) -> bytes:
     """Return what comes up to the first empty line, or more than is allowed; nothing of a client that is too slow."""
     ends_at, head = time.monotonic() + READ_S, b""
     while b"\r\n\r\n" not in head and b"\n\n" not in head and len(head) <= MOST_HEAD_BYTES:
-        connection.settimeout(max(0.001, ends_at - time.monotonic()))
+        left_s = ends_at - time.monotonic()
+        if left_s <= 0:
+            return b""
+        connection.settimeout(left_s)
         try:
             received = connection.recv(4096)
         except OSError:
@@ -272,11 +208,6 @@ def _read_head(connection: socket.socket) -> bytes:
             return b""
         head += received
     return head
-
-
-def _hang_up(connection: socket.socket) -> None:
-    with contextlib.suppress(OSError):  # it has ended by itself
-        connection.shutdown(socket.SHUT_RDWR)
 
 
 def _joined(host: str, port: int) -> str:
