@@ -2,6 +2,7 @@
 
 import json
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -151,6 +152,26 @@ def test_an_error_in_a_log_of_json(call: Call, tmp_path: Path) -> None:
     (event,) = [json.loads(line) for line in ended.err.splitlines()]
     assert (ended.code, event["event"], event["level"]) == (1, "error", "CRITICAL")
     assert "there is no such model package" in event["message"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGINT kills there")
+def test_a_stream_that_is_not_there_is_told_once(tiny_package: Path) -> None:
+    """In lines of the log alone, however often it is tried."""
+    command = [sys.executable, "-m", "partsight.cli", "run", str(tiny_package), "--log", "json"]
+    with (
+        socket.create_server(("127.0.0.1", 0)) as refusing,
+        subprocess.Popen(
+            [*command, "--camera", f"c=http://127.0.0.1:{refusing.getsockname()[1]}/x"],
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process,
+    ):
+        for _ in range(2):
+            refusing.accept()[0].close()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert [json.loads(line)["event"] for line in err.splitlines()] == ["camera_waiting", "camera_total"]
 
 
 def test_a_file_describes_the_line(call: Call, tiny_package: Path, tmp_path: Path) -> None:

@@ -101,6 +101,7 @@ def _counts(camera: CameraCounters) -> str:
 
 def _width() -> int:
     """Return how much fits into one line of the terminal: a longer one could not be taken back."""
+    columns = 0
     with contextlib.suppress(OSError, ValueError):
-        return max(20, os.get_terminal_size(sys.stderr.fileno()).columns - 1)
-    return 79
+        columns = os.get_terminal_size(sys.stderr.fileno()).columns
+    return (columns or 80) - 1

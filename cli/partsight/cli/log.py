@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -67,6 +68,15 @@ def log_to_stderr(form: str, *, is_quiet: bool) -> Iterator[None]:
         logging.getLogger().removeHandler(handler)
         for logger, level in before.items():
             logger.setLevel(level)
+
+
+def hush_libraries() -> None:
+    """Keep OpenCV and FFmpeg from lines of their own on stderr, at each attempt to open a stream: the log says it once.
+
+    To be called before OpenCV is imported. What the user has set stays.
+    """
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET
 
 
 def _plain(value: object) -> object:

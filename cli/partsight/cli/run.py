@@ -117,6 +117,9 @@ def _add_line_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the line that options and file describe, and return the exit code."""
+    from partsight.cli.log import hush_libraries
+
+    hush_libraries()
     from partsight.cli.line import run_line
     from partsight.cli.line_check import print_plan
     from partsight.cli.line_config import ConfigError
