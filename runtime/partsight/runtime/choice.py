@@ -74,7 +74,7 @@ def open_session(model: bytes, provider: str, settings: Settings, search: Protot
             "shows what is missing"
         )
     reason = f"{best.provider.name}, the fastest of: {'; '.join(said)}; in batches of {max(settings.batch_sizes)}"
-    _log.info("provider auto took %s", reason)
+    _log.info("provider auto took %s", reason, extra={"event": "provider_taken"})
     return Choice(best, reason)
 
 

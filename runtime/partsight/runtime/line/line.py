@@ -195,7 +195,8 @@ class Line:
             old.close()  # a batch under way comes to its end
             self._tally.add(_LINE, "swaps")
         signed = f", signed by key {', '.join(new.signed_by)}," if new.signed_by else ""
-        _log.info("package %s%s answers in place of %s", new.package_id, signed, old.package_id)
+        extra = {"event": "package_swapped", "package": new.package_id, "before": old.package_id}
+        _log.info("package %s%s answers in place of %s", new.package_id, signed, old.package_id, extra=extra)
         return new.package_id
 
     def _load(self, package: str | Path) -> Recognizer:
@@ -223,7 +224,7 @@ class Line:
                 self._serve(batch)
         except BaseException as error:  # noqa: BLE001 (a thread has no caller: `wait` raises it)
             self._error = error
-            _log.critical("the line ended: %s", error)
+            _log.critical("the line ended: %s", error, extra={"event": "line_failed"})
             self.stop()
 
     def _serve(self, batch: Sequence[Arrival | Failure]) -> None:
@@ -296,7 +297,9 @@ class Line:
                 listener(told)
             except Exception as error:  # noqa: BLE001 (the user's own code: the line goes on)
                 self._tally.add(_LINE, "callback_errors")
-                _log.error("a callback raised at frame %s: %s", told.record.sequence, error)
+                record = told.record
+                extra = {"event": "callback_failed", "camera": record.camera, "sequence": record.sequence}
+                _log.error("a callback raised at frame %s: %s", record.sequence, error, extra=extra)
         for outbox in self._outboxes.values():
             outbox.put(told)
 
