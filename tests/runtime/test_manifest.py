@@ -1,3 +1,4 @@
+import hashlib
 import json
 from typing import Any
 
@@ -28,6 +29,10 @@ def changed(path: str, value: object) -> bytes:
     else:
         place[last] = value
     return json.dumps(document).encode()
+
+
+def without_digest(manifest: Manifest) -> bytes:
+    return manifest.to_json()[:-81] + b"\n}"
 
 
 def test_round_trip() -> None:
@@ -166,7 +171,7 @@ def test_labels_must_be_some_and_unique(labels: list[str]) -> None:
         b"\xff\xfe\x00",
         b'{"\xff": 1}',
         tiny_manifest().to_json()[:-20],
-        tiny_manifest().to_json().replace(b"red", b"r\xffd"),
+        without_digest(tiny_manifest()).replace(b"red", b"r\xffd"),
     ],
 )
 def test_what_is_not_a_manifest(data: bytes) -> None:
@@ -181,3 +186,45 @@ def test_deep_nesting(field: str, brackets: tuple[str, str]) -> None:
     nested = brackets[0] * depth + "1" + brackets[1] * depth
     with pytest.raises(PackageError, match=r"line3: the manifest cannot be read"):
         Manifest.from_json(changed(field, "HERE").replace(b'"HERE"', nested.encode()), "line3")
+
+
+def test_digest_of_itself() -> None:
+    data = verified().to_json()
+    body, _, end = data.rpartition(b',\n "sha256": "')
+    assert end == hashlib.sha256(body).hexdigest().encode() + b'"\n}'
+    assert json.loads(data) == json.loads(without_digest(verified())) | {"sha256": hashlib.sha256(body).hexdigest()}
+
+
+def test_each_bit_flipped_in_turn_changes_nothing_or_is_refused() -> None:
+    whole = verified()
+    text = whole.to_json()
+    for place in range(len(text)):
+        for bit in range(8):
+            data = bytearray(text)
+            data[place] ^= 1 << bit
+            try:
+                assert Manifest.from_json(bytes(data), "here") == whole, (place, bit)
+            except PackageError:
+                continue
+
+
+def test_a_damaged_label_is_told() -> None:
+    with pytest.raises(PackageError, match=r"line3: the manifest has SHA-256 .*it was damaged or altered after export"):
+        Manifest.from_json(verified().to_json().replace(b"red", b"rad"), "line3")
+
+
+def test_without_a_digest() -> None:
+    assert Manifest.from_json(without_digest(verified()), "here") == verified()
+
+
+@pytest.mark.parametrize("label", ["", "x" * 1001, "\ud800"])
+def test_what_is_no_label(label: str) -> None:
+    with pytest.raises(PackageError, match="line3: the manifest cannot be read"):
+        Manifest.from_json(changed("labels", [label]), "line3")
+
+
+@pytest.mark.parametrize("value", [0, 1e-300, 1e300])
+@pytest.mark.parametrize("name", ["tolerance_levels", "tolerance_px", "tolerance_tilt"])
+def test_a_tolerance_whose_square_is_no_number(name: str, value: float) -> None:
+    with pytest.raises(PackageError, match="line3: the manifest cannot be read"):
+        Manifest.from_json(changed(f"verification.spec.{name}", value), "line3")

@@ -258,5 +258,5 @@ def test_prototypes_without_a_hash(searched: Path) -> None:
 
 def test_prototypes_of_other_labels(searched: Path) -> None:
     edit(searched, lambda document: document["labels"].pop())
-    with pytest.raises(PackageError, match=r"prototypes.npy: holds float32 \(6, 3\).*expected float32 \(5, d\)"):
+    with pytest.raises(PackageError, match=r"prototypes.npy: holds <f4 \(6, 3\).*expected float32 \(5, d\)"):
         ModelPackage.read(searched).search()

@@ -42,7 +42,23 @@ def test_another_array(data: bytes) -> None:
         decode_prototypes(data, 5, "here")
 
 
-@pytest.mark.parametrize("data", [b"", b"PK\3\4", saved(VALUES)[:40], saved(VALUES, (2, 0))])
+def with_header(text: str) -> bytes:
+    return b"\x93NUMPY\1\0" + len(text).to_bytes(2, "little") + text.encode() + VALUES.tobytes()
+
+
+NONE = {
+    "empty": b"",
+    "zip": b"PK\3\4",
+    "cut off": saved(VALUES)[:40],
+    "version 2": saved(VALUES, (2, 0)),
+    "a bracket that is left open": with_header("{'descr': '<f4', 'fortran_order': False, 'shape': (5, 3\n"),
+    "deep": with_header(f"{{'descr': '<f4', 'fortran_order': False, 'shape': (5, {'-' * 5000}3), }}\n"),
+    "no Python": with_header("{'descr': \xbf\n"),
+    "another length": saved(VALUES)[:8] + b"\x75" + saved(VALUES)[9:],
+}
+
+
+@pytest.mark.parametrize("data", NONE.values(), ids=NONE)
 def test_no_such_file(data: bytes) -> None:
     with pytest.raises(PackageError, match=r"here: is not a NumPy file \(.*export the package again"):
         decode_prototypes(data, 5, "here")

@@ -1,11 +1,20 @@
 """Arrays in a package, as NumPy's `.npy`: read without pickle and without a copy."""
 
 import io
+import re
 from typing import Any
 
 import numpy as np
 
 from partsight.runtime.errors import PackageError
+
+# The header that NumPy writes of an array of numbers. Its own reader parses what stands there as Python, and fails in
+# ways of its own where that is damaged.
+_HEADER = re.compile(
+    rb"\x93NUMPY\x01\x00(?P<size>..)(?P<dict>\{'descr': '(?P<kind>[<>|][a-zA-Z]\d{0,3})', "
+    rb"'fortran_order': (?P<fortran>True|False), 'shape': \((?P<shape>\d{1,19},|\d{1,19}(, \d{1,19}){1,7})\), \} *\n)",
+    re.DOTALL,
+)
 
 
 def encode_array(values: np.ndarray) -> bytes:
@@ -30,23 +39,23 @@ def decode_array(data: bytes, dtype: "np.dtype[Any]", shape: tuple[int | None, .
     Raises:
         PackageError: it is not such a file.
     """
-    stream = io.BytesIO(data)
-    try:
-        if np.lib.format.read_magic(stream) != (1, 0):
-            raise ValueError("not of version 1.0")
-        found, is_fortran, kind = np.lib.format.read_array_header_1_0(stream)
-    except ValueError as error:
-        raise PackageError(f"{source}: is not a NumPy file ({error}); export the package again") from error
+    header = _HEADER.match(data)
+    if header is None or int.from_bytes(header["size"], "little") != header.end() - header.start("dict"):
+        raise PackageError(
+            f"{source}: is not a NumPy file (of version 1.0, as partsight writes it); export the package again"
+        )
+    kind, is_fortran, start = header["kind"].decode(), header["fortran"] == b"True", header.end()
+    found = tuple(int(size) for size in header["shape"].split(b",") if size.strip())
     fits = len(found) == len(shape) and all(
         size > 0 and wanted in (None, size) for size, wanted in zip(found, shape, strict=True)
     )
     size = dtype.itemsize
     for length in found:
         size *= length
-    if not fits or is_fortran or kind != dtype or len(data) - stream.tell() != size:
+    if not fits or is_fortran or kind != dtype.str or len(data) - start != size:
         wanted = ", ".join("d" if length is None else str(length) for length in shape)
         raise PackageError(
             f"{source}: holds {kind} {found} in {len(data)} bytes; expected {dtype.name} ({wanted}), a row for each "
             "label: export the package again"
         )
-    return np.frombuffer(data, dtype, offset=stream.tell()).reshape(found)
+    return np.frombuffer(data, dtype, offset=start).reshape(found)

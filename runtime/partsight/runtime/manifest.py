@@ -6,6 +6,7 @@ import msgspec
 
 from partsight.runtime.errors import PackageError
 from partsight.runtime.preprocess import PreprocessSpec
+from partsight.runtime.storage import sha256_bytes
 from partsight.runtime.verification import VerificationSpec
 
 SCHEMA_VERSION = 1
@@ -16,6 +17,11 @@ Precision = Literal["fp32", "fp16", "int8"]
 Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Label = Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
+
+# The last member of the JSON: the SHA-256 of all that stands before it.
+_DIGEST_START, _DIGEST_END = b',\n "sha256": "', b'"\n}'
+_DIGITS = 64
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -181,7 +187,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     schema_version: int
-    labels: tuple[str, ...]
+    labels: tuple[Label, ...]
     preprocess: PreprocessSpec
     decision: Decision
     provenance: Provenance
@@ -196,8 +202,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, verification=None, search=None, models={}, refused={}, files={})
 
     def to_json(self) -> bytes:
-        """Return the manifest as indented JSON in UTF-8."""
-        return msgspec.json.format(msgspec.json.encode(self), indent=1)
+        """Return the manifest as indented JSON in UTF-8, with a digest of itself."""
+        text = msgspec.json.format(msgspec.json.encode(self), indent=1).removesuffix(b"\n}")
+        return b"".join((text, _DIGEST_START, sha256_bytes(text).encode(), _DIGEST_END))
 
     @classmethod
     def from_json(cls, data: bytes, source: str) -> "Manifest":
@@ -208,8 +215,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
             source: where it came from, for messages.
 
         Raises:
-            PackageError: not JSON, of another schema version, or a field is missing or wrong.
+            PackageError: not JSON, damaged, of another schema version, or a field is missing or wrong.
         """
+        _check_digest(data, source)
         try:
             version: Any = msgspec.json.decode(data, type=dict[str, msgspec.Raw]).get("schema_version")
             found = None if version is None else msgspec.json.decode(version)
@@ -232,3 +240,21 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
                 "labels; expected one each: export the package again"
             )
         return manifest
+
+
+def _check_digest(data: bytes, source: str) -> None:
+    """Refuse a manifest that is not the one that was written; one without a digest is let pass.
+
+    A flipped bit in a label is a label, and the answer of a line. Against whoever changes a manifest on purpose a
+    package is signed.
+    """
+    start = len(data) - len(_DIGEST_START) - _DIGITS - len(_DIGEST_END)
+    digest = data[start + len(_DIGEST_START) : -len(_DIGEST_END)]
+    if start < 0 or data != b"".join((data[:start], _DIGEST_START, digest, _DIGEST_END)):
+        return
+    found = sha256_bytes(data[:start])
+    if found.encode() != digest:
+        raise PackageError(
+            f"{source}: the manifest has SHA-256 {found[:12]}…, and says {digest[:12]!r}: it was damaged or altered "
+            "after export; copy the package again or export it again"
+        )
