@@ -6,6 +6,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import cv2
 import pytest
 
 from tests.cli.conftest import Ended
+from tests.runtime.cameras.rigs import http_rig
 from tests.tiny import COLOURS_BGR, solid
 
 Call = Callable[..., Ended]
@@ -172,6 +174,29 @@ def test_a_stream_that_is_not_there_is_told_once(tiny_package: Path) -> None:
         _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert [json.loads(line)["event"] for line in err.splitlines()] == ["camera_waiting", "camera_total"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGTERM kills there")
+def test_a_live_camera_with_metrics(verified_package: Path, tmp_path: Path) -> None:
+    pytest.importorskip("prometheus_client")
+    lines = tmp_path / "results.jsonl"
+    with http_rig(tmp_path) as rig:
+        command = [sys.executable, "-m", "partsight.cli", "run", str(verified_package), "--camera", f"c={rig.address}"]
+        command += ["--sink", f"jsonl:{lines}", "--metrics", "127.0.0.1:0", "--log", "json"]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stderr is not None
+            served = json.loads(process.stderr.readline())
+            while not lines.read_bytes():
+                assert process.poll() is None
+            with urllib.request.urlopen(served["url"]) as answer:
+                page = answer.read().decode()
+            process.send_signal(signal.SIGTERM)
+            events = [json.loads(line) for line in process.stderr.read().splitlines()]
+    assert (process.returncode, served["event"]) == (0, "metrics_served")
+    assert 'partsight_frames_total{camera="c",outcome="unknown"}' in page
+    assert 'partsight_unknown_share{camera="c"} 1.0' in page  # of the health, which is watched beside it
+    assert [event["event"] for event in events] == ["camera_open", "camera_total"]
+    assert events[-1]["unknown"] == len(records(lines))
 
 
 def test_a_file_describes_the_line(call: Call, tiny_package: Path, tmp_path: Path) -> None:

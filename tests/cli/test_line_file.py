@@ -28,6 +28,7 @@ policy = "queue:4"
 takt_ms = 200
 watch = true
 log = "json"
+metrics = ":9100"
 
 [cameras.left]
 address = "usb:0"
@@ -82,6 +83,7 @@ def test_all_keys(file: Path) -> None:
         takt_ms=200,
         watch=True,
         log="json",
+        metrics=":9100",
     )
 
 
@@ -193,6 +195,7 @@ def test_what_cannot_be_run(call: Any, tmp_path: Path) -> None:
         'package = "p"': "expected either IMAGE ... or --camera folder:PATH",
         '[cameras.left]\naddress = "usb:0"': "no package is named",
         'package = "p.onnx"\nwatch = true\n[cameras.left]\naddress = "usb:0"': "not at an .onnx file alone",
+        'package = "p"\nmetrics = "9100"\n[cameras.left]\naddress = "usb:0"': "metrics: received '9100'; expected",
         'package = "p"\nsinks = ["jsonl:-", "jsonl:-"]\n[cameras.left]\naddress = "usb:0"': "and each once",
         "batch = 0": f"partsight: error: {file}: batch: received '0'",
     }.items():

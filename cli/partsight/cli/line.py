@@ -68,6 +68,8 @@ def _run(config: LineConfig) -> int:
         openers = {name: source.open for name, source in sources.items()}
         line = Line(recognizer, openers, sinks, policy=config.named_policy, takt_ms=config.takt_ms)
         interrupted = stack.enter_context(_ended_by_signals(line))
+        if config.metrics is not None or not config.ends:
+            _watch_health(line, config.metrics, stack)
         stack.enter_context(line)
         if config.watch:
             stack.enter_context(Watch(line, config.package, config.load))
@@ -82,6 +84,18 @@ def _run(config: LineConfig) -> int:
     lost = sum(sink.lost for sink in counters.sinks.values())
     failed = sum(camera.failed + camera.partial for camera in counters.cameras.values())
     return ExitCode.SOME_FAILED if failed or lost else ExitCode.DONE
+
+
+def _watch_health(line: Line, metrics: str | None, stack: ExitStack) -> None:
+    """Warn when a camera drifts, and serve metrics if an address for them is named, until the stack is closed."""
+    from partsight.runtime.line.health import Health  # here: a line that starts again waits for each import
+    from partsight.runtime.line.metrics import Metrics
+    from partsight.runtime.line.metrics_server import MetricsServer, parse_listen_address
+
+    health = stack.enter_context(Health(line))
+    if metrics is not None:
+        server = stack.enter_context(MetricsServer(Metrics(line, health), *parse_listen_address(metrics)))
+        _log.info("metrics are at %s", server.url, extra={"event": "metrics_served", "url": server.url})
 
 
 @contextmanager

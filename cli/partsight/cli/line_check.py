@@ -71,6 +71,8 @@ def _facts(config: LineConfig) -> Iterator[tuple[str, str]]:
         yield "takt", f"{config.takt_ms:g} ms"
     if config.watch:
         yield "watch", config.package
+    if config.metrics is not None:
+        yield "metrics", config.metrics
     yield "log", config.log
 
 

@@ -54,6 +54,7 @@ class LineConfig:
         takt_ms: a frame is not answered later than this after it came.
         watch: put a new package at `package` in place of the old.
         log: `text` or `json`.
+        metrics: `HOST:PORT` at which metrics are served; None for none.
     """
 
     package: str
@@ -71,6 +72,7 @@ class LineConfig:
     takt_ms: float | None = None
     watch: bool = False
     log: str = "text"
+    metrics: str | None = None
 
     def __post_init__(self) -> None:
         if not self.package:
@@ -84,6 +86,9 @@ class LineConfig:
             raise ConfigError("--watch looks at a package's folder, and not at an .onnx file alone")
         if not self.sinks or len(set(self.sinks)) < len(self.sinks):
             raise ConfigError(f"sinks are {', '.join(self.sinks) or 'none'}; expected at least one, and each once")
+
+        if self.metrics is not None:
+            _check_listen_address(self.metrics)
 
     @property
     def ends(self) -> bool:
@@ -113,3 +118,12 @@ class LineConfig:
             threads=self.threads,
             cache=self.cache,
         )
+
+
+def _check_listen_address(text: str) -> None:
+    from partsight.runtime.line.metrics_server import parse_listen_address
+
+    try:
+        parse_listen_address(text)
+    except ValueError as error:
+        raise ConfigError(f"metrics: {error}") from error

@@ -153,4 +153,5 @@ _LINE: Mapping[str, Reader] = {
     "takt_ms": _number(above_zero),
     "watch": _flag,
     "log": _text(one_of(LOG_FORMS)),
+    "metrics": _text(),
 }

@@ -22,6 +22,7 @@ _SAME = (
     "takt_ms",
     "watch",
     "log",
+    "metrics",
 )
 """Options that are attributes of `LineConfig` by the same name."""
 

@@ -104,6 +104,11 @@ def _add_line_options(parser: argparse.ArgumentParser) -> None:
         help="put a new package at PACKAGE's path in place of the old, without a stop",
     )
     line.add_argument("--log", choices=LOG_FORMS, help="how events are told on stderr, one a line (default: text)")
+    line.add_argument(
+        "--metrics",
+        metavar="[HOST]:PORT",
+        help="serve metrics for Prometheus there, and /healthz; without HOST to this machine alone",
+    )
     camera = parser.add_argument_group("cameras; each is checked, and refused where a camera cannot do it")
     camera.add_argument("--exposure-us", type=above_zero, metavar="US", help="time of exposure, in microseconds")
     camera.add_argument("--gain-db", type=finite, metavar="DB", help="amplification, in decibels")
