@@ -31,7 +31,7 @@ _WORST_SHARE = 0.01  # of the pixels
 _LARGEST_GAIN = 1.4  # by which light may differ from the golden image's
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=1000)]
-Positive = Annotated[float, msgspec.Meta(gt=0)]
+Positive = Annotated[float, msgspec.Meta(ge=1e-6, le=1e6)]  # its square is a number, and not 0
 Side = Annotated[int, msgspec.Meta(ge=32, le=LONGEST_PX)]
 
 
@@ -104,8 +104,8 @@ def verify(
 ) -> Verified:
     """Compare a frame with the golden images of the best candidates, by the network and by their outlines.
 
-    Where both name the same part, it is compared with the next alone, in a third of the time; if it does not agree well
-    enough, with the whole shortlist after all: what is refused was always looked at in full.
+    Where both name the same part, it is compared with the next of each, in a third of the time; if it does not agree
+    well enough, with the whole shortlist after all: what is refused was always looked at in full.
 
     Args:
         frame: (spec.height, spec.width, 3) uint8 BGR.
@@ -115,39 +115,57 @@ def verify(
         threshold: agreement from which on a frame is accepted.
     """
     levels, smoothed = pyramid(frame), smooth(frame)
-    order, is_clear = _shortlist(levels, score, references, spec)
-    if is_clear and len(order) > 2:
-        verified = _compare(levels, smoothed, order[:2], references, spec)
+    shortlist = _shortlist(levels, score, references, spec)
+    if shortlist.few and len(shortlist.order) > 2:
+        verified = _compare(levels, smoothed, shortlist.few, shortlist.starts, references, spec)
         if verified.is_accepted(threshold, spec):
             return verified
-    return _compare(levels, smoothed, order, references, spec)
+    return _compare(levels, smoothed, shortlist.order, shortlist.starts, references, spec)
+
+
+@dataclass(frozen=True)
+class _Shortlist:
+    """The candidates of a frame.
+
+    Attributes:
+        order: all classes, best first.
+        few: where one stands out, it and those most like it; else none.
+        starts: of one of these the golden image lies in the frame about as that of the right one does.
+    """
+
+    order: list[int]
+    few: list[int]
+    starts: list[int]
 
 
 def _shortlist(
     levels: Sequence[FloatArray], score: FloatArray, references: References, spec: VerificationSpec
-) -> tuple[list[int], bool]:
-    """Return the candidates, best first, and whether the first of them is the right one in all likelihood."""
+) -> _Shortlist:
     by_network: list[int] = best_first(score, spec.shortlist).tolist()
     if references.outlines is None:
-        lead = float(score[by_network[0]] - score[by_network[-1 if len(by_network) < 2 else 1]])
-        return by_network, lead >= spec.clear_margin
+        lead = float(score[by_network[0]] - score[by_network[:2][-1]])
+        return _Shortlist(by_network, by_network[:2] if lead >= spec.clear_margin else [], by_network[:1])
     by_outline = references.outlines.best_first(levels[0], spec.outlined)
-    # Two judges that know nothing of each other: neither alone is sure enough.
-    return list(dict.fromkeys(by_outline + by_network))[: spec.shortlist], by_outline[0] == by_network[0]
+    first = [index for pair in zip(by_outline[:2], by_network[:2], strict=False) for index in pair]
+    order = list(dict.fromkeys([*first, *by_outline, *by_network]))[: spec.shortlist]
+    if by_outline[0] == by_network[0]:  # two judges that know nothing of each other: neither alone is sure enough
+        return _Shortlist(order, order[:3], order[:1])
+    return _Shortlist(order, [], order[:2])
 
 
 def _compare(
     levels: Sequence[FloatArray],
     smoothed: FloatArray,
     order: Sequence[int],
+    starts: Sequence[int],
     references: References,
     spec: VerificationSpec,
 ) -> Verified:
     """Lay the frame over candidates more and more exactly, each time over fewer."""
-    # One start for all: candidates are siblings as a rule, and all golden images lie in the nominal pose.
-    start = align_coarse(levels, references[order[0]].template)
+    # A start for all: candidates are siblings as a rule, and all golden images lie in the nominal pose.
+    poses = [align_coarse(levels, references[index].template) for index in starts]
     compared = []
-    for index, rough in _finalists(levels, start, order, references, spec):
+    for index, rough in _finalists(levels, poses, order, references, spec):
         reference = references[index]
         pose = align_fine(levels, reference.template, rough)
         compared.append((_agreement(smoothed, reference, pose, spec), index, pose))
@@ -157,15 +175,21 @@ def _compare(
 
 
 def _finalists(
-    levels: Sequence[FloatArray], start: Pose, order: Sequence[int], references: References, spec: VerificationSpec
+    levels: Sequence[FloatArray],
+    starts: Sequence[Pose],
+    order: Sequence[int],
+    references: References,
+    spec: VerificationSpec,
 ) -> list[tuple[int, Pose]]:
-    """Return the candidates that differ least when they are laid over the frame to a pixel or so, and their poses."""
+    """Return the candidates that differ least when they are laid over the frame to a pixel or so, and their poses.
+
+    Each begins at the start from which it explains more of the frame: one may be the pose of a part unlike it.
+    """
     goldens = references.middles(order)
-    places: Sequence[int] = range(len(order))
-    if len(order) > spec.screened:
-        places = np.argsort(unexplained(warp(levels[1], start), goldens), kind="stable")[: spec.screened].tolist()
+    left = np.stack([unexplained(warp(levels[1], start), goldens) for start in starts])
     aligned = []
-    for place in places:
+    for place in np.argsort(left.min(axis=0), kind="stable")[: spec.screened]:
+        start = starts[int(left[:, place].argmin())]
         pose = align_middle(levels, Update.of(goldens[place], with_tilt=False), start)
         aligned.append((_difference(levels[1], goldens[place], pose), order[place], pose))
     aligned.sort(key=lambda item: item[0])
