@@ -183,3 +183,20 @@ def test_a_picture_too_large_to_decode() -> None:
     data[frame + 5 : frame + 9] = b"\xff\xff\xff\xff"
     with pytest.raises(PackageError, match="here: is not an image"):
         decode_reference(bytes(data), "here")
+
+
+@pytest.mark.parametrize("side", [2000, 20_000, 65_500])
+def test_a_picture_that_claims_to_be_huge_is_not_decoded(side: int) -> None:
+    """OpenCV would take 3 GB for it, or raise an error of its own."""
+    data = bytearray(encode_reference(np.zeros((48, 64, 3), np.uint8)))
+    place = data.index(b"\xff\xc0")
+    data[place + 5 : place + 9] = side.to_bytes(2, "big") * 2
+    with pytest.raises(PackageError, match=f"here: is not an image of at most 1024 px on a side, but of {side}×{side}"):
+        decode_reference(bytes(data), "here")
+
+
+def test_a_picture_of_another_size_than_its_header_says() -> None:
+    png = cv2.imencode(".png", np.zeros((48, 64, 3), np.uint8))[1].tobytes()
+    for data in (png[:60], png[:20] + b"\0\0\0\0" + png[24:]):
+        with pytest.raises(PackageError, match=r"here: is a damaged image|here: is not an image"):
+            decode_reference(data, "here")

@@ -12,6 +12,7 @@ import numpy as np
 
 from partsight.runtime.alignment import Template
 from partsight.runtime.errors import PackageError
+from partsight.runtime.image_header import size_of
 from partsight.runtime.images import Pixels
 from partsight.runtime.outlines import Outlines
 from partsight.runtime.session import FloatArray
@@ -20,6 +21,7 @@ _SMOOTHING_PX = 1.0
 _MOST_READY = 128  # about a megabyte each
 _MOST_MIDDLES = 4096  # 8 kB each
 _JPEG_QUALITY = 95
+_LARGEST_SIDE_PX = 1024
 KeptT = TypeVar("KeptT")
 _SUM = np.ones((1, 3), np.float32)  # by OpenCV: NumPy sums over an axis of three a number at a time
 
@@ -54,11 +56,22 @@ def decode_reference(data: bytes, source: str) -> Pixels:
         source: where it came from, for messages.
 
     Raises:
-        PackageError: it is not an image.
+        PackageError: it is not an image, or of more pixels than a reference ever has.
     """
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-    if image is None:
+    size_hw = size_of(data)
+    if size_hw is None:
         raise PackageError(f"{source}: is not an image; export the package again")
+    if max(size_hw) > _LARGEST_SIDE_PX:
+        raise PackageError(
+            f"{source}: is not an image of at most {_LARGEST_SIDE_PX} px on a side, but of {size_hw[1]}×{size_hw[0]} px; "
+            "export the package again"
+        )
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error as error:
+        raise PackageError(f"{source}: is a damaged image ({error}); export the package again") from error
+    if image is None or image.shape[:2] != size_hw:
+        raise PackageError(f"{source}: is a damaged image; export the package again")
     return np.asarray(image, np.uint8)
 
 
