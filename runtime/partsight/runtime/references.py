@@ -63,7 +63,7 @@ def decode_reference(data: bytes, source: str) -> Pixels:
         raise PackageError(f"{source}: is not an image; export the package again")
     if max(size_hw) > _LARGEST_SIDE_PX:
         raise PackageError(
-            f"{source}: is not an image of at most {_LARGEST_SIDE_PX} px on a side, but of {size_hw[1]}×{size_hw[0]} px; "
+            f"{source}: is not an image of at most {_LARGEST_SIDE_PX} px on a side, but of {size_hw[1]}×{size_hw[0]}; "
             "export the package again"
         )
     try:
