@@ -174,6 +174,9 @@ MANIFESTS: dict[str, Attack] = {
     "own signature added": add_own,
 }
 SIGNATURES: dict[str, Attack] = {
+    "of the manifest for another purpose": lambda scene: scene.edit_signature(
+        lambda it: first(it).update(value=scene.trusted.sign(scene.read(MANIFEST_NAME)).hex())
+    ),
     "own key's id": lambda scene: scene.edit_signature(lambda it: first(it).update(key_id=scene.own.public.key_id)),
     "short id": lambda scene: scene.edit_signature(lambda it: first(it).update(key_id="ab")),
     "id with a line break": lambda scene: scene.edit_signature(

@@ -8,7 +8,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, x25519
 
 from partsight.runtime.errors import DependencyError, KeyFileError, OutputError
-from partsight.runtime.keys import PrivateKey, PublicKey, generate_key, need_crypto, read_passphrase
+from partsight.runtime.key_file import read_passphrase
+from partsight.runtime.keys import PrivateKey, PublicKey, generate_key, need_crypto
 from partsight.runtime.storage import sha256_bytes
 
 POSIX = pytest.mark.skipif(os.name == "nt", reason="Windows keeps rights elsewhere")

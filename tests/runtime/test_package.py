@@ -167,6 +167,26 @@ def test_names_that_no_file_has(package: Path, name: str) -> None:
         ModelPackage.read(package)
 
 
+@pytest.mark.parametrize("name", ["Model.fp32.onnx", "model.fp32.onnx", "GALLERY/red.png"])
+def test_names_that_are_one_file_on_some_systems(package: Path, name: str) -> None:
+    edit(package, lambda document: document["files"].update({name: "0" * 64}))
+    with pytest.raises(PackageError, match=rf"the manifest names (?i:{name}) twice, with other contents or in another"):
+        ModelPackage.read(package)
+
+
+@pytest.mark.parametrize("name", ["model.fp32.onnx", "gallery/red.png", "gallery", "manifest.json"])
+def test_links(package: Path, name: str) -> None:
+    (package / name).rename(package.parent / "outside")
+    (package / name).symlink_to(package.parent / "outside")
+    with pytest.raises(PackageError, match=f"{name} (is a link or no file|cannot be read)"):
+        ModelPackage.read(package)
+
+
+def test_a_package_may_be_reached_by_a_link(package: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(package)
+    ModelPackage.read(tmp_path / "link").verify()
+
+
 def test_references(verified_package: Path, tiny_package: Path) -> None:
     package = ModelPackage.read(verified_package)
     for place, colour in enumerate(COLOURS_BGR):

@@ -312,10 +312,10 @@ def test_a_disk_that_is_full(
 ) -> None:
     package = signed_copy(tiny_package, tmp_path / "p.partsight")
 
-    def fail(self: Path, _: bytes) -> int:
+    def fail(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", fail)
+    monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(OutputError, match="No space left"):
         sign(package, first)
     assert SIGNATURE_NAME not in {path.name for path in package.iterdir()}

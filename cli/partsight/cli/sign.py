@@ -41,7 +41,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Sign the package and return the exit code."""
-    from partsight.runtime.keys import PrivateKey, read_passphrase
+    from partsight.runtime.key_file import read_passphrase
+    from partsight.runtime.keys import PrivateKey
     from partsight.runtime.signing import sign
 
     key = PrivateKey.read(args.key, read_passphrase(args.passphrase_file))

@@ -12,7 +12,7 @@ from partsight.runtime.outlines import Outlines
 from partsight.runtime.package_folder import (
     MANIFEST_NAME,
     SIGNATURE_NAME,
-    check_name,
+    check_names,
     find_files,
     hash_file,
     read_file,
@@ -26,7 +26,7 @@ from partsight.runtime.trust import KeyLike, find_demands
 
 LARGEST_MANIFEST_BYTES = 256 * 2**20
 _LARGEST_MODEL_BYTES = 2 * 2**30  # of the format
-_LARGEST_PROTOTYPES_BYTES = 16 * 2**30
+_LARGEST_ARRAY_BYTES = 16 * 2**30
 _LARGEST_OTHER_BYTES = 64 * 2**20
 
 
@@ -226,8 +226,8 @@ class ModelPackage:
             )
 
     def _largest(self, name: str) -> int:
-        if self.manifest.search is not None and name == self.manifest.search.file:
-            return _LARGEST_PROTOTYPES_BYTES
+        if name.endswith(".npy"):
+            return _LARGEST_ARRAY_BYTES
         return _LARGEST_OTHER_BYTES if name in self.manifest.files else _LARGEST_MODEL_BYTES
 
     def _check_names(self) -> None:
@@ -237,15 +237,8 @@ class ModelPackage:
         unnamed = [name for name in used if name not in self.manifest.files]
         if unnamed:
             raise PackageError(f"{self.path}: the manifest names no SHA-256 of {unnamed[0]}; export the package again")
-        known: dict[str, tuple[str, str]] = {}
         models = [(model.file, model.sha256) for model in self.manifest.models.values()]
-        for name, sha256 in (*models, *self.manifest.files.items()):
-            check_name(self.path, name)
-            if known.setdefault(name.lower(), (name, sha256)) != (name, sha256):
-                raise PackageError(
-                    f"{self.path}: the manifest names {name} twice, with two contents or in two ways to write it; do "
-                    "not use it"
-                )
+        check_names(self.path, (*models, *self.manifest.files.items()))
 
     def _check_present(self) -> None:
         names = self.hashes()

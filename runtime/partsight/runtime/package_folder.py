@@ -5,7 +5,7 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -38,6 +38,21 @@ def check_name(folder: Path, name: str) -> None:
             f"{folder}: the manifest names {name!r}, which may lie outside the package or be no file; do not use it. "
             "Names that partsight writes are letters, digits and . _ - with / between folders"
         )
+
+
+def check_names(folder: Path, files: Iterable[tuple[str, str]]) -> None:
+    """Refuse names of files and their SHA-256 that do not go together, on any operating system.
+
+    Raises:
+        PackageError: a name is refused by `check_name`, stands for two contents, or differs from another in case alone.
+    """
+    known: dict[str, tuple[str, str]] = {}
+    for name, sha256 in files:
+        check_name(folder, name)
+        if known.setdefault(name.lower(), (name, sha256)) != (name, sha256):
+            raise PackageError(
+                f"{folder}: the manifest names {name} twice, with other contents or in another case; do not use it"
+            )
 
 
 def find_files(folder: Path, names: Collection[str]) -> set[str]:

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from partsight.runtime.errors import KeyFileError
-from partsight.runtime.keys import PUBLIC_SUFFIX, PublicKey, check_unwritable, read_key_file
+from partsight.runtime.key_file import check_unwritable, read_key_file
+from partsight.runtime.keys import PUBLIC_SUFFIX, PublicKey
 from partsight.runtime.signature import Demand
 
 KeyLike = str | Path | PublicKey
