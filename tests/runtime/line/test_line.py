@@ -383,6 +383,27 @@ def test_a_sink_that_may_lose_results_is_asked_a_few_times(recognizer: Recognize
     assert len(good.records) == 2
 
 
+def test_a_slow_sink_that_may_lose_results_does_not_hold_up_the_lines_end(
+    recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that waits for a PLC which is off; one that keeps results is waited for."""
+    monkeypatch.setattr(outbox, "END_S", 0.05)
+
+    class Slow(ListSink):
+        def write(self, told: Told) -> None:
+            time.sleep(0.02)
+            super().write(told)
+
+    shown, kept = Slow(), Slow()
+    shown.may_lose = True  # type: ignore[attr-defined]
+    cameras = {"c": lambda: ScriptedCamera(pictures(40))}
+    with Line(recognizer, cameras, {"shown": shown, "kept": kept}, policy=BLOCK) as line:
+        assert line.wait(20)
+    assert len(kept.records) == 40
+    assert line.counters().sinks == {"shown": SinkCounters(lost=40 - len(shown.records)), "kept": SinkCounters()}
+    assert 0 < len(shown.records) < 40
+
+
 def test_a_result_that_a_sink_will_never_take_is_counted_at_once(recognizer: Recognizer) -> None:
     class Choosy(ListSink):
         def write(self, told: Told) -> None:

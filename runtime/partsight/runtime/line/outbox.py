@@ -23,7 +23,7 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 """Between attempts: doubled each time, up to the longest."""
 
 END_S = 5.0
-"""From the line's end on, how long a sink is waited for that takes nothing."""
+"""From the line's end on, how long a sink is waited for that takes nothing, and any that may lose results."""
 
 _log = logging.getLogger("partsight.line")
 
@@ -83,7 +83,10 @@ class Outbox:
 
     def _run(self) -> None:
         while (told := self._queue.get()) is not None:
-            self._write(told)
+            if self._may_lose and time.monotonic() > self._ends_at:  # or a PLC that is off would hold up the line's end
+                self._tally.add(owner_of(self._name), "lost")
+            else:
+                self._write(told)
         try:
             self._sink.close()
         except Exception as error:  # noqa: BLE001 (as `_attempt`)
