@@ -312,10 +312,10 @@ def test_a_disk_that_is_full(
 ) -> None:
     package = signed_copy(tiny_package, tmp_path / "p.partsight")
 
-    def fail(_: int) -> None:
+    def fail(self: Path, _: Path) -> Path:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "fsync", fail)
+    monkeypatch.setattr(Path, "replace", fail)
     with pytest.raises(OutputError, match="No space left"):
         sign(package, first)
     assert SIGNATURE_NAME not in {path.name for path in package.iterdir()}
