@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from onnx import helper, numpy_helper
 
 from partsight.runtime import session as session_module
 from partsight.runtime.engines.onnx_runtime import import_onnxruntime
@@ -137,6 +138,34 @@ DAMAGED = {
 def test_damaged_models(model: bytes) -> None:
     with pytest.raises(PackageError, match=r"ONNX Runtime cannot load the model \(.*export it again"):
         Session(model)
+
+
+def put_behind(graph: onnx.GraphProto, op_type: str, constant: np.ndarray, **attributes: int) -> None:
+    """Have the scores go through one more node, whose result the model declares to be what they were."""
+    rename_tensor(graph, "score", "plain")
+    graph.initializer.append(numpy_helper.from_array(constant, "constant"))
+    graph.node.append(helper.make_node(op_type, ["plain", "constant"], ["score"], **attributes))
+
+
+def rename_tensor(graph: onnx.GraphProto, old: str, new: str) -> None:
+    for node in graph.node:
+        node.output[:] = [new if name == old else name for name in node.output]
+
+
+def test_scores_of_another_shape_than_the_model_says() -> None:
+    """ONNX Runtime lets them pass with a warning; each score would be given to the label of another."""
+    every_second = np.array([False, True] * 3)
+    session = Session(altered(lambda graph: put_behind(graph, "Compress", every_second, axis=1)))
+    with pytest.raises(
+        PackageError, match=r"gave scores float32 \(2, 3\), embeddings .*; expected float32 \(2, 6\) and"
+    ):
+        session.run(np.zeros((2, SIDE_PX, SIDE_PX, 3), np.uint8))
+
+
+def test_a_model_that_cannot_be_run() -> None:
+    session = Session(altered(lambda graph: put_behind(graph, "Gather", np.full(6, 100), axis=1)))
+    with pytest.raises(ProviderError, match=r"provider cpu cannot run the model on 3 frames \(.*is the memory used up"):
+        session.run(np.zeros((3, SIDE_PX, SIDE_PX, 3), np.uint8))
 
 
 def rename(graph: onnx.GraphProto, old: str, new: str) -> None:

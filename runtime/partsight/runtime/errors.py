@@ -17,7 +17,7 @@ PartsightError
 ├── PackageError       a model package is damaged, altered or not one
 │   └── SignatureError  it is not signed by a key that is trusted
 ├── KeyFileError       a key to sign or to check packages with cannot be used
-├── ProviderError      the execution provider that was asked for cannot be had
+├── ProviderError      the execution provider that was asked for cannot be had, or cannot run the model
 ├── OutputError        a result cannot be written where it was asked for
 ├── MetricsError       metrics cannot be served where it was asked for
 └── SinkError          a sink cannot be opened, or cannot take a result now
@@ -97,7 +97,7 @@ class KeyFileError(PartsightError):
 
 
 class ProviderError(PartsightError):
-    """The execution provider that was asked for cannot be had."""
+    """The execution provider that was asked for cannot be had, or cannot run the model."""
 
 
 class OutputError(PartsightError):

@@ -3,6 +3,8 @@
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from partsight.runtime.engines.engine import (
     BOUND_NAME,
     EMBEDDING_NAME,
@@ -17,7 +19,7 @@ from partsight.runtime.engines.engine import (
 from partsight.runtime.engines.onnx_runtime import OnnxRuntimeEngine
 from partsight.runtime.engines.open_vino import OpenVinoEngine
 from partsight.runtime.engines.providers import Provider, find_provider
-from partsight.runtime.errors import PackageError
+from partsight.runtime.errors import PackageError, ProviderError
 from partsight.runtime.images import Pixels
 from partsight.runtime.search import PrototypeSearch
 
@@ -69,9 +71,30 @@ class Session:
         self.metadata: dict[str, str] = dict(signature.metadata)
 
     def run(self, batch: Pixels) -> Inference:
-        """Run the network on (batch, height, width, 3) uint8 BGR, as `preprocess` makes it."""
-        score, embedding = self._engine.run(batch)
+        """Run the network on (batch, height, width, 3) uint8 BGR, as `preprocess` makes it.
+
+        Raises:
+            ProviderError: the provider cannot run it, for want of memory or because the model is not sound.
+            PackageError: it gives other shapes than it says.
+        """
+        try:
+            score, embedding = self._engine.run(batch)
+        except Exception as error:  # of any kind: engines have errors of their own
+            raise ProviderError(
+                f"provider {self.provider.name} cannot run the model on {len(batch)} frames ({error}); is the memory "
+                "used up? If not, the model is damaged: export it again"
+            ) from error
+        self._check_shapes(len(batch), score, embedding)
         return Inference(self._search.score(score, embedding, self._slack) if self._search else score, embedding)
+
+    def _check_shapes(self, count: int, score: FloatArray, embedding: FloatArray) -> None:
+        """Refuse what labels cannot be told from: engines let a model give other shapes than it says."""
+        expected = (count, self.classes), (count, self.embedding_size)
+        if (score.shape, embedding.shape) != expected or score.dtype != embedding.dtype or score.dtype != np.float32:
+            raise PackageError(
+                f"the model gave scores {score.dtype} {score.shape}, embeddings {embedding.dtype} {embedding.shape}; "
+                f"expected float32 {expected[0]} and {expected[1]}: export it again"
+            )
 
 
 def _load(model: bytes, provider: Provider, settings: Settings) -> Engine:

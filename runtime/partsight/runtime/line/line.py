@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from partsight.runtime.cameras.camera import Camera
-from partsight.runtime.errors import PackageError, PartsightError, SignatureError
+from partsight.runtime.errors import PackageError, PartsightError, ProviderError, SignatureError
 from partsight.runtime.line.counters import CameraCounters, LineCounters, SinkCounters, Tally
 from partsight.runtime.line.feed import Feed
 from partsight.runtime.line.inbox import Arrival, Failure, Inbox, Policy
@@ -249,6 +249,8 @@ class Line:
         recognizer = self._recognizer  # one for the whole batch, whatever is swapped meanwhile
         try:
             results = recognizer.recognize_batch([arrival.frame.image for arrival in batch])
+        except ProviderError:
+            raise  # no frame is to blame, and none would be answered any more
         except PartsightError as error:
             if recognizer is not self._recognizer:
                 self._answer(batch)  # it was swapped and closed before this batch began
