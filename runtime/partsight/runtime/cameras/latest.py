@@ -74,7 +74,8 @@ class LatestCamera:
             self._changed.notify_all()
         self._thread.join(LONGEST_CLOSE_S)
         if self._thread.is_alive():
-            _log.warning("%s: closed, but its driver has not returned yet", self.source)
+            extra = {"event": "driver_hangs"}
+            _log.warning("%s: closed, but its driver has not returned yet", self.source, extra=extra)
 
     def __enter__(self) -> Self:
         return self

@@ -150,7 +150,8 @@ class AppendedFile:
                 file.seek(whole)
                 torn = file.read(_SHOWN)
             os.ftruncate(fd, whole)
-            _log.warning("%s: cut off %d bytes of a torn last result: %r", self._path, size - whole, torn)
+            text, extra = "%s: cut off %d bytes of a torn last result: %r", {"event": "torn_result_cut"}
+            _log.warning(text, self._path, size - whole, torn, extra=extra)
         if whole == 0 and self._header:
             _write_all(fd, self._head)
             whole = len(self._head)

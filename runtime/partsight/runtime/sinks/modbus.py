@@ -108,7 +108,8 @@ class ModbusSink:
     def _taken(self) -> None:
         """Say that the PLC clears the coil again."""
         if self._missing:
-            _log.warning("%s: the PLC clears coil 0 again; %d results waited in vain", self._where, self._missing)
+            text, extra = "%s: the PLC clears coil 0 again; %d results waited in vain", {"event": "plc_recovered"}
+            _log.warning(text, self._where, self._missing, extra=extra)
         self._missing = 0
 
     def _miss(self) -> None:
@@ -120,7 +121,7 @@ class ModbusSink:
         if self._options.not_cleared == "error":
             raise SinkError(f"{what}; the result before stays shown: let the PLC write 0 to it when it has read it")
         if self._missing == 1:
-            _log.warning("%s; results before are overwritten until it does", what)
+            _log.warning("%s; results before are overwritten until it does", what, extra={"event": "plc_waited_for"})
 
     def _fill(self) -> list[int]:
         """Return the registers; see docs/results.md, which must say the same."""
@@ -145,9 +146,8 @@ class ModbusSink:
             return 0
         if record.label not in self._numbers and len(self._unlisted) < 1000 and record.label not in self._unlisted:
             self._unlisted.add(record.label)
-            _log.warning(
-                "%s: part %r is not in the table of labels; its number is %d", self._where, record.label, UNLISTED
-            )
+            text, extra = "%s: part %r is not in the table of labels; its number is %d", {"event": "part_unlisted"}
+            _log.warning(text, self._where, record.label, UNLISTED, extra=extra)
         return self._numbers.get(record.label, UNLISTED)
 
     async def _serve(self, host: str, port: int) -> "ModbusTcpServer":

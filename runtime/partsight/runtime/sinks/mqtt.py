@@ -69,7 +69,10 @@ class MqttSink:
         self._spool = Spool(Path(options.spool), options.spool_rows, int(options.spool_mb * 1e6))
         waiting = len(self._spool)
         if waiting:
-            _log.info("mqtt: %d results of an earlier run wait in %s and are sent first", waiting, options.spool)
+            extra = {"event": "spool_sent_first", "waiting": waiting}
+            _log.info(
+                "mqtt: %d results of an earlier run wait in %s and are sent first", waiting, options.spool, extra=extra
+            )
         self._publisher = Publisher(self._spool, topic, make, needs_subscriber=options.needs_subscriber)
 
     @property
@@ -99,7 +102,8 @@ class MqttSink:
         self._publisher.close(self._options.close_s)
         waiting = len(self._spool)
         if waiting:
-            _log.warning("mqtt: %d results stay in %s, to be sent next time", waiting, self._options.spool)
+            extra = {"event": "spool_kept", "waiting": waiting}
+            _log.warning("mqtt: %d results stay in %s, to be sent next time", waiting, self._options.spool, extra=extra)
         self._spool.close()
 
     def __enter__(self) -> Self:

@@ -138,14 +138,16 @@ class Publisher:
             if trouble in self._told:
                 return
             self._told.add(trouble)
-        _log.warning("mqtt: %s", trouble)
+        _log.warning("mqtt: %s", trouble, extra={"event": "broker_trouble"})
 
     def _all_well(self) -> None:
         with self._news:
             if not self._told:
                 return
             self._told.clear()
-        _log.warning("mqtt: results are acknowledged again; %d wait in the spool", len(self._spool))
+        waiting = len(self._spool)
+        extra = {"event": "broker_recovered", "waiting": waiting}
+        _log.warning("mqtt: results are acknowledged again; %d wait in the spool", waiting, extra=extra)
 
     def _send(self, client: "Client") -> None:
         with self._news:
