@@ -24,6 +24,7 @@ cache = "cache"
 threads = 2
 threshold = 0.55
 top = 3
+trusted_keys = ["factory.pub"]
 policy = "queue:4"
 takt_ms = 200
 watch = true
@@ -79,6 +80,7 @@ def test_all_keys(file: Path) -> None:
         threads=2,
         threshold=0.55,
         top=3,
+        trusted_keys=("factory.pub",),
         policy="queue:4",
         takt_ms=200,
         watch=True,
@@ -90,7 +92,7 @@ def test_all_keys(file: Path) -> None:
 def test_every_attribute_has_a_key_and_an_option() -> None:
     attributes = {field.name for field in fields(LineConfig)}
     assert set(_LINE) == attributes - {"images"}
-    assert set(_SAME) == attributes - {"images", "package", "cameras", "sinks"}
+    assert set(_SAME) == attributes - {"images", "package", "cameras", "sinks", "trusted_keys"}
     assert set(_CAMERA) == {"address"} | {field.name for field in fields(CameraOptions)}
 
 

@@ -166,6 +166,21 @@ def test_run_on_a_machine_with_trusted_keys(
     assert (ended.code, '"red"' in ended.out) == (0, True)
 
 
+@pytest.mark.parametrize("way", ["option", "file"])
+def test_run_with_trusted_keys(call: Call, package: Path, key: Path, photos: Path, tmp_path: Path, way: str) -> None:
+    file = tmp_path / "line.toml"
+    file.write_text(f"trusted_keys = ['{key}.pub']\n")
+    trusted = ("--trusted-key", f"{key}.pub") if way == "option" else ("--config", file)
+    for checking in ((), ("--check",)):
+        ended = call("run", package, photos / "1_red.png", *trusted, *checking)
+        assert (ended.code, ended.out, "is not signed" in ended.err) == (1, "", True)
+    sign(package, PrivateKey.read(key))
+    key_id = PublicKey.read(f"{key}.pub").key_id
+    ended = call("run", package, photos / "1_red.png", *trusted)
+    assert (ended.code, f'"signed_by":"{key_id}"' in ended.out) == (0, True)
+    assert f"signed by key {key_id}" in call("run", package, photos / "1_red.png", *trusted, "--check").out
+
+
 def test_enroll_says_that_the_new_package_is_not_signed(call: Call, key: Path, tmp_path: Path) -> None:
     package, image = write_package(tmp_path / "old.partsight"), picture(tmp_path / "orange.png", (0, 128, 255))
     unsigned = call("enroll", package, "--label", "orange", image, "--out", tmp_path / "1.partsight")

@@ -49,9 +49,10 @@ def _package(config: LineConfig) -> str:
         if not path.is_file():
             raise PackageError(f"{path}: there is no such file; expected a package's folder, or an .onnx file of one")
         return f"{path}: a model alone, which is looked into when it runs"
-    package = ModelPackage.read(path)
+    package = ModelPackage.read(path, config.trusted_keys or None)
     package.model("fp32" if config.precision == "bf16" else config.precision)
-    return f"{path}: {len(package.manifest.labels)} parts, id {package.package_id}"
+    signed = f", signed by key {', '.join(package.signed_by)}" if package.signed_by else ""
+    return f"{path}: {len(package.manifest.labels)} parts, id {package.package_id}{signed}"
 
 
 def _facts(config: LineConfig) -> Iterator[tuple[str, str]]:

@@ -50,6 +50,8 @@ class LineConfig:
         cameras: by name.
         sinks: addresses, each once.
         provider, precision, batch, cache, threads, threshold, top: see `Recognizer`.
+        trusted_keys: files of public keys, one of which must have signed each package; none where only this machine's
+            setting counts.
         policy: `latest`, `queue:N` or `block`; None for what suits the cameras.
         takt_ms: a frame is not answered later than this after it came.
         watch: put a new package at `package` in place of the old.
@@ -68,6 +70,7 @@ class LineConfig:
     threads: int | None = None
     threshold: float | None = None
     top: int = 5
+    trusted_keys: tuple[str, ...] = ()
     policy: str | None = None
     takt_ms: float | None = None
     watch: bool = False
@@ -117,6 +120,7 @@ class LineConfig:
             threshold=self.threshold,
             threads=self.threads,
             cache=self.cache,
+            trusted_keys=self.trusted_keys or None,
         )
 
 

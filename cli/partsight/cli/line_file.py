@@ -149,6 +149,7 @@ _LINE: Mapping[str, Reader] = {
     "threads": _number(positive),
     "threshold": _number(finite),
     "top": _number(positive),
+    "trusted_keys": _texts,
     "policy": _text(policy),
     "takt_ms": _number(above_zero),
     "watch": _flag,

@@ -39,6 +39,8 @@ def describe(args: argparse.Namespace) -> LineConfig:
     values |= {name: getattr(args, name) for name in _SAME if getattr(args, name) is not None}
     if args.sink:
         values["sinks"] = tuple(args.sink)
+    if args.trusted_keys:
+        values["trusted_keys"] = tuple(args.trusted_keys)
     if args.paths:
         values["package"] = args.paths[0]
     images = tuple(args.paths[1:])

@@ -75,6 +75,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
         "--threshold", type=finite, metavar="SCORE", help="a score below it is unknown (default: the package's)"
     )
     parser.add_argument("--top", type=positive, metavar="N", help="candidates to name (default: 5)")
+    parser.add_argument(
+        "--trusted-key",
+        dest="trusted_keys",
+        metavar="KEY.pub",
+        action="append",
+        help="load only a package that this key has signed, or another one that is named so (docs/signing.md)",
+    )
     _add_line_options(parser)
     parser.set_defaults(run=run, parser=parser)
 
