@@ -86,6 +86,13 @@ def test_a_part_that_was_never_taught_is_unknown(package: Path, example_parts: P
     assert sum(result.label is None for result in results) >= 0.9 * len(results)
 
 
+def test_a_picture_of_answers(package: Path, example_parts: Path, tmp_path: Path) -> None:
+    command = [sys.executable, example_parts.parent / "show_answers.py", package, example_parts, tmp_path / "a.png"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_the_package_is_whole(package: Path) -> None:
     done = partsight("inspect", package)
     assert done.returncode == 0, done.stderr

@@ -1,0 +1,35 @@
+"""Run two cameras on one recogniser: a PLC is shown each answer, a database keeps it, and SIGTERM ends all in order.
+
+python examples/two_cameras_plc.py line3.partsight usb:0 usb:1 127.0.0.1:5020 results.db
+"""
+
+import signal
+import sys
+
+from partsight.runtime import Recognizer
+from partsight.runtime.cameras import open_camera
+from partsight.runtime.line import Line
+from partsight.runtime.record import Told
+from partsight.runtime.sinks import open_sink
+
+package, left, right, plc, database = sys.argv[1:]
+
+
+def on_result(told: Told) -> None:
+    """Called with each answer by the line's own thread, which waits for it: be quick here."""
+    record = told.record
+    print(record.camera, record.sequence, record.label or record.outcome, record.latency_ms, flush=True)
+
+
+cameras = {"left": lambda: open_camera(left), "right": lambda: open_camera(right)}
+sinks = {
+    "plc": open_sink(f"modbus://{plc}?cameras=left,right"),  # we serve, the PLC reads: pip install "partsight[modbus]"
+    "rows": open_sink(f"sqlite:{database}"),
+}
+# A frame that cannot be served at once gives way to a newer one; 200 ms after it came, nobody needs its answer.
+line = Line(Recognizer(package), cameras, sinks, takt_ms=200, on_result=on_result)
+for number in (signal.SIGTERM, signal.SIGINT):
+    signal.signal(number, lambda *_: line.stop())
+with line:
+    line.wait()
+print(line.counters())

@@ -1,0 +1,166 @@
+"""The examples, run as their first lines say."""
+
+import os
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import pytest
+
+from tests.cli.command import python
+from tests.runtime.cameras.rigs import http_rig
+from tests.tiny import solid
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+pytestmark = pytest.mark.skipif(not EXAMPLES.is_dir(), reason="examples are not part of this copy of the source")
+NEEDS_GNU = pytest.mark.skipif(sys.platform != "linux", reason="needs GNU coreutils")
+
+
+def test_each_has_its_line_in_the_readme() -> None:
+    text = (EXAMPLES / "README.md").read_text("utf-8")
+    files = {path.name for path in EXAMPLES.iterdir() if not path.name.startswith((".", "__"))} - {"README.md"}
+    assert {name for name in files if f"[{name}]({name})" not in text} == set()
+
+
+def test_embed(tiny_package: Path, tmp_path: Path) -> None:
+    for colour in ("red", "blue", (128, 128, 128)):
+        cv2.imwrite(str(tmp_path / f"{colour}.png"), solid(colour))
+    done = python(str(EXAMPLES / "embed.py"), str(tiny_package), str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[-4] for line in done.stdout.splitlines()] == ["unknown", "blue", "red"]
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def registers(port: int, count: int) -> list[int]:
+    """What a PLC reads."""
+    from pymodbus.client import ModbusTcpClient
+
+    with ModbusTcpClient("127.0.0.1", port=port) as client:
+        answer = client.read_holding_registers(0, count=count)
+        client.write_coil(0, False)
+    return [] if answer.isError() else list(answer.registers)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGTERM kills there")
+def test_two_cameras_and_a_plc(tiny_package: Path, tmp_path: Path) -> None:
+    pytest.importorskip("pymodbus")
+    database, port = tmp_path / "results.db", free_port()
+    with http_rig(tmp_path) as rig:
+        command = [sys.executable, str(EXAMPLES / "two_cameras_plc.py"), str(tiny_package), rig.address, rig.address]
+        with subprocess.Popen(
+            [*command, f"127.0.0.1:{port}", str(database)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout is not None
+            said = [process.stdout.readline().split() for _ in range(20)]
+            layout, outcome, _, camera = registers(port, 4)
+            process.send_signal(signal.SIGTERM)
+            out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert {words[0] for words in said} == {"left", "right"}
+    assert (layout, outcome) == (1, 2)  # all of these frames are grey, which is no part
+    assert camera in (1, 2)
+    *lines, counters = out.splitlines()
+    with sqlite3.connect(database) as rows:
+        assert rows.execute("select count(*) from result").fetchone() == (len(said) + len(lines),)
+    assert counters.startswith("LineCounters(cameras={'left': CameraCounters(")
+
+
+STAND_IN = """#!/usr/bin/env bash
+case "$1" in
+    train) mkdir -p "$4" ;;
+    export) [ -e "$2" ] && cp -r "$TINY" "$6" && echo "$(date +%N)" >> "$6/report.html" ;;
+    inspect) [ -z "${DAMAGED:-}" ] ;;
+esac
+"""
+
+
+@pytest.fixture
+def swap(tiny_package: Path, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """The script, with a stand-in for `partsight`, since training takes its time."""
+    command = tmp_path / "bin" / "partsight"
+    command.parent.mkdir()
+    command.write_text(STAND_IN)
+    command.chmod(0o755)
+    path = f"{command.parent}:{os.environ['PATH']}"
+
+    def run(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [EXAMPLES / "retrain_export_swap.sh", *arguments],
+            env=os.environ | {"PATH": path, "TINY": str(tiny_package)} | environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=tmp_path,
+        )
+
+    return run
+
+
+@NEEDS_GNU
+def test_swap_and_back(swap: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path) -> None:
+    link, seen = tmp_path / "line3.partsight", []
+    for _ in range(2):
+        done = swap("golden", "line3.partsight")
+        assert done.returncode == 0, done.stderr
+        seen.append(link.readlink())
+        assert (link / "manifest.json").is_file()
+        time.sleep(1.01)  # packages are named by the second
+    first, second = seen
+    assert first != second
+    for expected in (first, second, first):
+        assert swap("--back", "line3.partsight").returncode == 0
+        assert link.readlink() == expected
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "bin",
+        "line3.partsight",
+        "line3.partsight.before",
+        "packages",
+    ]
+
+
+@NEEDS_GNU
+def test_nothing_is_swapped_where_a_step_fails(
+    swap: Callable[..., subprocess.CompletedProcess[str]], tiny_package: Path, tmp_path: Path
+) -> None:
+    link = tmp_path / "line3.partsight"
+    link.symlink_to(tiny_package)
+    assert swap("golden", link, DAMAGED="1").returncode != 0
+    assert swap("--back", link).returncode != 0  # nothing to go back to
+    assert link.readlink() == tiny_package
+    assert not (tmp_path / "line3.partsight.before").is_symlink()
+    folder = Path(shutil.copytree(tiny_package, tmp_path / "folder.partsight"))
+    done = swap("golden", folder)
+    assert (done.returncode, "is no link" in done.stderr) == (1, True)
+    assert swap("golden").returncode == 2
+
+
+def test_the_lines_file(tiny_package: Path) -> None:
+    """With the tiny package, which has no int8."""
+    config, options = EXAMPLES / "line3.toml", ("--provider", "cpu", "--precision", "fp32")
+    done = python("-m", "partsight.cli", "run", str(tiny_package), "--config", str(config), *options, "--check")
+    assert done.returncode == 0, done.stderr
+    for text in ("camera left   usb:0 exposure_us=2000", "modbus://127.0.0.1:5020?labels=labels.csv", "200 ms"):
+        assert text in done.stdout
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
+def test_the_service(tmp_path: Path) -> None:
+    """With a command that is there."""
+    unit = tmp_path / "partsight-line.service"
+    text = (EXAMPLES / unit.name).read_text("utf-8")
+    assert text.count("/opt/partsight/bin/partsight") == 2
+    unit.write_text(text.replace("/opt/partsight/bin/partsight", sys.executable))
+    for command in (("verify",), ("security", "--offline=true", "--threshold=20")):
+        done = subprocess.run(["systemd-analyze", *command, unit], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
