@@ -75,20 +75,31 @@ def test_folder_appears_whole(tmp_path: Path) -> None:
     assert names(target.parent) == ["out"]
 
 
-def test_every_file_is_on_the_disk_before_the_folder_appears(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    flushed: list[int] = []
+def record_flushes(monkeypatch: pytest.MonkeyPatch, target: Path) -> list[tuple[int, bool]]:
+    """Return a list of what is flushed from now on: inode, and whether `target` was there."""
+    flushed: list[tuple[int, bool]] = []
+    monkeypatch.setattr(os, "fsync", lambda number: flushed.append((os.fstat(number).st_ino, target.exists())))
+    return flushed
 
-    def fsync(number: int) -> None:
-        assert not (tmp_path / "out").exists()
-        flushed.append(os.fstat(number).st_ino)
 
-    monkeypatch.setattr(os, "fsync", fsync)
-    with new_folder(tmp_path / "out") as folder:
+@posix_only
+def test_everything_is_on_the_disk_before_the_folder_appears(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files, the folders that hold their names, and at last the name of the folder itself."""
+    target = tmp_path / "out"
+    flushed = record_flushes(monkeypatch, target)
+    with new_folder(target) as folder:
         (folder / "sub").mkdir()
         for name in ("a.txt", "sub/b.txt"):
             (folder / name).write_text("whole")
-    files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
-    assert sorted(flushed) == sorted(path.stat().st_ino for path in files)
+    inside = [path.stat().st_ino for path in (target, *target.rglob("*"))]
+    assert sorted(inode for inode, was_there in flushed if not was_there) == sorted(inside)
+    assert [inode for inode, was_there in flushed if was_there] == [tmp_path.stat().st_ino]
+
+
+def test_a_file_is_on_the_disk_before_it_appears(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed = record_flushes(monkeypatch, tmp_path / "a.bin")
+    write_file(tmp_path / "a.bin", b"whole")
+    assert flushed == [((tmp_path / "a.bin").stat().st_ino, False)]
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])

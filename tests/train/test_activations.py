@@ -1,6 +1,8 @@
 """Activations at the cut: the same copies for the same seed, whole files or none, and no more disk than allowed."""
 
+import errno
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from partsight.runtime.errors import TrainingError
+from partsight.runtime.errors import OutputError, TrainingError
 from partsight.runtime.images import read_image
 from partsight.runtime.preprocess import preprocess
 from partsight.runtime.variation import Variation
+from partsight.train import activations as module
 from partsight.train.activations import ActivationCache, Copies
 from partsight.train.catalog import GoldenImage, read_catalog
 from partsight.train.cuts import Split, split
@@ -140,6 +143,46 @@ def test_what_a_killed_process_left_is_not_read(cache: ActivationCache, copies: 
     expected = np.array(whole.stored[0])
     path.rename(path.with_name(".copy_1.npy.1.partial"))
     np.testing.assert_array_equal(cache.open(copies, 1).stored[0], expected)
+
+
+def test_what_killed_processes_left_is_removed(cache: ActivationCache, copies: Copies) -> None:
+    """It may be gigabytes each time."""
+    cache.open(copies, 1)
+    path = next(cache.folder.rglob("copy_1.npy"))
+    whole = files(cache.folder)
+    for leftover in (".copy_1.npy.99999999.partial", ".copy_1.npy.99999998-3.partial"):
+        path.with_name(leftover).write_bytes(b"half")
+    path.unlink()
+    cache.open(copies, 1)
+    assert files(cache.folder) == whole
+
+
+@pytest.mark.parametrize("damage", [lambda _: b"", lambda data: data[:50], lambda data: data[:-1]])
+def test_a_damaged_file_is_computed_again(
+    cache: ActivationCache, copies: Copies, damage: Callable[[bytes], bytes]
+) -> None:
+    expected = np.array(cache.open(copies, 1).stored[0])
+    path = next(cache.folder.rglob("copy_1.npy"))
+    path.write_bytes(damage(path.read_bytes()))
+    np.testing.assert_array_equal(cache.open(copies, 1).stored[0], expected)
+
+
+def test_a_full_disk_is_an_error_and_not_the_end_of_the_process(
+    cache: ActivationCache, copies: Copies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a write to a mapped file would be."""
+
+    def mapped(*_: Any, **__: Any) -> Any:
+        raise AssertionError("is mapped to be written")
+
+    def full(*_: Any) -> Any:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(np.lib.format, "open_memmap", mapped)
+    monkeypatch.setattr(module, "_append", full)
+    with pytest.raises(OutputError, match=r"golden.npy: could not be written .*No space left.*free some disk"):
+        cache.open(copies, 1)
+    assert files(cache.folder) == []
 
 
 def test_the_limit_lowers_the_copies_and_says_so(

@@ -90,8 +90,9 @@ def no_end(data: bytes) -> bytes:
         lambda data: b"PK\x03\x04" + data,
         lambda data: b"\xff" * len(data),
         no_end,
+        lambda data: data[:999] + bytes([data[999] ^ 1]) + data[1000:],
     ],
-    ids=["empty", "cut in the header", "header alone", "last byte", "text", "zip", "other bytes", "header"],
+    ids=["empty", "cut in the header", "header alone", "last byte", "text", "zip", "other bytes", "header", "one bit"],
 )
 def test_a_damaged_file_is_computed_again(
     extractor: Extractor, catalog: Catalog, cache: FeatureCache, damage: Any

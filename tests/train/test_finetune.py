@@ -28,7 +28,7 @@ from partsight.train.recipe import Recipe
 from partsight.train.run_folder import RunFolder, TrainConfig
 from partsight.train.stack import build_extractor, stack, weights_sha256
 from partsight.train.trainer import make_deterministic, train
-from partsight.train.tune_state import Checkpoints
+from partsight.train.tune_state import STATE_NAME, Checkpoints
 from tests.train.conftest import SPEC
 
 PARTS = 6
@@ -128,7 +128,7 @@ def test_a_prototype_is_the_golden_image_s_embedding(trained: Trained) -> None:
 def test_the_same_seed_gives_the_same_weights(trained: Trained, small_catalog: Path, tmp_path: Path) -> None:
     again = run(small_catalog, tmp_path)
     assert weights_sha256(again.model) == weights_sha256(trained.model)
-    assert [path.name for path in (tmp_path / "tuning").glob("*/*")] == ["epoch_3"]  # only the newest state is kept
+    assert [path.name for path in (tmp_path / "tuning").glob("*/*")] == [STATE_NAME]  # only the newest state is kept
     other = run(small_catalog, tmp_path / "other", replace_config(FULL, seed=1))
     assert weights_sha256(other.model) != weights_sha256(trained.model)
 
@@ -155,13 +155,32 @@ def test_killed_in_training_it_goes_on_to_the_same_weights(
     assert killed.returncode != 0
     if sys.platform != "win32":
         assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
-    assert [path.name for path in (tmp_path / "tuning").glob("*/*")] == ["epoch_2"]
+    assert [path.name for path in (tmp_path / "tuning").glob("*/*")] == [STATE_NAME]
     steps = count_steps(monkeypatch)
     resumed = run(small_catalog, tmp_path)
     assert len(steps) == 3  # of the last epoch alone: 18 images, 6 a step
     assert weights_sha256(resumed.model) == weights_sha256(trained.model)
     first, second = ([replace_seconds(epoch) for epoch in tuned.tuned.record.history] for tuned in (trained, resumed))
     assert first == second
+
+
+@pytest.mark.parametrize("damage", [lambda _: b"", lambda data: data[:-400], lambda data: data[:99] + b"?" * 999])
+def test_a_damaged_state_is_told_and_training_begins_again(
+    trained: Trained,
+    small_catalog: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    damage: Callable[[bytes], bytes],
+) -> None:
+    run(small_catalog, tmp_path)
+    path = next((tmp_path / "tuning").glob("*/*"))
+    path.write_bytes(damage(path.read_bytes()))
+    steps = count_steps(monkeypatch)
+    again = run(small_catalog, tmp_path)
+    assert len(steps) == 9  # of all three epochs
+    assert "cannot be read" in caplog.text
+    assert weights_sha256(again.model) == weights_sha256(trained.model)
 
 
 def count_steps(monkeypatch: pytest.MonkeyPatch) -> list[Any]:

@@ -1,5 +1,6 @@
 """Frames to calibrate a precision on and to judge it by: golden images, and how a line might see them."""
 
+import math
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ import numpy as np
 
 from partsight.runtime.images import Pixels
 from partsight.runtime.preprocess import PreprocessSpec, preprocess
+from partsight.runtime.storage import reserve, scratch
 from partsight.runtime.variation import Variation, vary
 from partsight.train.progress import progress
 
@@ -99,5 +101,7 @@ def gate_frames(images: Sequence[Pixels], spec: PreprocessSpec, compared: Prepro
 def _empty(count: int, spec: PreprocessSpec) -> Pixels:
     """Return room for frames, on the disk: ten thousand of them are more than a small machine's memory."""
     shape = (count, spec.height, spec.width, 3)
-    with tempfile.TemporaryFile() as file:  # the map keeps what it needs of it
+    with scratch(f"{count} frames to judge by"), tempfile.TemporaryFile() as file:
+        reserve(file, math.prod(shape))
+        # The map keeps what it needs of the file.
         return np.memmap(file, np.uint8, "w+", shape=shape)

@@ -1,5 +1,6 @@
 """Reading a model package: the folder that export writes and the line loads."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,7 +78,7 @@ class ModelPackage:
 
     @classmethod
     def _read(cls, path: Path, demands: Sequence[Demand]) -> "ModelPackage":
-        if not path.is_dir():
+        if not os.path.isdir(path):  # noqa: PTH112 (on a broken disk Path.is_dir raises)
             raise PackageError(
                 f"{path}: there is no such model package; expected a folder that `partsight export` wrote"
             )

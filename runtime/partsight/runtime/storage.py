@@ -1,20 +1,23 @@
-"""Files and folders that are either whole or not there."""
+"""Files and folders that are either whole or not there: docs/faults.md says what that means and how it is tested."""
 
 import contextlib
+import errno
 import hashlib
+import itertools
 import os
 import re
-import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO, BinaryIO
 
 from partsight.runtime.errors import OutputError
 
 _PARTIAL = ".partial"
-_being_written: set[Path] = set()
-"""Temporary folders of blocks that this process is in."""
+_numbers = itertools.count(1)
+_being_written: dict[Path, Path] = {}
+"""Temporary files and folders of blocks that this process is in, and what each will be."""
 
 
 def sha256_bytes(data: bytes) -> str:
@@ -32,8 +35,8 @@ def check_output_folder(path: Path) -> None:
         exists = path.exists() or path.is_symlink()
         if not exists:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.", suffix=_PARTIAL):
-                pass
+            with _temporary(path.absolute()) as probe:
+                probe.mkdir()
     except OSError as error:
         raise OutputError(f"{path}: cannot be written there ({error}); name a folder that you may write to") from error
     if exists:
@@ -51,60 +54,149 @@ def new_folder(path: Path) -> Iterator[Path]:
         OutputError: `path` exists, or cannot be written (no permission, disk full).
     """
     check_output_folder(path)
-    target = path.absolute()
-    partial = target.parent / f".{path.name}.{os.getpid()}{_PARTIAL}"
-    try:
-        _remove_leftovers(target)
-        partial.mkdir()
-    except OSError as error:
-        raise OutputError(f"{path}: could not be written ({error}); is it being written already?") from error
-    _being_written.add(partial)
-    try:
-        yield partial
-        _sync(partial)
-        partial.rename(target)
-    except OSError as error:
-        raise OutputError(f"{path}: could not be written ({error}); nothing was left behind") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-        _being_written.discard(partial)
+    with _failing(path):
+        target = path.absolute()
+        if target in _being_written.values():
+            raise FileExistsError(errno.EEXIST, "it is being written already")
+        with _temporary(target) as partial:
+            partial.mkdir()
+            yield partial
+            _flush_folder(partial)
+            partial.rename(target)
+        with contextlib.suppress(OSError):  # it is there; only a power cut could still undo it
+            _flush(target.parent)
 
 
-def write_file(path: Path, data: bytes) -> None:
-    """Write `data` to `path` so that a reader sees all of it or the file as it was before.
+@contextlib.contextmanager
+def new_file(path: Path, *, is_flushed: bool = True) -> Iterator[BinaryIO]:
+    """Give a file to write to that becomes `path` when the block ends without an error, in place of what was there.
+
+    A reader sees all of it or the file as it was before; see `new_folder` for what a failure leaves.
+
+    Args:
+        path: of the file; folders above it are made.
+        is_flushed: so that a power cut finds it whole. Without, it is for what is checked when it is read.
+
+    Raises:
+        OutputError: it cannot be written (no permission, disk full).
+    """
+    with _failing(path):
+        target = path.absolute()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _temporary(target) as partial:
+            # Not a file of `tempfile`: other users could not read it.
+            with partial.open("xb") as file:
+                yield file
+                if is_flushed:
+                    file.flush()
+                    os.fsync(file.fileno())
+            partial.replace(target)
+
+
+def write_file(path: Path, data: bytes, *, is_flushed: bool = True) -> None:
+    """Write `data` to `path`; see `new_file`.
 
     Raises:
         OutputError: it cannot be written.
     """
-    # Not a file of `tempfile`: other users could not read it.
-    temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}"
+    with new_file(path, is_flushed=is_flushed) as file:
+        file.write(data)
+
+
+def reserve(file: IO[bytes], size: int) -> None:
+    """Take `size` bytes of the disk for a file before it is mapped: a write to a map on a full disk ends the process.
+
+    Raises:
+        OSError: the disk has no room for it.
+    """
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file.fileno(), 0, size)
+        return
+    block = bytes(2**20)
+    for start in range(0, size, len(block)):
+        file.write(block[: size - start])
+    file.flush()
+
+
+@contextlib.contextmanager
+def scratch(what: str) -> Iterator[None]:
+    """Name the system's folder for temporary files in errors of a block that writes there.
+
+    Args:
+        what: is written, for the message.
+
+    Raises:
+        OutputError: in place of an OSError.
+    """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(data)
-        temporary.replace(path)
+        yield
     except OSError as error:
-        raise OutputError(f"{path}: could not be written ({error})") from error
+        folder = tempfile.tempdir or "the folder for temporary files"
+        raise OutputError(
+            f"{folder}: takes no {what} ({error}); free some disk there, or name another folder in the environment "
+            "variable TMPDIR"
+        ) from error
+
+
+@contextlib.contextmanager
+def _failing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        mend = "free some disk and try again" if is_full else "may you write there, and is nobody else doing so?"
+        raise OutputError(f"{path}: could not be written ({error}); {mend}") from error
+
+
+@contextlib.contextmanager
+def _temporary(target: Path) -> Iterator[Path]:
+    """Give the name of a temporary file or folder for `target`, and remove what is left of it in the end."""
+    partial = target.parent / f".{target.name}.{os.getpid()}-{next(_numbers)}{_PARTIAL}"
+    _being_written[partial] = target
+    try:
+        _remove_leftovers(target)
+        yield partial
     finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+        _remove(partial)
+        del _being_written[partial]
 
 
-def _sync(folder: Path) -> None:
-    """Flush every file to the disk, so that a power cut after the rename finds them whole."""
-    mode = "rb+" if os.name == "nt" else "rb"  # Windows flushes only what may be written to
-    for path in folder.rglob("*"):
-        if path.is_file():
-            with path.open(mode) as file:
-                os.fsync(file.fileno())
+def _remove(path: Path) -> None:
+    """Remove a file or folder if it is there; what cannot be removed is for the next run."""
+    if os.path.isdir(path):  # noqa: PTH112 (on a broken disk Path.is_dir raises)
+        shutil.rmtree(path, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Flush every file and name to the disk, so that a power cut after the rename finds them whole."""
+    for path in (folder, *folder.rglob("*")):
+        if path.is_file() or path.is_dir():
+            _flush(path)
+
+
+def _flush(path: Path) -> None:
+    if os.name == "nt":
+        if path.is_dir():
+            return  # Windows opens no folder, and keeps names in a journal
+        flags = os.O_RDWR  # it flushes only what may be written to
+    else:
+        flags = os.O_RDONLY
+    file = os.open(path, flags)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
 
 
 def _remove_leftovers(target: Path) -> None:
-    """Remove the temporary folders for `target` of processes that were killed."""
-    pattern = re.compile(rf"\.{re.escape(target.name)}\.([0-9]+){re.escape(_PARTIAL)}")
+    """Remove the temporary files and folders for `target` of processes that were killed."""
+    pattern = re.compile(rf"\.{re.escape(target.name)}\.([0-9]+)(?:-[0-9]+)?{re.escape(_PARTIAL)}")
     for path in target.parent.iterdir():
         match = pattern.fullmatch(path.name)
         if match and path not in _being_written and not _is_another_process(int(match[1])):
-            shutil.rmtree(path, ignore_errors=True)
+            _remove(path)
 
 
 def _is_another_process(pid: int) -> bool:

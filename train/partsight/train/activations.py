@@ -10,15 +10,16 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from partsight.runtime.errors import OutputError, TrainingError
+from partsight.runtime.errors import TrainingError
 from partsight.runtime.images import Pixels, read_image
 from partsight.runtime.preprocess import preprocess
 from partsight.runtime.session import FloatArray
+from partsight.runtime.storage import new_file
 from partsight.runtime.variation import Variation, vary
 from partsight.train.catalog import GoldenImage
 from partsight.train.features import BATCH, Extractor
@@ -199,40 +200,40 @@ class ActivationCache:
     def _file(self, copies: Copies, number: int | None, dtype: type) -> FloatArray:
         name = {None: "golden", _HELD_OUT: "held_out"}.get(number, f"copy_{number}")
         path = self.folder / "activations" / copies.identity[:32] / f"{name}.npy"
-        if not path.exists():
+        rows = _read(path)
+        if rows is None:
             _write(path, copies, number, np.dtype(dtype))
-        rows: FloatArray = np.load(path, mmap_mode="r", allow_pickle=False)
+            rows = np.load(path, mmap_mode="r", allow_pickle=False)
         return rows
+
+
+def _read(path: Path) -> FloatArray | None:
+    """Return the activations in a file; None if there is none, or it is damaged: computed again."""
+    try:
+        rows: FloatArray = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return rows
 
 
 def _write(path: Path, copies: Copies, number: int | None, dtype: np.dtype) -> None:
     """Compute one copy of every image into a file that gets its name when it is whole."""
-    shape = (len(copies.goldens), *copies.trunk.network.outputs[0].shape[1:])
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     what = "activations of golden images" if number is None else f"activations, {path.stem.replace('_', ' ')}"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        rows = np.lib.format.open_memmap(partial, mode="w+", dtype=dtype, shape=shape)
-        _fill(rows, copies.batches([(place, number) for place in range(len(copies.goldens))]), what)
-        rows.flush()
-        del rows  # Windows renames no file that is mapped
-        partial.replace(path)
-    except OSError as error:
-        raise OutputError(
-            f"{path}: could not be written ({error}); free some disk, or lower the cache's limit"
-        ) from error
-    finally:
-        partial.unlink(missing_ok=True)
+    shape = (len(copies.goldens), *copies.trunk.network.outputs[0].shape[1:])
+    batches = copies.batches([(place, number) for place in range(len(copies.goldens))])
+    # Written and not mapped: a write to a map on a full disk ends the process.
+    with new_file(path) as file:
+        header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        for batch in progress(batches, -(-shape[0] // BATCH), what, f"×{BATCH}"):
+            _append(file, batch, dtype)
 
 
-def _fill(rows: FloatArray, batches: Iterator[FloatArray], what: str) -> None:
-    start = 0
-    for batch in progress(batches, -(-len(rows) // BATCH), what, f"×{BATCH}"):
-        largest = np.abs(batch).max()
-        if not largest <= np.finfo(rows.dtype).max:  # NaN too
-            raise TrainingError(
-                f"received an activation of {largest:g} at the cut, which {rows.dtype} cannot hold; cut elsewhere, or "
-                "check that the weights fit the backbone"
-            )
-        rows[start : start + len(batch)] = batch
-        start += len(batch)
+def _append(file: BinaryIO, batch: FloatArray, dtype: np.dtype) -> None:
+    largest = np.abs(batch).max()
+    if not largest <= np.finfo(dtype).max:  # NaN too
+        raise TrainingError(
+            f"received an activation of {largest:g} at the cut, which {dtype} cannot hold; cut elsewhere, or check "
+            "that the weights fit the backbone"
+        )
+    file.write(batch.astype(dtype).tobytes())

@@ -81,9 +81,14 @@ def read_catalog(root: str | Path) -> Catalog:
             All faults are named at once, so that one pass mends them.
     """
     root = Path(root)
-    if not root.is_dir():
-        raise CatalogError(f"{root}: there is no such folder; expected one with a folder or an image for each part")
-    paths, faults = _find(root)
+    try:
+        if not root.is_dir():
+            raise CatalogError(f"{root}: there is no such folder; expected one with a folder or an image for each part")
+        paths, faults = _find(root)
+    except OSError as error:
+        raise CatalogError(
+            f"{root}: cannot be read ({error}); make it readable, or copy the images elsewhere"
+        ) from error
     faults += _clashing_names(paths) + _unwritable_names(paths)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         read = list(pool.map(_read, paths.items()))

@@ -1,11 +1,11 @@
 """Bottleneck features: what the frozen backbone says of each image, computed once and kept on disk."""
 
+import hashlib
 import io
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tokenize import TokenError
 from typing import Any
 
 import keras
@@ -20,6 +20,8 @@ from partsight.train.catalog import GoldenImage
 from partsight.train.progress import progress
 
 BATCH = 32
+
+_DIGEST_BYTES = 32
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,8 @@ class FeatureCache:
             found = extractor.run(preprocess(images, extractor.spec))
             for index, row in zip(chunk, found, strict=True):
                 rows[index] = row
-                write_file(_file(place, goldens[index]), _to_npy(row))
+                # Thousands of flushes would take minutes of a hard disk, and each file says itself whether it is whole.
+                write_file(_file(place, goldens[index]), _encode(row), is_flushed=False)
         return np.stack([row for row in rows if row is not None]), len(missing)
 
 
@@ -99,15 +102,21 @@ def _file(place: Path, golden: GoldenImage) -> Path:
 
 
 def _load(path: Path) -> FloatArray | None:
+    """Return the features in a file; None if there is none, or it is not as it was written: computed again."""
     try:
-        with path.open("rb") as file:
-            row: FloatArray = np.lib.format.read_array(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError, TokenError):
-        return None  # not cached, or damaged: computed again
+        data = path.read_bytes()
+        content, digest = data[:-_DIGEST_BYTES], data[-_DIGEST_BYTES:]
+        if hashlib.sha256(content).digest() != digest:
+            return None
+        row: FloatArray = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
+    except (OSError, ValueError):
+        return None
     return row
 
 
-def _to_npy(row: FloatArray) -> bytes:
+def _encode(row: FloatArray) -> bytes:
+    """Return NumPy's file of the features, and its SHA-256."""
     buffer = io.BytesIO()
     np.save(buffer, row, allow_pickle=False)
-    return buffer.getvalue()
+    content = buffer.getvalue()
+    return content + hashlib.sha256(content).digest()

@@ -1,7 +1,7 @@
 """Where fine-tuning stands, on disk after every epoch: whole or not there, so that a kill loses one epoch."""
 
-import re
-import shutil
+import logging
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,10 +12,12 @@ import msgspec
 import numpy as np
 
 from partsight.runtime.session import FloatArray
-from partsight.runtime.storage import new_folder
+from partsight.runtime.storage import new_file
 from partsight.train.tune_record import TuneEpoch
 
-_PROGRESS_NAME, _ARRAYS_NAME = "progress.json", "arrays.npz"
+STATE_NAME = "state.npz"
+
+_LOG = logging.getLogger("partsight.train")
 
 
 class Progress(msgspec.Struct):
@@ -36,49 +38,45 @@ class Progress(msgspec.Struct):
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """The state after each epoch, under the name of everything on which the result depends."""
+    """The state after the last epoch, in a folder whose name is of everything on which the result depends."""
 
     folder: Path
 
     def save(self, progress: Progress, variables: Sequence[Any], best: Sequence[FloatArray]) -> None:
-        """Write the state and remove older ones.
+        """Write the state in place of the one before.
 
         Raises:
             OutputError: it cannot be written.
         """
-        path = self.folder / f"epoch_{len(progress.history) - 1}"
-        older = self._epochs()
-        with new_folder(path) as partial:
-            arrays = {f"variable_{index}": values(variable) for index, variable in enumerate(variables)}
-            arrays |= {f"best_{index}": array for index, array in enumerate(best)}
-            np.savez(partial / _ARRAYS_NAME, **arrays)  # type: ignore[arg-type]  # all names are arrays'
-            (partial / _PROGRESS_NAME).write_bytes(msgspec.json.encode(progress))
-        for epoch in older:
-            shutil.rmtree(self.folder / f"epoch_{epoch}", ignore_errors=True)
+        arrays: dict[str, Any] = {"progress": np.frombuffer(msgspec.json.encode(progress), np.uint8)}
+        arrays |= {f"variable_{index}": values(variable) for index, variable in enumerate(variables)}
+        arrays |= {f"best_{index}": array for index, array in enumerate(best)}
+        with new_file(self.folder / STATE_NAME) as file:
+            np.savez(file, **arrays)
 
     def load(self, variables: Sequence[Any], best_count: int) -> tuple[Progress, list[FloatArray]] | None:
-        """Put the newest state into `variables` and return the rest of it; None if there is none.
+        """Put the state into `variables` and return the rest of it; None if there is none.
+
+        One that is damaged is as good as none, with a warning: it only saves time.
 
         Args:
             variables: as they were given to `save`.
             best_count: how many arrays `best` had there.
         """
-        epochs = self._epochs()
-        if not epochs:
+        path = self.folder / STATE_NAME
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                progress = msgspec.json.decode(arrays["progress"].tobytes(), type=Progress)
+                found = [arrays[f"variable_{index}"] for index in range(len(variables))]
+                best = [arrays[f"best_{index}"] for index in range(best_count)]
+        except FileNotFoundError:
             return None
-        path = self.folder / f"epoch_{epochs[-1]}"
-        progress = msgspec.json.decode((path / _PROGRESS_NAME).read_bytes(), type=Progress)
-        with np.load(path / _ARRAYS_NAME, allow_pickle=False) as arrays:
-            for index, variable in enumerate(variables):
-                variable.assign(arrays[f"variable_{index}"])
-            best = [arrays[f"best_{index}"] for index in range(best_count)]
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, msgspec.DecodeError) as error:
+            _LOG.warning("%s cannot be read (%s): fine-tuning begins again", path, error)
+            return None
+        for variable, array in zip(variables, found, strict=True):
+            variable.assign(array)
         return progress, best
-
-    def _epochs(self) -> list[int]:
-        if not self.folder.is_dir():
-            return []
-        matches = (re.fullmatch(r"epoch_(\d+)", path.name) for path in self.folder.iterdir())
-        return sorted(int(match[1]) for match in matches if match)
 
 
 def values(variable: Any) -> FloatArray:
