@@ -96,6 +96,18 @@ def test_every_attribute_has_a_key_and_an_option() -> None:
     assert set(_CAMERA) == {"address"} | {field.name for field in fields(CameraOptions)}
 
 
+def test_the_file_in_the_docs_has_every_key(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "runtime.md").read_text("utf-8")
+    file = tmp_path / "line3.toml"
+    file.write_text(text.partition("```toml\n")[2].partition("```")[0], "utf-8")
+    values = read_line_file(file)
+    assert set(values) == set(_LINE)
+    cameras = values["cameras"].values()
+    for name in (field.name for field in fields(CameraOptions)):
+        assert any(getattr(camera.options, name) != getattr(CameraOptions(), name) for camera in cameras), name
+    LineConfig(**values)
+
+
 def test_defaults_are_those_of_the_command(tmp_path: Path) -> None:
     file = tmp_path / "small.toml"
     file.write_text('package = "p"\n[cameras.camera0]\naddress = "usb:0"\n')

@@ -2,7 +2,9 @@
 
 import json
 import logging
+import re
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 
@@ -82,3 +84,13 @@ def test_what_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     assert logging.getLogger("partsight").level == logging.NOTSET
     logging.getLogger("partsight.line").warning("after it")
     assert "after it" not in capsys.readouterr().err
+
+
+def test_the_docs_name_every_event() -> None:
+    root = Path(__file__).parents[2]
+    code = "".join(path.read_text("utf-8") for room in ("runtime", "cli") for path in (root / room).rglob("*.py"))
+    names = set(re.findall(r'(?:"event": |event\(|_say\(config, )"(\w+)"', code))
+    assert {"camera_failed", "sink_recovered", "package_total"} < names
+    names |= {f"camera_{state}" for state in ("open", "stalled", "lost", "waiting")}
+    docs = (root / "docs" / "runtime.md").read_text("utf-8")
+    assert {name for name in names if f"`{name}`" not in docs} == set()
