@@ -218,7 +218,7 @@ def test_a_swap_begins_anew(tmp_path: Path, recognizer: Recognizer, caplog: pyte
     camera = ScriptedCamera([solid("blue")] * 5, ends=False)
     line = Line(recognizer, {"c": lambda: camera}, policy=BLOCK)
     with Health(line) as watch, line:
-        until(lambda: bool(watch.state().cameras) and watch.state().cameras["c"].unknown_share == 0)
+        until(lambda: line.counters().cameras["c"].recognised == 5)
         before = watch.state().bands
         line.swap(other, lambda path: Recognizer(path, threads=1))
         until(lambda: watch._package_id == line.package_id and watch.state().bands is not None)

@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -217,6 +219,12 @@ def test_the_registry_of_the_process_is_left_alone(recognizer: Recognizer) -> No
 
 
 def test_without_the_library(recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "prometheus_client", None)
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
     with pytest.raises(DependencyError, match=r"pip install 'partsight\[metrics\]'"):
         Metrics(Line(recognizer, {"c": lambda: ScriptedCamera([])}))
+
+
+def test_the_library_is_loaded_by_who_wants_metrics_alone() -> None:
+    code = "import sys, partsight.runtime.line; print('prometheus_client' in sys.modules, 'http.server' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["False", "False"]

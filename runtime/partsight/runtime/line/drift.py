@@ -3,8 +3,9 @@
 import logging
 from collections import deque
 from dataclasses import dataclass, fields
-from statistics import median
 from typing import Literal
+
+import numpy as np
 
 from partsight.runtime.line.band import Band, Bands
 
@@ -82,7 +83,8 @@ class Recent:
         """Return the medians of all fields; None where nothing is known."""
         values = {field.name: self.values(field.name) for field in fields(Sample)}
         return Medians(
-            **{name: median(known) if known else None for name, known in values.items()}, samples=len(self._samples)
+            **{name: float(np.median(known)) if known else None for name, known in values.items()},
+            samples=len(self._samples),
         )
 
 
@@ -104,7 +106,7 @@ class Drift:
             values = recent.values(measure)
             band: Band | None = getattr(bands, measure)
             if len(values) >= LEAST and band is not None:
-                self._judge(measure, median(values), band)
+                self._judge(measure, float(np.median(values)), band)
 
     def _judge(self, measure: Measure, value: float, band: Band) -> None:
         before = self._sides.get(measure, 0)
