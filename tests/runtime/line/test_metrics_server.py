@@ -70,7 +70,7 @@ def test_metrics_are_served(server: MetricsServer, line: Line) -> None:
     assert status == 200
     assert 'partsight_frames_total{camera="c",outcome="recognised"}' in text
     assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
-    assert answer.headers["Server"].strip() == "partsight"
+    assert answer.headers["Server"] == "partsight"
     status, text, answer = ask(
         server, "/metrics", headers={"Accept": "application/openmetrics-text;version=1.0.0;q=0.9"}
     )

@@ -132,7 +132,6 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     """Answers one request, then hangs up."""
 
     server: _Server
-    server_version, sys_version = "partsight", ""
     default_request_version = "HTTP/1.0"
     error_content_type = "text/plain; charset=utf-8"
     error_message_format = "%(code)d: %(message)s\n"
@@ -186,6 +185,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.send_error(405, "expected GET or HEAD")
 
     do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_TRACE = do_CONNECT = _refuse  # noqa: N815
+
+    def version_string(self) -> str:
+        """Return what the header says of the server: not which Python it runs on."""
+        return "partsight"
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (of the library)
         """Leave stderr to the line's own log."""
