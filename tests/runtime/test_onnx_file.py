@@ -1,4 +1,4 @@
-"""Models that name other files are refused, wherever the format lets them."""
+"""Models that name other files, wherever the format lets them, and such that harm an engine are refused."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +11,7 @@ from google.protobuf.descriptor import Descriptor
 from onnx import TensorProto, helper, numpy_helper
 
 from partsight.runtime import ModelPackage, PackageError, Recognizer
-from partsight.runtime.onnx_file import _CHILDREN, refuse_references
+from partsight.runtime.onnx_file import _CHILDREN, check_onnx
 from tests.runtime.enrolling import rewrite_model
 from tests.tiny import tiny_model, write_tiny_package
 
@@ -52,7 +52,7 @@ def named(name: str, **fields: Any) -> onnx.AttributeProto:
 
 
 def with_node(attribute: onnx.AttributeProto) -> Callable[[onnx.ModelProto], object]:
-    return lambda model: model.graph.node.add(op_type="If", attribute=[attribute])
+    return lambda model: model.graph.node.add(op_type="If", input=["x"], attribute=[attribute])
 
 
 PLACES: dict[str, Callable[[onnx.ModelProto], object]] = {
@@ -78,11 +78,11 @@ PLACES: dict[str, Callable[[onnx.ModelProto], object]] = {
 
 
 def test_a_whole_model_is_taken() -> None:
-    refuse_references(tiny_model(), "here")
+    check_onnx(tiny_model(), "here")
     model = onnx.load_from_string(tiny_model())
     model.graph.initializer[0].data_location = TensorProto.DEFAULT
     model.graph.node.append(constant(value=numpy_helper.from_array(np.ones(3, np.float32))))
-    refuse_references(model.SerializeToString(), "here")
+    check_onnx(model.SerializeToString(), "here")
 
 
 @pytest.mark.parametrize("change", PLACES.values(), ids=PLACES)
@@ -90,7 +90,7 @@ def test_a_file_is_named(change: Callable[[onnx.ModelProto], object]) -> None:
     model = onnx.load_from_string(tiny_model())
     change(model)
     with pytest.raises(PackageError, match=r"^here: the model names a file outside of itself"):
-        refuse_references(model.SerializeToString(), "here")
+        check_onnx(model.SerializeToString(), "here")
 
 
 def test_every_way_of_the_format_to_a_tensor_or_a_node_is_followed() -> None:
@@ -128,7 +128,39 @@ def test_every_way_of_the_format_to_a_tensor_or_a_node_is_followed() -> None:
 )
 def test_what_is_no_onnx_file(data: bytes) -> None:
     with pytest.raises(PackageError, match=r"^here: is not an ONNX file"):
-        refuse_references(data, "here")
+        check_onnx(data, "here")
+
+
+def with_inputs(op_type: str, *inputs: str) -> bytes:
+    model = onnx.load_from_string(tiny_model())
+    model.graph.node.append(helper.make_node(op_type, inputs, ["y"]))
+    return model.SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("op_type", "inputs"),
+    [("Conv", ("score",)), ("Pad", ("score",)), ("Pad", ("score", "")), ("Clip", ("", "score")), ("Max", ())],
+)
+def test_a_node_without_its_inputs(op_type: str, inputs: tuple[str, ...]) -> None:
+    """OpenVINO's reader ends the process (SIGSEGV) at each of these."""
+    with pytest.raises(PackageError, match=rf"^here: the model has a node b'{op_type}' without the [12] inputs that"):
+        check_onnx(with_inputs(op_type, *inputs), "here")
+
+
+@pytest.mark.parametrize(
+    ("op_type", "inputs"), [("Conv", ("score", "weights")), ("Clip", ("score", "", "grey")), ("Constant", ())]
+)
+def test_a_node_with_its_inputs(op_type: str, inputs: tuple[str, ...]) -> None:
+    check_onnx(with_inputs(op_type, *inputs), "here")
+
+
+@pytest.mark.parametrize("version", [-1, 0, 100, 2**31 - 1, 2**63 - 1])
+def test_an_operator_set_that_there_is_not(version: int) -> None:
+    """OpenVINO counts up to its number."""
+    model = onnx.load_from_string(tiny_model())
+    model.opset_import[0].version = version
+    with pytest.raises(PackageError, match=r"^here: the model needs operator set \d+; expected 1 to 99"):
+        check_onnx(model.SerializeToString(), "here")
 
 
 @pytest.mark.parametrize("provider", ["cpu", "openvino"])

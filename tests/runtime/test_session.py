@@ -1,3 +1,4 @@
+import contextlib
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -77,9 +78,9 @@ def test_cuda_without_it() -> None:
 class _SilentFallback:
     """What ONNX Runtime gives when CUDA's libraries cannot be loaded."""
 
-    def __init__(self, _: bytes, options: Any, providers: list[tuple[str, dict[str, str]]]) -> None:
+    def __init__(self, _: bytes, options: Any, providers: list[tuple[str, dict[str, str]]], **others: int) -> None:
         self.entry = options.get_session_config_entry("session.disable_cpu_ep_fallback")
-        self.asked = providers
+        self.asked, self.enable_fallback = providers, others["enable_fallback"]
         created.append(self)
 
     def get_providers(self) -> list[str]:
@@ -105,6 +106,7 @@ def test_a_provider_that_comes_up_as_cpu_is_an_error(monkeypatch: pytest.MonkeyP
     session = created.pop()
     assert session.entry == "1"
     assert [name for name, _ in session.asked] == ["CUDAExecutionProvider"]
+    assert session.enable_fallback == 0
 
 
 def test_a_provider_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,6 +168,19 @@ def test_a_model_that_cannot_be_run() -> None:
     session = Session(altered(lambda graph: put_behind(graph, "Gather", np.full(6, 100), axis=1)))
     with pytest.raises(ProviderError, match=r"provider cpu cannot run the model on 3 frames \(.*is the memory used up"):
         session.run(np.zeros((3, SIDE_PX, SIDE_PX, 3), np.uint8))
+
+
+@pytest.mark.parametrize("provider", ["cpu", "openvino"])
+def test_a_text_that_is_no_utf8(provider: str, capfd: pytest.CaptureFixture[str]) -> None:
+    key = METADATA_KEY.encode()
+    for model in (
+        tiny_model().replace(key, b"\xff" * len(key)),
+        tiny_model().replace(b"tiny", b"t\xffny"),
+        tiny_model().replace(b"embedding", b"\xffmbedding"),
+    ):
+        with contextlib.suppress(PackageError):
+            Session(model, provider)
+    assert capfd.readouterr().out == ""  # where results go
 
 
 def rename(graph: onnx.GraphProto, old: str, new: str) -> None:

@@ -12,7 +12,7 @@ from partsight.runtime.errors import PackageError, SignatureError
 from partsight.runtime.manifest import METADATA_KEY, Manifest, Precision, Verification
 from partsight.runtime.memory import give_back_freed
 from partsight.runtime.model_digest import check_digest
-from partsight.runtime.onnx_file import refuse_references
+from partsight.runtime.onnx_file import check_onnx
 from partsight.runtime.package import ModelPackage, package_id_of
 from partsight.runtime.references import References
 from partsight.runtime.session import Session
@@ -86,7 +86,7 @@ def _load_alone(path: Path, provider: str, settings: Settings, trusted_keys: Seq
         )
     model = path.read_bytes()
     check_digest(model, str(path))
-    refuse_references(model, str(path))
+    check_onnx(model, str(path))
     choice = open_session(model, provider, settings)
     text = choice.session.metadata.get(METADATA_KEY)
     if text is None:

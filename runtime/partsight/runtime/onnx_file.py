@@ -1,11 +1,13 @@
-"""An ONNX file that needs no other file.
+"""An ONNX file that needs no other file, and that engines read without harm.
 
 The format lets weights lie in files beside it, by a path, and compiled parts of the graph too. ONNX Runtime and
 OpenVINO follow such a path from wherever the program runs, so that bytes are loaded that no manifest names: such a file
-is refused before an engine sees it. Read here without the package `onnx`, which the line does not need.
+is refused before an engine sees it. So is one that ends OpenVINO's process, or with which it never comes to an end: a
+node without the inputs that it needs, an operator set of a number that there is not. Read here without the package
+`onnx`, which the line does not need.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from partsight.runtime.errors import PackageError
 
@@ -20,44 +22,81 @@ _CHILDREN: dict[str, dict[int, str]] = {
     "sparse": {1: "tensor", 2: "tensor"},
     "tensor": {},
 }
-_OP_TYPE = 4  # of a node
+_OPERATOR_SET, _VERSION = 8, 2  # of a model; of an operator set
+_INPUT, _OP_TYPE = 1, 4  # of a node
 _EXTERNAL_DATA, _DATA_LOCATION = 13, 14  # of a tensor
+
 _COMPILED = b"EPContext"  # a node that stands for what an engine compiled, often in a file of its own
+_FEWEST_INPUTS = {b"Conv": 2, b"Pad": 2, b"Constant": 0, b"RandomNormal": 0, b"RandomUniform": 0}
+_LATEST_VERSION = 99  # of an operator set; OpenVINO counts up to it
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # wire types of protocol buffers
 
 
-def refuse_references(model: bytes, source: str) -> None:
-    """Refuse a model that names other files.
+def check_onnx(model: bytes, source: str) -> None:
+    """Refuse a model that names other files, or that is known to harm an engine.
 
     Args:
         model: an ONNX file's bytes.
         source: where they came from, for messages.
 
     Raises:
-        PackageError: it does, or it is not an ONNX file.
+        PackageError: it is such a model, or is not an ONNX file.
     """
     waiting = [("model", 0, len(model))]
     while waiting:
         message, start, end = waiting.pop()
         children = _CHILDREN[message]
+        inputs: list[bool] = []  # whether each has a name
+        kind = b""
         try:
             for number, wire, first, last in _fields(model, start, end):
                 if wire == _BYTES and number in children:
                     waiting.append((children[number], first, last))
-                elif _is_reference(model, message, number, first, last):
-                    raise PackageError(
-                        f"{source}: the model names a file outside of itself, which nothing vouches for; expected an "
-                        "ONNX file that holds all its weights: use one that `partsight export` wrote"
-                    )
+                elif message == "node" and number == _INPUT:
+                    inputs.append(last > first)
+                elif message == "node" and number == _OP_TYPE:
+                    kind = model[first:last]
+                elif message == "tensor":
+                    _check_tensor(number, model[first:last] if number == _DATA_LOCATION else b"", source)
+                elif message == "model" and number == _OPERATOR_SET:
+                    _check_operator_set(model, first, last, source)
         except (IndexError, ValueError) as error:
             raise PackageError(f"{source}: is not an ONNX file ({error}); export the package again") from error
+        if message == "node":
+            _check_node(kind, inputs, source)
 
 
-def _is_reference(model: bytes, message: str, number: int, first: int, last: int) -> bool:
-    if message == "tensor":
-        return number == _EXTERNAL_DATA or (number == _DATA_LOCATION and any(model[first:last]))
-    return message == "node" and number == _OP_TYPE and model[first:last] == _COMPILED
+def _check_tensor(number: int, location: bytes, source: str) -> None:
+    if number == _EXTERNAL_DATA or any(location):
+        raise _names_a_file(source)
+
+
+def _check_node(kind: bytes, inputs: Sequence[bool], source: str) -> None:
+    if kind == _COMPILED:
+        raise _names_a_file(source)
+    fewest = _FEWEST_INPUTS.get(kind, 1)
+    if not all(inputs[:fewest]) or len(inputs) < fewest:
+        raise PackageError(
+            f"{source}: the model has a node {kind!r} without the {fewest} inputs that it needs; use one that "
+            "`partsight export` wrote"
+        )
+
+
+def _check_operator_set(model: bytes, start: int, end: int, source: str) -> None:
+    versions = [_varint(model, first)[0] for number, _, first, _ in _fields(model, start, end) if number == _VERSION]
+    if any(not 1 <= version <= _LATEST_VERSION for version in versions):
+        raise PackageError(
+            f"{source}: the model needs operator set {versions[-1]}; expected 1 to {_LATEST_VERSION}: use one that "
+            "`partsight export` wrote"
+        )
+
+
+def _names_a_file(source: str) -> PackageError:
+    return PackageError(
+        f"{source}: the model names a file outside of itself, which nothing vouches for; expected an ONNX file that "
+        "holds all its weights: use one that `partsight export` wrote"
+    )
 
 
 def _fields(data: bytes, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:

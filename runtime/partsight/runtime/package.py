@@ -8,7 +8,7 @@ from pathlib import Path
 from partsight.runtime.errors import PackageError, SignatureError
 from partsight.runtime.images import Pixels
 from partsight.runtime.manifest import Manifest, ModelFile, Precision
-from partsight.runtime.onnx_file import refuse_references
+from partsight.runtime.onnx_file import check_onnx
 from partsight.runtime.outlines import Outlines
 from partsight.runtime.package_folder import (
     MANIFEST_NAME,
@@ -133,7 +133,7 @@ class ModelPackage:
         """
         name = self.model(precision).file
         data = self.file_bytes(name)
-        refuse_references(data, f"{self.path}: {name}")
+        check_onnx(data, f"{self.path}: {name}")
         return data
 
     def reference(self, index: int) -> Pixels:

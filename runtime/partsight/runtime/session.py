@@ -98,9 +98,10 @@ class Session:
 
 
 def _load(model: bytes, provider: Provider, settings: Settings) -> Engine:
-    if provider.ort_name:
-        return OnnxRuntimeEngine(model, provider, settings)
-    return OpenVinoEngine(model, settings)
+    try:
+        return OnnxRuntimeEngine(model, provider, settings) if provider.ort_name else OpenVinoEngine(model, settings)
+    except UnicodeDecodeError as error:
+        raise PackageError(f"the model holds a text that is no UTF-8 ({error}); export it again") from error
 
 
 def _slack(provider: Provider, settings: Settings) -> float:

@@ -135,7 +135,10 @@ def _create(model: bytes, provider: Provider, settings: Settings) -> Any:
             ort.preload_dlls()
     try:
         session = ort.InferenceSession(
-            model, options, providers=[(provider.ort_name, provider_options(provider, settings))]
+            model,
+            options,
+            providers=[(provider.ort_name, provider_options(provider, settings))],
+            enable_fallback=0,  # else a run that fails goes on with other providers, and says so on standard output
         )
     except Exception as error:
         if provider.is_cpu:
