@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DATA ?= examples/parts
 
-.PHONY: demo test test-long lint clean
+.PHONY: demo test test-long bounds lint clean
 
 demo: .venv/installed
 	rm -rf build/demo/run build/demo/parts.partsight
@@ -18,6 +18,10 @@ test: .venv/installed
 
 test-long: .venv/installed
 	$(BIN)/python -m pytest -m long
+
+bounds:
+	$(PYTHON) .ci/bounds lowest -m "not debian"
+	$(PYTHON) .ci/bounds newest -m "not debian"
 
 lint: .venv/installed
 	$(BIN)/pip install --quiet -e ".[dev]"

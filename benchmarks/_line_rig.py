@@ -1,0 +1,78 @@
+"""Cameras and watchers for the line's benchmarks: they count on their own, so that the line cannot flatter itself."""
+
+import os
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from partsight.runtime.cameras.camera import Frame
+from partsight.runtime.images import Pixels
+from partsight.runtime.record import Told
+
+
+class PacedCamera:
+    """Sends so many frames at its own pace, whether or not anyone reads: what is not fetched in time is overwritten."""
+
+    def __init__(self, frames: Sequence[Pixels], fps: float, count: int) -> None:
+        """Take what it will send; its clock starts with the first call of `read`."""
+        self._frames, self._fps, self.count = frames, fps, count
+        self._next = 0
+        self._closed = threading.Event()
+        self._started: float | None = None
+
+    def read(self) -> Frame | None:
+        """Return the newest frame, or the next one as soon as it is there; None after the last."""
+        if self._next == self.count or self._closed.is_set():
+            return None
+        self._started = self._started or time.perf_counter()
+        newest = int((time.perf_counter() - self._started) * self._fps)
+        sequence = min(max(self._next, newest), self.count - 1)
+        wait_s = self._started + sequence / self._fps - time.perf_counter()
+        if wait_s > 0:
+            self._closed.wait(wait_s)
+        self._next = sequence + 1
+        return Frame(self._frames[sequence % len(self._frames)], "paced", sequence, time.time())
+
+    def close(self) -> None:
+        """End it."""
+        self._closed.set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+@dataclass
+class Answers:
+    """Listens to a line and remembers what it takes to count end to end.
+
+    Attributes:
+        keys: camera and sequence of each answer, in order.
+        times: when each came, by `time.perf_counter`.
+        latencies_ms: from a frame's arrival to its answer.
+        packages: id of the package that gave each.
+    """
+
+    keys: list[tuple[str, int]] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
+    latencies_ms: list[float] = field(default_factory=list)
+    packages: list[str] = field(default_factory=list)
+
+    def __call__(self, told: Told) -> None:
+        """Take an answer."""
+        record = told.record
+        self.keys.append((record.camera, record.sequence))
+        self.times.append(time.perf_counter())
+        self.latencies_ms.append(record.latency_ms or 0.0)
+        self.packages.append(record.package_id)
+
+
+def memory_mb() -> float:
+    """Return what the process holds, in MB of 10^6 bytes; 0 where the system does not say."""
+    statm = Path("/proc/self/statm")
+    return int(statm.read_text("ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6 if statm.exists() else 0.0
