@@ -107,7 +107,8 @@ def main(arguments: list[str] | None = None) -> int:
             swapping.start()
             course = _watch(args, line)
             swapping.join()
-        lines = sum(1 for _ in written.open("rb"))
+        with written.open("rb") as file:
+            lines = sum(1 for _ in file)
     verdict = _judge(line.counters(), cameras, answers, swap_times, lines, course)
     text = _table(args, verdict, line.counters())
     results: dict[str, Any] = {

@@ -1,30 +1,17 @@
 """The speed benchmarks, small: each runs, and writes what it found. Nothing is said about time: machines are shared."""
 
-import importlib
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+from tests.benchmarks.conftest import Load
 
-Load = Callable[[str], Any]
 Results = dict[str, Any]
-
-
-@pytest.fixture(scope="module")
-def load() -> Iterator[Load]:
-    """Imports a script, which finds its neighbours as it does when it is run."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(BENCHMARKS))
-        yield importlib.import_module
-    for name, module in list(sys.modules.items()):
-        if str(getattr(module, "__file__", None) or "").startswith(str(BENCHMARKS)):
-            del sys.modules[name]
 
 
 @pytest.fixture
