@@ -154,6 +154,22 @@ def test_a_node_with_its_inputs(op_type: str, inputs: tuple[str, ...]) -> None:
     check_onnx(with_inputs(op_type, *inputs), "here")
 
 
+@pytest.mark.parametrize(("place", "name"), [(1, "mean"), (2, "score"), (1, "colour")])
+def test_a_node_that_waits_for_itself(place: int, name: str) -> None:
+    """OpenVINO's reader goes around until the memory is used up."""
+    model = onnx.load_from_string(tiny_model())
+    model.graph.node[place].input[0] = name
+    with pytest.raises(PackageError, match=r"^here: the model has a node .* that takes what it or a later node gives"):
+        check_onnx(model.SerializeToString(), "here")
+
+
+def test_a_graph_within_a_node_takes_names_from_outside() -> None:
+    model = onnx.load_from_string(tiny_model())
+    inner = graph(helper.make_node("Relu", ["score"], ["y"]), helper.make_node("Relu", ["y"], ["z"]))
+    model.graph.node.append(helper.make_node("If", ["score"], ["y"], then_branch=inner))
+    check_onnx(model.SerializeToString(), "here")
+
+
 @pytest.mark.parametrize("version", [-1, 0, 100, 2**31 - 1, 2**63 - 1])
 def test_an_operator_set_that_there_is_not(version: int) -> None:
     """OpenVINO counts up to its number."""

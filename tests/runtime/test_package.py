@@ -280,3 +280,10 @@ def test_prototypes_of_other_labels(searched: Path) -> None:
     edit(searched, lambda document: document["labels"].pop())
     with pytest.raises(PackageError, match=r"prototypes.npy: holds <f4 \(6, 3\).*expected float32 \(5, d\)"):
         ModelPackage.read(searched).search()
+
+
+def test_an_array_that_is_larger_than_its_labels_need(searched: Path) -> None:
+    with (searched / "prototypes.npy").open("r+b") as file:
+        file.truncate(2**33)  # sparse: takes no space
+    with pytest.raises(PackageError, match=r"prototypes\.npy has 8589934592 bytes; expected at most 1638400"):
+        ModelPackage.read(searched).verify()

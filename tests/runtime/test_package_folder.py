@@ -89,3 +89,15 @@ def test_a_file_too_large_is_not_read(folder: Path) -> None:
         file.truncate(2**40)  # sparse: takes no space
     with pytest.raises(PackageError, match="has 1099511627776 bytes"):
         read_file(folder, "model.onnx", 2**31)
+
+
+def test_too_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"model")
+
+    class Full:
+        def __init__(self, *_: object) -> None:
+            raise MemoryError
+
+    monkeypatch.setattr("builtins.open", Full)
+    with pytest.raises(PackageError, match=r"model\.onnx cannot be read \(there is too little memory\)"):
+        read_file(tmp_path, "model.onnx", 10)

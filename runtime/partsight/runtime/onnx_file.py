@@ -3,11 +3,13 @@
 The format lets weights lie in files beside it, by a path, and compiled parts of the graph too. ONNX Runtime and
 OpenVINO follow such a path from wherever the program runs, so that bytes are loaded that no manifest names: such a file
 is refused before an engine sees it. So is one that ends OpenVINO's process, or with which it never comes to an end: a
-node without the inputs that it needs, an operator set of a number that there is not. Read here without the package
-`onnx`, which the line does not need.
+node without the inputs that it needs, or that waits for its own output; an operator set of a number that there is not.
+Read here without the package `onnx`, which the line does not need.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from partsight.runtime.errors import PackageError
 
@@ -23,7 +25,7 @@ _CHILDREN: dict[str, dict[int, str]] = {
     "tensor": {},
 }
 _OPERATOR_SET, _VERSION = 8, 2  # of a model; of an operator set
-_INPUT, _OP_TYPE = 1, 4  # of a node
+_INPUT, _OUTPUT, _OP_TYPE = 1, 2, 4  # of a node
 _EXTERNAL_DATA, _DATA_LOCATION = 13, 14  # of a tensor
 
 _COMPILED = b"EPContext"  # a node that stands for what an engine compiled, often in a file of its own
@@ -44,43 +46,74 @@ def check_onnx(model: bytes, source: str) -> None:
         PackageError: it is such a model, or is not an ONNX file.
     """
     waiting = [("model", 0, len(model))]
-    while waiting:
-        message, start, end = waiting.pop()
-        children = _CHILDREN[message]
-        inputs: list[bool] = []  # whether each has a name
-        kind = b""
-        try:
+    try:
+        while waiting:
+            message, start, end = waiting.pop()
+            nodes: list[_Node] = []
             for number, wire, first, last in _fields(model, start, end):
-                if wire == _BYTES and number in children:
-                    waiting.append((children[number], first, last))
-                elif message == "node" and number == _INPUT:
-                    inputs.append(last > first)
-                elif message == "node" and number == _OP_TYPE:
-                    kind = model[first:last]
+                child = _CHILDREN[message].get(number) if wire == _BYTES else None
+                if child == "node":
+                    nodes.append(_read_node(model, first, last, waiting))
+                elif child is not None:
+                    waiting.append((child, first, last))
                 elif message == "tensor":
                     _check_tensor(number, model[first:last] if number == _DATA_LOCATION else b"", source)
                 elif message == "model" and number == _OPERATOR_SET:
                     _check_operator_set(model, first, last, source)
-        except (IndexError, ValueError) as error:
-            raise PackageError(f"{source}: is not an ONNX file ({error}); export the package again") from error
-        if message == "node":
-            _check_node(kind, inputs, source)
+            _check_nodes(nodes, source)
+    except (IndexError, ValueError) as error:
+        raise PackageError(f"{source}: is not an ONNX file ({error}); export the package again") from error
+
+
+@dataclass(frozen=True)
+class _Node:
+    """A node of a graph: what it computes, and the names of what it takes and gives; empty for what it does without."""
+
+    kind: bytes
+    inputs: Sequence[bytes]
+    outputs: Sequence[bytes]
+
+
+def _read_node(model: bytes, start: int, end: int, waiting: list[tuple[str, int, int]]) -> _Node:
+    """Read a node, and have its attributes wait to be looked at."""
+    kind, inputs, outputs = b"", [], []
+    for number, wire, first, last in _fields(model, start, end):
+        if wire != _BYTES:
+            continue
+        if number in _CHILDREN["node"]:
+            waiting.append((_CHILDREN["node"][number], first, last))
+        elif number == _INPUT:
+            inputs.append(model[first:last])
+        elif number == _OUTPUT:
+            outputs.append(model[first:last])
+        elif number == _OP_TYPE:
+            kind = model[first:last]
+    return _Node(kind, inputs, outputs)
+
+
+def _check_nodes(nodes: Sequence[_Node], source: str) -> None:
+    """Check the nodes of one graph: what each takes must not be what it or a later one gives."""
+    to_come = Counter(name for node in nodes for name in node.outputs)
+    for node in nodes:
+        fewest = _FEWEST_INPUTS.get(node.kind, 1)
+        if node.kind == _COMPILED:
+            raise _names_a_file(source)
+        if not all(node.inputs[:fewest]) or len(node.inputs) < fewest:
+            raise PackageError(
+                f"{source}: the model has a node {node.kind!r} without the {fewest} inputs that it needs; use one that "
+                "`partsight export` wrote"
+            )
+        if any(name and to_come[name] for name in node.inputs):
+            raise PackageError(
+                f"{source}: the model has a node {node.kind!r} that takes what it or a later node gives; use one that "
+                "`partsight export` wrote"
+            )
+        to_come.subtract(node.outputs)
 
 
 def _check_tensor(number: int, location: bytes, source: str) -> None:
     if number == _EXTERNAL_DATA or any(location):
         raise _names_a_file(source)
-
-
-def _check_node(kind: bytes, inputs: Sequence[bool], source: str) -> None:
-    if kind == _COMPILED:
-        raise _names_a_file(source)
-    fewest = _FEWEST_INPUTS.get(kind, 1)
-    if not all(inputs[:fewest]) or len(inputs) < fewest:
-        raise PackageError(
-            f"{source}: the model has a node {kind!r} without the {fewest} inputs that it needs; use one that "
-            "`partsight export` wrote"
-        )
 
 
 def _check_operator_set(model: bytes, start: int, end: int, source: str) -> None:

@@ -28,6 +28,7 @@ from partsight.runtime.trust import KeyLike, find_demands
 LARGEST_MANIFEST_BYTES = 256 * 2**20
 _LARGEST_MODEL_BYTES = 2 * 2**30  # of the format
 _LARGEST_ARRAY_BYTES = 16 * 2**30
+_LARGEST_HEADER_BYTES, _LARGEST_ROW_BYTES = 2**16, 2**18
 _LARGEST_OTHER_BYTES = 64 * 2**20
 
 
@@ -227,8 +228,8 @@ class ModelPackage:
             )
 
     def _largest(self, name: str) -> int:
-        if name.endswith(".npy"):
-            return _LARGEST_ARRAY_BYTES
+        if name.endswith(".npy"):  # a row for each label
+            return min(_LARGEST_ARRAY_BYTES, _LARGEST_HEADER_BYTES + _LARGEST_ROW_BYTES * len(self.manifest.labels))
         return _LARGEST_OTHER_BYTES if name in self.manifest.files else _LARGEST_MODEL_BYTES
 
     def _check_names(self) -> None:

@@ -142,8 +142,8 @@ def _open(folder: Path, name: str, largest: int) -> Iterator[tuple[BinaryIO, int
             if found.st_size > largest:
                 raise PackageError(f"{folder}: {name} has {found.st_size} bytes; expected at most {largest}")
             yield file, found.st_size
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, MemoryError) as error:
         raise PackageError(
-            f"{folder}: {name} cannot be read ({error}); copy the package again; expected a folder that "
+            f"{folder}: {name} cannot be read ({error or 'there is too little memory'}); copy the package again; expected a folder that "
             "`partsight export` wrote"
         ) from error
