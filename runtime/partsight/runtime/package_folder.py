@@ -143,7 +143,8 @@ def _open(folder: Path, name: str, largest: int) -> Iterator[tuple[BinaryIO, int
                 raise PackageError(f"{folder}: {name} has {found.st_size} bytes; expected at most {largest}")
             yield file, found.st_size
     except (OSError, ValueError, MemoryError) as error:
+        why = str(error) or "there is too little memory"
         raise PackageError(
-            f"{folder}: {name} cannot be read ({error or 'there is too little memory'}); copy the package again; expected a folder that "
+            f"{folder}: {name} cannot be read ({why}); copy the package again; expected a folder that "
             "`partsight export` wrote"
         ) from error
