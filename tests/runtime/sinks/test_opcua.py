@@ -1,8 +1,10 @@
 """Against asyncua's own client."""
 
 import asyncio
+import contextlib
 import json
 import math
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -42,6 +44,34 @@ def read(port: int) -> dict[str, Any]:
             return dict(zip(names, await client.read_values(nodes), strict=True))
 
     return asyncio.run(ask())
+
+
+def test_a_client_that_sends_without_end_is_hung_up_on(sink: Sink, port: int) -> None:
+    """The header promises 4 GB, which the server would keep."""
+    for kind in (b"HELF", b"MSGF", b"OPNF"):
+        with socket.create_connection(("127.0.0.1", port), 10) as client:
+            client.sendall(kind + b"\xff\xff\xff\xff" + bytes(8))
+            with pytest.raises(OSError):
+                for _ in range(1000):
+                    client.sendall(bytes(2**20))
+    sink.write(told(3))
+    assert read(port)["sequence"] == 3
+
+
+def test_more_clients_than_there_may_be(sink: Sink, port: int) -> None:
+    from partsight.runtime.sinks.opcua_server import MOST_CONNECTIONS
+
+    with contextlib.ExitStack() as clients:
+        for _ in range(MOST_CONNECTIONS + 10):
+            clients.enter_context(socket.create_connection(("127.0.0.1", port), 10))
+        last = clients.enter_context(socket.create_connection(("127.0.0.1", port), 10))
+        assert last.recv(1) == b""
+    sink.write(told(4))
+    for _ in range(100):  # until the server has seen that they are gone
+        with contextlib.suppress(OSError, asyncio.TimeoutError):
+            assert read(port)["sequence"] == 4
+            return
+    raise AssertionError("no client is answered any more")
 
 
 def test_last_result_and_counters(sink: Sink, port: int) -> None:

@@ -75,9 +75,11 @@ class OpcUaSink:
         self.close()
 
     async def _serve(self, host: str, port: int) -> "Server":
-        from asyncua import Server, ua  # noqa: PLC0415 (an extra)
+        from asyncua import ua  # noqa: PLC0415 (an extra)
 
-        server = Server(user_manager=_ReadOnly())
+        from partsight.runtime.sinks.opcua_server import BoundedServer  # noqa: PLC0415
+
+        server = BoundedServer(user_manager=_ReadOnly())
         await server.init()
         server.set_endpoint(f"opc.tcp://{host}:{port}/partsight")
         server.set_server_name("partsight")
