@@ -149,7 +149,11 @@ def broker(scene: Scene) -> Row:
     port, answers = free_port(), Answers()
     process = broker_process(port, scene.folder)
     subscriber = Subscriber(port, "line3")
-    sinks = {"mqtt": open_sink(f"mqtt://127.0.0.1:{port}/line3?spool={scene.folder / 'spool.db'}&close_s=30")}
+    sinks = {
+        "mqtt": open_sink(
+            f"mqtt://127.0.0.1:{port}/line3?spool={scene.folder / 'spool.db'}&close_s=30&needs_subscriber=true"
+        )
+    }
     source = scene.paced(scene.args.times * 1.5)
     with Line(scene.recognizer(), {"paced": lambda: source}, sinks, on_result=answers) as line:
         for _ in range(scene.args.times):

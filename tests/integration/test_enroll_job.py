@@ -5,9 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from partsight.runtime import ModelPackage, Recognizer, Result, read_image
+from partsight.runtime.outlines import OUTLINE_FILE
 
 TAUGHT, ENROLLED = 14, 4
 
@@ -82,7 +84,11 @@ def test_what_stays_has_the_same_bytes(before: Path, after: Path) -> None:
     now.verify()
     assert now.manifest.labels[:TAUGHT] == was.manifest.labels
     for name, digest in was.manifest.files.items():
-        assert now.manifest.files[name] == digest
+        if name != OUTLINE_FILE:
+            assert now.manifest.files[name] == digest
+    old, new = was.references(), now.references()
+    assert old and new and old.outlines and new.outlines
+    np.testing.assert_array_equal(new.outlines.values[:TAUGHT], old.outlines.values)
 
 
 def test_a_removed_part_is_no_longer_named(after: Path, new: list[str], example_parts: Path) -> None:
