@@ -1,7 +1,11 @@
 """Against pymodbus' own client, as a PLC would ask."""
 
 import asyncio
+import contextlib
 import logging
+import random
+import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -10,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from partsight.runtime.errors import SinkError
-from partsight.runtime.sinks import open_sink
+from partsight.runtime.sinks import check_address, open_sink
 from partsight.runtime.sinks.registers import read_labels
 from tests.runtime.sinks.broker import free_port
 from tests.runtime.sinks.kinds import failed, told
@@ -135,6 +139,106 @@ def test_plc_can_change_nothing_else(port: int, plc: ModbusTcpClient) -> None:
         assert coil(plc)
 
 
+def raw(port: int, host: str = "127.0.0.1") -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), 5, source_address=(host, 0))
+
+
+def request(function: int, body: bytes, transaction: int = 1) -> bytes:
+    return struct.pack(">HHHBB", transaction, 0, 2 + len(body), 1, function) + body
+
+
+@pytest.mark.parametrize(
+    ("function", "body", "code"),
+    [
+        (8, b"\0\4\0\0", 1),  # the library would listen only, from then on
+        (43, b"\x0e\1\0", 1),  # and say what it is
+        (22, bytes(6), 1),
+        (0, b"", 1),
+        (255, b"", 1),
+        (4, b"\0", 3),
+        (15, b"\0\0\0\1\2\0", 3),
+        (15, b"\0\0\0\1\0", 3),
+        (4, b"\0\0\0\x7d", 2),
+    ],
+)
+def test_requests_that_are_refused(port: int, function: int, body: bytes, code: int) -> None:
+    with open_sink(f"modbus://:{port}") as sink, raw(port) as peer:
+        sink.write(told(7))
+        peer.sendall(request(function, body) + request(1, b"\0\0\0\1", 2))
+        expected = struct.pack(">HHHBBB", 1, 0, 3, 1, function | 0x80, code) + b"\0\2\0\0\0\4\1\1\1\1"
+        assert receive(peer, len(expected)) == expected
+        assert sink.refused == 0  # type: ignore[attr-defined]
+
+
+def receive(peer: socket.socket, count: int) -> bytes:
+    data = b""
+    while len(data) < count and (more := peer.recv(count - len(data))):
+        data += more
+    return data
+
+
+def test_requests_sent_together_are_answered_in_turn(port: int) -> None:
+    with open_sink(f"modbus://:{port}"), raw(port) as peer:
+        peer.sendall(b"".join(request(4, b"\0\0\0\1", number) for number in range(20)))
+        answers = receive(peer, 20 * 11)
+        assert [int.from_bytes(answers[at : at + 2]) for at in range(0, 220, 11)] == list(range(20))
+
+
+def test_flood_of_connections_and_garbage(port: int, plc: ModbusTcpClient, caplog: pytest.LogCaptureFixture) -> None:
+    chance = random.Random(0)
+    with (
+        caplog.at_level(logging.WARNING),
+        open_sink(f"modbus://:{port}?ack_s=0") as sink,
+        contextlib.ExitStack() as stack,
+    ):
+        connect(plc)
+        flood = [stack.enter_context(raw(port, f"127.0.0.{2 + number % 4}")) for number in range(100)]
+        for number in range(30):
+            sink.write(told(number))
+            for peer in flood:
+                with contextlib.suppress(OSError):  # it was refused, or ended
+                    peer.send(chance.choice((request(1, b"\0\0\0\1"), chance.randbytes(300), b"\0")))
+            assert long(plc.read_input_registers(6, count=2).registers, 0) == number
+        assert sink.refused >= 100 - 15  # type: ignore[attr-defined]
+        assert len(sink._guard._connections) <= 16  # type: ignore[attr-defined]
+    assert len(caplog.records) < 10  # however many were refused
+
+
+def test_who_may_connect(port: int, caplog: pytest.LogCaptureFixture) -> None:
+    with open_sink(f"modbus://:{port}?allow=127.0.0.3,10.0.0.0/8"):
+        with raw(port, "127.0.0.3") as peer:
+            peer.sendall(request(1, b"\0\0\0\1"))
+            assert len(receive(peer, 10)) == 10
+        with raw(port, "127.0.0.2") as peer, contextlib.suppress(ConnectionResetError):
+            assert peer.recv(1) == b""
+    assert "refuses 127.0.0.2: it is not in allow=" in caplog.text
+    assert "open to the network" not in caplog.text
+    with pytest.raises(SinkError, match=r"allow: .*'plc'.* expected addresses and networks, separated by commas"):
+        check_address("modbus:?allow=plc")
+
+
+@pytest.mark.parametrize(
+    ("options", "whom"),
+    [("", "whoever can reach this machine"), ("?allow=10.0.0.5", "whoever has an address in 10.0.0.5")],
+)
+def test_server_that_others_can_reach_is_told(
+    port: int, options: str, whom: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with open_sink(f"modbus://0.0.0.0:{port}{options}"):
+        (record,) = [record for record in caplog.records if getattr(record, "event", "") == "server_exposed"]
+    assert record.getMessage().startswith(f"modbus://0.0.0.0:{port} is open to the network: {whom}")
+    assert "can read the last result, and clear coil 0" in record.getMessage()
+
+
+def test_host_that_nothing_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    with pytest.raises(SinkError, match=r"modbus://plc:5020: plc is no address of this machine"):
+        open_sink("modbus://plc")
+
+
 def test_port_that_is_taken(port: int) -> None:
     with open_sink(f"modbus://:{port}"), pytest.raises(SinkError, match=r"cannot be served .* is the port taken"):
         open_sink(f"modbus://:{port}")
@@ -177,5 +281,5 @@ def test_server_that_ended_is_told(port: int) -> None:
     with pytest.raises(SinkError, match="its server has ended; open the sink again"):
         sink.write(told(0))
     assert isinstance(loop, asyncio.AbstractEventLoop)
-    loop.run_until_complete(sink._server.shutdown())  # type: ignore[attr-defined]
+    loop.run_until_complete(sink._end())  # type: ignore[attr-defined]
     loop.close()

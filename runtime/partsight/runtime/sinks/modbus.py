@@ -1,5 +1,6 @@
 """`modbus://host:port`: the last result in registers that a PLC reads, with a coil as handshake."""
 
+import asyncio
 import logging
 import threading
 from typing import TYPE_CHECKING, Annotated, Literal, Self
@@ -9,13 +10,13 @@ import msgspec
 from partsight.runtime.errors import SinkError
 from partsight.runtime.record import Record, Told
 from partsight.runtime.sinks.address import Address, Options, need
+from partsight.runtime.sinks.guard import Guard, parse_networks
 from partsight.runtime.sinks.registers import NO_NUMBER, UNLISTED, read_labels, scaled, two
-from partsight.runtime.sinks.serving import LoopThread
+from partsight.runtime.sinks.serving import LoopThread, SeldomLog, is_loopback, joined, resolve, tell_exposed
 from partsight.runtime.sinks.sink import Sink
 
 if TYPE_CHECKING:
     from pymodbus.constants import ExcCodes
-    from pymodbus.server import ModbusTcpServer
 
 PORT = 5020
 LAYOUT = 1
@@ -34,12 +35,19 @@ class ModbusOptions(Options, frozen=True, kw_only=True):
         ack_s: seconds that a result waits at most for the PLC to clear the coil of the one before.
         not_cleared: what then: `overwrite` shows the new result, `error` keeps the old one and refuses the new one.
             Either is counted.
+        allow: addresses and networks that may connect, separated by commas; all where none is named.
+        idle_s: seconds without a request after which a connection ends.
     """
 
     labels: str = ""
     cameras: str = ""
     ack_s: Annotated[float, msgspec.Meta(ge=0, le=60)] = 0.5
     not_cleared: Literal["overwrite", "error"] = "overwrite"
+    allow: str = ""
+    idle_s: Annotated[float, msgspec.Meta(ge=1, le=86400)] = 60.0
+
+    def __post_init__(self) -> None:
+        parse_networks(self.allow)
 
 
 class ModbusSink:
@@ -53,7 +61,7 @@ class ModbusSink:
         Raises:
             SinkError: the table of labels cannot be used, or the port cannot be had.
         """
-        self._options, self._where = options, f"modbus://{host}:{port}"
+        self._options, self._where = options, joined("modbus", host, port)
         self._numbers = read_labels(options.labels) if options.labels else {}
         self._cameras = {name: place for place, name in enumerate(options.cameras.split(","), 1) if name}
         self._unlisted: set[str] = set()
@@ -64,14 +72,25 @@ class ModbusSink:
         self._last: Record | None = None
         self._registers = self._fill()
         self._closed = False
+        addresses = resolve(self._where, host, port)
         self._loop = LoopThread("modbus")
         try:
-            self._server = self._loop.run(self._serve(host, port))
+            self._guard, self._server = self._loop.run(self._serve(addresses, port))
         except (OSError, RuntimeError) as error:
             self._loop.close()
             raise SinkError(
                 f"{self._where}: cannot be served ({error}); is the port taken? Below 1024 it needs a privilege"
             ) from error
+        self._quiet = SeldomLog("pymodbus")
+        if not is_loopback(addresses):
+            tell_exposed(
+                self._where, "read the last result, and clear coil 0 before the PLC has read it", options.allow
+            )
+
+    @property
+    def refused(self) -> int:
+        """How many connections were refused, or ended for what they sent."""
+        return self._guard.refused
 
     def write(self, told: Told) -> None:
         """Show a result, once the PLC has cleared the coil or `ack_s` is over.
@@ -96,7 +115,8 @@ class ModbusSink:
         """End the server and its connections. May be called twice."""
         if not self._closed:
             self._closed = True
-            self._loop.run(self._server.shutdown())
+            self._quiet.close()
+            self._loop.run(self._end())
             self._loop.close()
 
     def __enter__(self) -> Self:
@@ -150,16 +170,29 @@ class ModbusSink:
             _log.warning(text, self._where, record.label, UNLISTED, extra=extra)
         return self._numbers.get(record.label, UNLISTED)
 
-    async def _serve(self, host: str, port: int) -> "ModbusTcpServer":
+    async def _serve(self, addresses: list[str], port: int) -> tuple[Guard, asyncio.Server]:
         from pymodbus.server import ModbusTcpServer  # noqa: PLC0415 (an extra)
         from pymodbus.simulator import DataType, SimData, SimDevice  # noqa: PLC0415
+
+        from partsight.runtime.sinks.modbus_server import OneByOne, frame_size  # noqa: PLC0415
 
         bits = [SimData(0, values=[False] * 16, datatype=DataType.BITS)]
         words = [SimData(0, count=REGISTERS, values=0, datatype=DataType.REGISTERS)]
         blocks = (bits, bits.copy(), words, words.copy())
-        server = ModbusTcpServer(SimDevice(0, simdata=blocks, action=self._answer), address=(host, port))
-        await server.serve_forever(background=True)
-        return server
+        registers = ModbusTcpServer(SimDevice(0, simdata=blocks, action=self._answer))  # which does not listen itself
+        guard = Guard(
+            self._where,
+            frame_size,
+            lambda connection: OneByOne(registers, connection),
+            parse_networks(self._options.allow),
+            self._options.idle_s,
+        )
+        return guard, await asyncio.get_running_loop().create_server(guard.connection, addresses, port)
+
+    async def _end(self) -> None:
+        self._server.close()
+        self._guard.close()
+        await self._server.wait_closed()
 
     async def _answer(
         self,
