@@ -1,0 +1,159 @@
+"""The process in which cases run: it may die, hang or swell without harm to the runner."""
+
+import faulthandler
+import json
+import logging
+import mmap
+import signal
+import struct
+import sys
+import threading
+import time
+import traceback
+import warnings
+from pathlib import Path
+from typing import Any
+
+from partsight.runtime.errors import PartsightError
+from tests.fuzz.surface import Case, WrongError, random_of
+
+STATE = struct.Struct("<qdqqdqqq")
+"""Number of the case that runs, since when (monotonic), how many were accepted and refused, the slowest case's seconds
+and number, how many findings were written, and by how many bytes the process grew at most."""
+
+STARTING = -1
+"""In place of a number, while the surface is opened."""
+
+_END_S = 60.0
+
+
+class State:
+    """What the runner sees of the child at any time, in a file that both have mapped."""
+
+    def __init__(self, path: Path) -> None:
+        with path.open("r+b") as file:
+            self._map = mmap.mmap(file.fileno(), STATE.size)
+
+    def read(self) -> tuple[int, float, int, int, float, int, int, int]:
+        return STATE.unpack_from(self._map)
+
+    def write(self, *values: float) -> None:
+        STATE.pack_into(self._map, 0, *values)
+
+
+def main(surface_name: str, first: int, last: int, state_path: str, findings_path: str, folder: str) -> None:
+    """Run cases `first` to `last` - 1 of a surface."""
+    from tests.fuzz.catalog import SURFACES
+
+    faulthandler.enable()
+    if hasattr(faulthandler, "register"):
+        faulthandler.register(signal.SIGUSR1, all_threads=True)
+    warnings.simplefilter("ignore")
+    logging.lastResort = None
+    state = State(Path(state_path))
+    surface = SURFACES[surface_name]
+    with surface.open(Path(folder)) as case, Path(findings_path).open("a", encoding="utf-8") as findings:
+        runs = _Runs(surface_name, case, state, findings)
+        limit = _limit_memory(surface.memory_mb)
+        for number in range(first, last):
+            runs.run(number)
+        limit.release()
+        runs.end()
+
+
+class _Runs:
+    """Runs cases and tells the runner."""
+
+    def __init__(self, surface: str, case: Case, state: State, findings: Any) -> None:
+        self._surface, self._case, self._state, self._findings = surface, case, state, findings
+        self._failure: BaseException | None = None  # of another thread
+        threading.excepthook = self._on_failure
+        sys.unraisablehook = self._on_unraisable
+        self._base = _resident_peak()
+
+    def run(self, number: int) -> None:
+        _, _, accepted, refused, slowest, slowest_number, found, grown = self._state.read()
+        began = time.monotonic()
+        self._state.write(number, began, accepted, refused, slowest, slowest_number, found, grown)
+        self._failure = None
+        try:
+            self._case(random_of(self._surface, number))
+            if self._failure is not None:
+                raise self._failure
+            accepted += 1
+        except PartsightError as error:
+            refused += 1
+            if not str(error):
+                self._tell(number, "crash", error)
+                found += 1
+        except MemoryError as error:
+            self._tell(number, "memory", error)
+            found += 1
+        except WrongError as error:
+            self._tell(number, "wrong", error)
+            found += 1
+        except Exception as error:  # noqa: BLE001 (that is what is looked for)
+            self._tell(number, "crash", error)
+            found += 1
+        took = time.monotonic() - began
+        if took > slowest:
+            slowest, slowest_number = took, number
+        grown = max(grown, _resident_peak() - self._base)
+        self._state.write(number, began, accepted, refused, slowest, slowest_number, found, grown)
+
+    def end(self) -> None:
+        """Say that the time that closing takes is nobody's."""
+        number, _, *rest = self._state.read()
+        self._state.write(number, time.monotonic() + _END_S, *rest)
+
+    def _tell(self, number: int, kind: str, error: BaseException) -> None:
+        lines = traceback.format_exception(error)
+        detail = "".join(lines)[-3000:]
+        what = f"{type(error).__name__}: {error}"[:500]
+        line = json.dumps({"number": number, "kind": kind, "what": what, "detail": detail})
+        self._findings.write(line + "\n")
+        self._findings.flush()
+
+    def _on_failure(self, args: threading.ExceptHookArgs) -> None:
+        self._failure = args.exc_value
+
+    def _on_unraisable(self, args: Any) -> None:
+        self._failure = args.exc_value
+
+
+class _Limit:
+    """A limit of the process's memory, taken back for the end: closing is not what is tested."""
+
+    def __init__(self, before: tuple[int, int] | None) -> None:
+        self._before = before
+
+    def release(self) -> None:
+        if self._before is not None:
+            import resource
+
+            resource.setrlimit(resource.RLIMIT_AS, self._before)
+
+
+def _limit_memory(more_mb: int) -> _Limit:
+    """Let the process grow by so many MB of address space and no further; on Windows there is no such limit."""
+    try:
+        import resource
+
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+    except (ImportError, OSError):
+        return _Limit(None)
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + more_mb * 2**20, before[1]))
+    return _Limit(before)
+
+
+def _resident_peak() -> int:
+    try:
+        import resource
+    except ImportError:
+        return 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:7])

@@ -1,0 +1,49 @@
+"""What is printed of many cases: a table, and each finding."""
+
+from collections.abc import Sequence
+
+from tests.fuzz.runner import Finding, Tally
+
+KINDS = ("crash", "hang", "memory", "wrong")
+
+
+def table(tallies: Sequence[Tally]) -> str:
+    """Return a table in Markdown: a row for each surface, and their sum."""
+    total = Tally("all")
+    for tally in tallies:
+        total.add(tally)
+        total.seconds += tally.seconds
+    head = ["surface", "cases", "accepted", "typed errors", *KINDS, "slowest case", "grew by", "time"]
+    rows = [_row(tally) for tally in (*tallies, total)]
+    widths = [max(len(row[place]) for row in (head, *rows)) for place in range(len(head))]
+    lines = [_line(head, widths), "|" + "|".join("-" * (width + 2) for width in widths) + "|"]
+    return "\n".join([*lines, *(_line(row, widths) for row in rows)])
+
+
+def describe(finding: Finding) -> str:
+    """Return what there is to know of a finding, and how to run it again."""
+    again = f"python -m tests.fuzz --surface {finding.surface} --first {finding.number} --cases 1"
+    return f"{finding.surface} {finding.number}: {finding.kind}: {finding.what}\nagain: {again}\n{finding.detail}"
+
+
+def sort_of(finding: Finding) -> tuple[str, str, str]:
+    """Return what findings of one cause have in common, as a rule: kind, error and the last line of its traceback."""
+    places = [line for line in finding.detail.splitlines() if line.lstrip().startswith("File ")]
+    return finding.kind, finding.what.partition(":")[0], places[-1] if places else ""
+
+
+def _row(tally: Tally) -> list[str]:
+    return [
+        tally.surface,
+        f"{tally.cases:,}",
+        f"{tally.accepted:,}",
+        f"{tally.refused:,}",
+        *(str(tally.count(kind)) for kind in KINDS),
+        f"{tally.slowest_s * 1000:,.1f} ms",
+        f"{tally.grown_mb:,.0f} MB",
+        f"{tally.seconds:,.0f} s",
+    ]
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    return "| " + " | ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)) + " |"

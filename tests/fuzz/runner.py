@@ -1,0 +1,176 @@
+"""Runs the cases of a surface in child processes, and starts a new one where the last one died, hung or swelled."""
+
+import contextlib
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.fuzz.child import STARTING, STATE, State
+from tests.fuzz.surface import Surface
+
+_GLANCE_S = 0.1
+_START_S = 120.0
+_MOST_FINDINGS = 100  # then the surface is broken, and each further one would cost a start
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A case that should have gone another way.
+
+    Attributes:
+        surface: of the case.
+        number: of it: `python -m tests.fuzz --surface SURFACE --first NUMBER --cases 1` runs it again.
+        kind: `crash`, `hang`, `memory` or `wrong`.
+        what: happened, in a line.
+        detail: traceback, or what the process said last.
+    """
+
+    surface: str
+    number: int
+    kind: str
+    what: str
+    detail: str
+
+
+@dataclass
+class Tally:
+    """What came of the cases of a surface.
+
+    Attributes:
+        surface: its name.
+        cases: how many ran.
+        accepted, refused: how many of them were taken for good, and were given a typed error.
+        findings: what should not have been.
+        slowest_s, slowest: seconds of the slowest case, and its number.
+        grown_mb: by how much a process grew at most.
+        seconds: that it took, starts included.
+    """
+
+    surface: str
+    cases: int = 0
+    accepted: int = 0
+    refused: int = 0
+    findings: list[Finding] = field(default_factory=list)
+    slowest_s: float = 0.0
+    slowest: int = 0
+    grown_mb: float = 0.0
+    seconds: float = 0.0
+
+    def add(self, other: "Tally") -> None:
+        """Take in what came of other cases of the same surface."""
+        self.cases += other.cases
+        self.accepted += other.accepted
+        self.refused += other.refused
+        self.findings += other.findings
+        if other.slowest_s > self.slowest_s:
+            self.slowest_s, self.slowest = other.slowest_s, other.slowest
+        self.grown_mb = max(self.grown_mb, other.grown_mb)
+
+    def count(self, kind: str) -> int:
+        """Return how many findings are of a kind."""
+        return sum(finding.kind == kind for finding in self.findings)
+
+
+def run(surface: Surface, first: int, cases: int, jobs: int = 1) -> Tally:
+    """Run cases `first` to `first + cases - 1` of a surface.
+
+    Args:
+        surface: see `catalog.SURFACES`.
+        first: number of the first case.
+        cases: how many.
+        jobs: child processes at a time.
+    """
+    began = time.monotonic()
+    bounds = [first + cases * part // jobs for part in range(jobs + 1)]
+    total = Tally(surface.name)
+    with ThreadPoolExecutor(jobs) as pool:
+        for tally in pool.map(lambda part: _run_range(surface, *part), itertools.pairwise(bounds)):
+            total.add(tally)
+    total.seconds = time.monotonic() - began
+    return total
+
+
+def _run_range(surface: Surface, first: int, last: int) -> Tally:
+    total = Tally(surface.name)
+    # In memory where there is such a folder: what a sink writes is brought to the disk each time.
+    where = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    while first < last and len(total.findings) < _MOST_FINDINGS:
+        with tempfile.TemporaryDirectory(dir=where, prefix="partsight-fuzz-", ignore_cleanup_errors=True) as folder:
+            tally, first = _run_child(surface, first, last, Path(folder))
+        total.add(tally)
+    return total
+
+
+def _run_child(surface: Surface, first: int, last: int, folder: Path) -> tuple[Tally, int]:
+    """Run cases in one process, until all are done or it has to be ended.
+
+    Returns:
+        What came of them, and the number of the next case.
+    """
+    state_path, findings_path, said_path = folder / "state", folder / "findings", folder / "said"
+    state_path.write_bytes(STATE.pack(STARTING, time.monotonic(), 0, 0, 0.0, 0, 0, 0))
+    findings_path.touch()
+    scratch = folder / "scratch"
+    scratch.mkdir()
+    state = State(state_path)
+    with said_path.open("wb") as said:
+        process = subprocess.Popen(
+            [
+                sys.executable, "-m", "tests.fuzz.child", surface.name, str(first), str(last),
+                str(state_path), str(findings_path), str(scratch),
+            ],
+            stdin=subprocess.DEVNULL, stdout=said, stderr=said, cwd=Path(__file__).parents[2],
+        )  # fmt: skip
+    hung = not _wait(process, state, surface.seconds)
+    number, _, accepted, refused, slowest_s, slowest, _, grown = state.read()
+    findings = [
+        Finding(surface.name, **json.loads(line)) for line in findings_path.read_text(encoding="utf-8").splitlines()
+    ]
+    said_last = said_path.read_bytes().decode(errors="replace")
+    if number == STARTING and (hung or process.returncode):
+        raise RuntimeError(f"surface {surface.name} cannot be opened:\n{said_last[-3000:]}")
+    if hung:
+        what = f"took more than {surface.seconds:g} s"
+        findings.append(Finding(surface.name, number, "hang", what, said_last[-6000:]))
+    elif process.returncode:
+        code = process.returncode
+        name = signal.Signals(-code).name if code < 0 else f"exit status {code}"
+        findings.append(Finding(surface.name, number, "crash", f"the process died: {name}", said_last[-6000:]))
+    cases = max(0, number + 1 - first)
+    return Tally(surface.name, cases, accepted, refused, findings, slowest_s, slowest, grown / 2**20), number + 1
+
+
+def _wait(process: "subprocess.Popen[bytes]", state: State, seconds: float) -> bool:
+    """Wait until the process ends; end it, and return False, if a case takes longer than `seconds`."""
+    while True:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_GLANCE_S)
+            return True
+        number, since, *_ = state.read()
+        bound = _START_S if number == STARTING else seconds
+        if time.monotonic() - since > bound:
+            _end(process)
+            return False
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """End a process that hangs; what its threads are at goes into what it said."""
+    if hasattr(signal, "SIGUSR1"):
+        process.send_signal(signal.SIGUSR1)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.5)
+    process.kill()
+    process.wait()
+
+
+def usable_cores() -> int:
+    """Return how many processes may run at a time."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,60 @@
+"""The manifest of a package: `manifest.json`, or the metadata of an ONNX file."""
+
+import contextlib
+import json
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from partsight.runtime.manifest import Enrolment, Manifest, ModelFile, Search
+from partsight.runtime.storage import sha256_bytes
+from tests.fuzz import wild
+from tests.fuzz.damage import damaged, garbage
+from tests.fuzz.surface import Case, check
+from tests.tiny import tiny_manifest, tiny_verification
+
+
+def whole_manifest() -> Manifest:
+    """Return a manifest in which every field is used."""
+    manifest = msgspec.structs.replace(tiny_manifest(), verification=tiny_verification(), search=Search("p.npy"))
+    enrolment = Enrolment(
+        created="2025-01-02T00:00:00Z", from_package="0" * 16, added=("red",), images={"red": (sha256_bytes(b"red"),)}
+    )
+    return msgspec.structs.replace(
+        manifest,
+        provenance=msgspec.structs.replace(manifest.provenance, enrolments=(enrolment,)),
+        models={"fp32": ModelFile("model.fp32.onnx", sha256_bytes(b"model"), 17, 0)},
+        refused={"int8": "it named other parts"},
+        files={"report.html": sha256_bytes(b"report")},
+    )
+
+
+@contextlib.contextmanager
+def open_manifests(_folder: Path) -> Iterator[Case]:
+    """Damaged, altered, deep and foreign manifests."""
+    whole = whole_manifest().to_json()
+    facts = json.loads(whole)
+
+    def case(rng: random.Random) -> None:
+        manifest = Manifest.from_json(hostile_json(rng, whole, facts), "somewhere")
+        check(len(set(manifest.labels)) == len(manifest.labels) > 0, "labels are none or not unique")
+        check(all(0 < len(label) <= 1000 for label in manifest.labels), "a label is empty, or longer than a name")
+        again = Manifest.from_json(manifest.to_json(), "itself")
+        check(again == manifest, "a manifest that was read is not the one that is written")
+
+    yield case
+
+
+def hostile_json(rng: random.Random, whole: bytes, facts: Any) -> bytes:
+    """Return what stands in place of a JSON file: often nearly the same."""
+    style = rng.random()
+    if style < 0.35:
+        return damaged(rng, whole, (whole,))
+    if style < 0.8:
+        return json.dumps(wild.altered(rng, facts), ensure_ascii=rng.random() < 0.5).encode()
+    if style < 0.9:
+        return json.dumps(wild.value(rng, 5), ensure_ascii=False).encode()
+    return garbage(rng, 200) if style < 0.97 else wild.deep(rng)

@@ -1,0 +1,238 @@
+"""ONNX files: damaged, where a digest or hash tells; and hostile, where all of them were made anew."""
+
+import contextlib
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from partsight.runtime.manifest import Manifest
+from partsight.runtime.model_digest import check_digest, with_digest
+from partsight.runtime.recognizer import Recognizer
+from partsight.runtime.storage import sha256_bytes
+from tests.fuzz import wild
+from tests.fuzz.damage import damaged, garbage
+from tests.fuzz.surface import Case, WrongError, check
+from tests.tiny import COLOURS_BGR, solid, tiny_model, with_new_digest, write_tiny_package
+
+_SIZES = (-1, 0, 1, 2, 3, 6, 7, 255, 2**15, 2**20, 2**31 - 1, 2**31, 2**40, 2**62, 2**63 - 1)
+
+
+@contextlib.contextmanager
+def open_alone(folder: Path) -> Iterator[Case]:
+    """A file alone that is damaged in any way: it is refused, or is the file that it was."""
+    whole = tiny_model()
+    path = folder / "alone.onnx"
+
+    def case(rng: random.Random) -> None:
+        data = damaged(rng, whole, (whole,)) if rng.random() < 0.95 else garbage(rng, 300)
+        path.write_bytes(data)
+        if data == whole:
+            return check_digest(data, "here")
+        with Recognizer(path, threads=1):
+            raise WrongError("a file that was damaged is used")
+
+    yield case
+
+
+@contextlib.contextmanager
+def open_packages(folder: Path) -> Iterator[Case]:
+    """A package whose model is damaged: it is refused when it is loaded."""
+    package = write_tiny_package(folder / "p.partsight")
+    path = package / "model.fp32.onnx"
+    whole = path.read_bytes()
+
+    def case(rng: random.Random) -> None:
+        data = damaged(rng, whole, (whole,))
+        path.write_bytes(data)
+        with Recognizer(package, threads=1):
+            check(data == whole, "a model that was damaged is used")
+
+    yield case
+
+
+def hostile_models(provider: str) -> Callable[[Path], contextlib.AbstractContextManager[Case]]:
+    """Return what opens the surface of an engine: models for which every digest and hash was made anew."""
+
+    @contextlib.contextmanager
+    def open_hostile(folder: Path) -> Iterator[Case]:
+        package = write_tiny_package(folder / "p.partsight")
+        manifest = Manifest.from_json((package / "manifest.json").read_bytes(), "tiny")
+        whole = tiny_model()
+        frames = [solid(colour) for colour in (*COLOURS_BGR, (9, 9, 9))]
+
+        def case(rng: random.Random) -> None:
+            data = hostile_model(rng, whole)
+            (package / "model.fp32.onnx").write_bytes(data)
+            models = {"fp32": msgspec.structs.replace(manifest.models["fp32"], sha256=sha256_bytes(data))}
+            (package / "manifest.json").write_bytes(msgspec.structs.replace(manifest, models=models).to_json())
+            with Recognizer(package, provider=provider, threads=1, batch_size=4) as recognizer:
+                for answer in recognizer.recognize_batch(frames):
+                    check(answer.label is None or answer.label in COLOURS_BGR, "a label that was never taught")
+                    check(not answer.accepted or answer.score >= recognizer.threshold, "accepted below the threshold")
+
+        yield case
+
+    return open_hostile
+
+
+def hostile_model(rng: random.Random, whole: bytes) -> bytes:
+    """Return a model that is damaged, altered in what it means, or made to harm, with its digest."""
+    if rng.random() < 0.35:
+        data = damaged(rng, whole, (whole,))
+        return with_digest(_nested(rng, data) if rng.random() < 0.1 else data)
+    model = onnx.load_from_string(whole)
+    for _ in range(rng.choice((1, 1, 1, 2, 4))):
+        rng.choice(_CHANGES)(rng, model)
+    try:
+        return with_new_digest(model)
+    except ValueError:  # a text that is none
+        return whole
+
+
+def _change_op(rng: random.Random, model: onnx.ModelProto) -> None:
+    kinds = (
+        "Loop If Scan Reshape Tile Expand Conv Gemm Gather Concat Slice Resize Pad TopK NonZero EPContext X Div Pow Mod"
+    )
+    rng.choice(model.graph.node).op_type = rng.choice(kinds.split())
+
+
+def _change_domain(rng: random.Random, model: onnx.ModelProto) -> None:
+    rng.choice(model.graph.node).domain = rng.choice(("com.microsoft", "ai.onnx.ml", "x", "ai.onnx.training"))
+
+
+def _change_link(rng: random.Random, model: onnx.ModelProto) -> None:
+    node, other = rng.choice(model.graph.node), rng.choice(model.graph.node)
+    names = rng.choice((node.input, node.output))
+    if names:
+        names[rng.randrange(len(names))] = rng.choice((*other.output, *other.input, "", "x"))
+
+
+def _change_attribute(rng: random.Random, model: onnx.ModelProto) -> None:
+    node = rng.choice(model.graph.node)
+    name = rng.choice(("axis", "axes", "to", "keepdims", "perm", "pads", "kernel_shape", "strides", "group", "value"))
+    value: object = rng.choice(
+        (rng.choice(_SIZES), [rng.choice(_SIZES) for _ in range(rng.randint(1, 4))], 1e30, "x", b"\xff")
+    )
+    kept = [item for item in node.attribute if item.name != name]
+    del node.attribute[:]
+    node.attribute.extend([*kept, helper.make_attribute(name, value)])
+
+
+def _change_weight(rng: random.Random, model: onnx.ModelProto) -> None:
+    tensor = rng.choice(model.graph.initializer)
+    style = rng.randrange(5)
+    if style == 0:
+        tensor.raw_data = damaged(rng, tensor.raw_data)
+    elif style == 1:
+        tensor.dims[:] = [rng.choice(_SIZES) for _ in range(rng.randint(0, 4))]
+    elif style == 2:
+        tensor.data_type = rng.choice((0, 1, 2, 3, 7, 8, 9, 10, 11, 16, 17, 23, 99))
+    elif style == 3:
+        odd = np.array([np.nan, np.inf, -np.inf, 3e38, 1e-45], np.float32)
+        is_plain = tensor.data_type == TensorProto.FLOAT and tensor.raw_data
+        values = numpy_helper.to_array(tensor).copy() if is_plain else odd[:1].copy()
+        values.reshape(-1)[rng.randrange(max(1, values.size)) :] = odd[rng.randrange(5)]
+        tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    else:
+        tensor.name = rng.choice(("", "x", "score", "image_bgr"))
+
+
+def _change_shape(rng: random.Random, model: onnx.ModelProto) -> None:
+    value = rng.choice((*model.graph.input, *model.graph.output))
+    dims = value.type.tensor_type.shape.dim
+    style = rng.randrange(4)
+    if style == 0 and dims:
+        dims[rng.randrange(len(dims))].dim_value = rng.choice(_SIZES)
+    elif style == 1 and dims:
+        dims[rng.randrange(len(dims))].dim_param = wild.text(rng, 6, surrogates=False)
+    elif style == 2:
+        value.type.tensor_type.elem_type = rng.choice((0, 1, 2, 3, 7, 8, 9, 10, 11, 16, 99))
+    else:
+        value.name = rng.choice(("image_bgr", "score", "embedding", "bound", "", "x"))
+
+
+def _point_outside(rng: random.Random, model: onnx.ModelProto) -> None:
+    tensor = rng.choice(model.graph.initializer)
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    for key, value in (
+        ("location", rng.choice(("weights.bin", "../weights.bin", "/dev/zero", "/etc/passwd", "C:\\x", "\0", ""))),
+        ("offset", str(rng.choice(_SIZES))),
+        ("length", str(rng.choice(_SIZES))),
+    ):
+        entry = tensor.external_data.add()
+        entry.key, entry.value = key, value
+
+
+def _make_huge(rng: random.Random, model: onnx.ModelProto) -> None:
+    """Have one node ask for more memory than any machine has. (What asks for less is a program that takes its time.)"""
+    graph = model.graph
+    size = rng.choice((2**40, 2**48, 2**62))
+    graph.initializer.append(numpy_helper.from_array(np.array([size], np.int64), "size"))
+    graph.initializer.append(numpy_helper.from_array(np.array([1, size], np.int64), "sizes"))
+    kinds: tuple[tuple[str, list[str], dict[str, object]], ...] = (
+        ("ConstantOfShape", ["size"], {}),
+        ("Expand", ["grey", "sizes"], {}),
+        ("Tile", ["mean", "sizes"], {}),
+        ("OneHot", ["size", "size", "weights"], {}),
+    )
+    kind, inputs, attributes = rng.choice(kinds)
+    graph.node.insert(2, helper.make_node(kind, inputs, ["huge"], **attributes))
+    graph.node.insert(3, helper.make_node("ReduceSum", ["huge"], ["sum"], keepdims=0))
+    graph.node.insert(4, helper.make_node("Cast", ["sum"], ["sum_float"], to=TensorProto.FLOAT))
+    graph.node[5].input[0] = "shifted"
+    graph.node.insert(5, helper.make_node("Add", ["mean", "sum_float"], ["shifted"]))
+
+
+def _nested(rng: random.Random, model: bytes) -> bytes:
+    """Put graphs into graphs, by bytes: the package `onnx` itself refuses so many."""
+    data = b""
+    for _ in range(rng.choice((1, 20, 45, 90, 400, 10_000))):
+        for field in (0x2A, 0x0A, 0x32):  # attribute of a node, node of a graph, graph of an attribute
+            data = bytes([field]) + _varint(len(data)) + data
+        if len(data) > 30_000:
+            break
+    graph = b"\x0a" + _varint(len(data)) + data
+    return model + b"\x3a" + _varint(len(graph)) + graph
+
+
+def _varint(number: int) -> bytes:
+    digits = []
+    while number > 0x7F:
+        digits.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*digits, number])
+
+
+def _say_much(rng: random.Random, model: onnx.ModelProto) -> None:
+    """Have texts and lists that are long, or no text."""
+    style = rng.randrange(5)
+    if style == 0:
+        helper.set_model_props(model, {f"key{place}": "x" * 100 for place in range(2000)})
+    elif style == 1 and model.opset_import:
+        model.opset_import[0].version = rng.choice(_SIZES)
+    elif style == 2:
+        model.ir_version = rng.choice(_SIZES)
+    elif style == 3:
+        model.graph.node.extend([model.graph.node[0]] * 2000)
+    else:
+        model.graph.node[0].name = wild.text(rng, surrogates=False)
+
+
+def _drop(rng: random.Random, model: onnx.ModelProto) -> None:
+    group = rng.choice(
+        (model.graph.node, model.graph.initializer, model.graph.input, model.graph.output, model.opset_import)
+    )
+    if group:
+        del group[rng.randrange(len(group))]
+
+
+_CHANGES = (
+    _change_op, _change_domain, _change_link, _change_attribute, _change_attribute, _change_weight, _change_weight,
+    _change_shape, _change_shape, _point_outside, _make_huge, _say_much, _drop,
+)  # fmt: skip
