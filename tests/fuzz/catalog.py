@@ -25,7 +25,7 @@ _ALL = (
     Surface("frame-sizes", frames.open_sizes, 20_000),
     Surface("frame-arrays", frames.open_arrays, 20_000),
     Surface("camera-buffers", frames.open_buffers, 30_000),
-    Surface("image-files", pictures.open_files, 50_000),
+    Surface("image-files", pictures.open_files, 50_000, seconds=20),
     Surface("references", pictures.open_references, 30_000),
     Surface("prototypes", prototypes.open_prototypes, 40_000),
     Surface("model-files", models.open_alone, 30_000),

@@ -13,7 +13,7 @@ def table(tallies: Sequence[Tally]) -> str:
     for tally in tallies:
         total.add(tally)
         total.seconds += tally.seconds
-    head = ["surface", "cases", "accepted", "typed errors", *KINDS, "slowest case", "grew by", "time"]
+    head = ["surface", "cases", "accepted", "typed errors", *KINDS, "stalls", "slowest case", "grew by", "time"]
     rows = [_row(tally) for tally in (*tallies, total)]
     widths = [max(len(row[place]) for row in (head, *rows)) for place in range(len(head))]
     lines = [_line(head, widths), "|" + "|".join("-" * (width + 2) for width in widths) + "|"]
@@ -39,6 +39,7 @@ def _row(tally: Tally) -> list[str]:
         f"{tally.accepted:,}",
         f"{tally.refused:,}",
         *(str(tally.count(kind)) for kind in KINDS),
+        str(tally.stalls),
         f"{tally.slowest_s * 1000:,.1f} ms",
         f"{tally.grown_mb:,.0f} MB",
         f"{tally.seconds:,.0f} s",

@@ -84,6 +84,11 @@ def _array(rng: random.Random) -> object:
     return rng.choice(_VIEWS)(array)
 
 
+def _read_only(array: np.ndarray) -> np.ndarray:
+    array.flags.writeable = False
+    return array
+
+
 _VIEWS = (
     lambda array: array,
     lambda array: array,
@@ -94,13 +99,8 @@ _VIEWS = (
     lambda array: array.T,
     lambda array: np.broadcast_to(array, (40, *array.shape)),
     lambda array: np.lib.stride_tricks.as_strided(array, array.shape, (0,) * array.ndim, writeable=False),
-    lambda array: _read_only(array),  # noqa: PLW0108 (defined below)
+    _read_only,
 )
-
-
-def _read_only(array: np.ndarray) -> np.ndarray:
-    array.flags.writeable = False
-    return array
 
 
 @contextlib.contextmanager

@@ -124,6 +124,8 @@ def _change_attribute(rng: random.Random, model: onnx.ModelProto) -> None:
 
 
 def _change_weight(rng: random.Random, model: onnx.ModelProto) -> None:
+    if not model.graph.initializer:
+        return
     tensor = rng.choice(model.graph.initializer)
     style = rng.randrange(5)
     if style == 0:
@@ -134,10 +136,9 @@ def _change_weight(rng: random.Random, model: onnx.ModelProto) -> None:
         tensor.data_type = rng.choice((0, 1, 2, 3, 7, 8, 9, 10, 11, 16, 17, 23, 99))
     elif style == 3:
         odd = np.array([np.nan, np.inf, -np.inf, 3e38, 1e-45], np.float32)
-        is_plain = tensor.data_type == TensorProto.FLOAT and tensor.raw_data
-        values = numpy_helper.to_array(tensor).copy() if is_plain else odd[:1].copy()
-        values.reshape(-1)[rng.randrange(max(1, values.size)) :] = odd[rng.randrange(5)]
-        tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+        values = np.frombuffer(tensor.raw_data[: len(tensor.raw_data) // 4 * 4] or bytes(4), np.float32).copy()
+        values[rng.randrange(len(values)) :] = odd[rng.randrange(5)]
+        tensor.raw_data = values.tobytes()
     else:
         tensor.name = rng.choice(("", "x", "score", "image_bgr"))
 

@@ -70,6 +70,13 @@ def _alter_manifest(rng: random.Random, work: Path, facts: Any) -> None:
         (work / "manifest.json").write_bytes(json.dumps(document, ensure_ascii=rng.random() < 0.5).encode())
 
 
+_SMALL = 2**20
+
+
+def _is_small(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink() and path.stat().st_size <= _SMALL
+
+
 def _pick(rng: random.Random, work: Path) -> Path:
     return rng.choice(
         sorted(path for path in work.rglob("*") if not path.is_dir() or path.is_symlink()) or [work / "x"]
@@ -82,7 +89,7 @@ def _lose(rng: random.Random, work: Path, _outside: Path) -> None:
 
 def _injure(rng: random.Random, work: Path, _outside: Path) -> None:
     path = _pick(rng, work)
-    if path.is_file() and not path.is_symlink():
+    if _is_small(path):
         path.write_bytes(damaged(rng, path.read_bytes()))
 
 
@@ -94,7 +101,7 @@ def _empty(rng: random.Random, work: Path, _outside: Path) -> None:
 
 def _swap(rng: random.Random, work: Path, _outside: Path) -> None:
     first, second = _pick(rng, work), _pick(rng, work)
-    if first.is_file() and second.is_file() and not first.is_symlink() and not second.is_symlink():
+    if _is_small(first) and _is_small(second):
         one, other = first.read_bytes(), second.read_bytes()
         first.write_bytes(other)
         second.write_bytes(one)
