@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from partsight.export.convert import convert
+from partsight.runtime.onnx_file import check_onnx
 from partsight.runtime.preprocess import PreprocessSpec, preprocess
 from partsight.runtime.session import Session
 from partsight.train.backbones import find_backbone
@@ -38,7 +39,9 @@ _LONG = [
 def test_answers_as_keras_does(name: str, side: int, is_pre_activation: bool, small_catalog: Path) -> None:
     network, batch = random_network(name, side, small_catalog)
     converted = convert(network)
-    session = Session(converted.model.SerializeToString())
+    data = converted.model.SerializeToString()
+    check_onnx(data, name)  # as the line does
+    session = Session(data)
     expected = network.predict_on_batch(batch)
     found = session.run(batch)
     difference = float(np.abs(expected["score"] - found.score).max())

@@ -127,7 +127,7 @@ def _look_again(surface: Surface, tally: Tally) -> None:
 
 @contextlib.contextmanager
 def _folder() -> Iterator[Path]:
-    """Give a folder for a child: in memory where that can be, for what a sink writes is brought to the disk each time."""
+    """Give a folder for a child: in memory where that can be, for sinks bring to the disk what they write."""
     where = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(dir=where, prefix="partsight-fuzz-", ignore_cleanup_errors=True) as folder:
         yield Path(folder)

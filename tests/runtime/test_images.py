@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from partsight.runtime.errors import ImageError
+from partsight.runtime.errors import ImageError, PackageError
 from partsight.runtime.images import MOST_PIXELS, SHORTEST_SIDE_PX, read_image
+from partsight.runtime.references import decode_reference
 
 
 def noise(height: int, width: int, *channels: int, dtype: type = np.uint8) -> np.ndarray:
@@ -212,3 +213,23 @@ def test_blocks_of_a_large_picture_join(tmp_path: Path) -> None:
         Image.fromarray(pixels).save(tmp_path / "part.png", compress_level=0)
         found = read_image(tmp_path / "part.png")
         np.testing.assert_array_equal(found, pixels[:, :, ::-1] if axes else pixels)
+
+
+def many_scans(count: int) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(noise(48, 64, 3)).save(stream, "JPEG", progressive=True)
+    data = stream.getvalue()
+    scan = data.rfind(b"\xff\xda")
+    return data[:scan] + data[scan:-2] * count + b"\xff\xd9"
+
+
+def test_a_jpeg_of_scans_without_end_is_not_decoded(tmp_path: Path) -> None:
+    """A file of 10 kB can keep a decoder busy for minutes."""
+    path = tmp_path / "part.jpg"
+    path.write_bytes(many_scans(20))
+    assert read_image(path).shape == (48, 64, 3)
+    path.write_bytes(many_scans(1000))
+    with pytest.raises(ImageError, match=r"part\.jpg: goes over its pixels more than 100 times"):
+        read_image(path)
+    with pytest.raises(PackageError, match="here: is not an image"):
+        decode_reference(many_scans(1000), "here")

@@ -15,7 +15,7 @@ from partsight.export.precision import make_precisions
 from partsight.export.report import package_report
 from partsight.export.search import WHEN_SEARCH, WhenSearch, check_search, replace_head, wants_search
 from partsight.runtime.calibration import reference_files
-from partsight.runtime.errors import ExportError, RunError
+from partsight.runtime.errors import ExportError, PackageError, RunError
 from partsight.runtime.images import Pixels
 from partsight.runtime.manifest import (
     METADATA_KEY,
@@ -30,6 +30,7 @@ from partsight.runtime.manifest import (
     Verification,
 )
 from partsight.runtime.model_digest import with_digest
+from partsight.runtime.onnx_file import check_onnx
 from partsight.runtime.outlines import MOST_PARTS, OUTLINE_FILE, Outlines
 from partsight.runtime.package import ModelPackage
 from partsight.runtime.package_folder import MANIFEST_NAME
@@ -181,7 +182,12 @@ def _with_manifest(model: onnx.ModelProto, manifest: Manifest) -> bytes:
     """Return the file's bytes with the manifest and a digest in the metadata, so that the file alone can be used."""
     model.producer_name = "partsight"
     onnx.helper.set_model_props(model, {METADATA_KEY: manifest.without_files().to_json().decode()})
-    return with_digest(model.SerializeToString(deterministic=True))
+    data = with_digest(model.SerializeToString(deterministic=True))
+    try:
+        check_onnx(data, "the converted model")
+    except PackageError as error:
+        raise ExportError(f"the line would refuse what this network was converted to: {error}") from error
+    return data
 
 
 def _verification(record: RunRecord) -> Verification:

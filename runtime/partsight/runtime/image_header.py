@@ -1,4 +1,4 @@
-"""The size of a picture by the first bytes of its file, before a decoder takes memory for its pixels."""
+"""What a picture would take to decode, by its file's bytes: memory for its pixels, and time for its scans."""
 
 import struct
 
@@ -6,6 +6,16 @@ _PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
 _JPEG = b"\xff\xd8"
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """Markers of a JPEG that a frame header follows, with its size."""
+
+MOST_SCANS = 100
+"""Of a JPEG. Ten are usual; each goes over all pixels, and takes a few bytes in the file."""
+
+_SCAN = b"\xff\xda"  # within a scan's own bytes, 0xFF is always followed by 0 or a restart marker
+
+
+def has_too_many_scans(data: bytes) -> bool:
+    """Say whether a JPEG would be decoded for longer than its size explains."""
+    return data.startswith(_JPEG) and data.count(_SCAN) > MOST_SCANS
 
 
 def size_of(data: bytes) -> tuple[int, int] | None:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from partsight.runtime.errors import ImageError
+from partsight.runtime.image_header import MOST_SCANS, has_too_many_scans
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -21,6 +22,8 @@ MOST_PIXELS = 80_000_000
 
 _FORMATS = ("BMP", "JPEG", "PNG", "TIFF", "WEBP")
 """What Pillow may look for, whatever a file is called: of those it knows, EPS is a program, and starts Ghostscript."""
+
+_JPEG_FORMATS = ("JPEG", "MPO")
 
 _BLOCK_PX = 2**20
 
@@ -52,6 +55,8 @@ def read_image(path: Path) -> Pixels:
     try:
         with Image.open(path, formats=_FORMATS) as image:
             _check_header(image, path)
+            if image.format in _JPEG_FORMATS and has_too_many_scans(path.read_bytes()):
+                raise ImageError(f"{path}: goes over its pixels more than {MOST_SCANS} times; save it again as a JPEG")
             image.load()
             ImageOps.exif_transpose(image, in_place=True)
             return _pixels(image)

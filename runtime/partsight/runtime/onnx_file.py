@@ -2,14 +2,14 @@
 
 The format lets weights lie in files beside it, by a path, and compiled parts of the graph too. ONNX Runtime and
 OpenVINO follow such a path from wherever the program runs, so that bytes are loaded that no manifest names: such a file
-is refused before an engine sees it. So is one that ends OpenVINO's process, or with which it never comes to an end: a
-node without the inputs that it needs, or that waits for its own output; an operator set of a number that there is not.
-Read here without the package `onnx`, which the line does not need.
+is refused before an engine sees it. So is one that is known to end an engine's process, or to keep it busy for ever: a
+node without the inputs that it needs, or that waits for its own output, a loop, an operator set of a number that there
+is not. Read here without the package `onnx`, which the line does not need.
 """
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from partsight.runtime.errors import PackageError
 
@@ -25,10 +25,13 @@ _CHILDREN: dict[str, dict[int, str]] = {
     "tensor": {},
 }
 _OPERATOR_SET, _VERSION = 8, 2  # of a model; of an operator set
-_INPUT, _OUTPUT, _OP_TYPE = 1, 2, 4  # of a node
+_INPUT, _OUTPUT, _OP_TYPE, _DOMAIN = 1, 2, 4, 7  # of a node
 _EXTERNAL_DATA, _DATA_LOCATION = 13, 14  # of a tensor
 
 _COMPILED = b"EPContext"  # a node that stands for what an engine compiled, often in a file of its own
+_LOOPS = frozenset({b"If", b"Loop", b"Scan", b"SequenceMap"})  # and what else holds a graph of its own
+_WITHOUT_GAPS = frozenset({b"Concat", b"LayerNormalization", b"Max", b"Mean", b"Min", b"Sum"})
+_ONNX = frozenset({b"", b"ai.onnx"})  # domains of the operators of ONNX itself, all that export uses
 _FEWEST_INPUTS = {b"Conv": 2, b"Pad": 2, b"Constant": 0, b"RandomNormal": 0, b"RandomUniform": 0}
 _LATEST_VERSION = 99  # of an operator set; OpenVINO counts up to it
 
@@ -65,50 +68,67 @@ def check_onnx(model: bytes, source: str) -> None:
         raise PackageError(f"{source}: is not an ONNX file ({error}); export the package again") from error
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Node:
     """A node of a graph: what it computes, and the names of what it takes and gives; empty for what it does without."""
 
-    kind: bytes
-    inputs: Sequence[bytes]
-    outputs: Sequence[bytes]
+    kind: bytes = b""
+    domain: bytes = b""
+    inputs: list[bytes] = field(default_factory=list)
+    outputs: list[bytes] = field(default_factory=list)
 
 
 def _read_node(model: bytes, start: int, end: int, waiting: list[tuple[str, int, int]]) -> _Node:
     """Read a node, and have its attributes wait to be looked at."""
-    kind, inputs, outputs = b"", [], []
+    node = _Node()
     for number, wire, first, last in _fields(model, start, end):
         if wire != _BYTES:
             continue
         if number in _CHILDREN["node"]:
             waiting.append((_CHILDREN["node"][number], first, last))
         elif number == _INPUT:
-            inputs.append(model[first:last])
+            node.inputs.append(model[first:last])
         elif number == _OUTPUT:
-            outputs.append(model[first:last])
+            node.outputs.append(model[first:last])
         elif number == _OP_TYPE:
-            kind = model[first:last]
-    return _Node(kind, inputs, outputs)
+            node.kind = model[first:last]
+        elif number == _DOMAIN:
+            node.domain = model[first:last]
+    return node
 
 
 def _check_nodes(nodes: Sequence[_Node], source: str) -> None:
     """Check the nodes of one graph: what each takes must not be what it or a later one gives."""
     to_come = Counter(name for node in nodes for name in node.outputs)
     for node in nodes:
-        fewest = _FEWEST_INPUTS.get(node.kind, 1)
         if node.kind == _COMPILED:
             raise _names_a_file(source)
-        if not all(node.inputs[:fewest]) or len(node.inputs) < fewest:
+        fault = _fault(node, to_come)
+        if fault:
             raise PackageError(
-                f"{source}: the model has a node {node.kind!r} without the {fewest} inputs that it needs; use one that "
-                "`partsight export` wrote"
-            )
-        if any(name and to_come[name] for name in node.inputs):
-            raise PackageError(
-                f"{source}: the model has a node {node.kind!r} that takes what it or a later node gives; use one that "
-                "`partsight export` wrote"
+                f"{source}: the model has a node {node.kind!r} {fault}; use one that `partsight export` wrote"
             )
         to_come.subtract(node.outputs)
+
+
+def _fault(node: _Node, to_come: Counter[bytes]) -> str:
+    """Say what is wrong with a node; nothing if nothing is.
+
+    Args:
+        node: to look at.
+        to_come: how often each name is given by it and the nodes behind it.
+    """
+    fewest = len(node.inputs) if node.kind in _WITHOUT_GAPS else 0
+    fewest = max(fewest, _FEWEST_INPUTS.get(node.kind, 1))
+    if node.domain not in _ONNX:
+        return f"of domain {node.domain!r}, expected an operator of ONNX itself"
+    if node.kind in _LOOPS:
+        return "that holds a graph of its own, and may never end"
+    if not all(node.inputs[:fewest]) or len(node.inputs) < fewest:
+        return f"without the {fewest} inputs that it needs"
+    if any(name and to_come[name] for name in node.inputs):
+        return "that takes what it or a later node gives"
+    return ""
 
 
 def _check_tensor(number: int, location: bytes, source: str) -> None:

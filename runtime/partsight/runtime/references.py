@@ -12,7 +12,7 @@ import numpy as np
 
 from partsight.runtime.alignment import Template
 from partsight.runtime.errors import PackageError
-from partsight.runtime.image_header import size_of
+from partsight.runtime.image_header import has_too_many_scans, size_of
 from partsight.runtime.images import Pixels
 from partsight.runtime.outlines import Outlines
 from partsight.runtime.session import FloatArray
@@ -59,7 +59,7 @@ def decode_reference(data: bytes, source: str) -> Pixels:
         PackageError: it is not an image, or of more pixels than a reference ever has.
     """
     size_hw = size_of(data)
-    if size_hw is None:
+    if size_hw is None or has_too_many_scans(data):
         raise PackageError(f"{source}: is not an image; export the package again")
     if max(size_hw) > _LARGEST_SIDE_PX:
         raise PackageError(
