@@ -127,8 +127,8 @@ class OpcUaSink:
 
     async def _serve(self, addresses: list[str], port: int, identity: Identity) -> "tuple[BoundedServer, Guard]":
         from asyncua import ua  # noqa: PLC0415 (an extra)
-
         from partsight.runtime.sinks.opcua_requests import frame_size  # noqa: PLC0415
+
         from partsight.runtime.sinks.opcua_server import BoundedServer  # noqa: PLC0415
 
         is_encrypted = identity.certificate is not None

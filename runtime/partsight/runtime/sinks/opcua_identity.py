@@ -118,7 +118,7 @@ def read_certificate(where: object, cert: str, key: str) -> Identity:
         uris = names.get_values_for_type(x509.UniformResourceIdentifier)
     except (KeyFileError, ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise SinkError(
-            f"sink {where}: cert or key cannot be used ({error}); expected files in PEM or DER, the key without passphrase"
+            f"sink {where}: cert or key cannot be used ({error}); expected PEM or DER, the key without a passphrase"
         ) from error
     except x509.ExtensionNotFound:
         uris = []
