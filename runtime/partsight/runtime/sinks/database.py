@@ -31,7 +31,7 @@ def telling(path: Path) -> Iterator[None]:
     """Turn SQLite's errors into SinkError."""
     try:
         yield
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # of a damaged schema, which the message quotes
         hint = {
             "SQLITE_FULL": "free the disk",
             "SQLITE_IOERR_WRITE": "free or mend the disk",
