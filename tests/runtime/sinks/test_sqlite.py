@@ -75,10 +75,10 @@ def test_survives_a_power_cut(tmp_path: Path) -> None:
 def test_a_damaged_schema(tmp_path: Path) -> None:
     """SQLite's message quotes it, and is then no UTF-8 itself."""
     path = tmp_path / "results.db"
-    SqliteTable(path).close()
+    open_sink(f"sqlite:{path}").close()
     data = (
         path.read_bytes().replace(b"schema_version", b"sch\xc3ma_version").replace(b"CREATE INDEX", b"CREATE \xffNDEX")
     )
     path.write_bytes(data)
     with pytest.raises(SinkError, match=r"results\.db: "):
-        SqliteTable(path)
+        open_sink(f"sqlite:{path}")

@@ -76,11 +76,14 @@ class Spool:
         """Return up to `limit` payloads whose ids are above `row`, and these.
 
         Raises:
-            SinkError: the disk failed, or the spool is closed.
+            SinkError: the disk failed, what is in the file is damaged, or the spool is closed.
         """
         query = "SELECT id, payload FROM waiting WHERE id > ? ORDER BY id LIMIT ?"
         with self._lock, telling(self.path):
-            return self._open().execute(query, (row, limit)).fetchall()
+            rows: list[tuple[int, bytes]] = self._open().execute(query, (row, limit)).fetchall()
+        if not all(isinstance(payload, bytes) for _, payload in rows):  # SQLite keeps any type in any column
+            raise SinkError(f"{self.path}: a result in it is damaged: move it away, and save it by sqlite3's .recover")
+        return rows
 
     def remove(self, rows: Collection[int]) -> None:
         """Let go of payloads that were acknowledged; those that are not there are passed over.
@@ -96,7 +99,7 @@ class Spool:
                     removed = connection.execute("DELETE FROM waiting WHERE id = ? RETURNING length(payload)", (row,))
                     for (length,) in removed.fetchall():
                         count += 1
-                        size += length
+                        size += length or 0
                 connection.execute("COMMIT")
             except sqlite3.DatabaseError:
                 with contextlib.suppress(sqlite3.DatabaseError):
