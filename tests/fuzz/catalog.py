@@ -18,13 +18,13 @@ from tests.fuzz.surfaces import (
 )
 
 _ALL = (
-    Surface("manifests", manifests.open_manifests, 150_000),
+    Surface("manifests", manifests.open_manifests, 120_000),
     Surface("labels", records.open_labels, 40_000),
-    Surface("records", records.open_records, 80_000),
+    Surface("records", records.open_records, 70_000),
     Surface("result-files", records.open_files, 40_000),
-    Surface("sink-addresses", addresses.open_sink_addresses, 150_000),
+    Surface("sink-addresses", addresses.open_sink_addresses, 120_000),
     Surface("camera-addresses", addresses.open_camera_addresses, 100_000),
-    Surface("answers", answers.open_answers, 60_000),
+    Surface("answers", answers.open_answers, 58_300),
     Surface("frame-sizes", frames.open_sizes, 20_000),
     Surface("frame-arrays", frames.open_arrays, 20_000),
     Surface("camera-buffers", frames.open_buffers, 30_000),

@@ -118,6 +118,7 @@ def test_nothing_shows_a_password(caplog: pytest.LogCaptureFixture, capfd: pytes
         "rtsp://operator:hunter2/s3cret@127.0.0.1:9/line",
         "rtsp://operator:hunter2@s3cret@127.0.0.1:x/line",
         "rtmp://operator:hunter2@127.0.0.1/s",
+        "rtsp//operator:hunter2@127.0.0.1/s",
         "rtsp://127.0.0.1:9/user=operator_password=hunter2_channel=1.sdp?token=s3cret",
     ):
         with pytest.raises(CameraError) as error:

@@ -59,6 +59,11 @@ def test_path_of_bytes_that_are_not_utf8(tmp_path: Path) -> None:
         assert [path.name for path in tmp_path.iterdir()] == ["a\udcffb.jsonl"]
 
 
+def test_a_number_of_no_characters_at_all() -> None:
+    with pytest.raises(SinkError, match="an option is wrong"):
+        check_address("sqlite:results.db?busy_s=1\udcff")
+
+
 @pytest.mark.parametrize("option", ["spool=a%00b", "spool_mb=inf", "spool_mb=1e300", "spool=x&client_id=%00"])
 def test_options_that_nothing_can_be_made_of(option: str) -> None:
     with pytest.raises(SinkError, match=r"that no path and no host has|expected at most 1e\+12"):

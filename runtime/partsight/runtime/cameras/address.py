@@ -16,11 +16,11 @@ def without_credentials(address: str) -> str:
 
     Whatever stands before the last `@` is taken for credentials, so that a password with `/` in it is not shown either.
     """
-    scheme, separator, rest = address.partition("://")
+    scheme, separator, rest = address.partition("//")  # a colon may have been forgotten
     if not separator:
         return address
     shown = _SECRET.sub(r"\1=***", rest.rpartition("@")[2])
-    return f"{scheme}://{shown}"
+    return f"{scheme}//{shown}"
 
 
 def check_network_address(address: str) -> None:

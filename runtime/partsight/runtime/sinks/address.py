@@ -61,7 +61,7 @@ class Address:
             raise SinkError(f"sink {self}: option {', '.join(unknown)} is not known; its options are: {known}")
         try:
             options = msgspec.convert(self.options, form, strict=False)
-        except msgspec.ValidationError as error:
+        except (msgspec.ValidationError, UnicodeEncodeError) as error:
             raise SinkError(f"sink {self}: an option is wrong: {error}; its options are: {known}") from error
         for name in form.__struct_fields__:
             value = getattr(options, name)
