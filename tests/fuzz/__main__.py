@@ -4,32 +4,33 @@ import argparse
 import json
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 from tests.fuzz.catalog import SURFACES
 from tests.fuzz.report import describe, sort_of, table
-from tests.fuzz.runner import Tally, run, usable_cores
-
-MILLION = 1_000_000
+from tests.fuzz.runner import Tally, run, run_shares, usable_cores
 
 
 def main() -> int:
     """Run what the command line asks for; return 1 if there was a finding."""
     options = _parse()
     tallies = []
-    for name in options.surface or SURFACES:
-        surface = SURFACES[name]
-        cases = options.cases if options.surface else max(1, options.cases * surface.share // MILLION)
-        first = options.first if options.surface else options.first * surface.share // MILLION
-        tally = run(surface, first, cases, options.jobs)
+    for tally in _run(options):
         tallies.append(tally)
-        print(f"{name}: {tally.cases:,} cases in {tally.seconds:.0f} s, {len(tally.findings)} findings", flush=True)
+        print(f"{tally.surface}: {tally.cases:,} cases, {len(tally.findings)} findings", flush=True)
         _tell(tally)
     print(table(tallies))
     if options.out:
         options.out.write_text(json.dumps([asdict(tally) for tally in tallies], indent=1), encoding="utf-8")
     return int(any(tally.findings for tally in tallies))
+
+
+def _run(options: argparse.Namespace) -> Iterator[Tally]:
+    if not options.surface:
+        return run_shares(list(SURFACES.values()), options.first, options.cases, options.jobs)
+    return (run(SURFACES[name], options.first, options.cases, options.jobs) for name in options.surface)
 
 
 def _tell(tally: Tally) -> None:
@@ -42,8 +43,8 @@ def _tell(tally: Tally) -> None:
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
-    parser.add_argument("--cases", type=int, default=MILLION, help="in all; of each surface where --surface is given")
-    parser.add_argument("--first", type=int, default=0, help="number of the first case: to go on where a run ended")
+    parser.add_argument("--cases", type=int, default=1_000_000, help="in all; of each surface where --surface is given")
+    parser.add_argument("--first", type=int, default=0, help="number of the first case, to go on where a run ended")
     parser.add_argument("--surface", action="append", choices=list(SURFACES), help="only this one; may be repeated")
     parser.add_argument("--jobs", type=int, default=usable_cores(), help="processes at a time")
     parser.add_argument("--out", type=Path, help="JSON file for the figures and findings")

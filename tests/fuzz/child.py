@@ -43,7 +43,7 @@ class State:
 
 def main(surface_name: str, first: int, last: int, state_path: str, findings_path: str, folder: str) -> None:
     """Run cases `first` to `last` - 1 of a surface."""
-    from tests.fuzz.catalog import SURFACES
+    from tests.fuzz.catalog import find_surface
 
     faulthandler.enable()
     if hasattr(faulthandler, "register"):
@@ -51,7 +51,7 @@ def main(surface_name: str, first: int, last: int, state_path: str, findings_pat
     warnings.simplefilter("ignore")
     logging.lastResort = None
     state = State(Path(state_path))
-    surface = SURFACES[surface_name]
+    surface = find_surface(surface_name)
     with surface.open(Path(folder)) as case, Path(findings_path).open("a", encoding="utf-8") as findings:
         runs = _Runs(surface_name, case, state, findings)
         limit = _limit_memory(surface.memory_mb)
@@ -75,31 +75,35 @@ class _Runs:
         _, _, accepted, refused, slowest, slowest_number, found, grown = self._state.read()
         began = time.monotonic()
         self._state.write(number, began, accepted, refused, slowest, slowest_number, found, grown)
-        self._failure = None
-        try:
-            self._case(random_of(self._surface, number))
-            if self._failure is not None:
-                raise self._failure
-            accepted += 1
-        except PartsightError as error:
-            refused += 1
-            if not str(error):
-                self._tell(number, "crash", error)
-                found += 1
-        except MemoryError as error:
-            self._tell(number, "memory", error)
-            found += 1
-        except WrongError as error:
-            self._tell(number, "wrong", error)
-            found += 1
-        except Exception as error:  # noqa: BLE001 (that is what is looked for)
-            self._tell(number, "crash", error)
-            found += 1
+        kind, error = self._try(number)
+        if error is not None:
+            self._tell(number, kind, error)
+        accepted += kind == "accepted"
+        refused += kind == "refused"
+        found += error is not None
         took = time.monotonic() - began
         if took > slowest:
             slowest, slowest_number = took, number
         grown = max(grown, _resident_peak() - self._base)
         self._state.write(number, began, accepted, refused, slowest, slowest_number, found, grown)
+
+    def _try(self, number: int) -> tuple[str, BaseException | None]:
+        """Run a case; return what came of it, and the error if it is a finding."""
+        self._failure = None
+        kind = "accepted"
+        try:
+            self._case(random_of(self._surface, number))
+        except PartsightError as error:
+            kind = "refused"
+            if not str(error):
+                return "crash", error
+        except MemoryError as error:
+            return "memory", error
+        except WrongError as error:
+            return "wrong", error
+        except Exception as error:  # noqa: BLE001 (that is what is looked for)
+            return "crash", error
+        return ("crash", self._failure) if self._failure is not None else (kind, None)
 
     def end(self) -> None:
         """Say that the time that closing takes is nobody's."""

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,6 +81,27 @@ class Tally:
     def count(self, kind: str) -> int:
         """Return how many findings are of a kind."""
         return sum(finding.kind == kind for finding in self.findings)
+
+
+def run_shares(surfaces: Sequence[Surface], first: int, cases: int, jobs: int) -> Iterator[Tally]:
+    """Run cases of many surfaces, of each as many as its share says; yield what came of each, in their order.
+
+    Args:
+        surfaces: see `catalog.SURFACES`; those whose libraries are missing are passed over.
+        first: number of the first case of all; of each surface, its share of that.
+        cases: of all surfaces together.
+        jobs: child processes at a time, each of another surface.
+    """
+
+    there = [surface for surface in surfaces if surface.is_there]
+    whole = sum(surface.share for surface in there)
+
+    def part(surface: Surface) -> Tally:
+        start, end = (-(-number * surface.share // whole) for number in (first, first + cases))
+        return run(surface, start, end - start)
+
+    with ThreadPoolExecutor(jobs) as pool:
+        yield from pool.map(part, there)
 
 
 def run(surface: Surface, first: int, cases: int, jobs: int = 1) -> Tally:

@@ -1,5 +1,6 @@
 """A surface: one border over which data comes that nobody vouches for."""
 
+import importlib.util
 import random
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -24,6 +25,7 @@ class Surface:
         share: how many of a million cases are its own.
         seconds: that a case may take.
         memory_mb: that the process may grow by.
+        needs: libraries of extras, without which it is passed over.
     """
 
     name: str
@@ -31,6 +33,12 @@ class Surface:
     share: int
     seconds: float = 5.0
     memory_mb: int = 1024
+    needs: tuple[str, ...] = ()
+
+    @property
+    def is_there(self) -> bool:
+        """Whether its libraries are installed."""
+        return all(importlib.util.find_spec(name) is not None for name in self.needs)
 
 
 class WrongError(AssertionError):

@@ -138,5 +138,5 @@ def _add(rng: random.Random, work: Path, _outside: Path) -> None:
 
 
 _INJURIES: tuple[Callable[[random.Random, Path, Path], None], ...] = (
-    _lose, _injure, _injure, _empty, _swap, _link, _pipe, _folder, _swell, _add,
+    _lose, _injure, _injure, _empty, _swap, _link, _pipe if hasattr(os, "mkfifo") else _folder, _folder, _swell, _add,
 )  # fmt: skip
