@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DATA ?= examples/parts
 
-.PHONY: demo test test-long bounds lint clean
+.PHONY: demo test test-long fuzz bounds lint clean
 
 demo: .venv/installed
 	rm -rf build/demo/run build/demo/parts.partsight
@@ -18,6 +18,11 @@ test: .venv/installed
 
 test-long: .venv/installed
 	$(BIN)/python -m pytest -m long
+
+# A million hostile inputs over every border (docs/fuzzing.md): half an hour on two cores.
+fuzz: .venv/installed
+	$(BIN)/pip install --quiet -e ".[metrics,modbus,mqtt,opcua,sign]"
+	$(BIN)/python -m tests.fuzz --cases 1000000 --out build/fuzz.json
 
 bounds:
 	$(PYTHON) .ci/bounds lowest -m "not debian"
