@@ -13,10 +13,18 @@ from partsight.runtime.sinks.appending import FileOptions
 from partsight.runtime.sinks.images import ImagesOptions
 from partsight.runtime.sinks.modbus import ModbusOptions
 from partsight.runtime.sinks.mqtt import MqttOptions
+from partsight.runtime.sinks.opcua import OpcUaOptions
 from partsight.runtime.sinks.sqlite import SqliteOptions
 
 DOCS = Path(__file__).parents[3] / "docs" / "results.md"
-OPTIONS: tuple[type[Options], ...] = (FileOptions, SqliteOptions, ImagesOptions, MqttOptions, ModbusOptions)
+OPTIONS: tuple[type[Options], ...] = (
+    FileOptions,
+    SqliteOptions,
+    ImagesOptions,
+    MqttOptions,
+    ModbusOptions,
+    OpcUaOptions,
+)
 
 
 @pytest.fixture(scope="module")

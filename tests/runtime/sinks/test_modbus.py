@@ -184,6 +184,15 @@ def test_requests_sent_together_are_answered_in_turn(port: int) -> None:
         assert [int.from_bytes(answers[at : at + 2]) for at in range(0, 220, 11)] == list(range(20))
 
 
+@pytest.mark.parametrize("head", [b"\0\1\0\1\0\6", b"\0\1\0\0\0\1", b"\0\1\0\0\0\xff", b"GET / HTTP/1.1\r\n"])
+def test_what_is_no_request_ends_the_connection(port: int, head: bytes) -> None:
+    with open_sink(f"modbus://:{port}") as sink, raw(port) as peer:
+        peer.sendall(head)
+        with contextlib.suppress(ConnectionResetError):
+            assert peer.recv(1) == b""
+        assert sink.refused == 1  # type: ignore[attr-defined]
+
+
 def test_flood_of_connections_and_garbage(port: int, plc: ModbusTcpClient, caplog: pytest.LogCaptureFixture) -> None:
     chance = random.Random(0)
     with (

@@ -28,7 +28,7 @@ _OPTIONS = {
     "modbus": "ModbusOptions",
     "mqtt": "MqttOptions",
     "mqtts": "MqttOptions",
-    "opcua": "Options",
+    "opcua": "OpcUaOptions",
     "sqlite": "SqliteOptions",
 }
 """Of each scheme what its module reads options into."""

@@ -203,7 +203,6 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """Work on nothing more for a peer that takes no answers."""
         self._is_full = True
-        self._settle()
 
     def resume_writing(self) -> None:
         """Go on."""
@@ -215,6 +214,11 @@ class Connection(asyncio.Protocol):
         self._guard.charge(self.host, work_s)
         self._is_busy = False
         asyncio.get_running_loop().call_soon(self._go_on)
+
+    def accuse(self, why: str, work_s: float) -> None:
+        """Count something that is refused, say why, and let the host wait for it as if it had been work."""
+        self._guard.refuse(self.host, why)
+        self._guard.charge(self.host, work_s)
 
     def refuse(self, why: str) -> None:
         """End the connection, count it, and say why."""
@@ -268,7 +272,7 @@ class Connection(asyncio.Protocol):
         if self._transport is None:
             return
         with contextlib.suppress(RuntimeError):  # it is closing
-            if self._is_waiting or self._is_full or len(self._received) > _MOST_WAITING_BYTES:
+            if len(self._received) > _MOST_WAITING_BYTES:
                 self._transport.pause_reading()
             else:
                 self._transport.resume_reading()

@@ -1,21 +1,29 @@
 """`opcua://host:port`: the last result and counters as variables of an OPC UA server."""
 
+import asyncio
 import math
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
+
+import msgspec
 
 from partsight.runtime.errors import SinkError
 from partsight.runtime.record import Record, Told
 from partsight.runtime.sinks.address import Address, Options, need
-from partsight.runtime.sinks.serving import LoopThread
+from partsight.runtime.sinks.guard import Guard, parse_networks
+from partsight.runtime.sinks.opcua_identity import Identity, Readers, read_certificate, read_password
+from partsight.runtime.sinks.serving import LoopThread, SeldomLog, is_loopback, joined, resolve, tell_exposed
 from partsight.runtime.sinks.sink import Sink
 
 if TYPE_CHECKING:
-    from asyncua import Node, Server
-    from asyncua.crypto.permission_rules import User
+    from asyncua import Node
+
+    from partsight.runtime.sinks.opcua_server import BoundedServer
 
 PORT = 4840
 NAMESPACE = "urn:partsight:results"
+_URI = "urn:partsight"
 _START_S = 60.0  # it takes 2.6 s on an idle machine
 
 _TEXTS = ("outcome", "label", "camera", "source", "run", "package_id", "signed_by", "error", "record")
@@ -23,27 +31,70 @@ _NUMBERS = ("score", "margin", "latency_ms")
 _COUNTERS = ("recognised", "unknown", "failed", "results")  # the last one is written last: who watches it sees the rest
 
 
+class OpcUaOptions(Options, frozen=True, kw_only=True):
+    """Options of the server.
+
+    Attributes:
+        username: that clients have to give; empty for anonymous ones.
+        password_file: file whose first line is the password.
+        password_env: else, the variable of the environment that holds it.
+        cert, key: files of the certificate and the RSA key with which connections are signed and encrypted; no other
+            ones are taken then.
+        allow: addresses and networks that may connect, separated by commas; all where none is named.
+        idle_s: seconds without a request after which a connection and its session end.
+    """
+
+    username: str = ""
+    password_file: str = ""
+    password_env: str = "PARTSIGHT_OPCUA_PASSWORD"
+    cert: str = ""
+    key: str = ""
+    allow: str = ""
+    idle_s: Annotated[float, msgspec.Meta(ge=1, le=86400)] = 600.0
+
+    def __post_init__(self) -> None:
+        parse_networks(self.allow)
+        if bool(self.cert) != bool(self.key):
+            raise ValueError("cert and key need each other; give both, or neither")
+
+
 class OpcUaSink:
     """Serves the last result; clients may read and subscribe, and change nothing."""
 
     may_lose = True  # the last result is of use to a client, and not those before it
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, options: OpcUaOptions, identity: Identity) -> None:
         """Start the server.
 
         Raises:
-            SinkError: the port cannot be had.
+            SinkError: the port cannot be had, or a password would be sent to it in the clear.
         """
-        self._where = f"opcua://{host}:{port}"
+        self._options, self._where = options, joined("opcua", host, port)
         self._counts = dict.fromkeys(_COUNTERS, 0)
         self._closed = False
         self._nodes: dict[str, Node] = {}
+        addresses = resolve(self._where, host, port)
+        if identity.username and identity.certificate is None and not is_loopback(addresses):
+            raise SinkError(
+                f"{self._where}: without cert and key, passwords would cross the network in the clear; "
+                "give them, or let nobody but this machine connect (127.0.0.1)"
+            )
         self._loop = LoopThread("opcua")
         try:
-            self._server = self._loop.run(self._serve(host, port), _START_S)
+            self._server, self._guard = self._loop.run(self._serve(addresses, port, identity), _START_S)
         except (OSError, SinkError) as error:
             self._loop.close()
             raise SinkError(f"{self._where}: cannot be served ({error}); is the port taken?") from error
+        self._quiet = SeldomLog("asyncua")
+        if not is_loopback(addresses):
+            who = f"read the results as user {identity.username}" if identity.username else "read the results"
+            how = "" if identity.certificate else ", and whoever is on the way can, too: it is not encrypted"
+            tell_exposed(self._where, f"{who}{how}", options.allow)
+
+    @property
+    def refused(self) -> int:
+        """How many connections and passwords were refused, or connections ended for what they sent."""
+        return self._guard.refused
 
     def write(self, told: Told) -> None:
         """Show a result.
@@ -63,8 +114,9 @@ class OpcUaSink:
         """End the server and its connections. May be called twice."""
         if not self._closed:
             self._closed = True
+            self._quiet.close()
             try:
-                self._loop.run(self._server.stop())
+                self._loop.run(self._end())
             finally:
                 self._loop.close()
 
@@ -74,17 +126,38 @@ class OpcUaSink:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    async def _serve(self, host: str, port: int) -> "Server":
+    async def _serve(self, addresses: list[str], port: int, identity: Identity) -> "tuple[BoundedServer, Guard]":
         from asyncua import ua  # noqa: PLC0415 (an extra)
 
+        from partsight.runtime.sinks.opcua_requests import frame_size  # noqa: PLC0415
         from partsight.runtime.sinks.opcua_server import BoundedServer  # noqa: PLC0415
 
-        server = BoundedServer(user_manager=_ReadOnly())
-        await server.init()
-        server.set_endpoint(f"opc.tcp://{host}:{port}/partsight")
-        server.set_server_name("partsight")
-        server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
-        server.set_identity_tokens([ua.AnonymousIdentityToken])
+        is_encrypted = identity.certificate is not None
+        server = BoundedServer(Readers(identity), is_encrypted=is_encrypted, idle_s=self._options.idle_s)
+        networks = parse_networks(self._options.allow)
+        guard = Guard(self._where, frame_size, server.protocol, networks, self._options.idle_s)
+        loop = asyncio.get_running_loop()
+        listener = await loop.create_server(guard.connection, addresses, port, start_serving=False)  # or an error soon
+        try:
+            await server.init()
+            server.set_endpoint(f"opc.tcp://{self._where.partition('//')[2]}/partsight")
+            server.set_server_name("partsight")
+            await server.set_application_uri(identity.uri or _URI)
+            kinds = ua.SecurityPolicyType
+            server.set_security_policy([kinds.Basic256Sha256_SignAndEncrypt if is_encrypted else kinds.NoSecurity])
+            server.set_identity_tokens([ua.UserNameIdentityToken if identity.username else ua.AnonymousIdentityToken])
+            server.iserver.certificate, server.iserver.private_key = identity.certificate, identity.key
+            await self._add_nodes(server)
+            await server.listen(listener)
+        except BaseException:
+            listener.close()
+            await server.stop()
+            raise
+        return server, guard
+
+    async def _add_nodes(self, server: "BoundedServer") -> None:
+        from asyncua import ua  # noqa: PLC0415 (an extra)
+
         space = await server.register_namespace(NAMESPACE)
         folder = await server.nodes.objects.add_object(ua.NodeId("partsight", space), "partsight")
         kinds: dict[str, tuple[Any, Any]] = {
@@ -97,12 +170,10 @@ class OpcUaSink:
         for name, (value, kind) in kinds.items():
             key = ua.NodeId(f"partsight.{name}", space)
             self._nodes[name] = await folder.add_variable(key, name, value, kind)
-        try:
-            await server.start()
-        except OSError:
-            await server.stop()
-            raise
-        return server
+
+    async def _end(self) -> None:
+        self._guard.close()
+        await self._server.stop()
 
     async def _show(self, record: Record, counts: dict[str, int]) -> None:
         from asyncua import ua  # noqa: PLC0415 (an extra)
@@ -121,27 +192,19 @@ class OpcUaSink:
             await self._server.write_attribute_value(self._nodes[name].nodeid, data)
 
 
-class _ReadOnly:
-    """Gives every client the rights of a reader: asyncua's own default is those of an administrator."""
-
-    def get_user(self, _server: object, *_: object, **__: object) -> "User":
-        """Return who a client is."""
-        from asyncua.crypto.permission_rules import User, UserRole  # noqa: PLC0415 (an extra)
-
-        return User(role=UserRole.User)
-
-
 def open_address(address: Address) -> Sink:
     """Open `opcua://host:port`.
 
     Raises:
-        SinkError: see `OpcUaSink`; or an option is wrong.
+        SinkError: see `OpcUaSink`; or an option, the password, the certificate or the key cannot be used.
         DependencyError: asyncua is not installed.
     """
-    address.read_options(Options)
+    options = address.read_options(OpcUaOptions)
     host, port = address.host_and_port(PORT)
     need("asyncua", "opcua")
-    return OpcUaSink(host, port)
+    identity = read_certificate(address, options.cert, options.key) if options.cert else Identity()
+    password = read_password(address, options.username, options.password_file, options.password_env)
+    return OpcUaSink(host, port, options, replace(identity, username=options.username, password=password))
 
 
 def _text(record: Record, name: str) -> str:
