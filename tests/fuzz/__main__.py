@@ -23,6 +23,7 @@ def main() -> int:
         _tell(tally)
     print(table(tallies))
     if options.out:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(json.dumps([asdict(tally) for tally in tallies], indent=1), encoding="utf-8")
     return int(any(tally.findings for tally in tallies))
 

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from partsight.runtime.errors import PackageError
-from partsight.runtime.manifest import SCHEMA_VERSION, Manifest, ModelFile, Parity
+from partsight.runtime.manifest import MOST_LABELS, SCHEMA_VERSION, Manifest, ModelFile, Parity
 from partsight.runtime.preprocess import PreprocessSpec, Region
 from tests.tiny import COLOURS_BGR, tiny_manifest, tiny_verification
 
@@ -221,6 +221,12 @@ def test_without_a_digest() -> None:
 def test_what_is_no_label(label: str) -> None:
     with pytest.raises(PackageError, match="line3: the manifest cannot be read"):
         Manifest.from_json(changed("labels", [label]), "line3")
+
+
+def test_more_labels_than_there_may_be() -> None:
+    data = b'{"schema_version": 1, "labels": [%s]}' % b",".join([b'"x"'] * (MOST_LABELS + 1))
+    with pytest.raises(PackageError, match=r"line3: the manifest cannot be read .*length <= 1000000"):
+        Manifest.from_json(data, "line3")
 
 
 @pytest.mark.parametrize("value", [0, 1e-300, 1e300])

@@ -17,6 +17,7 @@ Precision = Literal["fp32", "fp16", "int8"]
 Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+MOST_LABELS = 1_000_000
 Label = Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
 
 # The last member of the JSON: the SHA-256 of all that stands before it.
@@ -187,7 +188,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     schema_version: int
-    labels: tuple[Label, ...]
+    labels: Annotated[tuple[Label, ...], msgspec.Meta(max_length=MOST_LABELS)]
     preprocess: PreprocessSpec
     decision: Decision
     provenance: Provenance
