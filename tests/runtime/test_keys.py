@@ -1,3 +1,4 @@
+import base64
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -149,6 +150,18 @@ def test_what_is_no_key(tmp_path: Path, data: bytes) -> None:
     for kind in (PublicKey, PrivateKey):
         with pytest.raises(KeyFileError, match=r"key: is no key in PEM .*expected one that `partsight keygen` wrote"):
             kind.read(tmp_path / "key")
+
+
+@pytest.mark.parametrize("name", ["key", "key.pub"])
+def test_a_key_of_a_kind_that_nobody_knows(key: Path, name: str) -> None:
+    """A flipped bit in the number of its kind, as a damaged disk leaves it."""
+    path = key.with_name(name)
+    head, body, end = path.read_text().strip().splitlines()
+    data = base64.b64decode(body).replace(b"\x06\x03\x2b\x65\x70", b"\x06\x03\x00\x65\x70")
+    path.write_text(f"{head}\n{base64.b64encode(data).decode()}\n{end}\n")
+    kind = PublicKey if name.endswith(".pub") else PrivateKey
+    with pytest.raises(KeyFileError, match=f"{name}: is no key in PEM"):
+        kind.read(path)
 
 
 def test_the_wrong_one_of_the_two(key: Path) -> None:

@@ -51,7 +51,7 @@ class PublicKey:
             )
         try:
             key = need_crypto(_SERIALIZATION).load_pem_public_key(data)
-        except (ValueError, TypeError, ArithmeticError) as error:
+        except (ValueError, TypeError, ArithmeticError, _unsupported()) as error:
             raise KeyFileError(f"{path}: {_not_a_key(error)}") from error
         if not isinstance(key, need_crypto(_ED25519).Ed25519PublicKey):
             raise KeyFileError(f"{path}: {_other_kind(key)}")
@@ -94,7 +94,7 @@ class PrivateKey:
         data = read_key_file(path, check_secret)
         try:
             key = _load(path, data, passphrase)
-        except (ValueError, ArithmeticError) as error:
+        except (ValueError, ArithmeticError, _unsupported()) as error:
             raise KeyFileError(f"{path}: {_not_a_key(error)}") from error
         if not isinstance(key, need_crypto(_ED25519).Ed25519PrivateKey):
             raise KeyFileError(f"{path}: {_other_kind(key)}")
@@ -142,6 +142,12 @@ def need_crypto(module: str) -> ModuleType:
             f"signatures need the package cryptography, which cannot be imported ({error}); install it with: "
             "pip install 'partsight[sign]'"
         ) from error
+
+
+def _unsupported() -> type[Exception]:
+    """Return what the library raises of a key of a kind that it does not know."""
+    kind: type[Exception] = need_crypto("cryptography.exceptions").UnsupportedAlgorithm
+    return kind
 
 
 def _load(path: Path, data: bytes, passphrase: bytes | None) -> object:
