@@ -128,31 +128,57 @@ def test_what_is_no_request_ends_its_connection_alone(sent: bytes, why: str, cap
     assert why in caplog.text
 
 
-def test_connections_are_bounded_and_those_that_are_open_go_on(caplog: pytest.LogCaptureFixture) -> None:
+def test_connections_of_a_host_are_bounded_and_those_that_are_open_go_on(caplog: pytest.LogCaptureFixture) -> None:
     async def test(here: Here) -> None:
         first = await here.connect(HOSTS[0])
         assert await first.ask(b"first") == b"first"
-        of_one = [await here.connect(HOSTS[1]) for _ in range(3 * MOST_OF_A_HOST)]
-        assert all(await asyncio.gather(*(peer.is_ended() for peer in of_one[MOST_OF_A_HOST:])))
+        flood = [await here.connect(HOSTS[1]) for _ in range(3 * MOST_OF_A_HOST)]
+        assert all(await asyncio.gather(*(peer.is_ended() for peer in flood[MOST_OF_A_HOST:])))
         assert here.guard.refused == 2 * MOST_OF_A_HOST
-        third = await here.connect(HOSTS[2])  # one host's connections do not keep another out
-        assert await third.ask(b"third") == b"third"
-        rest = [await here.connect(HOSTS[3]) for _ in range(MOST_OF_A_HOST)]
-        places = MOST_CONNECTIONS - MOST_OF_A_HOST - 2
-        assert all(await asyncio.gather(*(peer.is_ended() for peer in rest[places:])))
         assert await first.ask(b"again") == b"again"
-        for peer in (first, third, *of_one, *rest):
+        for peer in flood:
             peer.writer.close()
-        while here.guard._connections:  # until the server has heard of it
+        while len(here.guard._connections) > 1:  # until the server has heard of it
             await asyncio.sleep(0.001)
-        assert await (await here.connect(HOSTS[3])).ask(b"new") == b"new"
+        assert await (await here.connect(HOSTS[1])).ask(b"new") == b"new"
 
     serve(test)
     told = [record for record in caplog.records if getattr(record, "event", "") == "connection_refused"]
     assert [record.getMessage().partition(" (")[0] for record in told] == [
         "echo://here: refuses 127.0.0.2: 8 of its connections are open",  # once a minute, and the rest at the end
-        "echo://here: refused 18 times in all",
+        "echo://here: refused 16 times in all",
     ]
+
+
+def test_hosts_with_many_connections_do_not_keep_another_out() -> None:
+    async def test(here: Here) -> None:
+        places = dict.fromkeys(HOSTS[:2], MOST_CONNECTIONS // 2)
+        flood = {host: [await here.connect(host) for _ in range(count)] for host, count in places.items()}
+        for peer in flood[HOSTS[0]][1:] + flood[HOSTS[1]]:  # so that the first is silent longest
+            assert await peer.ask(b"x") == b"x"
+        third = await here.connect(HOSTS[2])
+        assert await flood[HOSTS[0]][0].is_ended()
+        assert await third.ask(b"third") == b"third"
+        with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+            await (await here.connect(HOSTS[2])).ask(b"more")  # it has a place already
+        fourth = await here.connect(HOSTS[3])
+        assert await fourth.ask(b"fourth") == b"fourth"
+        assert await third.ask(b"again") == b"again"
+        assert len(here.guard._connections) == MOST_CONNECTIONS
+
+    serve(test)
+
+
+def test_where_each_host_has_one_connection_none_gives_way() -> None:
+    async def test(here: Here) -> None:
+        peers = [await here.connect(f"127.0.1.{number}") for number in range(1, MOST_CONNECTIONS + 1)]
+        for peer in peers:
+            assert await peer.ask(b"x") == b"x"
+        assert await (await here.connect(HOSTS[0])).is_ended()
+        for peer in peers:
+            assert await peer.ask(b"y") == b"y"
+
+    serve(test)
 
 
 def test_allow(caplog: pytest.LogCaptureFixture) -> None:

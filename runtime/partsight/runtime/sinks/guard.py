@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 MOST_CONNECTIONS, MOST_OF_A_HOST = 16, 8
-"""At a time. One more is refused: those that are served go on."""
+"""At a time. One more is refused; but a host that has none takes the place of one of several of another."""
 
 SHARE, BURST_S = 0.1, 0.5
 """Seconds of one core's work a second that a host may ask for, all of its connections together; and at once."""
@@ -100,14 +100,25 @@ class Guard:
         host = connection.host
         if not self._is_allowed(host):
             return "it is not in allow="
-        if len(self._connections) >= MOST_CONNECTIONS:
-            return f"{MOST_CONNECTIONS} connections are open"
         known = self._host(host)
         if known.open >= MOST_OF_A_HOST:
             return f"{MOST_OF_A_HOST} of its connections are open"
+        if len(self._connections) >= MOST_CONNECTIONS and not (known.open == 0 and self._make_room()):
+            return f"{MOST_CONNECTIONS} connections are open"
         known.open += 1
         self._connections.add(connection)
         return ""
+
+    def _make_room(self) -> bool:
+        """End the connection that was silent longest of the host that has most, unless each has one alone."""
+        most = max(host.open for host in self._hosts.values())
+        if most < 2:
+            return False
+        crowd = [connection for connection in self._connections if self._hosts[connection.host].open == most]
+        oldest = min(crowd, key=lambda connection: connection.seen)
+        oldest.refuse("another host has none")
+        self.forget(oldest)
+        return True
 
     def forget(self, connection: "Connection") -> None:
         """Let go of a connection that has ended."""
@@ -171,7 +182,7 @@ class Connection(asyncio.Protocol):
         self._inner: Any = None
         self._received = bytearray()
         self._is_busy = self._is_waiting = self._is_full = False
-        self._seen = 0.0
+        self.seen = 0.0
         self._idle: asyncio.TimerHandle | None = None
         self._turn: asyncio.TimerHandle | None = None
 
@@ -182,7 +193,7 @@ class Connection(asyncio.Protocol):
             self.refuse(why)
             return
         self._transport.set_write_buffer_limits(high=_MOST_UNSENT_BYTES)
-        self._seen = asyncio.get_running_loop().time()
+        self.seen = asyncio.get_running_loop().time()
         self._end_if_idle()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -253,7 +264,7 @@ class Connection(asyncio.Protocol):
             return
         frame = bytes(self._received[:size])
         del self._received[:size]
-        self._seen, self._is_busy = loop.time(), True
+        self.seen, self._is_busy = loop.time(), True
         try:
             if self._inner is None:
                 inner = self._guard.make(self)
@@ -280,7 +291,7 @@ class Connection(asyncio.Protocol):
     def _end_if_idle(self) -> None:
         loop = asyncio.get_running_loop()
         limit_s = self._guard.idle_s if self._inner is not None else min(FIRST_S, self._guard.idle_s)
-        left_s = self._seen + limit_s - loop.time()
+        left_s = self.seen + limit_s - loop.time()
         if left_s <= 0:
             self.end()
         else:
