@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from partsight.runtime.errors import PackageError
-from partsight.runtime.package_folder import check_name, find_files, hash_file, read_file
+from partsight.runtime.package_folder import HeldFolder, check_name, find_files, hash_file, read_file
 from partsight.runtime.storage import sha256_bytes
 
 NAMES = {"model.onnx", "gallery/00001.jpg", "a/b/c/d.bin"}
@@ -101,3 +101,34 @@ def test_too_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("builtins.open", Full)
     with pytest.raises(PackageError, match=r"model\.onnx cannot be read \(there is too little memory\)"):
         read_file(tmp_path, "model.onnx", 10)
+
+
+def test_a_held_folder_is_not_what_takes_its_place(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        (tmp_path / name / "gallery").mkdir(parents=True)
+        (tmp_path / name / "gallery" / "a.png").write_bytes(name.encode())
+    link = tmp_path / "line3"
+    link.symlink_to(tmp_path / "first")
+    held = HeldFolder(link)
+    link.unlink()
+    link.symlink_to(tmp_path / "second")
+    assert read_file(held, "gallery/a.png", 100) == b"first"
+    assert str(held) == str(link)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows opens no folder")
+def test_a_held_folder_may_be_renamed(tmp_path: Path) -> None:
+    (tmp_path / "first").mkdir()
+    (tmp_path / "first" / "a.png").write_bytes(b"first")
+    held = HeldFolder(tmp_path / "first")
+    (tmp_path / "first").rename(tmp_path / "elsewhere")
+    assert read_file(held, "a.png", 100) == b"first"
+    assert hash_file(held, "a.png", 100) == sha256_bytes(b"first")
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs /proc")
+def test_a_held_folder_is_let_go(tmp_path: Path) -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    held = [HeldFolder(tmp_path) for _ in range(20)]
+    del held
+    assert len(list(Path("/proc/self/fd").iterdir())) == before

@@ -1,6 +1,6 @@
 """Loading: from a package's folder, or an ONNX file alone, to all that a recogniser needs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +18,8 @@ from partsight.runtime.references import References
 from partsight.runtime.session import Session
 from partsight.runtime.trust import KeyLike, check_cache, find_demands
 
+MOST_HELD_BYTES = 256 * 2**20  # some thirty thousand golden images
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -25,6 +27,19 @@ class Comparison:
 
     verification: Verification
     references: References
+    package: ModelPackage
+
+    def hold(self, wanted: Callable[[], bool]) -> None:
+        """Read the golden images' files into memory while they are wanted, `MOST_HELD_BYTES` of them.
+
+        Raises:
+            PackageError: one is damaged or gone.
+        """
+        room = MOST_HELD_BYTES
+        for index in range(len(self.verification.references)):
+            if room <= 0 or not wanted():
+                return
+            room -= self.package.keep_reference(index)
 
 
 @dataclass(frozen=True)
@@ -47,7 +62,7 @@ class Loaded:
         if verification is None or self.package is None:
             return None
         references = self.package.references()
-        return None if references is None else Comparison(verification, references)
+        return None if references is None else Comparison(verification, references, self.package)
 
 
 def load(path: Path, provider: str, settings: Settings, trusted_keys: Sequence[KeyLike] | None = None) -> Loaded:

@@ -1,8 +1,7 @@
 """Reading a model package: the folder that export writes and the line loads."""
 
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from partsight.runtime.errors import PackageError, SignatureError
@@ -13,6 +12,7 @@ from partsight.runtime.outlines import Outlines
 from partsight.runtime.package_folder import (
     MANIFEST_NAME,
     SIGNATURE_NAME,
+    HeldFolder,
     check_names,
     find_files,
     hash_file,
@@ -25,7 +25,7 @@ from partsight.runtime.signature import Demand, check_signatures
 from partsight.runtime.storage import sha256_bytes
 from partsight.runtime.trust import KeyLike, find_demands
 
-LARGEST_MANIFEST_BYTES = 256 * 2**20
+LARGEST_MANIFEST_BYTES = 64 * 2**20  # of 100,000 parts, 20 MB
 _LARGEST_MODEL_BYTES = 2 * 2**30  # of the format
 _LARGEST_ARRAY_BYTES = 16 * 2**30
 _LARGEST_HEADER_BYTES, _LARGEST_ROW_BYTES = 2**16, 2**18
@@ -47,6 +47,8 @@ class ModelPackage:
     manifest: Manifest
     package_id: str
     signed_by: tuple[str, ...] = ()
+    _folder: HeldFolder | None = field(default=None, compare=False, repr=False)
+    _kept: dict[str, bytes] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def read(cls, path: str | Path, trusted_keys: Sequence[KeyLike] | None = None) -> "ModelPackage":
@@ -79,16 +81,20 @@ class ModelPackage:
 
     @classmethod
     def _read(cls, path: Path, demands: Sequence[Demand]) -> "ModelPackage":
-        if not os.path.isdir(path):  # noqa: PTH112 (on a broken disk Path.is_dir raises)
+        try:
+            folder = HeldFolder(path)
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise PackageError(
                 f"{path}: there is no such model package; expected a folder that `partsight export` wrote"
-            )
-        data = read_file(path, MANIFEST_NAME, LARGEST_MANIFEST_BYTES)
+            ) from error
+        except OSError as error:
+            raise PackageError(f"{path}: cannot be read ({error}); may you read it?") from error
+        data = read_file(folder, MANIFEST_NAME, LARGEST_MANIFEST_BYTES)
         signed_by = check_signatures(path, data, demands) if demands else ()
         manifest = Manifest.from_json(data, str(path))
         if not manifest.models:
             raise PackageError(f"{path}: the manifest names no model; export the package again")
-        package = cls(path, manifest, package_id_of(data), signed_by)
+        package = cls(path, manifest, package_id_of(data), signed_by, folder)
         package._check_names()
         package._check_present()
         if demands:
@@ -166,6 +172,19 @@ class ModelPackage:
             outlines = Outlines.from_bytes(data, len(self.manifest.labels), verification.spec.size_hw, source)
         return References(self.reference, verification.spec.size_hw, outlines)
 
+    def keep_reference(self, index: int) -> int:
+        """Keep the file of a golden image in memory, checked against the manifest, and return how many bytes it has.
+
+        Raises:
+            PackageError: as of `reference`.
+        """
+        verification = self.manifest.verification
+        if verification is None:
+            raise PackageError(f"{self.path}: the package has no references to keep; export it again")
+        name = verification.references[index]
+        self._kept[name] = self.file_bytes(name)
+        return len(self._kept[name])
+
     def search(self, *, is_plain: bool = False) -> PrototypeSearch | None:
         """Return what finds the scores, from prototypes checked against the manifest.
 
@@ -192,7 +211,7 @@ class ModelPackage:
             PackageError: a file is not the one that export wrote.
         """
         for name, expected in self.hashes().items():
-            self._check_hash(name, hash_file(self.path, name, self._largest(name)), expected)
+            self._check_hash(name, hash_file(self._folder or self.path, name, self._largest(name)), expected)
 
     def check_whole(self) -> None:
         """Check the bytes of every file, and that there is no other but a signature.
@@ -216,7 +235,9 @@ class ModelPackage:
         Raises:
             PackageError: the file is not the one that export wrote.
         """
-        data = read_file(self.path, name, self._largest(name))
+        if name in self._kept:
+            return self._kept[name]
+        data = read_file(self._folder or self.path, name, self._largest(name))
         self._check_hash(name, sha256_bytes(data), self._hash_of(name))
         return data
 

@@ -5,6 +5,7 @@ import hashlib
 import os
 import re
 import stat
+import weakref
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -107,7 +108,35 @@ def _is_link(entry: "os.DirEntry[str]") -> bool:
     return entry.is_symlink() or getattr(entry.stat(follow_symlinks=False), "st_reparse_tag", 0) == _JUNCTION
 
 
-def read_file(folder: Path, name: str, largest: int) -> bytes:
+class HeldFolder:
+    """A folder that stays the one that was opened, whatever is renamed or linked to in its place meanwhile.
+
+    Windows opens no folder; there it is the one that links led to.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open it.
+
+        Raises:
+            OSError: there is none, or it may not be opened.
+        """
+        self._path = path
+        self._real, self._descriptor = path.resolve(strict=True), None
+        if os.open in os.supports_dir_fd:
+            self._descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+            weakref.finalize(self, os.close, self._descriptor)
+
+    def __str__(self) -> str:
+        return str(self._path)
+
+    def open(self, name: str) -> int:
+        """Return a descriptor of a file in it; raises OSError."""
+        if self._descriptor is None:
+            return os.open(self._real / name, _FLAGS)
+        return os.open(name, _FLAGS, dir_fd=self._descriptor)
+
+
+def read_file(folder: Path | HeldFolder, name: str, largest: int) -> bytes:
     """Return the bytes of a file in a package's folder.
 
     Args:
@@ -122,7 +151,7 @@ def read_file(folder: Path, name: str, largest: int) -> bytes:
         return file.read(size)
 
 
-def hash_file(folder: Path, name: str, largest: int) -> str:
+def hash_file(folder: Path | HeldFolder, name: str, largest: int) -> str:
     """Return the SHA-256 of a file as `read_file` reads it, in hexadecimal, without holding it in memory."""
     digest = hashlib.sha256()
     with _open(folder, name, largest) as (file, size):
@@ -132,10 +161,11 @@ def hash_file(folder: Path, name: str, largest: int) -> str:
 
 
 @contextlib.contextmanager
-def _open(folder: Path, name: str, largest: int) -> Iterator[tuple[BinaryIO, int]]:
+def _open(folder: Path | HeldFolder, name: str, largest: int) -> Iterator[tuple[BinaryIO, int]]:
     """Give an open file and its size; what is appended meanwhile is not read."""
     try:
-        with open(os.open(folder / name, _FLAGS), "rb") as file:  # noqa: PTH123 (of a descriptor)
+        descriptor = folder.open(name) if isinstance(folder, HeldFolder) else os.open(folder / name, _FLAGS)
+        with open(descriptor, "rb") as file:  # noqa: PTH123 (of a descriptor)
             found = os.fstat(file.fileno())
             if not stat.S_ISREG(found.st_mode):
                 raise PackageError(f"{folder}: {name} is no file; copy the package again")

@@ -240,6 +240,19 @@ class Recognizer:
             raise ValueError(f"received label {label!r}; expected one of the {len(self.labels)} parts of the package")
         return None if comparison is None else comparison.references.image(self.labels.index(label))
 
+    def hold(self) -> None:
+        """Read into memory what answers would otherwise read from the disk when they first need it.
+
+        A start is faster without; a line calls it, and needs the package's folder no more. Of more than 256 MB of
+        golden images the rest stays where it is. May be called from any thread, once is enough; `close` ends it.
+
+        Raises:
+            PackageError: a golden image is damaged or gone.
+        """
+        parts = self._open()
+        if parts.comparison is not None:
+            parts.comparison.hold(lambda: not self.is_closed)
+
     def close(self) -> None:
         """Give memory back. Calls after it raise PartsightError; calls under way come to their end."""
         self._parts = None  # those calls hold what they need, and the last of them frees it

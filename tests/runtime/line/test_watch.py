@@ -8,12 +8,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from partsight.runtime import Recognizer
+from partsight.runtime import PackageError, Recognizer
 from partsight.runtime.line import Line, Watch
 from partsight.runtime.signing import sign
 from tests.runtime.line.scripted import ScriptedCamera
 from tests.runtime.signed import new_key, signed_copy
-from tests.tiny import solid, tiny_manifest, write_tiny_package
+from tests.tiny import solid, tiny_manifest, tiny_verification, write_tiny_package
 
 
 def load(path: str | Path) -> Recognizer:
@@ -93,10 +93,88 @@ def test_a_package_that_is_signed_later_answers_then(tiny_package: Path, tmp_pat
         until(lambda: line.counters().swaps == 1)
 
 
+def test_a_package_that_is_copied_into_its_place_answers_when_it_is_whole(
+    line: Line, place: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its manifest comes first, its largest file last; nothing else of the path changes in between."""
+    decision = msgspec.structs.replace(tiny_manifest().decision, threshold=0.5)
+    new = write_tiny_package(tmp_path / "new.partsight", decision=decision)
+    model = (place / "model.fp32.onnx").read_bytes()
+    with caplog.at_level(logging.ERROR, "partsight.line"):
+        for name in ("gallery", "report.html", "manifest.json"):
+            copy = shutil.copytree if (new / name).is_dir() else shutil.copy2
+            copy(new / name, place / name, **({"dirs_exist_ok": True} if (new / name).is_dir() else {}))
+        until(lambda: line.counters().refused_swaps > 0)
+        assert (place / "model.fp32.onnx").read_bytes() == model
+        (place / "model.fp32.onnx").write_bytes((new / "model.fp32.onnx").read_bytes())
+        until(lambda: line.counters().swaps == 1)
+    assert caplog.text.count("is refused") == 1
+
+
+def test_a_package_that_could_not_be_read_is_tried_again(
+    place: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A disk or a network may come back, and no file has changed then."""
+    left = [3]
+
+    def load_at_last(path: str | Path) -> Recognizer:
+        left[0] -= 1
+        if left[0] >= 0:
+            raise PackageError("a file cannot be read") from OSError(5, "Input/output error")
+        return load(path)
+
+    decision = msgspec.structs.replace(tiny_manifest().decision, threshold=0.5)
+    with (
+        caplog.at_level(logging.ERROR, "partsight.line"),
+        Line(load(place), {"c": lambda: ScriptedCamera([], ends=False)}) as line,
+        Watch(line, place, load_at_last, every_s=0.01),
+    ):
+        replace(place, write_tiny_package(tmp_path / "new.partsight", decision=decision))
+        until(lambda: line.counters().swaps == 1)
+    assert caplog.text.count("is refused") == 1
+
+
 def test_while_nothing_is_there_the_old_one_stays(line: Line, place: Path) -> None:
     shutil.rmtree(place)
     time.sleep(0.05)
     assert (line.counters().swaps, line.counters().refused_swaps) == (0, 0)
+
+
+def test_what_answers_needs_its_folder_no_more(verified_package: Path, tmp_path: Path) -> None:
+    """Else frames would fail between the moment when another package takes its place and the swap."""
+    place = Path(shutil.copytree(verified_package, tmp_path / "line3.partsight"))
+    recognizer, told = load(place), []
+
+    def remove() -> None:
+        recognizer.hold()  # the line does; here it is waited for
+        shutil.rmtree(place)
+
+    camera = ScriptedCamera([solid("red"), remove, solid("blue")])
+    with Line(recognizer, {"c": lambda: camera}, on_result=told.append) as line:
+        line.wait(20)
+    assert [item.record.label for item in told] == ["red", "blue"]
+
+
+def test_the_first_package_is_held_in_memory(verified_package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = threading.Event()
+    monkeypatch.setattr(Recognizer, "hold", lambda _: held.set())
+    with Line(load(verified_package), {"c": lambda: ScriptedCamera([], ends=False)}):
+        assert held.wait(20)
+
+
+def test_a_package_whose_golden_image_is_damaged_is_refused(
+    verified_package: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In the swap, and not when a frame first needs it."""
+    place = Path(shutil.copytree(verified_package, tmp_path / "line3.partsight"))
+    decision = msgspec.structs.replace(tiny_manifest().decision, threshold=0.5)
+    new = write_tiny_package(tmp_path / "new.partsight", decision=decision, verification=tiny_verification())
+    (new / "gallery" / "green.png").write_bytes(b"damaged")
+    with Line(load(place), {"c": lambda: ScriptedCamera([], ends=False)}) as line:
+        before = line.package_id
+        with pytest.raises(PackageError, match=r"green\.png has SHA-256"):
+            line.swap(new, load)
+        assert (line.package_id, line.counters().refused_swaps) == (before, 1)
 
 
 def test_its_thread_ends(tiny_package: Path) -> None:

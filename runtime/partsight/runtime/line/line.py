@@ -76,6 +76,7 @@ class Line:
         self._outboxes: dict[str, Outbox] = {}
         self._error: BaseException | None = None
         self._engine = threading.Thread(target=self._run, name="partsight-line", daemon=True)
+        self._holder = threading.Thread(target=self._hold_first, name="partsight-hold", daemon=True)
 
     @property
     def package_id(self) -> str:
@@ -100,6 +101,7 @@ class Line:
         """Open cameras and begin to answer."""
         self._outboxes = {name: Outbox(name, sink, self._tally) for name, sink in self._sinks.items()}
         self._engine.start()
+        self._holder.start()
         for feed in self._feeds.values():
             feed.start()
 
@@ -141,6 +143,8 @@ class Line:
             for outbox in self._outboxes.values():
                 outbox.close()
         self._recognizer.close()
+        if self._holder.ident is not None:
+            self._holder.join()
 
     def __enter__(self) -> Self:
         self.start()
@@ -188,6 +192,7 @@ class Line:
             try:
                 new = (load or self._load)(package)
                 self._check_swap(new)
+                self._hold(new)
             except PartsightError:
                 self._tally.add(_LINE, "refused_swaps")
                 raise
@@ -198,6 +203,23 @@ class Line:
         extra = {"event": "package_swapped", "package": new.package_id, "before": old.package_id}
         _log.info("package %s%s answers in place of %s", new.package_id, signed, old.package_id, extra=extra)
         return new.package_id
+
+    def _hold_first(self) -> None:
+        """Hold the first package in memory while it answers already: what becomes of its folder later is no matter."""
+        recognizer = self._recognizer
+        try:
+            recognizer.hold()
+        except PartsightError as error:  # frames that need it will say so, too
+            if not recognizer.is_closed:
+                extra = {"event": "package_unreadable", "package": recognizer.package_id}
+                _log.error("package %s: %s", recognizer.package_id, error, extra=extra)
+
+    def _hold(self, new: Recognizer) -> None:
+        try:
+            new.hold()
+        except PartsightError:
+            new.close()
+            raise
 
     def _load(self, package: str | Path) -> Recognizer:
         return Recognizer(package, trusted_keys=self._trusted_keys)

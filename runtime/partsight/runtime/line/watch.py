@@ -1,6 +1,8 @@
 """Watching a path for a new package, and putting it in place of the one that answers."""
 
+import contextlib
 import logging
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +21,8 @@ class Watch:
     """Looks at a path from time to time, and swaps the line's package when another is there.
 
     The path is a package's folder, or a link to one: write the new package under another name, then rename it or turn
-    the link, so that nobody ever sees half of it. A package that is refused is told once, and the old one stays.
+    the link, so that nobody ever sees half of it. A package that is refused is told once, and the old one stays; it is
+    tried again when a file of it has changed: it may have been copied there, and not all of it had come.
     """
 
     def __init__(
@@ -35,6 +38,7 @@ class Watch:
         """
         self._line, self._path, self._load, self._every_s = line, Path(path), load, every_s
         self._refused = ("", b"")
+        self._refused_files: frozenset[tuple[str, int, int]] = frozenset()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="partsight-watch", daemon=True)
 
@@ -58,15 +62,25 @@ class Watch:
     def _run(self) -> None:
         while not self._stopping.wait(self._every_s):
             found = self._look()
-            if found[0] in ("", self._line.package_id) or found == self._refused:
+            if found[0] in ("", self._line.package_id):
+                continue
+            files = _files(self._path)
+            if found == self._refused and files == self._refused_files:
                 continue
             try:
                 self._line.swap(self._path, self._load)
             except Exception as error:  # noqa: BLE001 (whatever is wrong with it, the line goes on with the old)
-                self._refused = found
-                level = logging.ERROR if isinstance(error, PartsightError) else logging.CRITICAL
-                extra = {"event": "package_refused", "package": found[0], "path": str(self._path)}
-                _log.log(level, "the package at %s is refused: %s", self._path, error, extra=extra)
+                self._refuse(found, files, error)
+
+    def _refuse(self, found: tuple[str, bytes], files: frozenset[tuple[str, int, int]], error: Exception) -> None:
+        is_told = found == self._refused
+        self._refused, self._refused_files = found, files
+        if isinstance(error.__cause__, OSError):
+            self._refused_files = frozenset()  # a disk or a network that may come back: tried again in any case
+        if not is_told:
+            level = logging.ERROR if isinstance(error, PartsightError) else logging.CRITICAL
+            extra = {"event": "package_refused", "package": found[0], "path": str(self._path)}
+            _log.log(level, "the package at %s is refused: %s", self._path, error, extra=extra)
 
     def _look(self) -> tuple[str, bytes]:
         """Return the id of the package at the path, and its signature: one that is refused may be signed after all.
@@ -81,3 +95,15 @@ class Watch:
             return read_file(self._path, name, LARGEST_MANIFEST_BYTES)
         except PackageError:
             return b""
+
+
+def _files(folder: Path) -> frozenset[tuple[str, int, int]]:
+    """Return what tells of each file in a folder whether it has changed: its path, size and time in nanoseconds."""
+    found = set()
+    for inside, _, names in os.walk(folder):
+        for name in names:
+            path = Path(inside, name)
+            with contextlib.suppress(OSError):  # it has gone meanwhile
+                state = path.lstat()
+                found.add((str(path), state.st_size, state.st_mtime_ns))
+    return frozenset(found)
