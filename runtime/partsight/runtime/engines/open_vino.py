@@ -4,6 +4,7 @@ Not by way of ONNX Runtime's OpenVINO provider, whose wheel takes the place of O
 versions of both; this one stands beside either.
 """
 
+import sys
 from collections import deque
 from types import ModuleType
 from typing import Any
@@ -76,10 +77,17 @@ class OpenVinoEngine:
 
 
 def _import_openvino() -> ModuleType:
+    """Import it without its telemetry, which tells Google Analytics of each import and leaves an id in the home folder."""
+    is_ours = "openvino_telemetry" not in sys.modules
+    if is_ours:
+        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # OpenVINO does without one it cannot import
     try:
         import openvino  # noqa: PLC0415 (an optional dependency)
     except ImportError as error:
         raise not_had(PROVIDERS["openvino"], f"OpenVINO cannot be imported ({error})") from error
+    finally:
+        if is_ours:
+            sys.modules.pop("openvino_telemetry", None)
     return openvino  # type: ignore[no-any-return]
 
 
