@@ -89,7 +89,7 @@ def test_what_is_said(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_docs_name_every_event() -> None:
     root = Path(__file__).parents[2]
     code = "".join(path.read_text("utf-8") for room in ("runtime", "cli") for path in (root / room).rglob("*.py"))
-    names = set(re.findall(r'(?:"event": |event\(|_say\(config, )"(\w+)"', code))
+    names = set(re.findall(r'(?:"event": |event\(|_tell\(|_say\(config, )"(\w+)"', code))
     assert {"camera_failed", "sink_recovered", "package_total"} < names
     names |= {f"camera_{state}" for state in ("open", "stalled", "lost", "waiting")}
     docs = (root / "docs" / "runtime.md").read_text("utf-8")
