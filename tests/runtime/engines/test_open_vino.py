@@ -82,6 +82,26 @@ def test_compiled_models_are_kept(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("*.blob"))) == 1
 
 
+def test_a_damaged_compiled_model_is_compiled_again(tmp_path: Path) -> None:
+    """OpenVINO would load it, and give other scores without a word."""
+    before = Session(tiny_model(), "openvino", Settings(cache=tmp_path)).run(batch(["red"])).score
+    blob = next(tmp_path.glob("*.blob"))
+    whole = blob.read_bytes()
+    weights = np.ascontiguousarray(tiny_prototypes().T).tobytes()
+    damaged = whole.replace(weights, bytes(len(weights)))
+    assert damaged != whole
+    blob.write_bytes(damaged)
+    after = Session(tiny_model(), "openvino", Settings(cache=tmp_path)).run(batch(["red"])).score
+    np.testing.assert_array_equal(after, before)
+    assert blob.read_bytes() != damaged
+
+
+def test_a_cache_that_cannot_be_had_is_none(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    session = Session(tiny_model(), "openvino", Settings(cache=tmp_path / "file"))
+    assert session.run(batch(["red"])).score.argmax() == list(COLOURS_BGR).index("red")
+
+
 def test_threads() -> None:
     options = open_vino._options(Settings(threads=1))
     assert options["INFERENCE_NUM_THREADS"] == 1

@@ -6,11 +6,13 @@ versions of both; this one stands beside either.
 
 import sys
 from collections import deque
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
+from partsight.runtime.engines.compiled import open_cache, seal
 from partsight.runtime.engines.engine import (
     EMBEDDING_NAME,
     Arithmetic,
@@ -47,10 +49,13 @@ class OpenVinoEngine:
             network = core.read_model(model)
         except RuntimeError as error:
             raise PackageError(f"OpenVINO cannot read the model ({error}); export it again") from error
+        cache = None if settings.cache is None else open_cache(settings.cache)
         try:
-            self._compiled = core.compile_model(network, "CPU", _options(settings))
+            self._compiled = core.compile_model(network, "CPU", _options(settings, cache))
         except RuntimeError as error:
             raise not_had(PROVIDERS["openvino"], str(error)) from error
+        if cache is not None:
+            seal(cache)
         self._signature = _signature(network)
         self._outputs = (scores_of(self._signature), EMBEDDING_NAME)
         # One set for each size that comes often: a request that gets another size allocates anew. Append and pop are
@@ -101,7 +106,7 @@ def _check_arithmetic(core: Any, arithmetic: Arithmetic) -> None:
         )
 
 
-def _options(settings: Settings) -> dict[str, Any]:
+def _options(settings: Settings, cache: Path | None = None) -> dict[str, Any]:
     """Return what OpenVINO is told; its documentation of the CPU device names and explains each."""
     options: dict[str, Any] = {
         "INFERENCE_PRECISION_HINT": _HINTS[settings.arithmetic],
@@ -111,8 +116,8 @@ def _options(settings: Settings) -> dict[str, Any]:
     }
     if settings.threads is not None:
         options["INFERENCE_NUM_THREADS"] = settings.threads
-    if settings.cache is not None:
-        options["CACHE_DIR"] = str(settings.cache)
+    if cache is not None:
+        options["CACHE_DIR"] = str(cache)
     return options
 
 
