@@ -10,7 +10,7 @@ from partsight.runtime.engines import open_vino
 from partsight.runtime.engines.engine import Settings
 from partsight.runtime.errors import PackageError, ProviderError
 from partsight.runtime.session import Session
-from tests.tiny import COLOURS_BGR, SIDE_PX, solid, tiny_model
+from tests.tiny import COLOURS_BGR, SIDE_PX, solid, tiny_model, tiny_prototypes
 
 pytest.importorskip("openvino")
 
