@@ -1,6 +1,7 @@
 """What a terminal shows while the line runs."""
 
 import io
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from partsight.cli.line_config import CameraConfig, LineConfig
-from partsight.cli.line_progress import progress
+from partsight.cli.line_progress import _width, progress
 from partsight.runtime import Recognizer
 from partsight.runtime.line import Line, Policy
 from tests.runtime.line.scripted import ScriptedCamera, pictures
@@ -65,6 +66,22 @@ def test_a_line_of_numbers_is_no_longer_than_the_terminal(line: Line, monkeypatc
     monkeypatch.setattr("partsight.cli.line_progress._width", lambda: 12)
     text = shown(line, LIVE, None, monkeypatch, Terminal())
     assert {len(part) for part in text.rstrip("\n").split("\r\x1b[K")[1:]} == {12}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a terminal of its own")
+@pytest.mark.parametrize(("columns", "expected"), [(50, 49), (0, 79)])  # 0: it does not know
+def test_how_wide_a_terminal_is(monkeypatch: pytest.MonkeyPatch, columns: int, expected: int) -> None:
+    import termios
+
+    master, slave = os.openpty()
+    try:
+        termios.tcsetwinsize(slave, (24, columns))
+        with open(slave, "w", closefd=False) as stderr:
+            monkeypatch.setattr(sys, "stderr", stderr)
+            assert _width() == expected
+    finally:
+        os.close(master)
+        os.close(slave)
 
 
 def test_nothing_where_nobody_looks(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ import onnxruntime
 import pytest
 
 from partsight.cli.main import main
+from partsight.runtime.errors import SinkGoneError
 from partsight.runtime.line import outbox
-from partsight.runtime.record import Record
+from partsight.runtime.record import Record, Told
+from partsight.runtime.sinks.jsonl import StandardOutput
 from tests.cli.command import partsight
 from tests.cli.conftest import Ended
 from tests.tiny import solid
@@ -180,6 +183,20 @@ def test_a_full_disk_under_the_results(
     err = capsys.readouterr().err
     assert "sink jsonl:-: takes nothing and is waited for: " in err
     assert err.splitlines()[-1] == "sink jsonl:-: 4 results lost"
+
+
+def test_a_reader_that_is_found_gone_at_the_very_end(
+    call: Call, tiny_package: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the last frame was answered: as quiet as in the midst."""
+
+    def write(_: StandardOutput, told: Told) -> None:
+        time.sleep(0.3)  # until the line has ended
+        raise SinkGoneError("the reader has ended")
+
+    monkeypatch.setattr(StandardOutput, "write", write)
+    ended = call("run", tiny_package, photos / "1_red.png")
+    assert (ended.code, ended.out, ended.err) == (0, "", "")
 
 
 def test_the_same_sink_twice(call: Call) -> None:
