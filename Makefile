@@ -19,7 +19,7 @@ test: .venv/installed
 test-long: .venv/installed
 	$(BIN)/python -m pytest -m long
 
-# A million hostile inputs over every border (docs/fuzzing.md): half an hour on two cores.
+# A million hostile inputs over every border (docs/fuzzing.md): a quarter of an hour on two cores.
 fuzz: .venv/installed
 	$(BIN)/pip install --quiet -e ".[metrics,modbus,mqtt,opcua,sign]"
 	$(BIN)/python -m tests.fuzz --cases 1000000 --out build/fuzz.json

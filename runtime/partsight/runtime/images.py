@@ -40,7 +40,7 @@ def read_image(path: Path) -> Pixels:
     """Read an image file as a camera would deliver it.
 
     The file is decoded strictly: a truncated file is an error, never a picture with a grey lower half.
-    EXIF orientation is applied. It takes up to 8 bytes of memory for each pixel of a picture that is not refused.
+    EXIF orientation is applied. It takes up to 10 bytes of memory for each pixel of a picture that is not refused.
 
     Returns:
         (height, width, 3) uint8 BGR for a colour file, (height, width) uint8 for a grey one; contiguous.
