@@ -270,7 +270,31 @@ def test_what_was_altered_is_not_signed(tiny_package: Path, tmp_path: Path, firs
     assert not (package / SIGNATURE_NAME).exists()
 
 
-@pytest.mark.parametrize("name", ["notes.txt", "gallery/more.png", ".signature.json.1234", "empty/"])
+@pytest.mark.parametrize("name", [".signature.json.99999999-1.partial", ".signature.json.99999998.partial"])
+def test_what_a_killed_signing_left_is_no_matter(
+    tiny_package: Path, tmp_path: Path, first: PrivateKey, second: PrivateKey, name: str
+) -> None:
+    """The signature of before still counts, and the next signing removes it."""
+    package = signed_copy(tiny_package, tmp_path / "p.partsight", first)
+    (package / name).write_bytes(b"half")
+    trusted = [first.public]
+    assert ModelPackage.read(package, trusted_keys=trusted).signed_by == (first.public.key_id,)
+    sign(package, second)
+    assert not (package / name).exists()
+    assert ModelPackage.read(package, trusted_keys=trusted)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "notes.txt",
+        "gallery/more.png",
+        ".signature.json.1234",
+        ".signature.json.1.partial.x",
+        ".manifest.json.1.partial",
+        "empty/",
+    ],
+)
 def test_what_is_not_in_the_manifest_is_not_signed(
     tiny_package: Path, tmp_path: Path, first: PrivateKey, name: str
 ) -> None:

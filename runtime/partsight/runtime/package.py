@@ -22,7 +22,7 @@ from partsight.runtime.prototype_file import decode_prototypes
 from partsight.runtime.references import References, decode_reference
 from partsight.runtime.search import PrototypeSearch
 from partsight.runtime.signature import Demand, check_signatures
-from partsight.runtime.storage import sha256_bytes
+from partsight.runtime.storage import is_temporary, sha256_bytes
 from partsight.runtime.trust import KeyLike, find_demands
 
 LARGEST_MANIFEST_BYTES = 64 * 2**20  # of 100,000 parts, 20 MB
@@ -222,6 +222,8 @@ class ModelPackage:
         """
         names = self.hashes()
         others = find_files(self.path, names) - names.keys() - {MANIFEST_NAME, SIGNATURE_NAME}
+        # While somebody signs, or if that was killed: never read, and the next signing removes it.
+        others = {name for name in others if not is_temporary(name, SIGNATURE_NAME)}
         if others:
             raise SignatureError(
                 f"{self.path}: {min(others)} is not in the manifest, and a signed package holds nothing that was not "

@@ -56,7 +56,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     check_output_folder(path)
     with _failing(path):
         target = path.absolute()
-        if target in _being_written.values():
+        if target in list(_being_written.values()):  # other threads change it
             raise FileExistsError(errno.EEXIST, "it is being written already")
         with _temporary(target) as partial:
             partial.mkdir()
@@ -101,6 +101,11 @@ def write_file(path: Path, data: bytes, *, is_flushed: bool = True) -> None:
     """
     with new_file(path, is_flushed=is_flushed) as file:
         file.write(data)
+
+
+def is_temporary(name: str, target: str) -> bool:
+    """Tell whether a name is that of a temporary file for one called `target`, which may be left of a kill."""
+    return _temporary_names(target).fullmatch(name) is not None
 
 
 def reserve(file: IO[bytes], size: int) -> None:
@@ -161,6 +166,11 @@ def _temporary(target: Path) -> Iterator[Path]:
         del _being_written[partial]
 
 
+def _temporary_names(target: str) -> re.Pattern[str]:
+    """Return the form of names of temporary files; its group is the number of the process."""
+    return re.compile(rf"\.{re.escape(target)}\.([0-9]+)(?:-[0-9]+)?{re.escape(_PARTIAL)}", re.ASCII)
+
+
 def _remove(path: Path) -> None:
     """Remove a file or folder if it is there; what cannot be removed is for the next run."""
     if os.path.isdir(path):  # noqa: PTH112 (on a broken disk Path.is_dir raises)
@@ -192,7 +202,7 @@ def _flush(path: Path) -> None:
 
 def _remove_leftovers(target: Path) -> None:
     """Remove the temporary files and folders for `target` of processes that were killed."""
-    pattern = re.compile(rf"\.{re.escape(target.name)}\.([0-9]+)(?:-[0-9]+)?{re.escape(_PARTIAL)}")
+    pattern = _temporary_names(target.name)
     for path in target.parent.iterdir():
         match = pattern.fullmatch(path.name)
         if match and path not in _being_written and not _is_another_process(int(match[1])):
