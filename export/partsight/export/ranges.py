@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 
+from partsight.runtime.engines.onnx_runtime import import_onnxruntime
 from partsight.runtime.images import Pixels
 from partsight.runtime.session import INPUT_NAME, FloatArray
 from partsight.train.progress import progress
@@ -83,7 +84,7 @@ def measure_ranges(
     }
 
 
-def _session(model: onnx.ModelProto, tensors: Sequence[str]) -> onnxruntime.InferenceSession:
+def _session(model: onnx.ModelProto, tensors: Sequence[str]) -> Any:
     """Load the model with tensors as further outputs; the runtime's Session knows only the contract's."""
     wider = onnx.ModelProto()
     wider.CopyFrom(model)
@@ -91,6 +92,7 @@ def _session(model: onnx.ModelProto, tensors: Sequence[str]) -> onnxruntime.Infe
     wider.graph.output.extend(
         onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in tensors if name not in own
     )
+    onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(wider.SerializeToString(), options, providers=["CPUExecutionProvider"])

@@ -1,5 +1,6 @@
 """ONNX Runtime: on the provider that was asked for, or not at all."""
 
+import os
 from types import ModuleType
 from typing import Any
 
@@ -51,11 +52,12 @@ class OnnxRuntimeEngine:
 
 
 def import_onnxruntime() -> ModuleType:
-    """Import ONNX Runtime, which comes from one of two extras.
+    """Import ONNX Runtime, which comes from one of two extras, without its telemetry, which tells Microsoft of its use.
 
     Raises:
         DependencyError: it is not installed.
     """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # which it looks for once, when it is imported
     try:
         import onnxruntime  # noqa: PLC0415 (an optional dependency)
     except ImportError as error:
