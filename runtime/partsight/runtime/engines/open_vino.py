@@ -82,7 +82,7 @@ class OpenVinoEngine:
 
 
 def _import_openvino() -> ModuleType:
-    """Import it without its telemetry, which tells Google Analytics of each import and leaves an id in the home folder."""
+    """Import it without its telemetry, which tells Google Analytics of each import and keeps an id at home."""
     is_ours = "openvino_telemetry" not in sys.modules
     if is_ours:
         sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # OpenVINO does without one it cannot import
