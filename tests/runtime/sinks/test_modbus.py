@@ -150,8 +150,8 @@ def request(function: int, body: bytes, transaction: int = 1) -> bytes:
 @pytest.mark.parametrize(
     ("function", "body", "code"),
     [
-        (8, b"\0\4\0\0", 1),  # the library would listen only, from then on
-        (43, b"\x0e\1\0", 1),  # and say what it is
+        (8, b"\0\4\0\0", 1),  # to listen only, from then on
+        (43, b"\x0e\1\0", 1),  # to say what it is
         (22, bytes(6), 1),
         (0, b"", 1),
         (255, b"", 1),

@@ -293,6 +293,12 @@ def test_what_a_session_may_have(sink: Sink, port: int) -> None:
             await first.subscribe_data_change([label] * 50)
             with pytest.raises(errors.BadTooManyMonitoredItems):
                 await first.subscribe_data_change(label)
+            for asked, revised in ((0, 20), (10_000, 20), (7, 7)):  # 0: without bound, to the library
+                parameters = asyncua.ua.MonitoringParameters(QueueSize=asked)
+                item = asyncua.ua.MonitoredItemModifyRequest(111 + 1, parameters)
+                wanted = asyncua.ua.ModifyMonitoredItemsParameters(first.subscription_id, ItemsToModify=[item])
+                (given,) = await client.uaclient.modify_monitored_items(wanted)
+                assert given.RevisedQueueSize == revised
 
     asyncio.run(run())
 

@@ -30,8 +30,8 @@ def frame_size(head: bytes) -> int:
 class OneByOne(ServerRequestHandler):
     """Answers requests that are whole and allowed; the library would log others, or do what they say.
 
-    Its server knows functions that stop it from answering, name it, or change registers behind the sink's back, and it
-    forgets a request that comes before the last one was answered.
+    Its server knows functions that name it, reset its counters or write files and registers, and it forgets a request
+    that comes before the last one was answered.
     """
 
     def __init__(self, server: ModbusTcpServer, connection: Connection) -> None:
