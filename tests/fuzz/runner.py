@@ -142,6 +142,8 @@ def _look_again(surface: Surface, tally: Tally) -> None:
     if not again.count("hang"):
         tally.findings.pop()
         again.cases, again.slowest_s = 0, 0.0  # it was counted
+        if tally.accepted + tally.refused + len(tally.findings) == tally.cases:
+            again.accepted = again.refused = 0  # it had come to its end between the last glance and the kill
         again.stalls = 1
         tally.add(again)
 
