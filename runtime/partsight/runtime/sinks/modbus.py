@@ -12,7 +12,7 @@ from partsight.runtime.record import Record, Told
 from partsight.runtime.sinks.address import Address, Options, need
 from partsight.runtime.sinks.guard import Guard, parse_networks
 from partsight.runtime.sinks.registers import NO_NUMBER, UNLISTED, read_labels, scaled, two
-from partsight.runtime.sinks.serving import LoopThread, SeldomLog, is_loopback, joined, resolve, tell_exposed
+from partsight.runtime.sinks.serving import LoopThread, SeldomLog, is_loopback, joined, peers, resolve, tell_exposed
 from partsight.runtime.sinks.sink import Sink
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class ModbusSink:
         self._quiet = SeldomLog("pymodbus")
         if not is_loopback(addresses):
             tell_exposed(
-                self._where, "read the last result, and clear coil 0 before the PLC has read it", options.allow
+                self._where, "read the last result, and clear coil 0 before the PLC has read it", peers(options.allow)
             )
 
     @property

@@ -13,7 +13,7 @@ from partsight.runtime.record import Record, Told
 from partsight.runtime.sinks.address import Address, Options, need
 from partsight.runtime.sinks.guard import Guard, parse_networks
 from partsight.runtime.sinks.opcua_identity import Identity, Readers, read_certificate, read_password
-from partsight.runtime.sinks.serving import LoopThread, SeldomLog, is_loopback, joined, resolve, tell_exposed
+from partsight.runtime.sinks.serving import LoopThread, SeldomLog, is_loopback, joined, peers, resolve, tell_exposed
 from partsight.runtime.sinks.sink import Sink
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class OpcUaSink:
         if not is_loopback(addresses):
             who = f"read the results as user {identity.username}" if identity.username else "read the results"
             how = "" if identity.certificate else ", and whoever is on the way can, too: it is not encrypted"
-            tell_exposed(self._where, f"{who}{how}", options.allow)
+            tell_exposed(self._where, f"{who}{how}", peers(options.allow))
 
     @property
     def refused(self) -> int:

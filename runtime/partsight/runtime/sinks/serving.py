@@ -50,15 +50,19 @@ def is_loopback(addresses: list[str]) -> bool:
     return all(ipaddress.ip_address(address.partition("%")[0]).is_loopback for address in addresses)
 
 
-def tell_exposed(where: str, what: str, allow: str) -> None:
+def peers(allow: str) -> str:
+    """Return in words who may connect, given the addresses and networks that may; empty for all."""
+    return f"whoever has an address in {allow}" if allow else "whoever can reach this machine (allow= bounds that)"
+
+
+def tell_exposed(where: str, what: str, whom: str) -> None:
     """Warn of a server that others than this machine can reach.
 
     Args:
         where: its address.
         what: a peer may do there.
-        allow: addresses and networks that may connect; empty for all.
+        whom: the peers, in words.
     """
-    whom = f"whoever has an address in {allow}" if allow else "whoever can reach this machine (allow= bounds that)"
     extra = {"event": "server_exposed", "sink": where}
     _log.warning("%s is open to the network: %s can %s", where, whom, what, extra=extra)
 
