@@ -270,6 +270,14 @@ def test_one_that_was_never_started_lets_go_of_its_port(line: Line) -> None:
         assert ask(again, "/healthz")[0] == 200
 
 
+@pytest.mark.parametrize(("host", "events"), [("127.0.0.1", []), ("0.0.0.0", ["server_exposed"])])
+def test_a_server_that_others_can_reach_is_told(
+    line: Line, caplog: pytest.LogCaptureFixture, host: str, events: list[str]
+) -> None:
+    MetricsServer(Metrics(line), host, 0).close()
+    assert [record.event for record in caplog.records] == events  # type: ignore[attr-defined]
+
+
 def test_a_port_that_is_taken(server: MetricsServer, line: Line) -> None:
     with pytest.raises(MetricsError, match=rf"served at 127.0.0.1:{server.port}: .*give another HOST:PORT"):
         MetricsServer(Metrics(line), HOST, server.port)

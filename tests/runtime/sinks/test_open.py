@@ -126,7 +126,11 @@ def test_password_in_an_address(secret: str) -> None:
     with pytest.raises(SinkError, match="addresses are logged") as caught:
         parse(f"mqtt://user:{secret}@broker/topic")
     assert "hunter" not in str(caught.value)
+    with pytest.raises(SinkError, match="addresses are logged") as caught:
+        parse(f"a:://:{secret}@broker")  # a colon too many
+    assert "hunter" not in str(caught.value)
     assert parse("mqtt://broker/topic@line").topic() == "topic@line"
+    assert parse("jsonl:/data//me@home/results.jsonl").place == "/data//me@home/results.jsonl"
 
 
 def test_library_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

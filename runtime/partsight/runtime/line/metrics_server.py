@@ -13,6 +13,7 @@ from typing import Any, Self
 from partsight.runtime.errors import MetricsError
 from partsight.runtime.line.bounded_server import BoundedServer
 from partsight.runtime.line.metrics import OPENMETRICS, Metrics
+from partsight.runtime.sinks.serving import is_loopback, tell_exposed
 
 READ_S, WRITE_S = 5.0, 5.0
 """How long a whole request, and a whole answer, may take."""
@@ -77,6 +78,9 @@ class MetricsServer:
             ) from error
         self._is_closed = False
         self.host, self.port = str(self._server.server_address[0]), int(self._server.server_address[1])
+        if not is_loopback([self.host]):
+            what = "read counters, package ids, names of cameras and addresses of sinks"
+            tell_exposed(self.url, what, "whoever can reach this machine")
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(_POLL_S,), name="partsight-metrics", daemon=True
         )

@@ -11,6 +11,7 @@ import msgspec
 
 from partsight.runtime.errors import DependencyError, SinkError
 
+_NETWORK = re.compile("(?<![^:])//.*", re.DOTALL)
 _NO_USER = re.compile(r"//(\[[^]]*\]|[^/@:]*)(:\d*)?(/.*)?", re.DOTALL)
 """A host, perhaps a port, and after a slash anything, such as a topic with an @."""
 
@@ -105,7 +106,8 @@ def parse(address: str) -> Address:
         shown = address.partition("?")[0].rpartition("@")[2]
         raise SinkError(f"sink {shown!r} has no scheme; expected SCHEME:PLACE, such as jsonl:results.jsonl")
     place, _, query = rest.partition("?")
-    if "@" in place and place.startswith("//") and not _NO_USER.fullmatch(place):
+    network = _NETWORK.search(place)  # also behind a second colon
+    if network and "@" in network[0] and not _NO_USER.fullmatch(network[0]):
         raise SinkError(
             f"sink {scheme}: the address holds a user or a password, and addresses are logged; "
             "name the user by an option and the file or the variable that holds the password"
