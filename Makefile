@@ -21,7 +21,6 @@ test-long: .venv/installed
 
 # A million hostile inputs over every border (docs/fuzzing.md): a quarter of an hour on two cores.
 fuzz: .venv/installed
-	$(BIN)/pip install --quiet -e ".[metrics,modbus,mqtt,opcua,sign]"
 	$(BIN)/python -m tests.fuzz --cases 1000000 --out build/fuzz.json
 
 bounds:

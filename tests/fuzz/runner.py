@@ -94,14 +94,14 @@ def run_shares(surfaces: Sequence[Surface], first: int, cases: int, jobs: int) -
     """
 
     there = [surface for surface in surfaces if surface.is_there]
-    whole = sum(surface.share for surface in there)
+    ends = list(itertools.accumulate(surface.share for surface in there))
 
-    def part(surface: Surface) -> Tally:
-        start, end = (-(-number * surface.share // whole) for number in (first, first + cases))
-        return run(surface, start, end - start)
+    def part(surface: Surface, end: int) -> Tally:
+        ours = cases * end // ends[-1] - cases * (end - surface.share) // ends[-1]  # by ends: they sum up to `cases`
+        return run(surface, first * surface.share // ends[-1], ours)
 
     with ThreadPoolExecutor(jobs) as pool:
-        yield from pool.map(part, there)
+        yield from pool.map(part, there, ends)
 
 
 def run(surface: Surface, first: int, cases: int, jobs: int = 1) -> Tally:

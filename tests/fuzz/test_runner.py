@@ -53,6 +53,7 @@ def test_cases_are_dealt_out_by_shares_without_a_gap() -> None:
     surfaces.append(Surface("gone", BROKEN["well"].open, 10, needs=("no_such_library",)))
     counts = [[tally.cases for tally in run_shares(surfaces, first, 10, 2)] for first in (0, 10)]
     assert counts == [[3, 7], [3, 7]]
+    assert [tally.cases for tally in run_shares(surfaces, 0, 11, 2)] == [3, 8]
 
 
 def test_table() -> None:
