@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from partsight.runtime.errors import SinkError
 from partsight.runtime.sinks import open_sink
+from partsight.runtime.sinks.publisher import Publisher
 from tests.runtime.sinks.broker import MOSQUITTO, Broker, Subscriber, free_port
 from tests.runtime.sinks.kinds import read_spool, told
 
@@ -138,6 +140,7 @@ class TestBroker:
         command = [shutil.which("mosquitto_passwd") or "mosquitto_passwd", "-b", "-c", passwords, "line", secret]
         subprocess.run(command, check=True)
         passwords.chmod(0o600)
+        (tmp_path / "secret").touch(0o600)
         (tmp_path / "secret").write_text(f"{secret}\n", encoding="utf-8")
         monkeypatch.setenv("LINE_PASSWORD", secret)
         more = f"&password_file={tmp_path}/secret" if by == "file" else "&password_env=LINE_PASSWORD"
@@ -150,6 +153,7 @@ class TestBroker:
         assert read_spool(tmp_path / "spool.db") == []
         assert "the broker refuses the connection: Not authorized" in caplog.text
         assert secret not in caplog.text
+        assert "in the clear" not in caplog.text  # the broker is on this machine
 
     @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # paho leaves a refused socket open
     def test_tls(self, tmp_path: Path) -> None:
@@ -210,8 +214,12 @@ def test_publisher_that_failed_is_told(tmp_path: Path, monkeypatch: pytest.Monke
         ("mqtt://127.0.0.1/line3", r"names no spool; add \?spool=PATH"),
         ("mqtt://127.0.0.1/line3?spool=x&protocol=3", "Invalid enum value '3'"),
         ("mqtt://127.0.0.1/line3?spool=x&protocol=3.1.1&needs_subscriber=true", "needs_subscriber needs protocol=5"),
-        ("mqtt://127.0.0.1/line3?spool=x&password_file=/nowhere", "password_file cannot be read"),
-        ("mqtts://127.0.0.1/line3?spool=x&ca=/nowhere", "ca, cert or key cannot be used"),
+        ("mqtt://127.0.0.1/line3?spool=x&username=u&password_file=/nowhere", "password_file: /nowhere: cannot be read"),
+        ("mqtt://127.0.0.1/line3?spool=x&password_file=/nowhere", "password_file is given without username"),
+        ("mqtts://127.0.0.1/line3?spool=x&ca=/nowhere", "ca, cert or key cannot be used .*expected PEM"),
+        ("mqtts://127.0.0.1/line3?spool=x&cert=/nowhere", "the private key: /nowhere: cannot be read"),
+        ("mqtts://127.0.0.1/line3?spool=x&key=/nowhere", "key is given without cert"),
+        ("mqtt://127.0.0.1/line3?spool=x&ca=ca.pem", r"which mqtt:// has not; name it mqtts://"),
     ],
 )
 def test_wrong_addresses(wrong: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,3 +227,63 @@ def test_wrong_addresses(wrong: str, message: str, tmp_path: Path, monkeypatch: 
     with pytest.raises(SinkError, match=message):
         open_sink(wrong)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("place", "is_told"),
+    [
+        ("mqtt://192.0.2.1/line3", True),
+        ("mqtt://broker.invalid:1884/line3", True),
+        ("mqtts://192.0.2.1/line3", False),
+        ("mqtt://localhost/line3", False),
+        ("mqtt://127.1.2.3/line3", False),
+        ("mqtt://[::1]/line3", False),
+    ],
+)
+def test_password_in_the_clear_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, place: str, is_told: bool
+) -> None:
+    monkeypatch.setattr(Publisher, "_run", lambda _: None)  # nothing is sent there
+    monkeypatch.setenv("LINE_PASSWORD", "hunter2")
+    options = f"spool={tmp_path}/spool.db&close_s=0"
+    open_sink(f"{place}?{options}&username=line&password_env=NOT_THERE").close()
+    assert caplog.text == ""
+    open_sink(f"{place}?{options}&username=line&password_env=LINE_PASSWORD").close()
+    said = [record for record in caplog.records if getattr(record, "event", "") == "password_exposed"]
+    assert len(said) == is_told
+    assert all("the password of user line is sent in the clear" in record.getMessage() for record in said)
+    assert "hunter2" not in caplog.text
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
+def test_key_with_a_passphrase_is_refused_and_not_asked_for(tmp_path: Path) -> None:
+    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-passout", "pass:hunter2", "-subj", "/CN=line"]
+    subprocess.run([*make, "-out", "cert", "-keyout", "key"], check=True, capture_output=True, cwd=tmp_path)
+    address = f"mqtts://127.0.0.1/line3?spool={tmp_path}/spool.db&cert={tmp_path}/cert&key={tmp_path}/key"
+    code = "import sys; from partsight.runtime.sinks import open_sink; open_sink(sys.argv[1])"
+    # With neither a terminal nor an end of what it reads, whoever asks for a passphrase waits.
+    with subprocess.Popen(
+        [sys.executable, "-c", code, address],
+        stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    ) as process:  # fmt: skip
+        try:
+            assert process.wait(60) == 1
+        finally:
+            process.kill()
+        assert process.stderr is not None
+        assert "expected PEM, the key without a passphrase" in process.stderr.read()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="rights are elsewhere on Windows")
+@pytest.mark.parametrize(
+    "options",
+    ["username=line&password_file=FILE", "cert=FILE", "cert=/nowhere&key=FILE"],
+    ids=["password", "cert", "key"],
+)
+def test_secret_that_others_may_read(tmp_path: Path, options: str) -> None:
+    (tmp_path / "secret").write_text("hunter2\n", encoding="utf-8")
+    (tmp_path / "secret").chmod(0o640)
+    address = f"mqtts://127.0.0.1/line3?spool={tmp_path}/spool.db&{options.replace('FILE', f'{tmp_path}/secret')}"
+    with pytest.raises(SinkError, match=r"others than its owner may read it \(mode 640\); mend it with: chmod 600"):
+        open_sink(address)
+    assert not (tmp_path / "spool.db").exists()

@@ -1,17 +1,20 @@
 """`mqtt://host:port/topic`: results published at QoS 1, each kept on disk until the broker acknowledged it."""
 
+import ipaddress
 import logging
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import msgspec
 
-from partsight.runtime.errors import SinkError
+from partsight.runtime.errors import KeyFileError, SinkError
+from partsight.runtime.key_file import check_secret, read_key_file
 from partsight.runtime.record import Told
 from partsight.runtime.sinks.address import Address, Options, need
+from partsight.runtime.sinks.password import read_password
 from partsight.runtime.sinks.publisher import WINDOW, Publisher
+from partsight.runtime.sinks.serving import joined
 from partsight.runtime.sinks.sink import Sink
 from partsight.runtime.sinks.spool import Spool
 
@@ -34,10 +37,10 @@ class MqttOptions(Options, frozen=True, kw_only=True):
         needs_subscriber: keep a result for which the broker has no subscriber, and send it again (MQTT 5).
         client_id: of the connection; empty to let the broker choose.
         username: at the broker.
-        password_file: file whose first line is the password.
+        password_file: file whose first line is the password, and which nobody else may read.
         password_env: else, the variable of the environment that holds it.
         ca: file with the certificates that the broker's is checked against (mqtts); empty for the system's.
-        cert, key: files of our own certificate (mqtts).
+        cert, key: files of our own certificate and its key, which nobody else may read (mqtts).
         close_s: seconds that closing waits at most for acknowledgements.
     """
 
@@ -117,7 +120,8 @@ def open_address(address: Address) -> Sink:
     """Open `mqtt://host:port/topic?spool=PATH`, or the same with mqtts for TLS.
 
     Raises:
-        SinkError: see `MqttSink`; or the topic, an option, a certificate or the password's file cannot be used.
+        SinkError: see `MqttSink`; or the topic, an option, a certificate or the password's file cannot be used, or
+            others may read the latter or the private key.
         DependencyError: paho-mqtt is not installed.
     """
     options = address.read_options(MqttOptions)
@@ -130,8 +134,14 @@ def open_address(address: Address) -> Sink:
         raise SinkError(f"sink {address}: names no spool; add ?spool=PATH, a file on disk in which results wait")
     if options.needs_subscriber and options.protocol != "5":
         raise SinkError(f"sink {address}: needs_subscriber needs protocol=5: no other has a word for it")
-    make = _maker(address, options, (host, port), tls)
+    _check_files(address, options, tls)
+    password = read_password(address, options.username, options.password_file, options.password_env)
+    make = _maker(address, options, (host, port), tls, password)
     make()  # so that a certificate that cannot be read is an error now
+    if password and not tls and not _is_this_machine(host):
+        where = joined("mqtt", host, port)
+        text = "%s: the password of user %s is sent in the clear, and whoever is on the way can read it; take mqtts://"
+        _log.warning(text, where, options.username, extra={"event": "password_exposed", "sink": where})
     return MqttSink(topic, options, make)
 
 
@@ -143,12 +153,33 @@ def _is_utf8(text: str) -> bool:
     return True
 
 
-def _maker(address: Address, options: MqttOptions, broker: tuple[str, int], tls: bool) -> Callable[[], "Client"]:
+def _check_files(address: Address, options: MqttOptions, tls: bool) -> None:
+    """Refuse files of TLS that would not be used, and a private key that others may read."""
+    if not tls and (options.ca or options.cert or options.key):
+        raise SinkError(f"sink {address}: ca, cert and key are for TLS, which mqtt:// has not; name it mqtts://")
+    if options.key and not options.cert:
+        raise SinkError(f"sink {address}: key is given without cert; give both, or cert alone, which may hold the key")
+    if options.cert:
+        try:
+            read_key_file(Path(options.key or options.cert), check_secret)
+        except KeyFileError as error:
+            raise SinkError(f"sink {address}: the private key: {error}") from error
+
+
+def _is_this_machine(host: str) -> bool:
+    """Tell by the name alone: a broker's name may be known to nobody yet, and asking for it takes seconds."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _maker(
+    address: Address, options: MqttOptions, broker: tuple[str, int], tls: bool, password: str
+) -> Callable[[], "Client"]:
     need("paho.mqtt.client", "mqtt")
     from paho.mqtt.client import Client, MQTTv5, MQTTv311  # noqa: PLC0415 (an extra)
     from paho.mqtt.enums import CallbackAPIVersion  # noqa: PLC0415
-
-    password = _password(address, options)
 
     def make() -> Client:
         protocol = MQTTv5 if options.protocol == "5" else MQTTv311
@@ -157,22 +188,17 @@ def _maker(address: Address, options: MqttOptions, broker: tuple[str, int], tls:
         client.connect_timeout = CONNECT_S
         client.reconnect_delay_set(1, 10)
         if options.username:
-            client.username_pw_set(options.username, password)
+            client.username_pw_set(options.username, password or None)
         if tls:
             try:
-                client.tls_set(options.ca or None, options.cert or None, options.key or None)
+                # An empty passphrase: with none OpenSSL would ask the terminal for that of a key, and wait.
+                client.tls_set(options.ca or None, options.cert or None, options.key or None, keyfile_password="")
             except (OSError, ValueError) as error:
-                raise SinkError(f"sink {address}: ca, cert or key cannot be used: {error}") from error
+                raise SinkError(
+                    f"sink {address}: ca, cert or key cannot be used ({error}); expected PEM, the key "
+                    "without a passphrase"
+                ) from error
         client.connect_async(*broker, keepalive=_KEEPALIVE_S)
         return client
 
     return make
-
-
-def _password(address: Address, options: MqttOptions) -> str | None:
-    if options.password_file:
-        try:
-            return Path(options.password_file).read_text(encoding="utf-8").partition("\n")[0].rstrip("\r")
-        except (OSError, ValueError) as error:
-            raise SinkError(f"sink {address}: password_file cannot be read: {error}") from error
-    return os.environ.get(options.password_env)

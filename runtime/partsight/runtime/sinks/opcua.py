@@ -12,7 +12,8 @@ from partsight.runtime.errors import SinkError
 from partsight.runtime.record import Record, Told
 from partsight.runtime.sinks.address import Address, Options, need
 from partsight.runtime.sinks.guard import Guard, parse_networks
-from partsight.runtime.sinks.opcua_identity import Identity, Readers, read_certificate, read_password
+from partsight.runtime.sinks.opcua_identity import Identity, Readers, read_certificate
+from partsight.runtime.sinks.password import read_password
 from partsight.runtime.sinks.serving import LoopThread, SeldomLog, is_loopback, joined, peers, resolve, tell_exposed
 from partsight.runtime.sinks.sink import Sink
 
@@ -204,6 +205,11 @@ def open_address(address: Address) -> Sink:
     need("asyncua", "opcua")
     identity = read_certificate(address, options.cert, options.key) if options.cert else Identity()
     password = read_password(address, options.username, options.password_file, options.password_env)
+    if options.username and not password:
+        raise SinkError(
+            f"sink {address}: the variable {options.password_env} has no password for user {options.username!r}; "
+            "write one there, or name password_file"
+        )
     return OpcUaSink(host, port, options, replace(identity, username=options.username, password=password))
 
 

@@ -2,7 +2,6 @@
 
 import hmac
 import logging
-import os
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -63,36 +62,6 @@ class Readers:
             if not all(equal):
                 return None
         return User(role=UserRole.User, name=username)
-
-
-def read_password(where: object, username: str, file: str, variable: str) -> str:
-    """Return the password of a user; empty if there is no user.
-
-    Args:
-        where: the sink's address, for messages.
-        username: of the client.
-        file: whose first line it is; empty for the variable.
-        variable: of the environment.
-
-    Raises:
-        SinkError: there is none, or the file cannot be read or may be read by others.
-    """
-    if not username:
-        if file:
-            raise SinkError(f"sink {where}: password_file is given without username; give both, or neither")
-        return ""
-    if file:
-        try:
-            lines = read_key_file(Path(file), check_secret).decode("utf-8").split("\n")
-        except (KeyFileError, ValueError) as error:
-            raise SinkError(f"sink {where}: password_file: {error}") from error
-        password = lines[0].rstrip("\r")
-    else:
-        password = os.environ.get(variable, "")
-    if not password:
-        place = f"the first line of {file}" if file else f"the variable {variable}"
-        raise SinkError(f"sink {where}: {place} has no password for user {username!r}; write one there")
-    return password
 
 
 def read_certificate(where: object, cert: str, key: str) -> Identity:
