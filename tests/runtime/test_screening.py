@@ -55,8 +55,8 @@ def test_moved_to_where_the_part_lies(catalog: list[Pixels]) -> None:
     """What is too far for one linear step is explained once the frame was moved there."""
     image = catalog[3]
     frame, template = pyramid(as_compared(laid(image, x=0.04, y=-0.03, turn_deg=2))), Template.of(as_compared(image))
-    there = unexplained(warp(frame[1], align_coarse(frame, template)), template.levels[1][None])[0]
-    assert there < 0.2 * unexplained(frame[1], template.levels[1][None])[0]
+    there = unexplained(warp(frame[1], align_coarse(frame, template)), template.middle.golden[None])[0]
+    assert there < 0.2 * unexplained(frame[1], template.middle.golden[None])[0]
 
 
 def test_the_order_is_nearly_that_of_aligning_each(catalog: list[Pixels]) -> None:

@@ -1,6 +1,6 @@
 """Real headers that differ in one pin, told apart by laying them over each other."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
@@ -49,6 +49,10 @@ class Counted(References):
     def __getitem__(self, index: int):
         self.seen.add(index)
         return super().__getitem__(index)
+
+    def middles(self, indices: Sequence[int]):
+        self.seen.update(indices)
+        return super().middles(indices)
 
 
 def scores(**best: float) -> np.ndarray:

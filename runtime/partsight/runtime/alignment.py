@@ -87,33 +87,23 @@ class Pose:
 
 @dataclass(frozen=True)
 class Template:
-    """A golden image made ready for alignment; how differences become steps is computed when it is first needed.
+    """A golden image made ready for alignment.
 
     Attributes:
-        levels: grey float32 at each level, coarse to fine.
+        coarse: how differences become steps on the coarsest level: x, y and angle.
+        middle: on the level between: the same.
+        fine: on the finest level: x, y, angle, shear and stretch.
     """
 
-    levels: tuple[FloatArray, ...]
+    coarse: "Update"
+    middle: "Update"
+    fine: "Update"
 
     @classmethod
     def of(cls, image_bgr: Pixels) -> "Template":
         """Make a golden image ready; see `pyramid` for what it must be."""
-        return cls(pyramid(image_bgr))
-
-    @functools.cached_property
-    def coarse(self) -> "Update":
-        """For the coarsest level: x, y and angle."""
-        return Update.of(self.levels[0], with_tilt=False)
-
-    @functools.cached_property
-    def middle(self) -> "Update":
-        """For the level between: x, y and angle."""
-        return Update.of(self.levels[1], with_tilt=False)
-
-    @functools.cached_property
-    def fine(self) -> "Update":
-        """For the finest level: x, y, angle, shear and stretch."""
-        return Update.of(self.levels[2], with_tilt=True)
+        coarse, middle, fine = pyramid(image_bgr)
+        return cls(*(Update.of(level, with_tilt=level is fine) for level in (coarse, middle, fine)))
 
 
 @dataclass(frozen=True)
@@ -121,13 +111,11 @@ class Update:
     """Maps the difference between a moved frame and a golden image to a step.
 
     Attributes:
-        golden: (height, width) float32.
-        slopes: (unknowns + 1, pixels) float32: its derivatives by each unknown; the last row, by the gain, is itself.
+        slopes: (unknowns + 1, height, width) float32: its derivatives by each unknown; the last is itself, by gain.
         inverse: (unknowns + 1, unknowns + 1) float32.
         prior: (unknowns + 1, 2) by which shear and stretch so far draw back towards 0.
     """
 
-    golden: FloatArray
     slopes: FloatArray
     inverse: FloatArray
     prior: FloatArray
@@ -155,11 +143,17 @@ class Update:
         held_back = np.arange(3, unknowns)
         square[held_back, held_back] += stiffness
         inverse = np.linalg.inv(square)
-        return cls(golden, slopes, inverse.astype(np.float32), (stiffness * inverse[:, held_back]).astype(np.float32))
+        return cls(images, inverse.astype(np.float32), (stiffness * inverse[:, held_back]).astype(np.float32))
+
+    @property
+    def golden(self) -> FloatArray:
+        """(height, width) float32."""
+        golden: FloatArray = self.slopes[-1]
+        return golden
 
     def step(self, difference: FloatArray, pose: Pose) -> Pose:
         """Return the step, at most as long as the linearisation holds."""
-        values = self.inverse @ (self.slopes @ difference.ravel())
+        values = self.inverse @ (self.slopes.reshape(len(self.slopes), -1) @ difference.ravel())
         if self.prior.shape[1]:
             values += self.prior @ np.array([pose.shear, pose.stretch], np.float32)
         gain = max(1 + float(values[-1]), 0.5)

@@ -1,28 +1,27 @@
 """References: the golden images that frames are laid over, made ready when they are first needed."""
 
-import functools
+import dataclasses
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import cv2
 import numpy as np
 
-from partsight.runtime.alignment import Template
+from partsight.runtime.alignment import LEVELS_PX, Template, Update, level_size, pyramid
 from partsight.runtime.errors import PackageError
 from partsight.runtime.image_header import has_too_many_scans, size_of
 from partsight.runtime.images import Pixels
+from partsight.runtime.memory import settle
 from partsight.runtime.outlines import Outlines
 from partsight.runtime.session import FloatArray
 
 _SMOOTHING_PX = 1.0
-_MOST_READY = 128  # about a megabyte each
-_MOST_MIDDLES = 4096  # 8 kB each
+_MOST_READY = 64  # 1.2 MB each at most
+_MOST_MIDDLES = 4096  # 8 kB each at most
 _JPEG_QUALITY = 95
 _LARGEST_SIDE_PX = 1024
-KeptT = TypeVar("KeptT")
 _SUM = np.ones((1, 3), np.float32)  # by OpenCV: NumPy sums over an axis of three a number at a time
 
 
@@ -77,28 +76,30 @@ def decode_reference(data: bytes, source: str) -> Pixels:
 
 @dataclass(frozen=True)
 class Reference:
-    """A golden image made ready for comparison; what only finalists need is computed when it is first needed.
+    """A golden image made ready for comparison.
 
     Attributes:
-        image_bgr: (height, width, 3) uint8.
         template: for alignment.
+        image: (height, width, 3) float32 BGR, smoothed.
+        slope: (height, width) float32: square of its gradient, summed over channels, in grey levels² a pixel².
     """
 
-    image_bgr: Pixels
     template: Template
+    image: FloatArray
+    slope: FloatArray
 
-    @functools.cached_property
-    def image(self) -> FloatArray:
-        """(height, width, 3) float32 BGR, smoothed."""
-        return smooth(self.image_bgr)
+    @classmethod
+    def of(cls, image_bgr: Pixels) -> "Reference":
+        """Make a golden image ready: (height, width, 3) uint8 BGR."""
+        template, image = Template.of(image_bgr), smooth(image_bgr)
+        slope_x, slope_y = (square_sum(cv2.Sobel(image, cv2.CV_32F, *axis, scale=1 / 8)) for axis in ((1, 0), (0, 1)))
+        updates = (template.coarse, template.middle, template.fine)
+        image, slope, *slopes = settle([image, slope_x + slope_y, *(update.slopes for update in updates)])
+        return cls(Template(*map(_with_slopes, updates, slopes)), image, slope)
 
-    @functools.cached_property
-    def slope(self) -> FloatArray:
-        """(height, width) float32: square of the gradient, summed over channels, in grey levels² a pixel²."""
-        slope_x, slope_y = (
-            square_sum(cv2.Sobel(self.image, cv2.CV_32F, *axis, scale=1 / 8)) for axis in ((1, 0), (0, 1))
-        )
-        return np.asarray(slope_x + slope_y, np.float32)
+
+def _with_slopes(update: Update, slopes: FloatArray) -> Update:
+    return dataclasses.replace(update, slopes=slopes)
 
 
 class References:
@@ -121,7 +122,9 @@ class References:
         self._load = load
         self._size_hw = size_hw
         self._ready: OrderedDict[int, Reference] = OrderedDict()
-        self._middles: OrderedDict[int, np.ndarray] = OrderedDict()
+        width, height = level_size(size_hw, LEVELS_PX[1])
+        self._middles = np.empty((_MOST_MIDDLES, height, width), np.float16)  # pages that are not used yet take nothing
+        self._places: OrderedDict[int, int] = OrderedDict()
         self._lock = threading.Lock()
 
     def __getitem__(self, index: int) -> Reference:
@@ -130,15 +133,16 @@ class References:
             if index in self._ready:
                 self._ready.move_to_end(index)
                 return self._ready[index]
-        image = self._read(index)
-        reference = Reference(image, Template.of(image))
+        reference = Reference.of(self.image(index))
         with self._lock:
-            _keep(self._ready, index, reference, _MOST_READY)
-            _keep(self._middles, index, reference.template.levels[1].astype(np.float16), _MOST_MIDDLES)
+            self._ready[index] = reference
+            self._ready.move_to_end(index)
+            if len(self._ready) > _MOST_READY:
+                self._ready.popitem(last=False)
         return reference
 
     def image(self, index: int) -> Pixels:
-        """Return the golden image of a class alone, and keep nothing of one that was not needed before.
+        """Return the golden image of a class alone, and keep nothing.
 
         Returns:
             (height, width, 3) uint8 BGR.
@@ -146,11 +150,6 @@ class References:
         Raises:
             PackageError: the picture is damaged.
         """
-        with self._lock:
-            ready = self._ready.get(index)
-        return self._read(index) if ready is None else ready.image_bgr
-
-    def _read(self, index: int) -> Pixels:
         image = self._load(index)
         if image.shape != (*self._size_hw, 3):
             raise PackageError(
@@ -165,18 +164,21 @@ class References:
         Raises:
             PackageError: a picture is damaged.
         """
-        return np.stack([self._middle(index) for index in indices]).astype(np.float32)
-
-    def _middle(self, index: int) -> np.ndarray:
+        found = np.empty((len(indices), *self._middles.shape[1:]), np.float32)
         with self._lock:
-            if index in self._middles:
-                self._middles.move_to_end(index)
-                return self._middles[index]
-        return self[index].template.levels[1].astype(np.float16)  # rounded as the kept ones: the same answer each time
+            kept = [place for place, index in enumerate(indices) if index in self._places]
+            found[kept] = self._middles[[self._place(indices[place]) for place in kept]]
+        for place in set(range(len(indices))).difference(kept):
+            middle = pyramid(self.image(indices[place]))[1].astype(np.float16)
+            found[place] = middle  # rounded as the kept ones: the same answer each time
+            with self._lock:
+                self._middles[self._place(indices[place])] = middle
+        return found
 
-
-def _keep(latest: OrderedDict[int, KeptT], index: int, item: KeptT, most: int) -> None:
-    latest[index] = item
-    latest.move_to_end(index)
-    while len(latest) > most:
-        latest.popitem(last=False)
+    def _place(self, index: int) -> int:
+        """Return where the middle level of a class lies or is to lie: in place of what was not used for longest."""
+        place = self._places.pop(index, None)
+        if place is None:
+            place = len(self._places) if len(self._places) < _MOST_MIDDLES else self._places.popitem(last=False)[1]
+        self._places[index] = place
+        return place
