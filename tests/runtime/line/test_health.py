@@ -15,7 +15,7 @@ from partsight.runtime.images import Pixels
 from partsight.runtime.line import Line, Policy, health
 from partsight.runtime.line.band import Bands, expected_bands
 from partsight.runtime.line.drift import LEAST, WINDOW
-from partsight.runtime.line.health import Health
+from partsight.runtime.line.health import SHARE_WINDOW, Health
 from partsight.runtime.line.metrics import Metrics
 from partsight.runtime.record import Candidate, Record, Told
 from tests.runtime.line.real_parts import RealParts, blurred, exposed
@@ -89,6 +89,33 @@ def test_a_lamp_that_fades_and_is_changed(recognizer: Recognizer, caplog: pytest
     assert of(samples, "partsight_unknown_share", camera="right") == 0
     assert of(samples, "partsight_expected_unknown_share") == 0
     assert not [name for name, _ in samples if name.startswith("partsight_focus_ratio")]  # these parts have no detail
+
+
+def test_a_lamp_that_goes_out(
+    recognizer: Recognizer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("partsight.runtime.line.sight.NOTHING_S", 0.0)
+    camera = ScriptedCamera([])
+    line = Line(recognizer, {"left": lambda: camera}, policy=BLOCK)
+    watch = Health(line)
+
+    def told_of(event: str) -> Step:
+        return lambda: until(lambda: event in {name for _, name, _ in heard()})
+
+    def heard() -> list[tuple[str, str, str]]:
+        return [(r.levelname, r.event, r.camera) for r in caplog.records if "recognised" in getattr(r, "event", "")]
+
+    def ready() -> None:
+        until(lambda: watch.state().bands is not None)
+
+    dark = [dim(0.1)] * (SHARE_WINDOW + WINDOW)
+    camera._steps = iter([ready, solid("blue"), *dark, told_of("nothing_recognised"), solid("blue"), solid("blue")])
+    with watch, line:
+        assert line.wait(60)
+        until(watch._queue.empty)
+        until(lambda: len(heard()) == 2)
+    assert heard() == [("WARNING", "nothing_recognised", "left"), ("INFO", "recognised_again", "left")]
+    assert "its frames are too dark beside what they look most like (-" in caplog.text
 
 
 class FakeLine:

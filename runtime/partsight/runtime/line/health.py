@@ -14,6 +14,7 @@ from partsight.runtime.errors import PartsightError
 from partsight.runtime.line.band import Bands, expected_bands
 from partsight.runtime.line.drift import Drift, Measure, Medians, Recent, Sample
 from partsight.runtime.line.line import Line
+from partsight.runtime.line.sight import Sight
 from partsight.runtime.recognizer import Recognizer
 from partsight.runtime.record import Told
 
@@ -60,7 +61,7 @@ class HealthState:
 
 
 class Health:
-    """Measures a sample of a line's frames, in a thread of its own, and warns when a camera drifts.
+    """Measures a sample of a line's frames, in a thread of its own, and warns of a camera that drifts or sees no part.
 
     Two frames a second of each camera, at most, are laid beside the golden image of the part that they were taken for.
     Use it as a context manager, around the line so that no answer is missed.
@@ -173,8 +174,11 @@ class Health:
             if watched is not None:
                 recent = watched.recognised if record.outcome == "recognised" else watched.unknown
                 recent.add(Sample(focus, exposure, record.score, record.margin))
-        if watched is not None and self._bands is not None:
-            watched.drift.judge(watched.recognised, self._bands)
+            sees = watched is not None and not watched.is_blind
+        if watched is not None:
+            watched.sight.judge(sees=sees, unknown=watched.unknown, bands=self._bands, now=time.monotonic())
+            if self._bands is not None:
+                watched.drift.judge(watched.recognised, self._bands)
 
 
 class _Watched:
@@ -182,9 +186,14 @@ class _Watched:
 
     def __init__(self, camera: str) -> None:
         self.recognised, self.unknown = Recent(), Recent()
-        self.drift = Drift(camera)
+        self.drift, self.sight = Drift(camera), Sight(camera)
         self.answers: deque[bool] = deque(maxlen=SHARE_WINDOW)  # whether each was unknown
         self.next_at = 0.0
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether none of the last answers, as many as are looked at, was a part."""
+        return len(self.answers) == SHARE_WINDOW and all(self.answers)
 
     def health(self) -> CameraHealth:
         unknown_share = sum(self.answers) / len(self.answers)
