@@ -1,16 +1,21 @@
 import contextlib
 import logging
 import os
+import re
 import signal
 import threading
 import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 
+import cv2
 import pytest
 
 from partsight.runtime.cameras import Camera, CameraOptions, open_camera
-from partsight.runtime.cameras.rtsp import VARIABLE
+from partsight.runtime.cameras.ffmpeg import VARIABLE
 from partsight.runtime.errors import CameraError, CameraLostError, CameraTimeoutError
+from tests.runtime.cameras.mjpeg_server import Handler
 from tests.runtime.cameras.rigs import mjpeg_server, rtsp_server
 
 SERVERS = [pytest.param("http", id="http"), pytest.param("rtsp", id="rtsp", marks=pytest.mark.debian)]
@@ -156,3 +161,96 @@ def test_the_environment_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.setenv(VARIABLE, "rtsp_transport;udp")
         with open_at("http", port):
             assert os.environ[VARIABLE] == "rtsp_transport;udp"
+
+
+@contextlib.contextmanager
+def http_server(handler: type[BaseHTTPRequestHandler]) -> Iterator[int]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextlib.contextmanager
+def answering(status: int, kind: str = "", body: str = "", location: str = "") -> Iterator[tuple[list[str], int]]:
+    """Answer every request the same; give the paths that were asked for, and the port."""
+    asked: list[str] = []
+
+    class Same(Handler):
+        def do_GET(self) -> None:  # noqa: N802 (the base class's name)
+            asked.append(self.path)
+            self.send_response(status)
+            for name, value in {"Content-Type": kind, "Content-Length": str(len(body)), "Location": location}.items():
+                if value:
+                    self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+    with http_server(Same) as port:
+        yield asked, port
+
+
+def formats_of_ffmpeg() -> tuple[int, ...]:
+    found = re.search(r"avformat: *YES \((\d+)\.(\d+)", cv2.getBuildInformation())
+    return tuple(map(int, found.groups())) if found else ()
+
+
+KNOWS_REDIRECTS = pytest.mark.skipif(formats_of_ffmpeg() < (62, 12), reason="needs OpenCV 4.14 or later")
+HLS = "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nhttp://127.0.0.1:{port}/secret.ts\n#EXT-X-ENDLIST\n"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param((302, "text/html", "", "http://127.0.0.1:{port}/secret"), id="redirect", marks=KNOWS_REDIRECTS),
+        pytest.param((200, "application/vnd.apple.mpegurl", HLS, ""), id="playlist"),
+    ],
+)
+def test_a_camera_cannot_make_the_line_ask_others(
+    answer: tuple[int, str, str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status, kind, *texts = answer
+    with (
+        answering(404) as (others, port),
+        answering(status, kind, *(text.format(port=port) for text in texts)) as (
+            asked,
+            own,
+        ),
+    ):
+        for mine in ("", "rtsp_transport;udp"):
+            monkeypatch.setenv(VARIABLE, mine)
+            if not mine:
+                monkeypatch.delenv(VARIABLE)
+            with pytest.raises(CameraError, match=r"cannot be opened .*redirects and playlists are not followed"):
+                open_at("http", own)
+            assert (asked.pop(), others) == ("/line", [])
+        monkeypatch.setenv(VARIABLE, "max_redirects;1|format_whitelist;hls,mpegts")  # who wants it may have it
+        with pytest.raises(CameraError, match="cannot be opened"):
+            open_at("http", own)
+        assert others
+
+
+class AskingForAPassword(Handler):
+    def do_GET(self) -> None:  # noqa: N802 (the base class's name)
+        if self.headers["Authorization"] == "Basic b3BlcmF0b3I6aHVudGVyMg==":
+            with contextlib.suppress(OSError):  # the reader hung up
+                super().do_GET()
+        else:
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="camera"')
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+
+def test_a_camera_that_asks_for_the_password_gets_it() -> None:
+    """By a second request, which is no redirect."""
+    with (
+        http_server(AskingForAPassword) as port,
+        open_camera(f"http://operator:hunter2@127.0.0.1:{port}/", OPTIONS) as camera,
+    ):
+        assert camera.read() is not None

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from partsight.runtime.cameras.camera import CameraOptions, Frame
+from partsight.runtime.cameras.ffmpeg import open_capture
 from partsight.runtime.errors import CameraError, CameraLostError
 
 EXACT_SUFFIXES = frozenset({".avi", ".m4v", ".mov", ".mp4"})
@@ -41,7 +42,7 @@ class VideoCamera:
         self.source = str(path)
         if not self.path.is_file():
             raise CameraError(f"{self.path}: there is no such file")
-        self._capture = cv2.VideoCapture(str(self.path), cv2.CAP_FFMPEG)
+        self._capture = open_capture(str(self.path), options={}, bounds={})
         if not self._capture.isOpened():
             raise CameraError(
                 f"{self.path}: not a video, damaged, or in a codec that OpenCV lacks; "

@@ -1,0 +1,52 @@
+"""Captures by OpenCV and FFmpeg, and the options that FFmpeg is given for each."""
+
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import cv2
+
+VARIABLE = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
+
+_variable_lock = threading.Lock()
+
+
+def open_capture(
+    place: str, params: Sequence[int] = (), *, options: Mapping[str, str], bounds: Mapping[str, str]
+) -> cv2.VideoCapture:
+    """Return a capture of a file or an address; one that cannot be opened says so itself (`isOpened`).
+
+    OpenCV takes FFmpeg's options from a variable of the environment alone. It is set for as long as the capture is
+    being opened, and no other one is opened by this function meanwhile, whose options these are not.
+
+    Args:
+        place: path or address.
+        params: of OpenCV: property, value, property, value and so on.
+        options: of FFmpeg. Where the user has set the variable, it takes their place.
+        bounds: further ones, which hold unless the user's variable names the same.
+    """
+    with _ffmpeg_options(options, bounds):
+        return cv2.VideoCapture(place, cv2.CAP_FFMPEG, params)
+
+
+@contextmanager
+def _ffmpeg_options(options: Mapping[str, str], bounds: Mapping[str, str]) -> Iterator[None]:
+    with _variable_lock:
+        before = os.environ.get(VARIABLE)
+        text = _written(options) if before is None else before
+        named = {pair.partition(";")[0] for pair in text.split("|")}
+        text = "|".join(filter(None, (text, _written({name: bounds[name] for name in bounds if name not in named}))))
+        if text:
+            os.environ[VARIABLE] = text
+        try:
+            yield
+        finally:
+            if before is None:
+                os.environ.pop(VARIABLE, None)
+            else:
+                os.environ[VARIABLE] = before
+
+
+def _written(options: Mapping[str, str]) -> str:
+    return "|".join(f"{name};{value}" for name, value in options.items())
