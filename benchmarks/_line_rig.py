@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,24 +50,31 @@ class PacedCamera:
 
 @dataclass
 class Answers:
-    """Listens to a line and remembers what it takes to count end to end.
+    """Listens to a line and remembers what it takes to count end to end, in little memory: the line's own is measured.
 
     Attributes:
-        keys: camera and sequence of each answer, in order.
+        cameras, sequences: of each answer, in order.
         times: when each came, by `time.perf_counter`.
         latencies_ms: from a frame's arrival to its answer.
         packages: id of the package that gave each.
     """
 
-    keys: list[tuple[str, int]] = field(default_factory=list)
-    times: list[float] = field(default_factory=list)
-    latencies_ms: list[float] = field(default_factory=list)
+    cameras: list[str] = field(default_factory=list)
+    sequences: "array[int]" = field(default_factory=lambda: array("q"))
+    times: "array[float]" = field(default_factory=lambda: array("d"))
+    latencies_ms: "array[float]" = field(default_factory=lambda: array("d"))
     packages: list[str] = field(default_factory=list)
+
+    @property
+    def keys(self) -> list[tuple[str, int]]:
+        """Camera and sequence of each answer."""
+        return list(zip(self.cameras, self.sequences, strict=True))
 
     def __call__(self, told: Told) -> None:
         """Take an answer."""
         record = told.record
-        self.keys.append((record.camera, record.sequence))
+        self.cameras.append(record.camera)
+        self.sequences.append(record.sequence)
         self.times.append(time.perf_counter())
         self.latencies_ms.append(record.latency_ms or 0.0)
         self.packages.append(record.package_id)

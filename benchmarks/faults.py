@@ -281,8 +281,10 @@ def _row(
     cameras = counters.cameras.values()
     accepted = sum(it.recognised + it.unknown + it.failed for it in cameras)
     accounted = accepted + sum(it.skipped + it.late + it.partial for it in cameras)
-    if counters.seen != accounted or accepted != len(answers.keys):
-        raise AssertionError(f"{fault}: {counters.seen} seen, {accounted} accounted, {len(answers.keys)} answers heard")
+    if counters.seen != accounted or accepted != len(answers.times):
+        raise AssertionError(
+            f"{fault}: {counters.seen} seen, {accounted} accounted, {len(answers.times)} answers heard"
+        )
     lost = sum(len(set(answers.keys) - set(keys)) for keys in kept.values())
     twice = doubled(answers.keys) + sum(doubled(keys) for keys in kept.values())
     sizes = {name: len(keys) for name, keys in kept.items()}

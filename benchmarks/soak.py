@@ -171,7 +171,7 @@ def _judge(
         sent=sum(camera.count for camera in cameras.values()),
         seen=counters.seen,
         accounted=sum(it.recognised + it.unknown + it.skipped + it.late + it.partial + it.failed for it in all_of),
-        answered=len(answers.keys),
+        answered=len(answers.times),
         counted_answers=sum(it.recognised + it.unknown + it.failed for it in all_of),
         written=written,
         told_twice=sum(number - 1 for number in Counter(answers.keys).values()),
