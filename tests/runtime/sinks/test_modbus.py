@@ -3,11 +3,13 @@
 import asyncio
 import contextlib
 import logging
+import os
 import random
 import socket
 import struct
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -271,10 +273,27 @@ def test_table_that_is_wrong(tmp_path: Path, text: str, message: str) -> None:
         open_sink(f"modbus:?labels={tmp_path}/labels.csv")
 
 
-def test_table_of_all_numbers(tmp_path: Path) -> None:
-    rows = "".join(f"{number},part {number}\n" for number in range(1, 65535))
-    (tmp_path / "labels.csv").write_text(f"number,label\n{rows}", encoding="utf-8")
+def test_table_of_all_numbers_with_the_longest_labels(tmp_path: Path) -> None:
+    rows = "".join(f"{number},{number:x>1000}\r\n" for number in range(1, 65535))
+    (tmp_path / "labels.csv").write_text(f"number,label\n{rows}", encoding="utf-8", newline="")
     assert len(read_labels(str(tmp_path / "labels.csv"))) == 65534
+
+
+def test_table_without_end(tmp_path: Path) -> None:
+    """Neither its size nor its rows cost more than those of a table may."""
+    table = tmp_path / "labels.csv"
+    table.touch()
+    os.truncate(table, 10**12)  # which takes no room on the disk
+    with pytest.raises(SinkError, match="has more than 67,108,864 bytes; expected at most 65,534 rows"):
+        read_labels(str(table))
+    table.write_text("number,label\n" + "".join(f"{n % 65534 + 1},x{n}\n" for n in range(65534)) + "1,y\n" * 500_000)
+    tracemalloc.start()
+    try:
+        with pytest.raises(SinkError, match="row 65536 is number '1', label 'y'"):
+            read_labels(str(table))
+        assert tracemalloc.get_traced_memory()[1] < 100_000_000  # as rows it would be twice that
+    finally:
+        tracemalloc.stop()
 
 
 def test_table_that_is_not_there(tmp_path: Path) -> None:
