@@ -8,8 +8,9 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from tests.faults.campaign import FAULTS, Campaign, table
-from tests.faults.injector import Kind, preload, why_not
+from tests.faults.campaign import Campaign, Row, table
+from tests.faults.injector import preload, why_not
+from tests.faults.job import FAULTS, Job
 from tests.faults.jobs import JOBS
 
 
@@ -20,31 +21,43 @@ def main() -> int:
         return 2
     preload("tests.faults")
     started = time.monotonic()
+    rows = [row for name in args.job or JOBS for row in _break(JOBS[name], args)]
+    print(f"\n{table(rows)}\n\n{time.monotonic() - started:.0f} s")
+    problems = sum(len(row.problems) for row in rows)
+    print(f"{sum(row.injected for row in rows)} faults injected, {problems or 'no'} problems found")
+    if args.json:
+        args.json.write_text(json.dumps([{**asdict(row), "fault": row.fault.name.lower()} for row in rows], indent=1))
+    return 1 if problems else 0
+
+
+def _break(job: Job, args: argparse.Namespace) -> list[Row]:
     rows = []
     with tempfile.TemporaryDirectory(prefix="partsight-faults-") as scratch:
-        campaign = Campaign(JOBS[args.job], Path(scratch).resolve(), args.log)
-        for name in args.fault or [kind.name for kind in FAULTS]:
-            row = campaign.row(Kind[name.upper()], args.every, args.first, not args.no_next_run)
+        campaign = Campaign(job, Path(scratch).resolve(), args.log)
+        for place, fault in enumerate(job.faults):
+            if args.fault and fault.name.lower() not in args.fault:
+                continue
+            # Of a sample, each fault meets other operations.
+            row = campaign.row(fault, args.every, args.first + place % args.every, not args.no_next_run)
             rows.append(row)
-            print(table([row]).splitlines()[-1], flush=True)
-    print(f"\n{table(rows)}\n\n{time.monotonic() - started:.0f} s")
-    problems = [problem for row in rows for problem in row.problems]
-    print("\n".join(problems) or "no problem was found")
-    if args.json:
-        args.json.write_text(json.dumps([asdict(row) for row in rows], indent=1), encoding="utf-8")
-    return 1 if problems else 0
+            print(f"{table([row]).splitlines()[-1]} {row.seconds:.0f} s", flush=True)
+            print("".join(f"  {problem}\n" for problem in row.problems), end="", flush=True)
+    return rows
 
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
-    parser.add_argument("job", choices=JOBS)
+    parser.add_argument("job", nargs="*", metavar="JOB", help=f"of {', '.join(JOBS)}; all of them if none is named")
     parser.add_argument("--fault", action="append", choices=[kind.name.lower() for kind in FAULTS])
     parser.add_argument("--every", type=int, default=1, metavar="N", help="break only every N-th operation")
     parser.add_argument("--first", type=int, default=1, metavar="N", help="operation to begin with")
     parser.add_argument("--no-next-run", action="store_true", help="do not run the job again after each fault")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the rows there")
     parser.add_argument("--log", type=Path, metavar="FILE", help="append every counted operation to it")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if unknown := set(args.job) - JOBS.keys():
+        parser.error(f"there is no job {', '.join(sorted(unknown))}; expected some of: {', '.join(JOBS)}")
+    return args
 
 
 if __name__ == "__main__":

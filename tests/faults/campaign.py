@@ -3,15 +3,14 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.faults.injector import Ended, Injector, Kind
 from tests.faults.job import TEMPORARY, Job, Judge, State, tree_of
-
-FAULTS = (Kind.ERROR, Kind.LOST, Kind.FULL, Kind.SHORT, Kind.KILL, Kind.POWER, Kind.UNREADABLE)
 
 _DEADLY = (Kind.KILL, Kind.POWER)
 
@@ -25,8 +24,9 @@ class Row:
         injected: runs in which one was broken.
         old, new, between: what the job's folder held then. `between` must be 0.
         untold: runs that neither succeeded nor ended with one line that says what could not be done; must be 0.
-        again: next runs that worked; must be `injected`.
+        again: next runs that worked, and made anew what a power cut had damaged of the cache; must be `injected`.
         left: next runs that left temporary files behind; must be 0.
+        seconds: that all runs took.
     """
 
     job: str
@@ -39,6 +39,7 @@ class Row:
     untold: int = 0
     again: int = 0
     left: int = 0
+    seconds: float = 0.0
     problems: list[str] = field(default_factory=list)
 
 
@@ -56,7 +57,7 @@ class Campaign:
         self._injector = Injector(scratch, log)
         job.load()
         (self._folder / TEMPORARY).mkdir(parents=True)
-        self._must_work(lambda: job.prepare(self._folder) or 0)
+        self._must_work(self._prepare)
         self._folder.rename(self._template)
         self._restore()
         self.judge = Judge(job, tree_of(self._template))
@@ -76,25 +77,27 @@ class Campaign:
             again: whether the job is run again after each fault.
         """
         row = Row(self.job.name, fault)
-        number = first
+        number, started = first, time.monotonic()
         while self._inject(row, fault, number, again):
             number += every
+        row.seconds = round(time.monotonic() - started, 1)
         return row
 
     def _inject(self, row: Row, fault: Kind, number: int, again: bool) -> bool:
         self._restore()
         with _temporary(self._folder / TEMPORARY):
-            ended = self._injector.run(self._work, self._folder, fault, number)
+            ended = self._run(self._work, fault, number)
         row.operations = max(row.operations, ended.operations)
         if not ended.struck and fault != Kind.POWER:
             return number <= ended.operations  # a disk that is full does not meet what takes no space
         where = f"{self.job.name}, {fault.name}, operation {number} ({ended.what or 'after the end'})"
         state = self.judge.state(self._folder)
+        wrong = state.wrong if fault == Kind.POWER else (*state.wrong, *state.damaged)
         row.injected += 1
-        row.between += bool(state.wrong)
-        row.new += state.is_new and not state.wrong
-        row.old += not state.is_new and not state.wrong
-        row.problems += [f"{where}: {wrong}" for wrong in state.wrong]
+        row.between += bool(wrong)
+        row.new += state.is_new and not wrong
+        row.old += not state.is_new and not wrong
+        row.problems += [f"{where}: {what}" for what in wrong]
         if error := self._untold(ended, state, fault):
             row.untold += 1
             row.problems.append(f"{where}: {error}")
@@ -115,22 +118,30 @@ class Campaign:
         return f"ended with {ended.code}, without an error of partsight's that names a path: {last}"
 
     def _again(self, row: Row, where: str, before: State) -> None:
-        """Run the job again; where it was done already, to another name."""
-        out = f"{self.job.out}_again" if before.is_new else self.job.out
+        """Run the job again; where it was done already and does not replace what is there, to another name."""
+        out = f"{self.job.out}_again" if before.is_new and not self.job.replaces else self.job.out
         with _temporary(self._folder / TEMPORARY):
-            ended = self._injector.run(lambda: self.job.run(self._folder, self._folder / out), self._folder)
+            ended = self._run(lambda: self.job.run(self._folder, self._folder / out))
         state = self.judge.state(self._folder, out)
-        if ended.code == 0 and state.is_new and not state.wrong:
+        wrong = (*state.wrong, *state.damaged)
+        if ended.code == 0 and state.is_new and not wrong:
             row.again += 1
         else:
             last = ended.said.strip().rpartition("\n")[2]
-            row.problems.append(f"{where}: the next run ended with {ended.code}: {last or state.wrong}")
+            row.problems.append(f"{where}: the next run ended with {ended.code}, {wrong}: {last}")
         if state.leftovers:
             row.left += 1
             row.problems.append(f"{where}: after the next run there is still {state.leftovers[0]}")
 
+    def _prepare(self) -> int:
+        self.job.prepare(self._folder)
+        return 0
+
     def _work(self) -> int:
         return self.job.run(self._folder, self._folder / self.job.out)
+
+    def _run(self, work: Callable[[], int], fault: Kind = Kind.COUNT, number: int = 0) -> Ended:
+        return self._injector.run(work, self._folder, fault, number, kills_readers=self.job.kills_readers)
 
     def _must_work(self, work: Callable[[], int]) -> Ended:
         with _temporary(self._folder / TEMPORARY):
@@ -141,7 +152,7 @@ class Campaign:
 
     def _restore(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
-        shutil.copytree(self._template, self._folder)
+        shutil.copytree(self._template, self._folder, symlinks=True)
 
 
 @contextmanager
@@ -160,7 +171,7 @@ def _temporary(folder: Path) -> Iterator[None]:
             os.environ["TMPDIR"] = variable
 
 
-def table(rows: list[Row]) -> str:
+def table(rows: Sequence[Row]) -> str:
     """Return a Markdown table."""
     head = "| job | fault | operations | injected | old | new | between | untold | next run works | left after it |"
     lines = [head, "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|"]

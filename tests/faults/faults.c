@@ -28,13 +28,13 @@
     if (!real) real = (__typeof__(name) *)dlsym(RTLD_NEXT, #name)
 
 /* As in `injector.Kind`. */
-enum kind { COUNT, ERROR, LOST, FULL, SHORT, KILL, POWER, UNREADABLE };
+enum kind { COUNT, ERROR, LOST, FULL, SHORT, KILL, POWER, UNREADABLE, GONE, VANISHED, CUT };
 
 /* What becomes of an operation. */
 enum verdict { PASS, FAIL, HALF, HALF_THEN_FAIL };
 
-/* What an operation does. GROW takes space, WRITE takes it by the byte. */
-enum effect { READ, CHANGE, GROW, WRITE };
+/* What an operation does. FIND reads by a name, READ from an open file; GROW takes space, WRITE takes it by the byte. */
+enum effect { FIND, READ, CHANGE, GROW, WRITE };
 
 struct report {
     atomic_long operations;
@@ -47,6 +47,7 @@ static char root[PATH_MAX];
 static size_t root_length;
 static enum kind kind;
 static long at;
+static int kills_readers; /* whether a job may be killed where it only reads */
 static int log_fd = -1;
 static atomic_int armed;
 
@@ -62,17 +63,19 @@ EXPORT struct report *faults_report(void) {
 }
 
 /* Break operation number `number` (from 1) under `folder`, which must be an absolute path without links. */
-EXPORT void faults_arm(const char *folder, int new_kind, long number, int log) {
+EXPORT void faults_arm(const char *folder, int new_kind, long number, int reads, int log) {
     faults_report();
     snprintf(root, sizeof root, "%s", folder);
     root_length = strlen(root);
     kind = new_kind;
     at = number;
+    kills_readers = reads;
     log_fd = log;
     atomic_store(&armed, 1);
 }
 
-EXPORT void faults_disarm(void) { atomic_store(&armed, 0); }
+/* Leave alone what a job does before and after the work that is meant. */
+EXPORT void faults_watch(int is_on) { atomic_store(&armed, is_on && root_length); }
 
 /* End as by a power cut: what was not flushed is lost, and nothing runs any more. */
 EXPORT void faults_cut(void) {
@@ -144,9 +147,16 @@ static void forget(int fd) {
 }
 
 static int counts(enum effect effect) {
-    if (kind == UNREADABLE) return effect == READ;
-    if (kind == SHORT) return effect == WRITE;
-    return effect != READ;
+    int is_reading = effect == READ || effect == FIND;
+    switch (kind) {
+    case UNREADABLE:
+    case GONE: return is_reading;
+    case VANISHED: return effect == FIND;
+    case CUT: return effect == READ;
+    case SHORT: return effect == WRITE;
+    case KILL: return !is_reading || kills_readers;
+    default: return !is_reading;
+    }
 }
 
 /* Count an operation and say what becomes of it; errno is set for a failure. */
@@ -159,7 +169,7 @@ static enum verdict judge(const char *name, const char *path, enum effect effect
         syscall(SYS_write, log_fd, line, length);
     }
     int is_struck = number == at;
-    if (kind == LOST) is_struck = number >= at;
+    if (kind == LOST || kind == GONE || kind == VANISHED || kind == CUT) is_struck = number >= at;
     if (kind == FULL) is_struck = number >= at && (effect == GROW || effect == WRITE);
     if (kind == COUNT || !is_struck) return PASS;
     if (atomic_fetch_add(&report->struck, 1) == 0)
@@ -171,6 +181,7 @@ static enum verdict judge(const char *name, const char *path, enum effect effect
     case POWER:
         if (effect != WRITE) faults_cut();
         return HALF_THEN_FAIL; /* torn: `finish` ends the process */
+    case VANISHED: errno = ENOENT; return FAIL;
     default: errno = EIO; return FAIL;
     }
 }
@@ -202,7 +213,7 @@ static ssize_t finish(enum verdict verdict, ssize_t done) {
 
 static enum effect effect_of(int flags) {
     if (flags & (O_CREAT | O_TRUNC) || (flags & O_TMPFILE) == O_TMPFILE) return GROW;
-    return (flags & O_ACCMODE) == O_RDONLY ? READ : CHANGE;
+    return (flags & O_ACCMODE) == O_RDONLY ? FIND : CHANGE;
 }
 
 #define MODE(flags)                                                    \
@@ -231,7 +242,7 @@ EXPORT int __openat64_2(int fd, const char *path, int flags) { return open_at(fd
 EXPORT int creat(const char *path, mode_t mode) { return open_at(AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode); }
 EXPORT int creat64(const char *path, mode_t mode) { return creat(path, mode); }
 
-static enum effect effect_of_mode(const char *mode) { return mode[0] == 'r' && !strchr(mode, '+') ? READ : GROW; }
+static enum effect effect_of_mode(const char *mode) { return mode[0] == 'r' && !strchr(mode, '+') ? FIND : GROW; }
 
 EXPORT FILE *fopen(const char *path, const char *mode) {
     REAL(fopen);
@@ -455,14 +466,14 @@ EXPORT int chmod(const char *path, mode_t mode) {
 /* ---- reading ---- */
 
 EXPORT ssize_t read(int fd, void *data, size_t size) {
-    if (judge_fd("read", fd, READ) != PASS) return -1;
+    if (judge_fd("read", fd, READ) != PASS) return kind == CUT ? 0 : -1;
     return syscall(SYS_read, fd, data, size);
 }
 
 EXPORT ssize_t __read_chk(int fd, void *data, size_t size, size_t room) { return read(fd, data, size < room ? size : room); }
 
 EXPORT ssize_t pread64(int fd, void *data, size_t size, off64_t offset) {
-    if (judge_fd("read", fd, READ) != PASS) return -1;
+    if (judge_fd("read", fd, READ) != PASS) return kind == CUT ? 0 : -1;
     return syscall(SYS_pread64, fd, data, size, offset);
 }
 
@@ -470,18 +481,18 @@ EXPORT ssize_t pread(int fd, void *data, size_t size, off_t offset) { return pre
 
 EXPORT DIR *opendir(const char *path) {
     REAL(opendir);
-    return judge_at("list", AT_FDCWD, path, READ) == PASS ? real(path) : NULL;
+    return judge_at("list", AT_FDCWD, path, FIND) == PASS ? real(path) : NULL;
 }
 
 EXPORT DIR *fdopendir(int fd) {
     REAL(fdopendir);
-    return judge_fd("list", fd, READ) == PASS ? real(fd) : NULL;
+    return judge_fd("list", fd, FIND) == PASS ? real(fd) : NULL;
 }
 
 #define STAT(name, type)                                                                 \
     EXPORT int name(const char *path, struct type *found) {                              \
         REAL(name);                                                                      \
-        return judge_at("stat", AT_FDCWD, path, READ) == PASS ? real(path, found) : -1;  \
+        return judge_at("stat", AT_FDCWD, path, FIND) == PASS ? real(path, found) : -1;  \
     }
 STAT(stat, stat)
 STAT(stat64, stat64)
@@ -490,10 +501,10 @@ STAT(lstat64, stat64)
 
 EXPORT int fstatat64(int fd, const char *path, struct stat64 *found, int flags) {
     REAL(fstatat64);
-    return judge_at("stat", fd, path, READ) == PASS ? real(fd, path, found, flags) : -1;
+    return judge_at("stat", fd, path, FIND) == PASS ? real(fd, path, found, flags) : -1;
 }
 
 EXPORT int fstatat(int fd, const char *path, struct stat *found, int flags) {
     REAL(fstatat);
-    return judge_at("stat", fd, path, READ) == PASS ? real(fd, path, found, flags) : -1;
+    return judge_at("stat", fd, path, FIND) == PASS ? real(fd, path, found, flags) : -1;
 }

@@ -8,7 +8,8 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -29,6 +30,9 @@ class Kind(IntEnum):
     KILL = 5  # SIGKILL before it, in the middle of a write
     POWER = 6  # the same, and what was not flushed to the disk is lost
     UNREADABLE = 7  # an operation that reads fails with EIO, once
+    GONE = 8  # it and every later one that reads fails with EIO: the memory stick was pulled out
+    VANISHED = 9  # from then on nothing is found under its name any more; what is open can still be read
+    CUT = 10  # from then on every file ends where it has been read to
 
 
 @dataclass(frozen=True)
@@ -105,9 +109,28 @@ class Injector:
         self._log_fd = -1 if log is None else os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
     def run(
-        self, job: Callable[[], int], folder: Path, kind: Kind = Kind.COUNT, number: int = 0, timeout_s: float = 120
+        self,
+        job: Callable[[], int],
+        folder: Path,
+        kind: Kind = Kind.COUNT,
+        number: int = 0,
+        *,
+        kills_readers: bool = False,
+        timeout_s: float = 120,
     ) -> Ended:
-        """Run a job in a child and break operation `number` (from 1) under `folder`."""
+        """Run a job in a child and break operation `number` (from 1) under `folder`.
+
+        Args:
+            job: returns its exit code.
+            folder: outside of which nothing counts; absolute, without links.
+            kind: what happens.
+            number: of the operation, among those that this kind can meet.
+            kills_readers: count operations that read, too, where `kind` is KILL.
+            timeout_s: after which the child is killed.
+
+        Raises:
+            TimeoutError: it was.
+        """
         self._report.operations = self._report.struck = 0
         self._report.what = b""
         sys.stdout.flush()
@@ -115,7 +138,7 @@ class Injector:
         started = time.monotonic()
         child = os.fork()
         if child == 0:
-            self._be_child(job, folder, kind, number)
+            self._be_child(job, folder, kind, number, kills_readers)
         code = _wait(child, timeout_s)
         return Ended(
             code,
@@ -126,13 +149,14 @@ class Injector:
             time.monotonic() - started,
         )
 
-    def _be_child(self, job: Callable[[], int], folder: Path, kind: Kind, number: int) -> None:
+    def _be_child(self, job: Callable[[], int], folder: Path, kind: Kind, number: int, kills_readers: bool) -> None:
         code = _HAS_RAISED
         try:
             said = os.open(self._said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             os.dup2(said, 1)
             os.dup2(said, 2)
-            self._library.faults_arm(os.fsencode(folder), int(kind), ctypes.c_long(number), self._log_fd)
+            place = os.fsencode(folder), int(kind), ctypes.c_long(number)
+            self._library.faults_arm(*place, int(kills_readers), self._log_fd)
             code = job()
             if kind == Kind.POWER:
                 self._library.faults_cut()
@@ -142,6 +166,17 @@ class Injector:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)
+
+
+@contextmanager
+def unwatched() -> Iterator[None]:
+    """Let a job do meanwhile, in its child, what no fault shall meet."""
+    library = ctypes.CDLL(None)
+    library.faults_watch(0)
+    try:
+        yield
+    finally:
+        library.faults_watch(1)
 
 
 def _wait(child: int, timeout_s: float) -> int:

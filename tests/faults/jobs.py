@@ -8,9 +8,12 @@ import cv2
 import numpy as np
 
 from tests.faults.job import Job
+from tests.faults.signings import SIGNINGS
+from tests.faults.swaps import SWAPS
 
 _PARTS = ("bolt", "nut")
 _RUN, _PACKAGE = "runs/first", "line3.partsight"
+_CACHE = ".partsight-cache"
 
 
 def _partsight(*arguments: object) -> int:
@@ -38,6 +41,14 @@ def _prepare_enrol(folder: Path, *, is_searched: bool) -> None:
         picture(folder / f"{name}.png", (250, 250, 250) if name == "white" else (90, 120, 90))
 
 
+def _prepare_plain_enrol(folder: Path) -> None:
+    _prepare_enrol(folder, is_searched=False)
+
+
+def _prepare_searched_enrol(folder: Path) -> None:
+    _prepare_enrol(folder, is_searched=True)
+
+
 def _enrol(folder: Path, out: Path) -> int:
     images = ("--label", "white", folder / "white.png", "--label", "olive", folder / "grey.png")
     return _partsight("enroll", folder / _PACKAGE, *images, "--remove", "cyan", "--out", out)
@@ -56,17 +67,10 @@ def _load_train() -> None:
     from partsight.cli.tensorflow_log import quiet_tensorflow
 
     quiet_tensorflow()
-    del os.environ["TF_CPP_MIN_LOG_LEVEL"]  # or the jobs would leave that step out
+    os.environ.pop("TF_CPP_MIN_LOG_LEVEL", None)  # or the jobs would leave that step out
     from tests.faults import tiny_backbone
 
     tiny_backbone.install()
-
-
-def _load_full() -> None:
-    _load_train()
-    from partsight.train import trainer
-
-    trainer.write_report = _short_report
 
 
 def _short_report(folder: Path, *_: object) -> None:
@@ -88,6 +92,9 @@ def _train(folder: Path, out: Path) -> int:
 
 
 def _fine_tune(folder: Path, out: Path) -> int:
+    from partsight.train import trainer
+
+    vars(trainer)["write_report"] = _short_report  # in the child that runs this job
     tuning = ("--budget", "full", "--copies", 1, "--epochs", 2)
     return _partsight("train", folder / "golden", "--side", 32, *tuning, "--out", out)
 
@@ -108,34 +115,28 @@ def _check_run(path: Path) -> None:
 
 def _prepare_run(folder: Path) -> None:
     _prepare_catalog(folder)
-    if _fine_tune_nothing(folder):
+    if _train(folder, folder / _RUN):
         raise RuntimeError("training does not work")
-
-
-def _fine_tune_nothing(folder: Path) -> int:
-    code = _train(folder, folder / _RUN)
-    shutil.rmtree(folder / "runs" / ".partsight-cache")
-    return code
+    shutil.rmtree(folder / "runs" / _CACHE)
 
 
 def _export(folder: Path, out: Path) -> int:
     return _partsight("export", folder / _RUN, "--least-agreement", "0", "--out", out)
 
 
-def _prepare_plain_enrol(folder: Path) -> None:
-    _prepare_enrol(folder, is_searched=False)
-
-
 JOBS = {
     job.name: job
     for job in (
         Job("enrol", "line4.partsight", _load_enrol, _prepare_plain_enrol, _enrol, _check_package),
+        Job("enrol, searched", "line4.partsight", _load_enrol, _prepare_searched_enrol, _enrol, _check_package),
+        *SIGNINGS,
+        *SWAPS,
+        Job("train", _RUN, _load_train, _prepare_catalog, _train, _check_run, cache=_CACHE),
         Job(
-            "enrol, searched", "line4.partsight", _load_enrol, lambda f: _prepare_enrol(f, is_searched=True), _enrol,
-            _check_package,
+            "fine-tune", _RUN, _load_train, _prepare_catalog, _fine_tune, _check_run, cache=_CACHE,
+            varying=("progress.json",),
         ),
-        Job("train", _RUN, _load_train, _prepare_catalog, _train, _check_run),
-        Job("fine-tune", _RUN, _load_full, _prepare_catalog, _fine_tune, _check_run, ("progress.json",)),
-        Job("export", "line3.partsight", _load_train, _prepare_run, _export, _check_package),
+        Job("export", _PACKAGE, _load_train, _prepare_run, _export, _check_package),
     )
 }  # fmt: skip
+"""All of them, by name; those that need TensorFlow come last."""

@@ -35,4 +35,4 @@ def install() -> None:
 
     import partsight.export.exporter  # noqa: F401
 
-    trainer.find_backbone = lambda name: TinyBackbone(name, _TINY, 32, "embedded")
+    vars(trainer)["find_backbone"] = lambda name: TinyBackbone(name, _TINY, 32, "embedded")

@@ -1,5 +1,6 @@
 import base64
 import os
+import signal
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -74,7 +75,7 @@ def test_no_key_is_overwritten(tmp_path: Path, name: str, what: str) -> None:
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=r"could not be written .*nothing was left behind"):
+    with pytest.raises(OutputError, match=r"key: could not be written .*name a folder that you may write to"):
         generate_key(tmp_path / "nothing" / "key")
 
 
@@ -86,6 +87,48 @@ def test_a_disk_that_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(OutputError, match="No space left"):
         generate_key(tmp_path / "key")
     assert list(tmp_path.iterdir()) == []
+
+
+@POSIX
+@pytest.mark.parametrize("killed_at", ["rename", "unlink"])
+def test_a_killed_process_leaves_a_pair_or_what_the_next_one_removes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_at: str
+) -> None:
+    """It may be killed where the public key has appeared and the private one has not, or right after both."""
+    child = os.fork()
+    if child == 0:
+        monkeypatch.setattr(Path, killed_at, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
+        generate_key(tmp_path / "key")
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    assert (tmp_path / "key.pub").stat().st_nlink == 2
+    if killed_at == "unlink":
+        assert PrivateKey.read(tmp_path / "key").public == PublicKey.read(tmp_path / "key.pub")
+        (tmp_path / "key").unlink()
+    public = generate_key(tmp_path / "key")
+    assert PublicKey.read(tmp_path / "key.pub") == PrivateKey.read(tmp_path / "key").public == public
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["key", "key.pub"]
+
+
+def test_a_public_key_of_somebody_else_stays_beside_what_a_killed_process_left(key: Path) -> None:
+    before = Path(f"{key}.pub").read_bytes()
+    key.rename(key.with_name("safe"))
+    key.with_name(".key.pub.99999999-1.partial").write_bytes(before)  # the same bytes, and not the same file
+    with pytest.raises(OutputError, match=r"key\.pub: exists already"):
+        generate_key(key)
+    assert Path(f"{key}.pub").read_bytes() == before
+
+
+def test_a_disk_whose_files_have_one_name_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: Path, _: Path) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "hardlink_to", fail)
+    public = generate_key(tmp_path / "key")
+    assert PrivateKey.read(tmp_path / "key").public == public
+    with pytest.raises(OutputError, match=r"key\.pub: exists already"):
+        generate_key(tmp_path / "key")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["key", "key.pub"]
 
 
 def test_an_encrypted_key(tmp_path: Path) -> None:

@@ -312,6 +312,24 @@ def test_a_damaged_signature_is_not_added_to(signed: Path, second: PrivateKey) -
     assert (signed / SIGNATURE_NAME).read_bytes() == b"{}"
 
 
+def test_signatures_that_cannot_be_read_are_not_taken_for_none(
+    signed: Path, second: PrivateKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a new signature would take their place."""
+    before, opened = (signed / SIGNATURE_NAME).read_bytes(), os.open
+
+    def fail(path: Path, *args: object, **options: object) -> int:
+        if str(path).endswith(SIGNATURE_NAME):
+            raise OSError(5, "Input/output error")
+        return opened(path, *args, **options)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as context:
+        context.setattr(os, "open", fail)
+        with pytest.raises(PackageError, match=r"signature\.json cannot be read .*Input/output error"):
+            sign(signed, second)
+    assert (signed / SIGNATURE_NAME).read_bytes() == before
+
+
 def test_a_manifest_that_changes_while_it_is_signed(
     tiny_package: Path, tmp_path: Path, first: PrivateKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,12 +1,14 @@
 """Key files: small files that trust depends on, read and made with an eye on who else may read and change them."""
 
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
 
 from partsight.runtime.errors import KeyFileError, OutputError
+from partsight.runtime.storage import leftovers, temporary
 
 PASSPHRASE_VARIABLE = "PARTSIGHT_KEY_PASSPHRASE"
 
@@ -90,29 +92,87 @@ def read_passphrase(file: str | Path | None) -> bytes | None:
     return passphrase
 
 
-def write_new(path: Path, data: bytes, mode: int, undo: contextlib.ExitStack) -> None:
-    """Write a file that must not exist, with its rights from the first moment on.
+def write_pair(path: Path, secret: bytes, public_path: Path, public: bytes) -> None:
+    """Write a private key, which its owner alone may read, and its public one; both appear whole, or neither does.
+
+    A process that is killed may leave the public key alone, which is good for nothing. A temporary file beside it, a
+    second name of the same file, says that it is no other's, and the next call for the same path removes both.
 
     Args:
-        path: of the file.
-        data: its bytes.
-        mode: who may do what, as for `os.open`.
-        undo: is told how to remove the file, also one that was begun.
+        path: of the private key. Neither may exist.
+        secret: its bytes.
+        public_path: of the public key, in the same folder.
+        public: its bytes.
 
     Raises:
-        OutputError: it exists or cannot be written.
+        OutputError: one of them exists or cannot be written.
     """
+    path, public_path = path.absolute(), public_path.absolute()
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
-        undo.callback(path.unlink)
-        with open(descriptor, "wb") as file:  # noqa: PTH123 (of a descriptor)
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        _remove_lone(public_path, path)
+        with temporary(path) as new, temporary(public_path) as new_public:
+            _write(new, secret, 0o600)
+            _write(new_public, public, 0o644)
+            with contextlib.ExitStack() as undo:
+                _appear(new_public, public_path)
+                undo.callback(_unlink, public_path)
+                _refuse_existing(path)
+                new.rename(path)
+                undo.pop_all()
     except FileExistsError as error:
-        raise OutputError(f"{path}: exists already, and no key is overwritten; name another one") from error
+        raise OutputError(f"{error.filename}: exists already, and no key is overwritten; name another one") from error
     except OSError as error:
-        raise OutputError(f"{path}: could not be written ({error}); nothing was left behind") from error
+        raise OutputError(
+            f"{path}: could not be written ({error}); name a folder that you may write to, on a disk with room"
+        ) from error
+
+
+def _write(path: Path, data: bytes, mode: int) -> None:
+    """Write a file with its rights from the first moment on; raises OSError."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
+    with open(descriptor, "wb") as file:  # noqa: PTH123 (of a descriptor)
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _appear(new: Path, path: Path) -> None:
+    """Give a file another name, which nothing may have; raises FileExistsError, or another OSError."""
+    _refuse_existing(path)
+    try:
+        path.hardlink_to(new)
+    except FileExistsError:
+        _refuse_existing(path)  # by its own name
+        raise
+    except OSError:  # such as of a memory stick, whose files have one name each
+        new.rename(path)
+
+
+def _refuse_existing(path: Path) -> None:
+    """Raise FileExistsError if something has this name, or OSError if that cannot be told."""
+    if _exists(path):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+
+
+def _exists(path: Path) -> bool:
+    """Tell whether something has this name, a link that leads nowhere too; raises OSError if that cannot be told."""
+    with contextlib.suppress(FileNotFoundError):
+        path.lstat()
+        return True
+    return False
+
+
+def _remove_lone(public_path: Path, path: Path) -> None:
+    """Remove the public key that a killed process left alone."""
+    if _exists(path) or not _exists(public_path):
+        return
+    if any(os.path.samestat(leftover.lstat(), public_path.lstat()) for leftover in leftovers(public_path)):
+        public_path.unlink()
+
+
+def _unlink(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
 
 
 def _allows(found: os.stat_result, rights: int) -> bool:

@@ -1,6 +1,5 @@
 """Keys: a private one signs packages, its public one shows who did (Ed25519)."""
 
-import contextlib
 import importlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +7,7 @@ from types import ModuleType
 from typing import Any
 
 from partsight.runtime.errors import DependencyError, KeyFileError
-from partsight.runtime.key_file import PASSPHRASE_VARIABLE, check_secret, read_key_file, write_new
+from partsight.runtime.key_file import PASSPHRASE_VARIABLE, check_secret, read_key_file, write_pair
 from partsight.runtime.storage import sha256_bytes
 
 PUBLIC_SUFFIX = ".pub"
@@ -122,10 +121,7 @@ def generate_key(path: str | Path, passphrase: bytes | None = None) -> PublicKey
     encryption = form.NoEncryption() if passphrase is None else form.BestAvailableEncryption(passphrase)
     secret = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, encryption)
     public = key.public_key().public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo)
-    with contextlib.ExitStack() as undo:
-        write_new(path.with_name(path.name + PUBLIC_SUFFIX), public, 0o644, undo)
-        write_new(path, secret, 0o600, undo)
-        undo.pop_all()
+    write_pair(path, secret, path.with_name(path.name + PUBLIC_SUFFIX), public)
     return PublicKey(bytes(key.public_key().public_bytes_raw()))
 
 

@@ -5,6 +5,7 @@ signature stands in a file of its own, so that the bytes that were signed are th
 to agree on; the package's id stays what it was, and several keys can sign.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from partsight.runtime.errors import SignatureError
+from partsight.runtime.errors import PackageError, SignatureError
 from partsight.runtime.keys import PrivateKey, PublicKey
 from partsight.runtime.package_folder import SIGNATURE_NAME, read_file
 
@@ -81,9 +82,13 @@ def read_signatures(folder: Path) -> tuple[Signature, ...]:
         SignatureError: the file is not as partsight writes it.
         PackageError: it cannot be read, or is too large.
     """
-    if not (folder / SIGNATURE_NAME).exists() and not (folder / SIGNATURE_NAME).is_symlink():
-        return ()
-    data = read_file(folder, SIGNATURE_NAME, _LARGEST_BYTES)
+    try:
+        data = read_file(folder, SIGNATURE_NAME, _LARGEST_BYTES)
+    except PackageError as error:
+        # A link that leads nowhere is no file either. `Path.is_symlink` would raise on a disk that cannot be read.
+        if isinstance(error.__cause__, FileNotFoundError) and not os.path.islink(folder / SIGNATURE_NAME):  # noqa: PTH114
+            return ()
+        raise
     try:
         file = msgspec.json.decode(data, type=SignatureFile)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

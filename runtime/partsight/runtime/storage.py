@@ -35,7 +35,7 @@ def check_output_folder(path: Path) -> None:
         exists = path.exists() or path.is_symlink()
         if not exists:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with _temporary(path.absolute()) as probe:
+            with temporary(path.absolute()) as probe:
                 probe.mkdir()
     except OSError as error:
         raise OutputError(f"{path}: cannot be written there ({error}); name a folder that you may write to") from error
@@ -58,7 +58,7 @@ def new_folder(path: Path) -> Iterator[Path]:
         target = path.absolute()
         if target in list(_being_written.values()):  # other threads change it
             raise FileExistsError(errno.EEXIST, "it is being written already")
-        with _temporary(target) as partial:
+        with temporary(target) as partial:
             partial.mkdir()
             yield partial
             _flush_folder(partial)
@@ -83,7 +83,7 @@ def new_file(path: Path, *, is_flushed: bool = True) -> Iterator[BinaryIO]:
     with _failing(path):
         target = path.absolute()
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _temporary(target) as partial:
+        with temporary(target) as partial:
             # Not a file of `tempfile`: other users could not read it.
             with partial.open("xb") as file:
                 yield file
@@ -106,6 +106,33 @@ def write_file(path: Path, data: bytes, *, is_flushed: bool = True) -> None:
 def is_temporary(name: str, target: str) -> bool:
     """Tell whether a name is that of a temporary file for one called `target`, which may be left of a kill."""
     return _temporary_names(target).fullmatch(name) is not None
+
+
+@contextlib.contextmanager
+def temporary(target: Path) -> Iterator[Path]:
+    """Give the name of a temporary file or folder for `target`, and remove what is left of it in the end.
+
+    Args:
+        target: an absolute path, in a folder that is there.
+    """
+    partial = target.parent / f".{target.name}.{os.getpid()}-{next(_numbers)}{_PARTIAL}"
+    _being_written[partial] = target
+    try:
+        for path in leftovers(target):
+            _remove(path)
+        yield partial
+    finally:
+        _remove(partial)
+        del _being_written[partial]
+
+
+def leftovers(target: Path) -> Iterator[Path]:
+    """Yield the temporary files and folders for `target` of processes that were killed; raises OSError."""
+    pattern = _temporary_names(target.name)
+    for path in target.parent.iterdir():
+        match = pattern.fullmatch(path.name)
+        if match and path not in _being_written and not _is_another_process(int(match[1])):
+            yield path
 
 
 def reserve(file: IO[bytes], size: int) -> None:
@@ -153,19 +180,6 @@ def _failing(path: Path) -> Iterator[None]:
         raise OutputError(f"{path}: could not be written ({error}); {mend}") from error
 
 
-@contextlib.contextmanager
-def _temporary(target: Path) -> Iterator[Path]:
-    """Give the name of a temporary file or folder for `target`, and remove what is left of it in the end."""
-    partial = target.parent / f".{target.name}.{os.getpid()}-{next(_numbers)}{_PARTIAL}"
-    _being_written[partial] = target
-    try:
-        _remove_leftovers(target)
-        yield partial
-    finally:
-        _remove(partial)
-        del _being_written[partial]
-
-
 def _temporary_names(target: str) -> re.Pattern[str]:
     """Return the form of names of temporary files; its group is the number of the process."""
     return re.compile(rf"\.{re.escape(target)}\.([0-9]+)(?:-[0-9]+)?{re.escape(_PARTIAL)}", re.ASCII)
@@ -198,15 +212,6 @@ def _flush(path: Path) -> None:
         os.fsync(file)
     finally:
         os.close(file)
-
-
-def _remove_leftovers(target: Path) -> None:
-    """Remove the temporary files and folders for `target` of processes that were killed."""
-    pattern = _temporary_names(target.name)
-    for path in target.parent.iterdir():
-        match = pattern.fullmatch(path.name)
-        if match and path not in _being_written and not _is_another_process(int(match[1])):
-            _remove(path)
 
 
 def _is_another_process(pid: int) -> bool:

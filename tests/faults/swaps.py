@@ -1,0 +1,167 @@
+"""Swapping a line's package while its files cannot be read, go away or come to an early end."""
+
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.faults.injector import Kind, unwatched
+from tests.faults.job import Job
+
+if TYPE_CHECKING:
+    from partsight.runtime import Recognizer
+    from partsight.runtime.images import Pixels
+    from partsight.runtime.record import Told
+
+_OLD, _NEW, _PLACE = "packages/first", "packages/second", "line.partsight"
+_LABELS = {"old": "red", "new": "rot"}
+_DISK_IS_AWAY_S = 0.3
+_LONGEST_S = 20.0
+
+# A swap writes nothing. It may be killed wherever it reads.
+_FAULTS = (Kind.UNREADABLE, Kind.GONE, Kind.VANISHED, Kind.CUT, Kind.KILL)
+
+
+class _Swapped:
+    """A line that answers the same frame again and again, and who answered it.
+
+    Attributes:
+        who: `old` or `new`, each as often as it took the other's place; a record where something else answered.
+    """
+
+    def __init__(self, place: Path) -> None:
+        from partsight.runtime import Recognizer
+        from partsight.runtime.line import Line
+        from tests.runtime.line.scripted import ScriptedCamera
+
+        recognizer = Recognizer(place, threads=1)
+        recognizer.hold()
+        self._ids = {"old": recognizer.package_id}
+        self.who: list[str] = []
+        self.answers = 0
+        self.line = Line(recognizer, {"c": lambda: ScriptedCamera(_frames())}, on_result=self._tell)
+
+    def _tell(self, told: "Told") -> None:
+        record = told.record
+        ids = {**self._ids, "new": self.line.package_id}
+        known = [who for who, label in _LABELS.items() if (record.package_id, record.label) == (ids[who], label)]
+        who = known[0] if known else f"{record.outcome} {record.label} {record.error}"
+        if self.who[-1:] != [who]:
+            self.who.append(who)
+        self.answers += 1
+
+    def await_answers(self) -> None:
+        """Wait for some that were begun after now."""
+        enough = self.answers + 3
+        _await(lambda: self.answers >= enough)
+
+
+def _frames() -> Iterator["Pixels"]:
+    from tests.tiny import solid
+
+    while True:
+        time.sleep(0.001)
+        yield solid("red")
+
+
+def _await(condition: Callable[[], bool], longest_s: float = _LONGEST_S) -> bool:
+    end = time.monotonic() + longest_s
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.002)
+    return condition()
+
+
+@contextmanager
+def _line(place: Path, out: Path) -> Iterator[_Swapped]:
+    """Have a line answer meanwhile; who answered is written to `out`, unless it was the old package alone."""
+    with unwatched():
+        swapped = _Swapped(place)
+        swapped.line.start()
+        _await(lambda: "partsight-hold" not in {thread.name for thread in threading.enumerate()})
+        swapped.await_answers()
+    try:
+        yield swapped
+    finally:
+        with unwatched():
+            swapped.await_answers()
+            swapped.line.close()
+            if swapped.who != ["old"]:
+                out.write_text(json.dumps(swapped.who), encoding="utf-8")
+
+
+def _swap(folder: Path, out: Path) -> int:
+    """Swap once, as a program does."""
+    from partsight.runtime import PartsightError
+
+    with _line(folder / _OLD, out) as swapped:
+        try:
+            swapped.line.swap(folder / _NEW, _load_package)
+        except PartsightError as error:
+            print(f"partsight: error: {error}", file=sys.stderr)
+            return 1
+    return 0
+
+
+def _watch(folder: Path, out: Path) -> int:
+    """Have the path watched, as `partsight run --watch` does: when the disk is back, the new package must answer."""
+    from partsight.runtime.line import Watch
+
+    place = folder / _PLACE
+    with unwatched():
+        _turn(place, _OLD)
+    with _line(place, out) as swapped:
+        with unwatched():
+            _turn(place, _NEW)
+        watch = Watch(swapped.line, place, _load_package, every_s=0.005)
+        watch.start()
+        is_swapped = _await(lambda: swapped.line.counters().swaps == 1, _DISK_IS_AWAY_S)
+        with unwatched():
+            if not is_swapped:
+                os.utime(folder / _NEW / "manifest.json")  # a file that was cut is written anew
+                is_swapped = _await(lambda: swapped.line.counters().swaps == 1)
+            watch.close()
+    return 0 if is_swapped else 3
+
+
+def _turn(place: Path, target: str) -> None:
+    link = place.with_suffix(".next")
+    link.symlink_to(target, target_is_directory=True)
+    link.replace(place)
+
+
+def _load_package(path: str | Path) -> "Recognizer":
+    from partsight.runtime import Recognizer
+
+    return Recognizer(path, threads=1)
+
+
+def _prepare(folder: Path) -> None:
+    from tests.tiny import COLOURS_BGR, tiny_verification, write_tiny_package
+
+    labels = tuple("rot" if label == "red" else label for label in COLOURS_BGR)
+    write_tiny_package(folder / _OLD, verification=tiny_verification())
+    write_tiny_package(folder / _NEW, verification=tiny_verification(), labels=labels)
+    _turn(folder / _PLACE, _OLD)
+
+
+def _load() -> None:
+    import partsight.runtime.line  # noqa: F401
+    import tests.runtime.line.scripted
+    import tests.tiny  # noqa: F401
+
+
+def _check(path: Path) -> None:
+    who = json.loads(path.read_bytes())
+    if who != ["old", "new"]:
+        raise ValueError(f"answered by {who}; expected the old package, then the new one, each alone")
+
+
+SWAPS = tuple(
+    Job(name, "answers.json", _load, _prepare, run, _check, faults=_FAULTS, kills_readers=True)
+    for name, run in (("swap", _swap), ("swap, watched", _watch))
+)
