@@ -38,7 +38,8 @@ def _break(job: Job, args: argparse.Namespace) -> list[Row]:
             if args.fault and fault.name.lower() not in args.fault:
                 continue
             # Of a sample, each fault meets other operations.
-            row = campaign.row(fault, args.every, args.first + place % args.every, not args.no_next_run)
+            first = args.first or 1 + place % max(1, min(args.every, campaign.operations[fault]))
+            row = campaign.row(fault, args.every, first, not args.no_next_run)
             rows.append(row)
             print(f"{table([row]).splitlines()[-1]} {row.seconds:.0f} s", flush=True)
             print("".join(f"  {problem}\n" for problem in row.problems), end="", flush=True)
@@ -50,7 +51,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("job", nargs="*", metavar="JOB", help=f"of {', '.join(JOBS)}; all of them if none is named")
     parser.add_argument("--fault", action="append", choices=[kind.name.lower() for kind in FAULTS])
     parser.add_argument("--every", type=int, default=1, metavar="N", help="break only every N-th operation")
-    parser.add_argument("--first", type=int, default=1, metavar="N", help="operation to begin with")
+    parser.add_argument("--first", type=int, metavar="N", help="operation to begin with")
     parser.add_argument("--no-next-run", action="store_true", help="do not run the job again after each fault")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the rows there")
     parser.add_argument("--log", type=Path, metavar="FILE", help="append every counted operation to it")

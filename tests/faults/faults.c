@@ -28,7 +28,7 @@
     if (!real) real = (__typeof__(name) *)dlsym(RTLD_NEXT, #name)
 
 /* As in `injector.Kind`. */
-enum kind { COUNT, ERROR, LOST, FULL, SHORT, KILL, POWER, UNREADABLE, GONE, VANISHED, CUT };
+enum kind { COUNT, ERROR, LOST, FULL, SHORT, KILL, POWER, UNREADABLE, GONE, VANISHED, CUT, KINDS };
 
 /* What becomes of an operation. */
 enum verdict { PASS, FAIL, HALF, HALF_THEN_FAIL };
@@ -39,6 +39,7 @@ enum effect { FIND, READ, CHANGE, GROW, WRITE };
 struct report {
     atomic_long operations;
     atomic_long struck; /* how many operations were broken */
+    atomic_long met[KINDS]; /* where none is: how many each kind can meet */
     char what[PATH_MAX];
 };
 
@@ -146,9 +147,9 @@ static void forget(int fd) {
     pthread_mutex_unlock(&lock);
 }
 
-static int counts(enum effect effect) {
+static int meets(enum kind which, enum effect effect) {
     int is_reading = effect == READ || effect == FIND;
-    switch (kind) {
+    switch (which) {
     case UNREADABLE:
     case GONE: return is_reading;
     case VANISHED: return effect == FIND;
@@ -161,7 +162,10 @@ static int counts(enum effect effect) {
 
 /* Count an operation and say what becomes of it; errno is set for a failure. */
 static enum verdict judge(const char *name, const char *path, enum effect effect) {
-    if (!counts(effect)) return PASS;
+    if (kind == COUNT)
+        for (int which = ERROR; which < KINDS; which++)
+            if (meets(which, effect)) atomic_fetch_add(&report->met[which], 1);
+    if (!meets(kind, effect)) return PASS;
     long number = atomic_fetch_add(&report->operations, 1) + 1;
     if (log_fd >= 0) {
         char line[PATH_MAX + 64];

@@ -42,7 +42,7 @@ class Ended:
     Attributes:
         code: its exit code; negative for the signal that ended it.
         said: what it wrote to stdout and stderr.
-        operations: file operations of the kind that was counted.
+        met: how many operations each kind of fault could meet; of a run without a fault.
         struck: how many of them were broken.
         what: the first of those, and where.
         seconds: how long it ran.
@@ -50,7 +50,7 @@ class Ended:
 
     code: int
     said: str
-    operations: int
+    met: dict[Kind, int]
     struck: int
     what: str
     seconds: float
@@ -62,7 +62,12 @@ class Ended:
 
 
 class _Report(ctypes.Structure):
-    _fields_ = (("operations", ctypes.c_long), ("struck", ctypes.c_long), ("what", ctypes.c_char * 4096))
+    _fields_ = (
+        ("operations", ctypes.c_long),
+        ("struck", ctypes.c_long),
+        ("met", ctypes.c_long * len(Kind)),
+        ("what", ctypes.c_char * 4096),
+    )
 
 
 def why_not() -> str:
@@ -116,7 +121,7 @@ class Injector:
         number: int = 0,
         *,
         kills_readers: bool = False,
-        timeout_s: float = 120,
+        timeout_s: float = 300,
     ) -> Ended:
         """Run a job in a child and break operation `number` (from 1) under `folder`.
 
@@ -131,8 +136,7 @@ class Injector:
         Raises:
             TimeoutError: it was.
         """
-        self._report.operations = self._report.struck = 0
-        self._report.what = b""
+        ctypes.memset(ctypes.byref(self._report), 0, ctypes.sizeof(self._report))
         sys.stdout.flush()
         sys.stderr.flush()
         started = time.monotonic()
@@ -143,7 +147,7 @@ class Injector:
         return Ended(
             code,
             self._said.read_text(encoding="utf-8", errors="replace"),
-            self._report.operations,
+            {kind: self._report.met[kind] for kind in Kind},
             self._report.struck,
             self._report.what.decode(errors="replace"),
             time.monotonic() - started,
