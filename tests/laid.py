@@ -5,6 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from partsight.runtime.alignment import Update, pyramid
 from partsight.runtime.images import Pixels, read_image
 from partsight.runtime.verification import LONGEST_PX
 
@@ -20,6 +21,12 @@ def as_compared(image: Pixels) -> Pixels:
     scale = LONGEST_PX / max(image.shape)
     size = round(image.shape[1] * scale), round(image.shape[0] * scale)
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def updates(image: Pixels) -> tuple[Update, Update, Update]:
+    """Return what aligns frames with a golden image, itself as it is compared: coarse, middle and fine."""
+    coarse, middle, fine = pyramid(image)
+    return tuple(Update.of(level, with_tilt=level is fine) for level in (coarse, middle, fine))  # type: ignore[return-value]
 
 
 def matrix_of(

@@ -9,7 +9,6 @@ import pytest
 from partsight.runtime.alignment import (
     LEVELS_PX,
     Pose,
-    Template,
     align_coarse,
     align_fine,
     align_middle,
@@ -18,7 +17,7 @@ from partsight.runtime.alignment import (
     warp,
 )
 from partsight.runtime.images import Pixels
-from tests.laid import as_compared, farthest_px, golden, laid, matrix_of
+from tests.laid import as_compared, farthest_px, golden, laid, matrix_of, updates
 
 SOLID = [
     "7SEGMENT-LED__HDSM531_HDSM533_SMD",
@@ -35,8 +34,8 @@ THIN = ["PinHeader_1x12_P2.00mm_Horizontal", "PinHeader_1x31_P1.27mm_Vertical", 
 
 
 def find(frame: Pixels, image: Pixels) -> Pose:
-    levels, template = pyramid(frame), Template.of(image)
-    return align_fine(levels, template, align_middle(levels, template.middle, align_coarse(levels, template)))
+    levels, (coarse, middle, fine) = pyramid(frame), updates(image)
+    return align_fine(levels, fine, align_middle(levels, middle, align_coarse(levels, coarse, middle)))
 
 
 def missed_px(image: Pixels, **pose: float) -> float:
@@ -109,7 +108,8 @@ def test_the_levels_before_the_finest_find_turn_and_shift(example_parts: Path) -
         image = golden(example_parts, part)
         pose = {"turn_deg": 3.5, "x": 0.035, "y": -0.03}
         reference, levels = as_compared(image), pyramid(as_compared(laid(image, **pose)))
-        found = align_middle(levels, Template.of(reference).middle, align_coarse(levels, Template.of(reference)))
+        coarse, middle, _ = updates(reference)
+        found = align_middle(levels, middle, align_coarse(levels, coarse, middle))
         assert found.deformation == pytest.approx(0, abs=1e-12)
         true = matrix_of(reference.shape, **pose)
         assert farthest_px(reference.shape, found.to_matrix(*reference.shape[:2]), true) < 0.2, part
@@ -203,7 +203,7 @@ def test_a_start_that_leads_nowhere_falls_back_to_the_nominal_pose(example_parts
     ramp = np.empty((192, 192, 3), np.uint8)
     ramp[:] = np.linspace(0, 255, 192)[None, :, None]
     part = as_compared(golden(example_parts, SOLID[0]))
-    assert align_coarse(pyramid(part), Template.of(ramp)) == Pose()
+    assert align_coarse(pyramid(part), *updates(ramp)[:2]) == Pose()
 
 
 def test_a_part_far_away_is_not_followed(example_parts: Path) -> None:
@@ -211,7 +211,7 @@ def test_a_part_far_away_is_not_followed(example_parts: Path) -> None:
     image = golden(example_parts, "RV_Disc_D15.5mm_W4.3mm_P7.5mm")
     for x in (0.2, 0.25, -0.3):
         frame = as_compared(laid(image, x=x))
-        found = align_coarse(pyramid(frame), Template.of(as_compared(image)))
+        found = align_coarse(pyramid(frame), *updates(as_compared(image))[:2])
         assert max(abs(found.x), abs(found.y), abs(found.angle)) < 0.15
 
 

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -81,15 +82,15 @@ def test_another_file(outlines: Outlines) -> None:
 
 
 class Counted(References):
-    """References that say which were made ready."""
+    """References that say which were looked at."""
 
     def __init__(self, images: list[Pixels], outlines: Outlines | None) -> None:
         super().__init__(lambda index: images[index], (192, 192), outlines)
         self.seen: set[int] = set()
 
-    def __getitem__(self, index: int):
-        self.seen.add(index)
-        return super().__getitem__(index)
+    def levels(self, indices: Sequence[int]):
+        self.seen.update(indices)
+        return super().levels(indices)
 
 
 def scores(catalog: list[Pixels], best: int) -> np.ndarray:

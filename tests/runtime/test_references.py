@@ -81,7 +81,7 @@ def test_what_finalists_need_is_the_same_for_all_threads(example_parts: Path) ->
 
     def use(_: int) -> tuple[float, float, float]:
         reference = references[0]
-        return float(reference.image.sum()), float(reference.slope.sum()), float(reference.template.fine.slopes.sum())
+        return float(reference.image.sum()), float(reference.slope.sum()), float(reference.fine.slopes.sum())
 
     with ThreadPoolExecutor(16) as pool:
         assert len(set(pool.map(use, range(64)))) == 1
@@ -112,36 +112,36 @@ def test_another_size(shape: tuple[int, ...]) -> None:
         _ = references[3]
 
 
-def test_middles_are_kept_for_more() -> None:
+def test_levels_are_kept_for_more() -> None:
     shelf = Shelf()
     references = References(shelf, SIZE_HW)
-    first = references.middles(range(200))
+    first = references.levels(range(200))[1]
     assert first.shape == (200, *SIZE_HW)
     np.testing.assert_allclose(first[:, 5, 5], range(200), rtol=1e-3)
     assert not references._ready
     shelf.asked.clear()
-    again = references.middles([7, 199, 200, 3])
+    again = references.levels([7, 199, 200, 3])[1]
     np.testing.assert_array_equal(again[[0, 1, 3]], first[[7, 199, 3]])
     assert shelf.asked == [200]
 
 
-def test_the_latest_middles_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("partsight.runtime.references._MOST_MIDDLES", 3)
+def test_the_latest_levels_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("partsight.runtime.references._MOST_LEVELS", 3)
     shelf = Shelf()
     references = References(shelf, SIZE_HW)
     for wanted, asked in (([1, 2, 3], [1, 2, 3]), ([1], []), ([4], [4]), ([1, 3], []), ([2], [2]), ([5, 1], [5])):
         shelf.asked.clear()
-        assert np.allclose(references.middles(wanted)[:, 0, 0], wanted, rtol=1e-3)
+        assert np.allclose(references.levels(wanted)[1][:, 0, 0], wanted, rtol=1e-3)
         assert sorted(shelf.asked) == asked
 
 
-def test_middles_by_many_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("partsight.runtime.references._MOST_MIDDLES", 20)
+def test_levels_by_many_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("partsight.runtime.references._MOST_LEVELS", 20)
     references = References(Shelf(), SIZE_HW)
 
     def ask(seed: int) -> bool:
         wanted = [np.random.default_rng((seed, turn)).permutation(60)[:8].tolist() for turn in range(100)]
-        return all(np.allclose(references.middles(some)[:, 9, 9], some, rtol=1e-3) for some in wanted)
+        return all(np.allclose(references.levels(some)[1][:, 9, 9], some, rtol=1e-3) for some in wanted)
 
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(ask, range(8)))

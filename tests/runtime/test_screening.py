@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
-from partsight.runtime.alignment import Template, Update, align_coarse, align_middle, pyramid, warp
+from partsight.runtime.alignment import Update, align_coarse, align_middle, pyramid, warp
 from partsight.runtime.images import Pixels
 from partsight.runtime.screening import span, unexplained
 from partsight.runtime.session import FloatArray
-from tests.laid import as_compared, golden, laid
+from tests.laid import as_compared, golden, laid, updates
 
 
 def middle(image: Pixels) -> FloatArray:
@@ -54,9 +54,12 @@ def test_a_gain_is_explained_and_an_offset_is_not(catalog: list[Pixels]) -> None
 def test_moved_to_where_the_part_lies(catalog: list[Pixels]) -> None:
     """What is too far for one linear step is explained once the frame was moved there."""
     image = catalog[3]
-    frame, template = pyramid(as_compared(laid(image, x=0.04, y=-0.03, turn_deg=2))), Template.of(as_compared(image))
-    there = unexplained(warp(frame[1], align_coarse(frame, template)), template.middle.golden[None])[0]
-    assert there < 0.2 * unexplained(frame[1], template.middle.golden[None])[0]
+    frame, (coarse, middle, _) = (
+        pyramid(as_compared(laid(image, x=0.04, y=-0.03, turn_deg=2))),
+        updates(as_compared(image)),
+    )
+    there = unexplained(warp(frame[1], align_coarse(frame, coarse, middle)), middle.golden[None])[0]
+    assert there < 0.2 * unexplained(frame[1], middle.golden[None])[0]
 
 
 def test_the_order_is_nearly_that_of_aligning_each(catalog: list[Pixels]) -> None:
@@ -65,7 +68,7 @@ def test_the_order_is_nearly_that_of_aligning_each(catalog: list[Pixels]) -> Non
     ranks = []
     for place in range(0, len(catalog), 3):
         frame = pyramid(as_compared(laid(catalog[place], x=0.02, y=-0.01, turn_deg=1.5)))
-        start = align_coarse(frame, Template.of(as_compared(catalog[place])))
+        start = align_coarse(frame, *updates(as_compared(catalog[place]))[:2])
         left = unexplained(warp(frame[1], start), goldens)
         differences = []
         for level in goldens:

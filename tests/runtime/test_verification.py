@@ -50,9 +50,9 @@ class Counted(References):
         self.seen.add(index)
         return super().__getitem__(index)
 
-    def middles(self, indices: Sequence[int]):
+    def levels(self, indices: Sequence[int]):
         self.seen.update(indices)
-        return super().middles(indices)
+        return super().levels(indices)
 
 
 def scores(**best: float) -> np.ndarray:

@@ -86,27 +86,6 @@ class Pose:
 
 
 @dataclass(frozen=True)
-class Template:
-    """A golden image made ready for alignment.
-
-    Attributes:
-        coarse: how differences become steps on the coarsest level: x, y and angle.
-        middle: on the level between: the same.
-        fine: on the finest level: x, y, angle, shear and stretch.
-    """
-
-    coarse: "Update"
-    middle: "Update"
-    fine: "Update"
-
-    @classmethod
-    def of(cls, image_bgr: Pixels) -> "Template":
-        """Make a golden image ready; see `pyramid` for what it must be."""
-        coarse, middle, fine = pyramid(image_bgr)
-        return cls(*(Update.of(level, with_tilt=level is fine) for level in (coarse, middle, fine)))
-
-
-@dataclass(frozen=True)
 class Update:
     """Maps the difference between a moved frame and a golden image to a step.
 
@@ -191,15 +170,15 @@ def level_size(shape: Sequence[int], longest: int) -> tuple[int, int]:
     return max(1, round(shape[1] * scale)), max(1, round(shape[0] * scale))
 
 
-def align_coarse(frame: Sequence[FloatArray], template: Template) -> Pose:
-    """Find a pose from nothing, on the coarse levels; the nominal one where that leads nowhere.
+def align_coarse(frame: Sequence[FloatArray], coarse: Update, middle: Update) -> Pose:
+    """Find a pose from nothing, on the levels before the finest; the nominal one where that leads nowhere.
 
     Args:
         frame: of `pyramid`.
-        template: the golden image, of the same size.
+        coarse, middle: of a golden image of the same size, without tilt.
     """
     pose = Pose()
-    for level, update in zip(frame, (template.coarse, template.middle), strict=False):
+    for level, update in ((frame[0], coarse), (frame[1], middle)):
         pose = _iterate(level, update, pose, most=8)
     return pose if max(abs(pose.x), abs(pose.y), abs(pose.angle)) < _FARTHEST else Pose()
 
@@ -209,9 +188,9 @@ def align_middle(frame: Sequence[FloatArray], middle: Update, start: Pose) -> Po
     return _iterate(frame[1], middle, start, most=4)
 
 
-def align_fine(frame: Sequence[FloatArray], template: Template, start: Pose) -> Pose:
+def align_fine(frame: Sequence[FloatArray], fine: Update, start: Pose) -> Pose:
     """Refine a pose to a fraction of a pixel, shear and stretch included, on the finest level."""
-    return _iterate(frame[2], template.fine, start, most=8)
+    return _iterate(frame[2], fine, start, most=8)
 
 
 def _iterate(image: FloatArray, update: Update, pose: Pose, most: int) -> Pose:

@@ -2,8 +2,10 @@
 
 import contextlib
 import ctypes
-import mmap
 import sys
+import threading
+import weakref
+from collections import deque
 from collections.abc import Sequence
 
 import numpy as np
@@ -21,22 +23,52 @@ def give_back_freed() -> None:
             ctypes.CDLL(None).malloc_trim(0)
 
 
-def settle(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Copy arrays that stay for long into pages of their own, which go back as soon as the last array does.
+class Pieces:
+    """Memory for arrays that stay for long, in pieces of one block that are used again and again. Thread-safe.
 
-    On the heap, between what each frame takes and frees, they would leave holes: with two threads, twice their size.
-
-    Returns:
-        Copies, of the same types and shapes, that cannot be written to.
+    On the heap, between what each frame takes and frees, such arrays leave holes: with two threads they took twice
+    their size. Fresh pages for each would be given back whole, but the system takes long to hand out new ones.
     """
-    sizes = [-(-array.nbytes // _LINE) * _LINE for array in arrays]
-    options = {} if sys.platform == "win32" else {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS}
-    pages = mmap.mmap(-1, max(1, sum(sizes)), **options)
-    copies, start = [], 0
-    for array, size in zip(arrays, sizes, strict=True):
-        copy = np.frombuffer(pages, array.dtype, array.size, start).reshape(array.shape)
-        np.copyto(copy, array)
-        copy.flags.writeable = False
-        copies.append(copy)
-        start += size
-    return copies
+
+    def __init__(self, count: int) -> None:
+        """Take how many pieces there are; they take no memory before they are used."""
+        self._count = count
+        self._piece: type[ctypes.Array[ctypes.c_char]] | None = None
+        self._block = np.empty(0, np.uint8)
+        self._free = deque(range(count))
+        self._lock = threading.Lock()
+
+    def settle(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Copy arrays into a free piece, which is free again when the last copy, and view of one, is gone.
+
+        Args:
+            arrays: of the same sizes together as the first time, or less.
+
+        Returns:
+            Copies, of the same types and shapes, that cannot be written to. On the heap if no piece is free.
+        """
+        sizes = [-(-array.nbytes // _LINE) * _LINE for array in arrays]
+        piece = self._take(sum(sizes))
+        copies, start = [], 0
+        for array, size in zip(arrays, sizes, strict=True):
+            copy = np.frombuffer(memoryview(piece), array.dtype, array.size, start).reshape(array.shape)
+            np.copyto(copy, array)
+            copy.flags.writeable = False
+            copies.append(copy)
+            start += size
+        return copies
+
+    def _take(self, size: int) -> ctypes.Array[ctypes.c_char]:
+        with self._lock:
+            if self._piece is None:
+                # A class of its own, because arrays of plain ctypes cannot be watched by `weakref`.
+                self._piece = type("Piece", (ctypes.c_char * size,), {})
+                self._block = np.empty(self._count * size, np.uint8)
+        kind = self._piece
+        try:
+            place = self._free.popleft()
+        except IndexError:
+            return kind()
+        piece = kind.from_buffer(self._block.data, place * size)
+        weakref.finalize(piece, self._free.append, place).atexit = False
+        return piece

@@ -9,17 +9,18 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from partsight.runtime.alignment import LEVELS_PX, Template, Update, level_size, pyramid
+from partsight.runtime.alignment import LEVELS_PX, Update, level_size, pyramid
 from partsight.runtime.errors import PackageError
 from partsight.runtime.image_header import has_too_many_scans, size_of
 from partsight.runtime.images import Pixels
-from partsight.runtime.memory import settle
+from partsight.runtime.memory import Pieces
 from partsight.runtime.outlines import Outlines
 from partsight.runtime.session import FloatArray
 
 _SMOOTHING_PX = 1.0
-_MOST_READY = 64  # 1.2 MB each at most
-_MOST_MIDDLES = 4096  # 8 kB each at most
+_MOST_READY = 64  # a megabyte each at most
+_SPARE = 8  # for those that others still use when they are pushed out
+_MOST_LEVELS = 4096  # 10 kB each at most
 _JPEG_QUALITY = 95
 _LARGEST_SIDE_PX = 1024
 _SUM = np.ones((1, 3), np.float32)  # by OpenCV: NumPy sums over an axis of three a number at a time
@@ -76,36 +77,36 @@ def decode_reference(data: bytes, source: str) -> Pixels:
 
 @dataclass(frozen=True)
 class Reference:
-    """A golden image made ready for comparison.
+    """A golden image made ready to be compared in full.
 
     Attributes:
-        template: for alignment.
+        fine: how differences become steps on the finest level.
         image: (height, width, 3) float32 BGR, smoothed.
         slope: (height, width) float32: square of its gradient, summed over channels, in grey levels² a pixel².
     """
 
-    template: Template
+    fine: Update
     image: FloatArray
     slope: FloatArray
 
     @classmethod
-    def of(cls, image_bgr: Pixels) -> "Reference":
-        """Make a golden image ready: (height, width, 3) uint8 BGR."""
-        template, image = Template.of(image_bgr), smooth(image_bgr)
+    def of(cls, image_bgr: Pixels, pieces: Pieces) -> "Reference":
+        """Make a golden image ready.
+
+        Args:
+            image_bgr: (height, width, 3) uint8 BGR.
+            pieces: memory for it.
+        """
+        fine, image = Update.of(pyramid(image_bgr)[2], with_tilt=True), smooth(image_bgr)
         slope_x, slope_y = (square_sum(cv2.Sobel(image, cv2.CV_32F, *axis, scale=1 / 8)) for axis in ((1, 0), (0, 1)))
-        updates = (template.coarse, template.middle, template.fine)
-        image, slope, *slopes = settle([image, slope_x + slope_y, *(update.slopes for update in updates)])
-        return cls(Template(*map(_with_slopes, updates, slopes)), image, slope)
-
-
-def _with_slopes(update: Update, slopes: FloatArray) -> Update:
-    return dataclasses.replace(update, slopes=slopes)
+        slopes, image, slope = pieces.settle([fine.slopes, image, slope_x + slope_y])
+        return cls(dataclasses.replace(fine, slopes=slopes), image, slope)
 
 
 class References:
     """The golden images of all classes, made ready when first needed; the latest stay in memory. Thread-safe.
 
-    A shortlist needs little of each, finalists need all: so that little, the middle level, stays for many more.
+    A shortlist needs the levels before the finest alone, finalists need all: so those levels stay for many more.
     """
 
     def __init__(
@@ -122,8 +123,10 @@ class References:
         self._load = load
         self._size_hw = size_hw
         self._ready: OrderedDict[int, Reference] = OrderedDict()
-        width, height = level_size(size_hw, LEVELS_PX[1])
-        self._middles = np.empty((_MOST_MIDDLES, height, width), np.float16)  # pages that are not used yet take nothing
+        self._pieces = Pieces(_MOST_READY + _SPARE)
+        sizes = (level_size(size_hw, longest)[::-1] for longest in LEVELS_PX[:2])
+        # Pages that are not used yet take no memory.
+        self._levels = [np.empty((_MOST_LEVELS, *size), np.float16) for size in sizes]
         self._places: OrderedDict[int, int] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -133,7 +136,7 @@ class References:
             if index in self._ready:
                 self._ready.move_to_end(index)
                 return self._ready[index]
-        reference = Reference.of(self.image(index))
+        reference = Reference.of(self.image(index), self._pieces)
         with self._lock:
             self._ready[index] = reference
             self._ready.move_to_end(index)
@@ -158,27 +161,34 @@ class References:
             )
         return image
 
-    def middles(self, indices: Sequence[int]) -> FloatArray:
-        """Return (classes, height, width) float32: the level before the finest, see `alignment.pyramid`.
+    def levels(self, indices: Sequence[int]) -> tuple[FloatArray, FloatArray]:
+        """Return what a shortlist needs of classes: the levels before the finest, see `alignment.pyramid`.
+
+        Returns:
+            Two of (classes, height, width) float32, coarse and middle.
 
         Raises:
             PackageError: a picture is damaged.
         """
-        found = np.empty((len(indices), *self._middles.shape[1:]), np.float32)
+        coarse, middle = (np.empty((len(indices), *kept.shape[1:]), np.float32) for kept in self._levels)
         with self._lock:
-            kept = [place for place, index in enumerate(indices) if index in self._places]
-            found[kept] = self._middles[[self._place(indices[place]) for place in kept]]
-        for place in set(range(len(indices))).difference(kept):
-            middle = pyramid(self.image(indices[place]))[1].astype(np.float16)
-            found[place] = middle  # rounded as the kept ones: the same answer each time
+            there = [place for place, index in enumerate(indices) if index in self._places]
+            rows = [self._place(indices[place]) for place in there]
+            for found, kept in zip((coarse, middle), self._levels, strict=True):
+                found[there] = kept[rows]
+        for place in sorted(set(range(len(indices))).difference(there)):
+            made = pyramid(self.image(indices[place]))
             with self._lock:
-                self._middles[self._place(indices[place])] = middle
-        return found
+                row = self._place(indices[place])
+                for found, kept, level in zip((coarse, middle), self._levels, made, strict=False):
+                    kept[row] = level
+                    found[place] = kept[row]  # rounded as the kept ones: the same answer each time
+        return coarse, middle
 
     def _place(self, index: int) -> int:
-        """Return where the middle level of a class lies or is to lie: in place of what was not used for longest."""
+        """Return where the levels of a class lie or are to lie: in place of what was not used for longest."""
         place = self._places.pop(index, None)
         if place is None:
-            place = len(self._places) if len(self._places) < _MOST_MIDDLES else self._places.popitem(last=False)[1]
+            place = len(self._places) if len(self._places) < _MOST_LEVELS else self._places.popitem(last=False)[1]
         self._places[index] = place
         return place

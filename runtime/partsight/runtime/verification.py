@@ -130,12 +130,12 @@ class _Shortlist:
     Attributes:
         order: all classes, best first.
         few: where one stands out, it and those most like it; else none.
-        starts: of one of these the golden image lies in the frame about as that of the right one does.
+        starts: of one of so many, the first, the golden image lies in the frame about as that of the right one does.
     """
 
     order: list[int]
     few: list[int]
-    starts: list[int]
+    starts: int
 
 
 def _shortlist(
@@ -144,30 +144,28 @@ def _shortlist(
     by_network: list[int] = best_first(score, spec.shortlist).tolist()
     if references.outlines is None:
         lead = float(score[by_network[0]] - score[by_network[:2][-1]])
-        return _Shortlist(by_network, by_network[:2] if lead >= spec.clear_margin else [], by_network[:1])
+        return _Shortlist(by_network, by_network[:2] if lead >= spec.clear_margin else [], 1)
     by_outline = references.outlines.best_first(levels[0], spec.outlined)
     first = [index for pair in zip(by_outline[:2], by_network[:2], strict=False) for index in pair]
     order = list(dict.fromkeys([*first, *by_outline, *by_network]))[: spec.shortlist]
     if by_outline[0] == by_network[0]:  # two judges that know nothing of each other: neither alone is sure enough
-        return _Shortlist(order, order[:3], order[:1])
-    return _Shortlist(order, [], order[:2])
+        return _Shortlist(order, order[:3], 1)
+    return _Shortlist(order, [], 2)
 
 
 def _compare(
     levels: Sequence[FloatArray],
     smoothed: FloatArray,
     order: Sequence[int],
-    starts: Sequence[int],
+    starts: int,
     references: References,
     spec: VerificationSpec,
 ) -> Verified:
     """Lay the frame over candidates more and more exactly, each time over fewer."""
-    # A start for all: candidates are siblings as a rule, and all golden images lie in the nominal pose.
-    poses = [align_coarse(levels, references[index].template) for index in starts]
     compared = []
-    for index, rough in _finalists(levels, poses, order, references, spec):
+    for index, rough in _finalists(levels, order, starts, references, spec):
         reference = references[index]
-        pose = align_fine(levels, reference.template, rough)
+        pose = align_fine(levels, reference.fine, rough)
         compared.append((_agreement(smoothed, reference, pose, spec), index, pose))
     compared.sort(key=lambda item: -item[0])
     agreement, classes, found = zip(*compared, strict=True)
@@ -176,8 +174,8 @@ def _compare(
 
 def _finalists(
     levels: Sequence[FloatArray],
-    starts: Sequence[Pose],
     order: Sequence[int],
+    starts: int,
     references: References,
     spec: VerificationSpec,
 ) -> list[tuple[int, Pose]]:
@@ -185,11 +183,16 @@ def _finalists(
 
     Each begins at the start from which it explains more of the frame: one may be the pose of a part unlike it.
     """
-    goldens = references.middles(order)
-    left = np.stack([unexplained(warp(levels[1], start), goldens) for start in starts])
+    coarse, goldens = references.levels(order)
+    # The same for all: candidates are siblings as a rule, and all golden images lie in the nominal pose.
+    poses = [
+        align_coarse(levels, *(Update.of(level, with_tilt=False) for level in pair))
+        for pair in zip(coarse[:starts], goldens[:starts], strict=True)
+    ]
+    left = np.stack([unexplained(warp(levels[1], pose), goldens) for pose in poses])
     aligned = []
     for place in np.argsort(left.min(axis=0), kind="stable")[: spec.screened]:
-        start = starts[int(left[:, place].argmin())]
+        start = poses[int(left[:, place].argmin())]
         pose = align_middle(levels, Update.of(goldens[place], with_tilt=False), start)
         aligned.append((_difference(levels[1], goldens[place], pose), order[place], pose))
     aligned.sort(key=lambda item: item[0])
