@@ -1,65 +1,9 @@
-"""`python -m tests.faults`: break every file operation of every job, and print a table of what came of it."""
+"""`python -m tests.faults`: every fault at every file operation of every job; docs/faults.md."""
 
-import argparse
-import json
 import sys
-import tempfile
-import time
-from dataclasses import asdict
-from pathlib import Path
 
-from tests.faults.campaign import Campaign, Row, table
-from tests.faults.injector import preload, why_not
-from tests.faults.job import FAULTS, Job
+from tests.faults.command import main
 from tests.faults.jobs import JOBS
 
-
-def main() -> int:
-    args = _parse()
-    if reason := why_not():
-        print(f"faults cannot be injected here: {reason}", file=sys.stderr)
-        return 2
-    preload("tests.faults")
-    started = time.monotonic()
-    rows = [row for name in args.job or JOBS for row in _break(JOBS[name], args)]
-    print(f"\n{table(rows)}\n\n{time.monotonic() - started:.0f} s")
-    problems = sum(len(row.problems) for row in rows)
-    print(f"{sum(row.injected for row in rows)} faults injected, {problems or 'no'} problems found")
-    if args.json:
-        args.json.write_text(json.dumps([{**asdict(row), "fault": row.fault.name.lower()} for row in rows], indent=1))
-    return 1 if problems else 0
-
-
-def _break(job: Job, args: argparse.Namespace) -> list[Row]:
-    rows = []
-    with tempfile.TemporaryDirectory(prefix="partsight-faults-") as scratch:
-        campaign = Campaign(job, Path(scratch).resolve(), args.log)
-        for place, fault in enumerate(job.faults):
-            if args.fault and fault.name.lower() not in args.fault:
-                continue
-            # Of a sample, each fault meets other operations.
-            first = args.first or 1 + place % max(1, min(args.every, campaign.operations[fault]))
-            row = campaign.row(fault, args.every, first, not args.no_next_run)
-            rows.append(row)
-            print(f"{table([row]).splitlines()[-1]} {row.seconds:.0f} s", flush=True)
-            print("".join(f"  {problem}\n" for problem in row.problems), end="", flush=True)
-    return rows
-
-
-def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
-    parser.add_argument("job", nargs="*", metavar="JOB", help=f"of {', '.join(JOBS)}; all of them if none is named")
-    parser.add_argument("--fault", action="append", choices=[kind.name.lower() for kind in FAULTS])
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="break only every N-th operation")
-    parser.add_argument("--first", type=int, metavar="N", help="operation to begin with")
-    parser.add_argument("--no-next-run", action="store_true", help="do not run the job again after each fault")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the rows there")
-    parser.add_argument("--log", type=Path, metavar="FILE", help="append every counted operation to it")
-    args = parser.parse_args()
-    if unknown := set(args.job) - JOBS.keys():
-        parser.error(f"there is no job {', '.join(sorted(unknown))}; expected some of: {', '.join(JOBS)}")
-    return args
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(JOBS, "tests.faults"))

@@ -1,5 +1,6 @@
 """Keeps TensorFlow's remarks about itself off the terminal."""
 
+import contextlib
 import os
 import sys
 import tempfile
@@ -18,17 +19,19 @@ def quiet_tensorflow() -> None:
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # it calls a missing GPU, and attributes it does not know, errors
     sys.stderr.flush()
     kept = os.dup(2)
-    with _held_back() as held_back:
-        os.dup2(held_back.fileno(), 2)
-        try:
-            import tensorflow  # noqa: F401
-        except ImportError:
-            held_back.seek(0)
-            os.write(kept, held_back.read())
-            raise
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+    held_back = _held_back()
+    os.dup2(held_back.fileno(), 2)
+    try:
+        import tensorflow  # noqa: F401
+    except ImportError:
+        held_back.seek(0)
+        os.write(kept, held_back.read())
+        raise
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        with contextlib.suppress(OSError):  # nobody reads it any more
+            held_back.close()
 
 
 def _held_back() -> IO[bytes]:
