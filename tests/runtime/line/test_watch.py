@@ -134,6 +134,26 @@ def test_a_package_that_could_not_be_read_is_tried_again(
     assert caplog.text.count("is refused") == 1
 
 
+def test_a_path_that_cannot_be_read_is_told_once_until_it_can(
+    line: Line, place: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Else whoever brought a package that the line may not read would wait for ever, and not know why."""
+    unreadable = write_tiny_package(tmp_path / "unreadable.partsight")
+    (unreadable / "manifest.json").unlink()
+    (unreadable / "manifest.json").mkdir()  # even root cannot read it
+    before = line.package_id
+    decision = msgspec.structs.replace(tiny_manifest().decision, threshold=0.5)
+    with caplog.at_level(logging.ERROR, "partsight.line"):
+        replace(place, unreadable)
+        until(lambda: "cannot be read" in caplog.text or "is no file" in caplog.text)
+        time.sleep(0.05)
+        assert (caplog.text.count("goes on: "), line.package_id) == (1, before)
+        place.rename(tmp_path / "away")
+        write_tiny_package(tmp_path / "new.partsight", decision=decision).rename(place)
+        until(lambda: line.counters().swaps == 1)
+    assert caplog.text.count("goes on: ") == 1
+
+
 def test_while_nothing_is_there_the_old_one_stays(line: Line, place: Path) -> None:
     shutil.rmtree(place)
     time.sleep(0.05)

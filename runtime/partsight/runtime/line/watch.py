@@ -22,7 +22,8 @@ class Watch:
 
     The path is a package's folder, or a link to one: write the new package under another name, then rename it or turn
     the link, so that nobody ever sees half of it. A package that is refused is told once, and the old one stays; it is
-    tried again when a file of it has changed: it may have been copied there, and not all of it had come.
+    tried again when a file of it has changed: it may have been copied there, and not all of it had come. A path that
+    cannot be read is told once, until it can.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Watch:
         self._line, self._path, self._load, self._every_s = line, Path(path), load, every_s
         self._refused = ("", b"")
         self._refused_files: frozenset[tuple[str, int, int]] = frozenset()
+        self._is_unreadable = False
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="partsight-watch", daemon=True)
 
@@ -87,14 +89,25 @@ class Watch:
 
         The id is empty if none is there, the signature if it has none.
         """
-        found = self._read(MANIFEST_NAME)
-        return package_id_of(found) if found else "", self._read(SIGNATURE_NAME)
+        try:
+            found, signature = self._read(MANIFEST_NAME), self._read(SIGNATURE_NAME)
+        except PackageError as error:
+            if not self._is_unreadable:
+                extra = {"event": "package_unreadable", "package": self._line.package_id, "path": str(self._path)}
+                _log.error("package %s goes on: %s", self._line.package_id, error, extra=extra)
+            self._is_unreadable = True
+            return "", b""
+        self._is_unreadable = False
+        return package_id_of(found) if found else "", signature
 
     def _read(self, name: str) -> bytes:
+        """Return a file's bytes, none if it is not there; raises PackageError if it cannot be read."""
         try:
             return read_file(self._path, name, LARGEST_MANIFEST_BYTES)
-        except PackageError:
-            return b""
+        except PackageError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                return b""
+            raise
 
 
 def _files(folder: Path) -> frozenset[tuple[str, int, int]]:
