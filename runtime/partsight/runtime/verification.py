@@ -28,6 +28,9 @@ LONGEST_PX = 192
 _BORDER_SHARE = 1 / 32  # of the longest side; what a shifted frame does not show
 _SPOT_SHARE = 1 / 21  # of the longest side: about a pin of a long header
 _WORST_SHARE = 0.01  # of the pixels
+_FEW = 3  # candidates where two judges name the same
+_HOPELESS = 8.0  # times the least difference: none from there on came within 0.2 of the best's agreement, on 900 frames
+_NOISE_LEVELS = 0.7  # of 255: what noise leaves of a frame at the middle level
 _LARGEST_GAIN = 1.4  # by which light may differ from the golden image's
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=1000)]
@@ -117,7 +120,7 @@ def verify(
     levels, smoothed = pyramid(frame), smooth(frame)
     shortlist = _shortlist(levels, score, references, spec)
     if shortlist.few and len(shortlist.order) > 2:
-        verified = _compare(levels, smoothed, shortlist.few, shortlist.starts, references, spec)
+        verified = _compare(levels, smoothed, shortlist.few, shortlist.starts, references, spec, _HOPELESS)
         if verified.is_accepted(threshold, spec):
             return verified
     return _compare(levels, smoothed, shortlist.order, shortlist.starts, references, spec)
@@ -149,7 +152,7 @@ def _shortlist(
     first = [index for pair in zip(by_outline[:2], by_network[:2], strict=False) for index in pair]
     order = list(dict.fromkeys([*first, *by_outline, *by_network]))[: spec.shortlist]
     if by_outline[0] == by_network[0]:  # two judges that know nothing of each other: neither alone is sure enough
-        return _Shortlist(order, order[:3], 1)
+        return _Shortlist(order, order[:_FEW], 1)
     return _Shortlist(order, [], 2)
 
 
@@ -160,10 +163,11 @@ def _compare(
     starts: int,
     references: References,
     spec: VerificationSpec,
+    hopeless: float = math.inf,
 ) -> Verified:
     """Lay the frame over candidates more and more exactly, each time over fewer."""
     compared = []
-    for index, rough in _finalists(levels, order, starts, references, spec):
+    for index, rough in _finalists(levels, order, starts, references, spec, hopeless):
         reference = references[index]
         pose = align_fine(levels, reference.fine, rough)
         compared.append((_agreement(smoothed, reference, pose, spec), index, pose))
@@ -178,9 +182,11 @@ def _finalists(
     starts: int,
     references: References,
     spec: VerificationSpec,
+    hopeless: float,
 ) -> list[tuple[int, Pose]]:
     """Return the candidates that differ least when they are laid over the frame to a pixel or so, and their poses.
 
+    Those that differ by more than `hopeless` times the least are left out, but for the second.
     Each begins at the start from which it explains more of the frame: one may be the pose of a part unlike it.
     """
     coarse, goldens = references.levels(order)
@@ -196,7 +202,9 @@ def _finalists(
         pose = align_middle(levels, Update.of(goldens[place], with_tilt=False), start)
         aligned.append((_difference(levels[1], goldens[place], pose), order[place], pose))
     aligned.sort(key=lambda item: item[0])
-    return [(index, pose) for _, index, pose in aligned[: spec.finalists]]
+    most = hopeless * max(aligned[0][0], _NOISE_LEVELS**2)
+    count = max(2, sum(difference <= most for difference, _, _ in aligned))  # two, for the lead of one
+    return [(index, pose) for _, index, pose in aligned[: min(count, spec.finalists)]]
 
 
 def _difference(frame: FloatArray, golden: FloatArray, pose: Pose) -> float:
