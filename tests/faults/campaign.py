@@ -4,7 +4,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -168,13 +168,3 @@ def _temporary(folder: Path) -> Iterator[None]:
             del os.environ["TMPDIR"]
         else:
             os.environ["TMPDIR"] = variable
-
-
-def table(rows: Sequence[Row]) -> str:
-    """Return a Markdown table."""
-    head = "| job | fault | operations | injected | old | new | between | untold | next run works | left after it |"
-    lines = [head, "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|"]
-    for row in rows:
-        figures = (row.operations, row.injected, row.old, row.new, row.between, row.untold, row.again, row.left)
-        lines.append(f"| {row.job} | {row.fault.name.lower()} | {' | '.join(map(str, figures))} |")
-    return "\n".join(lines)

@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from tests.faults.campaign import Campaign, Row, table
+from tests.faults.campaign import Campaign, Row
 from tests.faults.injector import preload, why_not
 from tests.faults.job import FAULTS, Job
+from tests.faults.report import HEAD, line_of, summary
 
 
 def main(jobs: Mapping[str, Job], module: str) -> int:
@@ -27,8 +28,9 @@ def main(jobs: Mapping[str, Job], module: str) -> int:
         return 2
     preload(module)
     started = time.monotonic()
+    print(HEAD)
     rows = [row for name in args.job or jobs for row in _break(jobs[name], args)]
-    print(f"\n{table(rows)}\n\n{time.monotonic() - started:.0f} s")
+    print(f"\n{summary(rows)}\n\n{time.monotonic() - started:.0f} s")
     problems = sum(len(row.problems) for row in rows)
     print(f"{sum(row.injected for row in rows)} faults injected, {problems or 'no'} problems found")
     if args.json:
@@ -47,7 +49,7 @@ def _break(job: Job, args: argparse.Namespace) -> list[Row]:
             first = args.first or 1 + place % max(1, min(args.every, campaign.operations[fault]))
             row = campaign.row(fault, args.every, first, not args.no_next_run)
             rows.append(row)
-            print(f"{table([row]).splitlines()[-1]} {row.seconds:.0f} s", flush=True)
+            print(f"{line_of(row)} {row.seconds:.0f} s", flush=True)
             print("".join(f"  {problem}\n" for problem in row.problems), end="", flush=True)
     return rows
 

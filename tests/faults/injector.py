@@ -34,6 +34,11 @@ class Kind(IntEnum):
     VANISHED = 9  # from then on nothing is found under its name any more; what is open can still be read
     CUT = 10  # from then on every file ends where it has been read to
 
+    @property
+    def is_reading(self) -> bool:
+        """Whether it meets operations that read, and no others."""
+        return self >= Kind.UNREADABLE
+
 
 @dataclass(frozen=True)
 class Ended:

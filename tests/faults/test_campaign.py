@@ -5,17 +5,21 @@ from typing import Any
 import pytest
 
 from tests.faults.broken import BROKEN
+from tests.faults.campaign import Row
 from tests.faults.child import Rows, rows_of
-from tests.faults.injector import why_not
+from tests.faults.injector import Kind, why_not
+from tests.faults.report import HEAD, line_of, summary
 
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not() or "-")
 
 _DEADLY = ("kill", "power")
+_FAULTS = ("error", "full", "short", *_DEADLY, "unreadable", "vanished")
 
 
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> Rows:
-    return rows_of(tmp_path_factory.mktemp("faults"), module="tests.faults.broken")
+    options = [option for fault in _FAULTS for option in ("--fault", fault)]
+    return rows_of(tmp_path_factory.mktemp("faults"), *options, module="tests.faults.broken")
 
 
 def of(rows: Rows, job: str) -> dict[str, dict[str, Any]]:
@@ -64,6 +68,19 @@ def test_a_next_run_that_does_not_work(rows: Rows) -> None:
     for fault in _DEADLY:
         row = of(rows, "stuck")[fault]
         assert 0 < row["again"] < row["injected"]
+
+
+def test_table() -> None:
+    rows = [
+        Row("a", Kind.ERROR, 5, 5, 4, 1, again=5),
+        Row("a", Kind.FULL, 5, 3, 3, again=3),
+        Row("a", Kind.CUT, 7, 7, 7, again=7),
+        Row("b", Kind.KILL, 9, 9, 7, 1, 1, again=8),
+    ]
+    head, _, first, _, last = ([cell.strip() for cell in line.split("|")] for line in summary(rows).splitlines())
+    assert dict(zip(head, first, strict=True)).items() >= {("operations", "12"), ("injected", "15"), ("old", "14")}
+    assert dict(zip(head, last, strict=True)).items() >= {("between", "1"), ("next run works", "23"), ("new", "2")}
+    assert len(line_of(rows[0]).split("|")) == len(HEAD.splitlines()[0].split("|"))
 
 
 def test_an_error_that_nobody_is_told(rows: Rows) -> None:

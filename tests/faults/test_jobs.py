@@ -12,12 +12,11 @@ pytestmark = [
 ]
 
 _CHANGES = ("error", "kill", "power")
-_READS = ("unreadable", "gone", "vanished", "kill")
 
 # Which jobs run in one process, the faults, and every how manieth operation is broken.
 SAMPLES = [
     (("sign", "sign, a second key", "keygen"), (*_CHANGES, "unreadable"), 9),
-    (("swap", "swap, watched"), _READS, 30),
+    (("swap", "swap, watched"), ("gone", "kill"), 30),
     (("enrol",), ("kill", "unreadable"), 110),
     (("train", "export"), ("kill",), 100),
 ]
