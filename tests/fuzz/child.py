@@ -4,6 +4,7 @@ import faulthandler
 import json
 import logging
 import mmap
+import os
 import signal
 import struct
 import sys
@@ -41,18 +42,23 @@ class State:
         STATE.pack_into(self._map, 0, *values)
 
 
-def main(surface_name: str, first: int, last: int, state_path: str, findings_path: str, folder: str) -> None:
-    """Run cases `first` to `last` - 1 of a surface."""
+def main(
+    surface_name: str, first: int, last: int, state_path: Path, findings_path: Path, said_path: Path, folder: Path
+) -> None:
+    """Run cases `first` to `last` - 1 of a surface; what is printed meanwhile goes into the file at `said_path`."""
     from tests.fuzz.catalog import find_surface
 
+    with said_path.open("wb") as said:
+        for descriptor in (1, 2):
+            os.dup2(said.fileno(), descriptor)
     faulthandler.enable()
     if hasattr(faulthandler, "register"):
         faulthandler.register(signal.SIGUSR1, all_threads=True)
     warnings.simplefilter("ignore")
     logging.lastResort = None
-    state = State(Path(state_path))
+    state = State(state_path)
     surface = find_surface(surface_name)
-    with surface.open(Path(folder)) as case, Path(findings_path).open("a", encoding="utf-8") as findings:
+    with surface.open(folder) as case, findings_path.open("a", encoding="utf-8") as findings:
         runs = _Runs(surface_name, case, state, findings)
         limit = _limit_memory(surface.memory_mb)
         for number in range(first, last):
@@ -157,7 +163,3 @@ def _resident_peak() -> int:
     except ImportError:
         return 0
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:7])

@@ -5,21 +5,30 @@ import itertools
 import json
 import os
 import signal
-import subprocess
-import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from multiprocessing import connection, get_all_start_methods, get_context
+from multiprocessing.context import SpawnContext
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import cast
 
-from tests.fuzz.child import STARTING, STATE, State
+from tests.fuzz.child import STARTING, STATE, State, main
 from tests.fuzz.surface import Surface
 
+_ROOT = Path(__file__).parents[2]
 _GLANCE_S = 0.1
 _START_S = 120.0
 _MOST_FINDINGS = 100  # then the surface is broken, and each further one would cost a start
+
+# Children are forked, where that can be, from a process that has imported what they need: that is half of their start.
+_processes = cast(SpawnContext, get_context("forkserver" if "forkserver" in get_all_start_methods() else "spawn"))
+_processes.set_forkserver_preload(["__main__", "tests.fuzz.catalog"])
+_processes_lock = threading.Lock()  # starting one looks after all others, and takes their exit codes
 
 
 @dataclass(frozen=True)
@@ -165,30 +174,31 @@ def _run_child(surface: Surface, first: int, last: int, folder: Path) -> tuple[T
     state_path, findings_path, said_path = folder / "state", folder / "findings", folder / "said"
     state_path.write_bytes(STATE.pack(STARTING, time.monotonic(), 0, 0, 0.0, 0, 0, 0))
     findings_path.touch()
+    said_path.touch()
     scratch = folder / "scratch"
     scratch.mkdir()
     state = State(state_path)
-    with said_path.open("wb") as said:
-        process = subprocess.Popen(
-            [
-                sys.executable, "-m", "tests.fuzz.child", surface.name, str(first), str(last),
-                str(state_path), str(findings_path), str(scratch),
-            ],
-            stdin=subprocess.DEVNULL, stdout=said, stderr=said, cwd=Path(__file__).parents[2],
-        )  # fmt: skip
+    process = _processes.Process(
+        target=main, args=(surface.name, first, last, state_path, findings_path, said_path, scratch)
+    )
+    with _processes_lock, contextlib.chdir(_ROOT):  # where what is imported beforehand is looked for
+        process.start()
     hung = not _wait(process, state, surface.seconds)
+    with _processes_lock:
+        process.join()
+        code = process.exitcode or 0
+        process.close()
     number, _, accepted, refused, slowest_s, slowest, _, grown = state.read()
     findings = [
         Finding(surface.name, **json.loads(line)) for line in findings_path.read_text(encoding="utf-8").splitlines()
     ]
     said_last = said_path.read_bytes().decode(errors="replace")
-    if number == STARTING and (hung or process.returncode):
+    if number == STARTING and (hung or code):
         raise RuntimeError(f"surface {surface.name} cannot be opened:\n{said_last[-3000:]}")
     if hung:
         what = f"took more than {surface.seconds:g} s"
         findings.append(Finding(surface.name, number, "hang", what, said_last[-6000:]))
-    elif process.returncode:
-        code = process.returncode
+    elif code:
         name = signal.Signals(-code).name if code < 0 else f"exit status {code}"
         findings.append(Finding(surface.name, number, "crash", f"the process died: {name}", said_last[-6000:]))
     cases = max(0, number + 1 - first)
@@ -196,11 +206,10 @@ def _run_child(surface: Surface, first: int, last: int, folder: Path) -> tuple[T
     return tally, number + 1
 
 
-def _wait(process: "subprocess.Popen[bytes]", state: State, seconds: float) -> bool:
+def _wait(process: BaseProcess, state: State, seconds: float) -> bool:
     """Wait until the process ends; end it, and return False, if a case takes longer than `seconds`."""
     while True:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(_GLANCE_S)
+        if _has_ended(process, _GLANCE_S):
             return True
         number, since, *_ = state.read()
         bound = _START_S if number == STARTING else seconds
@@ -209,14 +218,18 @@ def _wait(process: "subprocess.Popen[bytes]", state: State, seconds: float) -> b
             return False
 
 
-def _end(process: "subprocess.Popen[bytes]") -> None:
+def _end(process: BaseProcess) -> None:
     """End a process that hangs; what its threads are at goes into what it said."""
-    if hasattr(signal, "SIGUSR1"):
-        process.send_signal(signal.SIGUSR1)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(0.5)
-    process.kill()
-    process.wait()
+    if hasattr(signal, "SIGUSR1") and process.pid is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGUSR1)
+        _has_ended(process, 0.5)
+    with _processes_lock:
+        process.kill()
+
+
+def _has_ended(process: BaseProcess, wait_s: float) -> bool:
+    return bool(connection.wait([process.sentinel], wait_s))
 
 
 def usable_cores() -> int:

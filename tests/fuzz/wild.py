@@ -1,5 +1,6 @@
 """Texts, numbers and JSON as nobody should send them."""
 
+import itertools
 import json
 import random
 from typing import Any
@@ -11,6 +12,9 @@ _ALPHABETS = (
     "äßéñøΩжшيあ漢字🙂👩‍🔧\u202e\u200d\u0301",
     "\ud800\udbff\udc00\udcff\udfff",
 )
+_CHARACTERS = "".join(_ALPHABETS)
+_WEIGHTS = tuple(itertools.accumulate(1 / len(alphabet) for alphabet in _ALPHABETS for _ in alphabet))
+_WHOLE = len(_CHARACTERS) - len(_ALPHABETS[-1])  # of these, no halves
 _PIECES = (
     "..", "../../etc/passwd", "C:\\", "nul", "%00", "%s%n", "\x1b[2J\x1b]0;x\x07", "{}", "null", "NaN", "-0", "1e999",
     "'; DROP TABLE result;--", "=cmd|' /C calc'!A0", "\r\n\r\n", "\ufeff", "//", "@", ":", "://", "?a=b&a=c", "#",
@@ -51,7 +55,10 @@ def text(rng: random.Random, longest: int = 24, *, surrogates: bool = True) -> s
     if style < 0.55:
         return "".join(rng.choices(rng.choice(alphabets), k=rng.randint(0, longest)))
     if style < 0.8:
-        return "".join(rng.choice(rng.choice(alphabets)) for _ in range(rng.randint(0, longest)))
+        count = len(_CHARACTERS) if surrogates else _WHOLE
+        return "".join(
+            rng.choices(_CHARACTERS[:count], cum_weights=_WEIGHTS[:count], k=rng.randint(0, longest))
+        )  # of all alphabets equally
     if style < 0.98:
         return "".join(rng.choices(_PIECES, k=rng.randint(1, 3)))
     return rng.choice(rng.choice(alphabets)) * rng.choice((1000, 5000, 70_000))

@@ -21,11 +21,12 @@ _ODD = (math.nan, math.inf, -math.inf, 0.0, -0.0, 1.0, -1.0, 1e-45, 3.4e38, -3.4
 def open_answers(_folder: Path) -> Iterator[Case]:
     """Rows of any numbers: it names the best, and nothing is accepted below the threshold or without a number."""
     spec = VerificationSpec(height=32, width=32)
+    names = [str(place) for place in range(5000)]
 
     def case(rng: random.Random) -> None:
         classes = rng.choice((1, 2, 3, 7, 40, 300, 5000))
         score = _scores(rng, classes)
-        labels = [str(place) for place in range(classes)]
+        labels = names[:classes]
         threshold = rng.choice((*_ODD, rng.uniform(-1, 1)))
         top = rng.choice((1, 2, 5, classes, classes + 1))
         (answer,) = decide(score[None], labels, threshold, top)
@@ -48,8 +49,8 @@ def _scores(rng: random.Random, classes: int) -> np.ndarray:
     score = numbers.uniform(-1, 1, classes).astype(np.float32)
     if rng.random() < 0.3:
         score = np.round(score, 1)  # many that are equal
-    for _ in range(rng.choice((0, 1, 3, classes // 2))):
-        score[rng.randrange(classes)] = rng.choice(_ODD)
+    odd = rng.choice((0, 1, 3, classes // 2))
+    score[numbers.integers(0, classes, odd)] = rng.choices(_ODD, k=odd)
     if rng.random() < 0.05:
         score.fill(rng.choice(_ODD))
     order = best_first(score, classes)

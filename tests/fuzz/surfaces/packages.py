@@ -129,7 +129,7 @@ def _swell(rng: random.Random, work: Path, _outside: Path) -> None:
     """Make a file of up to 100 GB that takes no room on the disk."""
     path = _pick(rng, work)
     if path.is_file() and not path.is_symlink():
-        os.truncate(path, rng.choice((2**21, 2**26, 2**30, 2**33, 10**11)))
+        os.truncate(path, rng.choice((2**21, 2**24, 2**30, 2**33, 10**11)))
 
 
 def _add(rng: random.Random, work: Path, _outside: Path) -> None:

@@ -1,6 +1,7 @@
 """Pictures: files that people put into folders, and golden images in a package."""
 
 import contextlib
+import functools
 import io
 import random
 import struct
@@ -102,12 +103,17 @@ def _side(rng: random.Random) -> int:
     return rng.choice(_SIDES) if rng.random() < 0.7 else rng.randint(1, 12_000)
 
 
+@functools.cache
+def _packed(byte: bytes, count: int) -> bytes:
+    return zlib.compress(byte * count, 9)
+
+
 def _bomb_png(rng: random.Random) -> bytes:
     """A PNG of any size whose pixels are a thousandth of it on the disk, or texts that are so."""
     width, height, depth, kind = _side(rng), _side(rng), rng.choice((1, 8, 16)), rng.choice((0, 2, 3, 6))
     header = struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, rng.choice((0, 1)))
-    zeros = zlib.compress(bytes(rng.choice((0, 1000, 4_000_000))), 9)
-    text = zlib.compress(b"a" * rng.choice((0, 2_000_000, 30_000_000)), 1) if rng.random() < 0.3 else b""
+    zeros = _packed(b"\0", rng.choice((0, 1000, 4_000_000)))
+    text = _packed(b"a", rng.choice((0, 2_000_000, 30_000_000))) if rng.random() < 0.3 else b""
     texts = png_chunk(b"zTXt", b"k\0\0" + text) + png_chunk(b"iCCP", b"p\0\0" + text) if text else b""
     body = png_chunk(b"IHDR", header) + texts + png_chunk(b"IDAT", zeros) + png_chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + body
@@ -134,7 +140,7 @@ def _bomb_jpeg(rng: random.Random) -> bytes:
 
 def _bomb_tiff(rng: random.Random) -> bytes:
     """A TIFF of any size, in strips or tiles, with one strip for all."""
-    strip = zlib.compress(bytes(rng.choice((0, 1000, 1_000_000))), 9)
+    strip = _packed(b"\0", rng.choice((0, 1000, 1_000_000)))
     tags = [
         (256, 4, _side(rng)), (257, 4, _side(rng)), (258, 3, rng.choice((1, 8, 16, 32))),
         (259, 3, rng.choice((1, 5, 8))),
