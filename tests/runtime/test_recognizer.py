@@ -1,4 +1,6 @@
+import io
 import itertools
+import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import FrozenInstanceError, replace
@@ -328,6 +330,22 @@ def test_altered_model_is_refused(tiny_package: Path, tmp_path: Path) -> None:
     (package / "model.fp32.onnx").write_bytes(tiny_model(classes=5))
     with pytest.raises(PackageError, match=r"altered or damaged"):
         Recognizer(package)
+
+
+@pytest.mark.parametrize("call", ["stat", "open"])
+def test_an_onnx_file_alone_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    alone = tmp_path / "alone.onnx"
+    alone.write_bytes(b"whatever")
+    real = {"stat": os.stat, "open": io.open}[call]
+
+    def refuse(path: object, *args: object, **options: object) -> object:
+        if str(path) == str(alone):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, *args, **options)  # type: ignore[operator]
+
+    monkeypatch.setattr(os if call == "stat" else io, call, refuse)
+    with pytest.raises(PackageError, match=r"alone\.onnx: (cannot be read .*Permission denied|there is no such)"):
+        Recognizer(alone)
 
 
 @pytest.mark.parametrize("labels", [("red",), tuple(COLOURS[:5]), (*COLOURS, "one more")])

@@ -1,6 +1,7 @@
 """`partsight enroll`: add, replace or remove parts of a package without training."""
 
 import argparse
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -97,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
     )
     _print_parts(enrolled.parts)
     _print_package(enrolled)
-    if (Path(args.package) / SIGNATURE_NAME).exists():
+    if os.path.exists(Path(args.package) / SIGNATURE_NAME):  # noqa: PTH110 (Path.exists raises on a broken disk)
         print("signature:  none, as the package is a new one; sign it again: partsight sign PACKAGE --key KEY")
     for warning in _warnings(enrolled):
         print(f"partsight: warning: {warning}", file=sys.stderr)

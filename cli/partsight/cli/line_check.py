@@ -1,5 +1,6 @@
 """Checking a line before it runs: `partsight run --check`."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -46,7 +47,7 @@ def print_plan(config: LineConfig) -> None:
 def _package(config: LineConfig) -> str:
     path = Path(config.package)
     if path.suffix == ".onnx":
-        if not path.is_file():
+        if not os.path.isfile(path):  # noqa: PTH113 (Path.is_file raises where it may not look)
             raise PackageError(f"{path}: there is no such file; expected a package's folder, or an .onnx file of one")
         return f"{path}: a model alone, which is looked into when it runs"
     package = ModelPackage.read(path, config.trusted_keys or None)

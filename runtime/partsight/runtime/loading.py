@@ -1,5 +1,6 @@
 """Loading: from a package's folder, or an ONNX file alone, to all that a recogniser needs."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -81,7 +82,7 @@ def load(path: Path, provider: str, settings: Settings, trusted_keys: Sequence[K
         ProviderError: the provider cannot be had here.
         DependencyError: the provider's library is not installed, or that for signatures.
     """
-    is_alone = path.suffix == ".onnx" and path.is_file()
+    is_alone = path.suffix == ".onnx" and os.path.isfile(path)  # noqa: PTH113 (Path.is_file raises where it may not look)
     loaded = (
         _load_alone(path, provider, settings, trusted_keys)
         if is_alone
@@ -99,7 +100,10 @@ def _load_alone(path: Path, provider: str, settings: Settings, trusted_keys: Seq
             f"{path}: an ONNX file alone has no signature, and must be signed by one of {demands[0]}; use the "
             "package's folder"
         )
-    model = path.read_bytes()
+    try:
+        model = path.read_bytes()
+    except OSError as error:
+        raise PackageError(f"{path}: cannot be read ({error}); may you read it?") from error
     check_digest(model, str(path))
     check_onnx(model, str(path))
     choice = open_session(model, provider, settings)

@@ -1,8 +1,8 @@
 """Backbones: the networks that features come from, each with its own normalisation."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import keras
@@ -135,7 +135,7 @@ def _check_weights(backbone: Backbone, weights: str) -> None:
     if weights in ("embedded", "imagenet"):
         other = "embedded" if has_embedded else "imagenet"
         raise TrainingError(f"{backbone.name} has no weights {weights!r}; expected {other}, none or a file's path")
-    if not Path(weights).is_file():
+    if not os.path.isfile(weights):  # noqa: PTH113 (Path.is_file raises where it may not look)
         raise TrainingError(
             f"weights {weights!r}: there is no such file; expected {backbone.default_weights}, none or a file's path"
         )
