@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DATA ?= examples/parts
 
-.PHONY: demo test test-long fuzz bounds lint clean
+.PHONY: demo test test-long fuzz faults bounds lint clean
 
 demo: .venv/installed
 	rm -rf build/demo/run build/demo/parts.partsight
@@ -22,6 +22,10 @@ test-long: .venv/installed
 # A million hostile inputs over every border (docs/fuzzing.md): a quarter of an hour on two cores.
 fuzz: .venv/installed
 	$(BIN)/python -m tests.fuzz --cases 1000000 --out build/fuzz.json
+
+# Every fault at every file operation of every job (docs/faults.md): hours; EVERY=20 takes a sample.
+faults: .venv/installed
+	$(BIN)/python -m tests.faults --every $(or $(EVERY),1) --json build/faults.json
 
 bounds:
 	$(PYTHON) .ci/bounds lowest -m "not debian"

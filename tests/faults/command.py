@@ -34,6 +34,7 @@ def main(jobs: Mapping[str, Job], module: str) -> int:
     problems = sum(len(row.problems) for row in rows)
     print(f"{sum(row.injected for row in rows)} faults injected, {problems or 'no'} problems found")
     if args.json:
+        args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.write_text(json.dumps([{**asdict(row), "fault": row.fault.name.lower()} for row in rows], indent=1))
     return 1 if problems else 0
 

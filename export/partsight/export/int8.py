@@ -47,8 +47,8 @@ class Quantizer:
         Args:
             kept: names of nodes that stay FP32.
         """
-        model = onnx.ModelProto()
-        model.CopyFrom(self._model)
+        model = onnx.shape_inference.infer_shapes(self._model)  # of a copy
+        model.metadata_props.add(key="onnx.infer", value="onnxruntime.quant")  # or it would be done again, over files
         overrides: dict[str, list[dict[str, Any]]] = {}
         if self._image:
             pixels, _, zero_point = self._image
