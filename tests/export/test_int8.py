@@ -1,5 +1,6 @@
 """INT8: what is quantised and how, and which ranges are chosen."""
 
+import tempfile
 from collections import Counter
 from pathlib import Path
 
@@ -75,6 +76,17 @@ def test_the_image_is_taken_as_it_is(shift: tuple[float, float, float] | None, z
     scale, zero = (constants(model)[name] for name in first.input[1:])
     assert (scale, zero) == (1, zero_point)
     assert "Cast" not in [node.op_type for node in model.graph.node]
+
+
+def test_nothing_goes_over_temporary_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ONNX would not say that one could not be written, and what is read of it would be another model."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "TemporaryDirectory", fail)
+    monkeypatch.setattr(onnx, "save_model", fail)
+    assert quantizer(named(nets.network())).quantize().graph.node
 
 
 @pytest.mark.parametrize("shift", [(-100.0, -120.0, -123.0), (-127.5,) * 3])
