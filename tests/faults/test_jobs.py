@@ -17,7 +17,7 @@ _CHANGES = ("error", "kill", "power")
 SAMPLES = [
     (("sign", "sign, a second key", "keygen"), (*_CHANGES, "unreadable"), 9),
     (("swap", "swap, watched"), ("gone", "kill"), 30),
-    (("enrol",), ("kill", "unreadable"), 110),
+    (("enrol",), ("kill", "power", "unreadable"), 110),
     (("train", "export"), ("kill",), 100),
 ]
 
