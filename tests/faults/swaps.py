@@ -22,8 +22,8 @@ _LABELS = {"old": "red", "new": "rot"}
 _DISK_IS_AWAY_S = 0.3
 _LONGEST_S = 20.0
 
-# A swap writes nothing. It may be killed wherever it reads. A file that is cut is refused until it is another one, which
-# no fault makes it.
+# A swap writes nothing. It may be killed wherever it reads. A watched file that is cut is refused until it is another,
+# which no fault makes it.
 _FAULTS = (Kind.UNREADABLE, Kind.GONE, Kind.VANISHED, Kind.CUT, Kind.KILL)
 _PASSING = (Kind.UNREADABLE, Kind.GONE, Kind.VANISHED, Kind.KILL)
 

@@ -144,3 +144,12 @@ def test_missing_model(run: Path) -> None:
     (run / MODEL_NAME).unlink()
     with pytest.raises(RunError, match=re.escape(MODEL_NAME) + ": cannot be read .*train again"):
         RunFolder.read(run).load_model()
+
+
+def test_a_model_that_is_cut_after_it_was_checked(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keras reads the file again."""
+    whole, finished = (run / MODEL_NAME).read_bytes(), RunFolder.read(run)
+    (run / MODEL_NAME).write_bytes(whole[:100])
+    monkeypatch.setattr(Path, "read_bytes", lambda _: whole)
+    with pytest.raises(RunError, match=re.escape(MODEL_NAME) + ": cannot be loaded .*is the disk sound"):
+        finished.load_model()

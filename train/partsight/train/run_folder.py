@@ -145,7 +145,7 @@ class RunFolder:
         """Return the stacked keras.Model, checked against the record.
 
         Raises:
-            RunError: the file is not the one that training wrote.
+            RunError: the file is not the one that training wrote, or cannot be read.
         """
         import keras  # noqa: PLC0415 (reading a record needs no Keras)
 
@@ -158,4 +158,7 @@ class RunFolder:
             raise RunError(f"{path}: cannot be read ({error}); train again") from error
         if found != self.record.model_sha256:
             raise RunError(f"{path}: is not the model that this run wrote (SHA-256 {found[:12]}…); train again")
-        return keras.saving.load_model(path, compile=False)
+        try:
+            return keras.saving.load_model(path, compile=False)
+        except Exception as error:  # of any kind: it goes over several libraries, and reads the file again
+            raise RunError(f"{path}: cannot be loaded ({error}); is the disk sound? If so, train again") from error
