@@ -33,7 +33,7 @@ class Job:
         replaces: whether it writes `out` in place of one that is there. Else that is refused.
         beside: ends of names of what is written beside `out` and is of no use alone: a next run removes it.
         cache: name of a folder whose files are checked when they are read, so that a power cut may damage them.
-        varying: files of that cache that may differ from run to run, by their names.
+        varying: files of that cache that differ from run to run: by their names, what raises unless one is whole.
         faults: that it is to bear.
         kills_readers: whether it is killed at operations that read, too.
     """
@@ -47,7 +47,7 @@ class Job:
     replaces: bool = False
     beside: tuple[str, ...] = ()
     cache: str = ""
-    varying: tuple[str, ...] = ()
+    varying: Mapping[str, Callable[[Path], None]] = field(default_factory=dict)
     faults: tuple[Kind, ...] = FAULTS
     kills_readers: bool = False
 
@@ -94,7 +94,8 @@ class Judge:
             elif self._is_known(path, content) or self._is_of(path, written):
                 pass
             elif path in self.after and self.job.cache in path.split("/"):
-                damaged.append(path)
+                check = self.job.varying.get(path.rpartition("/")[2])
+                damaged += [path] if check is None or _raises(check, folder / path) else []
             else:
                 wrong.append(f"{path} belongs to neither")
         wrong += [f"{path} has changed" for path in self.before if not self._is_kept(path, found)]
@@ -108,8 +109,7 @@ class Judge:
         return any(path == f"{self.job.out}{end}" for end in self.job.beside) and self.job.out not in found
 
     def _is_known(self, path: str, content: str) -> bool:
-        expected = self.before.get(path), self.after.get(path)
-        return content in expected or (any(expected) and path.rpartition("/")[2] in self.job.varying)
+        return content in (self.before.get(path), self.after.get(path))
 
     def _is_of(self, path: str, written: set[str]) -> bool:
         """Whether it is what the job writes, which `check` looks at; what it replaces is one of two, to the bit."""
@@ -124,11 +124,16 @@ class Judge:
 
     def _faults(self, folder: Path, path: str, found: Tree) -> list[str]:
         faults = [f"{path}{end} is missing" for end in self.job.beside if f"{path}{end}" not in found]
-        try:
-            self.job.check(folder / path)
-        except Exception as error:  # noqa: BLE001 (whatever is wrong with it)
-            faults.append(f"{path} is not whole: {error!r}")
-        return faults
+        error = _raises(self.job.check, folder / path)
+        return [*faults, f"{path} is not whole: {error!r}"] if error else faults
+
+
+def _raises(check: Callable[[Path], None], path: Path) -> Exception | None:
+    try:
+        check(path)
+    except Exception as error:  # noqa: BLE001 (whatever is wrong with it)
+        return error
+    return None
 
 
 def tree_of(folder: Path) -> dict[str, str]:

@@ -110,6 +110,12 @@ def _check_run(path: Path) -> None:
         raise ValueError("the report is empty")
 
 
+def _check_state(path: Path) -> None:
+    with np.load(path) as arrays:
+        for name in arrays.files:
+            arrays[name]
+
+
 # ---- export ----
 
 
@@ -134,7 +140,7 @@ JOBS = {
         Job("train", _RUN, _load_train, _prepare_catalog, _train, _check_run, cache=_CACHE),
         Job(
             "fine-tune", _RUN, _load_train, _prepare_catalog, _fine_tune, _check_run, cache=_CACHE,
-            varying=("progress.json",),
+            varying={"state.npz": _check_state},
         ),
         Job("export", _PACKAGE, _load_train, _prepare_run, _export, _check_package),
     )
