@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,37 +9,9 @@ from pathlib import Path
 import pytest
 
 from partsight.runtime import Recognizer, read_image
+from tests.integration.commands import partsight
 
-PARTS = 24
 INCEPTION_WEIGHTS = "PARTSIGHT_INCEPTION_WEIGHTS"
-
-
-def partsight(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run the command in a process of its own."""
-    command = [sys.executable, "-m", "partsight.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False, timeout=280)
-
-
-@pytest.fixture(scope="module")
-def catalog(example_parts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Some parts that have a line frame, and their neighbours in the alphabet."""
-    folder = tmp_path_factory.mktemp("job") / "golden"
-    chosen = [path.name for path in sorted((example_parts / "line").iterdir())[::8]][:PARTS]
-    for name in chosen:
-        shutil.copytree(example_parts / "golden" / name, folder / name)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def package(catalog: Path) -> Path:
-    run, package = catalog.parent / "run", catalog.parent / "line.partsight"
-    trained = partsight("train", catalog, "--out", run)
-    assert trained.returncode == 0, trained.stderr
-    assert "reached a golden accuracy of 1.0000" in trained.stdout
-    exported = partsight("export", run, "--precision", "fp32", "--out", package)
-    assert exported.returncode == 0, exported.stderr
-    assert f"{PARTS} of {PARTS}" in exported.stdout
-    return package
 
 
 def test_line_frames_get_their_label(package: Path, catalog: Path, example_parts: Path) -> None:
