@@ -130,6 +130,8 @@ def _create(model: bytes, provider: Provider, settings: Settings) -> Any:
     options.add_session_config_entry("session.intra_op.allow_spinning", _flag(settings.spinning))
     # Within a run alone: by default they spin on for some ten milliseconds, on cores that the next frames need.
     options.add_session_config_entry("session.force_spinning_stop", "1")
+    # Without VNNI, INT8 sums would overflow: see `overflow`. It changes nothing where there is VNNI.
+    options.add_session_config_entry("session.x64quantprecision", "1")
     if not provider.is_cpu:
         options.intra_op_num_threads = 1  # the card computes; a pool of threads would only wait
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")

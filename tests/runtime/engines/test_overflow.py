@@ -1,0 +1,43 @@
+import logging
+import platform
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from partsight.runtime.engines import open_vino, overflow
+from partsight.runtime.engines.engine import Settings
+from partsight.runtime.engines.onnx_runtime import _create
+from partsight.runtime.engines.providers import PROVIDERS
+from partsight.runtime.session import Session
+from tests.tiny import tiny_model
+
+
+def test_the_cpu_provider_is_exact() -> None:
+    """Also without VNNI; there, by default, its sums would be two thirds of the right ones."""
+    session = _create(overflow.model(), PROVIDERS["cpu"], Settings("int8"))
+    (maps,) = session.run(["maps"], {"pixels": np.full((1, 3, 16, 16), 255, np.uint8)})
+    np.testing.assert_allclose(maps, 27 * 255 * 127, atol=4096 / 2)
+
+
+def test_openvino_overflows_where_there_is_no_vnni() -> None:
+    openvino = pytest.importorskip("openvino")
+    facts = Path("/proc/cpuinfo")
+    if platform.machine() != "x86_64" or not facts.exists():
+        pytest.skip("needs Linux on x86-64, which says what its processor can")
+    flags = facts.read_text().partition("flags")[2].partition("\n")[0].split()
+    has_vnni = any("vnni" in flag for flag in flags)
+    assert overflow.openvino_overflows(openvino.Core()) is not has_vnni
+
+
+@pytest.mark.parametrize("overflows", [False, True])
+@pytest.mark.parametrize("arithmetic", ["fp32", "int8"])
+def test_it_is_told(
+    overflows: bool, arithmetic: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("openvino")
+    monkeypatch.setattr(open_vino, "openvino_overflows", lambda _: overflows)
+    with caplog.at_level(logging.WARNING, "partsight.runtime"):
+        Session(tiny_model(), "openvino", Settings(arithmetic))  # type: ignore[arg-type]
+    told = [(record.event, record.levelname) for record in caplog.records]  # type: ignore[attr-defined]
+    assert told == ([("int8_overflows", "WARNING")] if overflows and arithmetic == "int8" else [])
