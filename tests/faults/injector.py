@@ -126,7 +126,7 @@ class Injector:
         number: int = 0,
         *,
         kills_readers: bool = False,
-        timeout_s: float = 300,
+        timeout_s: float = 1800,
     ) -> Ended:
         """Run a job in a child and break operation `number` (from 1) under `folder`.
 
@@ -136,7 +136,7 @@ class Injector:
             kind: what happens.
             number: of the operation, among those that this kind can meet.
             kills_readers: count operations that read, too, where `kind` is KILL.
-            timeout_s: after which the child is killed.
+            timeout_s: after which the child is killed; long, because the machine may have other work.
 
         Raises:
             TimeoutError: it was.

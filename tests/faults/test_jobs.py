@@ -8,7 +8,7 @@ from tests.faults.jobs import JOBS
 
 pytestmark = [
     pytest.mark.skipif(bool(why_not()), reason=why_not() or "-"),
-    pytest.mark.timeout(900),  # half a minute of an idle core, all of it
+    pytest.mark.timeout(900),  # half a minute on an idle machine, all of it
 ]
 
 _CHANGES = ("error", "kill", "power")
