@@ -65,7 +65,7 @@ class OpenVinoEngine:
             raise not_had(PROVIDERS["openvino"], str(error)) from error
         if cache is not None:
             seal(cache)
-        if settings.arithmetic == "int8" and openvino_overflows(core):
+        if settings.arithmetic == "int8" and openvino_overflows(openvino):
             _log.warning(_OVERFLOWS, extra={"event": "int8_overflows"})
         self._signature = _signature(network)
         self._outputs = (scores_of(self._signature), EMBEDDING_NAME)

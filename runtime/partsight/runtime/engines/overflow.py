@@ -5,8 +5,9 @@ ONNX Runtime can go around it ("session.x64quantprecision"); OpenVINO cannot, an
 """
 
 import base64
+import functools
 import zlib
-from typing import Any
+from types import ModuleType
 
 import numpy as np
 
@@ -27,12 +28,14 @@ def model() -> bytes:
     return zlib.decompress(base64.b64decode(_MODEL))
 
 
-def openvino_overflows(core: Any) -> bool:
-    """Say whether OpenVINO's sums overflow here; takes about 50 ms.
+@functools.cache
+def openvino_overflows(openvino: ModuleType) -> bool:
+    """Say whether OpenVINO's sums overflow here; takes about 50 ms, once.
 
     Args:
-        core: an `openvino.Core`.
+        openvino: the library.
     """
+    core = openvino.Core()
     compiled = core.compile_model(core.read_model(model()), "CPU", {"INFERENCE_NUM_THREADS": 1})
     maps = compiled(np.full((1, 3, 16, 16), 255, np.uint8))[0]
     return bool(np.abs(np.asarray(maps) - _RIGHT).max() > _STEP)
