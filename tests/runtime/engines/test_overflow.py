@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from partsight.runtime.engines import open_vino, overflow
+from partsight.runtime.engines import overflow
 from partsight.runtime.engines.engine import Settings
 from partsight.runtime.engines.onnx_runtime import _create
 from partsight.runtime.engines.providers import PROVIDERS
@@ -32,12 +32,15 @@ def test_openvino_overflows_where_there_is_no_vnni() -> None:
 
 @pytest.mark.parametrize("overflows", [False, True])
 @pytest.mark.parametrize("arithmetic", ["fp32", "int8"])
-def test_it_is_told(
+def test_it_is_told_once(
     overflows: bool, arithmetic: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     pytest.importorskip("openvino")
-    monkeypatch.setattr(open_vino, "openvino_overflows", lambda _: overflows)
+    monkeypatch.setattr(overflow, "openvino_overflows", lambda _: overflows)
+    overflow.warn_of_overflow.cache_clear()
     with caplog.at_level(logging.WARNING, "partsight.runtime"):
-        Session(tiny_model(), "openvino", Settings(arithmetic))  # type: ignore[arg-type]
+        for _ in range(2):
+            Session(tiny_model(), "openvino", Settings(arithmetic))  # type: ignore[arg-type]
+    overflow.warn_of_overflow.cache_clear()
     told = [(record.event, record.levelname) for record in caplog.records]  # type: ignore[attr-defined]
     assert told == ([("int8_overflows", "WARNING")] if overflows and arithmetic == "int8" else [])

@@ -4,7 +4,6 @@ Not by way of ONNX Runtime's OpenVINO provider, whose wheel takes the place of O
 versions of both; this one stands beside either.
 """
 
-import logging
 import sys
 from collections import deque
 from pathlib import Path
@@ -23,20 +22,13 @@ from partsight.runtime.engines.engine import (
     Tensor,
     scores_of,
 )
-from partsight.runtime.engines.overflow import openvino_overflows
+from partsight.runtime.engines.overflow import warn_of_overflow
 from partsight.runtime.engines.providers import PROVIDERS, not_had
 from partsight.runtime.errors import PackageError
 from partsight.runtime.images import Pixels
 
 # An INT8 file says itself what is computed in INT8; the rest of it is FP32.
 _HINTS: dict[Arithmetic, str] = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
-
-_OVERFLOWS = (
-    "this processor has no VNNI, and OpenVINO's INT8 sums overflow on it: the network answers otherwise than export "
-    "measured. Take provider cpu, whose INT8 is exact, or fp32; `partsight bench` says whether labels are the same"
-)
-
-_log = logging.getLogger("partsight.runtime")
 
 _ANY = 0  # in place of a size: any that does not come often
 
@@ -65,8 +57,8 @@ class OpenVinoEngine:
             raise not_had(PROVIDERS["openvino"], str(error)) from error
         if cache is not None:
             seal(cache)
-        if settings.arithmetic == "int8" and openvino_overflows(openvino):
-            _log.warning(_OVERFLOWS, extra={"event": "int8_overflows"})
+        if settings.arithmetic == "int8":
+            warn_of_overflow(openvino)
         self._signature = _signature(network)
         self._outputs = (scores_of(self._signature), EMBEDDING_NAME)
         # One set for each size that comes often: a request that gets another size allocates anew. Append and pop are

@@ -6,6 +6,7 @@ ONNX Runtime can go around it ("session.x64quantprecision"); OpenVINO cannot, an
 
 import base64
 import functools
+import logging
 import zlib
 from types import ModuleType
 
@@ -19,8 +20,14 @@ Jf15WnSoJ+IGn7u0bPMl3uUlpg1cgv+ETYkFMBOuwbPxWu495kWLzY4MFQBLF7k+Jh/UgRMYSsMmQzLd
 sBXLZmm9w4P06qbKUO0LGtsuE0bI6koFwon7vIQSFRqtL9WLt+rL5xF37RFuPPScfPqvI0aM+DOoN8ojO4p2uyQragf1P6mmxo4br9dcEpFf8BBt1qk8
 gkPuSAEOp4auoX2L7BT6LdXr9EePDEPLmAERB98n1S0I
 """
+_OVERFLOWS = (
+    "this processor has no VNNI, and OpenVINO's INT8 sums overflow on it: the network answers otherwise than export "
+    "measured. Take provider cpu, whose INT8 is exact, or fp32; `partsight bench` says whether labels are the same"
+)
 _RIGHT = 3 * 3 * 3 * 255 * 127
 _STEP = 4096
+
+_log = logging.getLogger("partsight.runtime")
 
 
 def model() -> bytes:
@@ -29,8 +36,18 @@ def model() -> bytes:
 
 
 @functools.cache
+def warn_of_overflow(openvino: ModuleType) -> None:
+    """Warn, once, if OpenVINO's sums overflow here.
+
+    Args:
+        openvino: the library.
+    """
+    if openvino_overflows(openvino):
+        _log.warning(_OVERFLOWS, extra={"event": "int8_overflows"})
+
+
 def openvino_overflows(openvino: ModuleType) -> bool:
-    """Say whether OpenVINO's sums overflow here; takes about 50 ms, once.
+    """Say whether OpenVINO's sums overflow here; takes about 50 ms.
 
     Args:
         openvino: the library.
