@@ -1,5 +1,6 @@
 """The verb `enroll`: what it takes, what it prints, and how it fails."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -57,6 +58,23 @@ def test_several_images_and_parts(call: Call, package: Path, orange: Path, new: 
     assert ended.code == 0, ended.err
     assert labels(new) == (*OLD, "orange", "violet")
     assert ended.out.splitlines()[1].split()[:2] == ["orange", "2"]
+
+
+def test_a_signature_that_cannot_be_looked_at(
+    call: Call, package: Path, orange: Path, new: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The new package is there by then."""
+    real, signature = os.stat, str(package / "signature.json")
+
+    def fail(path: object, *args: object, **options: object) -> object:
+        if str(path) == signature:
+            raise OSError(5, "Input/output error", signature)
+        return real(path, *args, **options)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(os, "stat", fail)
+    ended = call("enroll", package, "--label", "orange", orange, "--out", new)
+    assert (ended.code, ended.err) == (0, "")
+    assert labels(new) == (*OLD, "orange")
 
 
 @pytest.mark.parametrize("in_folders", [False, True])

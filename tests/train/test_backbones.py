@@ -1,3 +1,4 @@
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,19 @@ def test_unknown_backbone(name: str) -> None:
 def test_weights_that_there_are_not(name: str, weights: str, expected: str) -> None:
     with pytest.raises(TrainingError, match=expected):
         find_backbone(name).build((64, 64), weights)
+
+
+def test_weights_in_a_folder_that_one_may_not_look_into(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, weights = os.stat, str(tmp_path / "mine.weights.h5")
+
+    def refuse(path: object, *args: object, **options: object) -> object:
+        if str(path) == weights:
+            raise PermissionError(13, "Permission denied", weights)
+        return real(path, *args, **options)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(os, "stat", refuse)
+    with pytest.raises(TrainingError, match="there is no such file"):
+        find_backbone("VGG16").build((64, 64), weights)
 
 
 def test_weights_of_a_file(tmp_path: Path) -> None:
