@@ -1,6 +1,7 @@
 """`partsight train` and `partsight export`: arguments reach the work, and its outcome the shell."""
 
 import json
+import logging
 import re
 import shutil
 from collections.abc import Callable
@@ -217,3 +218,12 @@ def test_export_of_what_is_no_run(call: Call, catalog: Path, tmp_path: Path) -> 
     assert (ended.code, ended.out) == (1, "")
     assert "no finished run" in ended.err
     assert "expected a folder that `partsight train` wrote" in ended.err
+
+
+def test_the_log_is_shown_for_as_long_as_it_trains(call: Call, tmp_path: Path) -> None:
+    """A program that trains and goes on has its own log again."""
+    log = logging.getLogger("partsight")
+    before = log.level, list(log.handlers)
+    ended = call("train", tmp_path / "nothing", "--out", tmp_path / "run")
+    assert ended.code == 1
+    assert (log.level, log.handlers) == before

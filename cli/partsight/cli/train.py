@@ -3,6 +3,8 @@
 import argparse
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from partsight.cli.exit_codes import ExitCode
@@ -98,7 +100,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
 def run(args: argparse.Namespace) -> int:
     """Train and return the exit code."""
     quiet_tensorflow()
-    _show_log()
+    with _shown_log():
+        return _run(args)
+
+
+def _run(args: argparse.Namespace) -> int:
     import msgspec
 
     from partsight.train.run_folder import TrainConfig
@@ -135,13 +141,20 @@ def run(args: argparse.Namespace) -> int:
     return ExitCode.DONE if record.reached else ExitCode.BELOW_TARGET
 
 
-def _show_log() -> None:
-    """Print what training says on the way, such as the freeze plan, to stderr."""
+@contextmanager
+def _shown_log() -> Iterator[None]:
+    """Print what training says on the way, such as the freeze plan, to stderr until the end of the block."""
     log = logging.getLogger("partsight")
-    log.setLevel(logging.INFO)
+    before = log.level
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("partsight: %(message)s"))
-    log.handlers = [handler]
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(before)
 
 
 def _region(text: str) -> dict[str, int]:
