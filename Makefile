@@ -14,7 +14,7 @@ demo: .venv/installed
 	@echo "report: build/demo/parts.partsight/report.html"
 
 test: .venv/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-long: .venv/installed
 	$(BIN)/python -m pytest -m long

@@ -126,14 +126,15 @@ def _load(args: argparse.Namespace, package: str | Path) -> Recognizer:
 
 
 def _swap(args: argparse.Namespace, line: Line, times: list[tuple[float, float]]) -> None:
-    """Swap between both packages, spread over the run; note when each swap began and ended."""
+    """Swap between both packages, spread over the run, while it lasts; note when each swap began and ended."""
     if args.swap is None:
         return
     packages = itertools.cycle([args.swap, args.package])
     started = time.perf_counter()
     for number in range(args.swaps):
         wait_s = started + (number + 0.5) / args.swaps * args.seconds * 0.95 - time.perf_counter()
-        time.sleep(max(0.0, wait_s))
+        if line.wait(max(0.0, wait_s)):
+            return  # a swap without load shows nothing
         begun = time.perf_counter()
         line.swap(next(packages), lambda package: _load(args, package))
         times.append((begun, time.perf_counter()))
