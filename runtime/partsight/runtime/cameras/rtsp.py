@@ -27,7 +27,7 @@ _BOUNDS = {
 }
 """So that who answers in a camera's place cannot make the line ask other addresses, with its user and password.
 
-OpenCV before 4.14 brings an FFmpeg that does not know `max_redirects`; none can be told of redirects of RTSP.
+Nothing can tell FFmpeg not to follow redirects of RTSP.
 """
 
 _HINTS = {"rtsp": "", "http": "; redirects and playlists are not followed: name the stream's own address"}
