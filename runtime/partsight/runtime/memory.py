@@ -1,4 +1,4 @@
-"""Memory that the operating system gets back."""
+"""Memory that is given back, and memory that is kept in one place."""
 
 import contextlib
 import ctypes
