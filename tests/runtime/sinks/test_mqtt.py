@@ -46,10 +46,11 @@ class TestBroker:
 
     @pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.long)])
     def test_broker_killed_while_publishing(self, broker: Broker, tmp_path: Path, kills: int) -> None:
+        """Killed before it wrote the subscriber's session down, it acknowledges what nobody gets: hence the option."""
         a_round = 200
         sequence = 0
         with Subscriber(broker.port) as subscriber:
-            with open_sink(address(broker.port, tmp_path, "&close_s=30")) as sink:
+            with open_sink(address(broker.port, tmp_path, "&close_s=30&needs_subscriber=true")) as sink:
                 for _ in range(kills):
                     for _ in range(a_round):
                         sink.write(told(sequence))
