@@ -10,7 +10,7 @@ are held back by a prior (ibid., part 4).
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -100,11 +100,17 @@ class Update:
     prior: FloatArray
 
     @classmethod
-    def of(cls, golden: FloatArray, *, with_tilt: bool) -> "Update":
-        """Make a golden image's level ready."""
+    def of(cls, golden: FloatArray, *, with_tilt: bool, out: FloatArray | None = None) -> "Update":
+        """Make a golden image's level ready.
+
+        Args:
+            golden: (height, width) float32.
+            with_tilt: whether shear and stretch are unknown as well.
+            out: (6 with tilt, else 4, height, width) float32 for the slopes; a new one if None.
+        """
         unknowns = 5 if with_tilt else 3
         right, down = centred(*golden.shape)
-        images = np.empty((unknowns + 1, *golden.shape), np.float32)
+        images = np.empty((unknowns + 1, *golden.shape), np.float32) if out is None else out
         by_x, by_y = images[:2]
         for image, axis in ((by_x, (1, 0)), (by_y, (0, 1))):
             cv2.Sobel(golden, cv2.CV_32F, *axis, dst=image, scale=max(golden.shape) / 8)
@@ -115,14 +121,17 @@ class Update:
             np.multiply(down, by_y, out=images[4])
         images[-1] = golden
         slopes = images.reshape(unknowns + 1, -1)
-        square = (slopes @ slopes.T).astype(np.float64)
+        square = np.empty((unknowns + 1, unknowns + 1))
+        for row, slope in enumerate(slopes):  # a product of an array with itself takes OpenBLAS three times as long
+            square[row, row:] = square[row:, row] = slopes[row:] @ slope
         # A picture without structure says nothing of the pose: then the step is 0 instead of a division by 0.
-        square[np.diag_indices(len(square))] += 1e-4 * np.diag(square) + 1e-3
+        diagonal = square.ravel()[:: len(square) + 1]
+        diagonal *= 1 + 1e-4
+        diagonal += 1e-3
         stiffness = _STIFFNESS * golden.size
-        held_back = np.arange(3, unknowns)
-        square[held_back, held_back] += stiffness
+        diagonal[3:unknowns] += stiffness
         inverse = np.linalg.inv(square)
-        return cls(images, inverse.astype(np.float32), (stiffness * inverse[:, held_back]).astype(np.float32))
+        return cls(images, inverse.astype(np.float32), (stiffness * inverse[:, 3:unknowns]).astype(np.float32))
 
     @property
     def golden(self) -> FloatArray:
@@ -135,8 +144,9 @@ class Update:
         values = self.inverse @ (self.slopes.reshape(len(self.slopes), -1) @ difference.ravel())
         if self.prior.shape[1]:
             values += self.prior @ np.array([pose.shear, pose.stretch], np.float32)
-        gain = max(1 + float(values[-1]), 0.5)
-        return Pose(*(max(-_LARGEST_STEP, min(_LARGEST_STEP, float(value) / gain)) for value in values[:-1]))
+        *moves, gain = values.tolist()
+        gain = max(1 + gain, 0.5)
+        return Pose(*[max(-_LARGEST_STEP, min(_LARGEST_STEP, move / gain)) for move in moves])
 
 
 @functools.lru_cache(8)
@@ -156,12 +166,19 @@ def pyramid(image_bgr: Pixels) -> tuple[FloatArray, ...]:
     Args:
         image_bgr: (height, width, 3) uint8, its longest side at least that of the finest level.
     """
+    return tuple(reversed(list(_fine_to_coarse(image_bgr))))
+
+
+def finest(image_bgr: Pixels) -> FloatArray:
+    """Return the last level of `pyramid` alone."""
+    return next(_fine_to_coarse(image_bgr))
+
+
+def _fine_to_coarse(image_bgr: Pixels) -> Iterator[FloatArray]:
     grey = cv2.cvtColor(image_bgr, cv2.COLOR_BGR2GRAY)
-    levels: list[FloatArray] = []
     for longest in reversed(LEVELS_PX):
         grey = np.asarray(cv2.resize(grey, level_size(image_bgr.shape, longest), interpolation=cv2.INTER_AREA))
-        levels.append(np.asarray(cv2.GaussianBlur(grey.astype(np.float32), (0, 0), _SMOOTHING_PX), np.float32))
-    return tuple(reversed(levels))
+        yield np.asarray(cv2.GaussianBlur(grey.astype(np.float32), (0, 0), _SMOOTHING_PX), np.float32)
 
 
 def level_size(shape: Sequence[int], longest: int) -> tuple[int, int]:

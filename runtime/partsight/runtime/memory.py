@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import math
 import sys
 import threading
 import weakref
@@ -9,6 +10,7 @@ from collections import deque
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 _LINE = 64  # bytes that a processor loads at once
 
@@ -38,27 +40,24 @@ class Pieces:
         self._free = deque(range(count))
         self._lock = threading.Lock()
 
-    def settle(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Copy arrays into a free piece, which is free again when the last copy, and view of one, is gone.
+    def take(self, shapes: Sequence[tuple[int, ...]]) -> list[npt.NDArray[np.float32]]:
+        """Return float32 arrays in a free piece, which is free again when the last of them, and view of one, is gone.
 
         Args:
-            arrays: of the same sizes together as the first time, or less.
+            shapes: of arrays that together take as much as the first time, or less.
 
         Returns:
-            Copies, of the same types and shapes, that cannot be written to. On the heap if no piece is free.
+            Arrays that hold anything. On the heap if no piece is free.
         """
-        sizes = [-(-array.nbytes // _LINE) * _LINE for array in arrays]
-        piece = self._take(sum(sizes))
-        copies, start = [], 0
-        for array, size in zip(arrays, sizes, strict=True):
-            copy = np.frombuffer(memoryview(piece), array.dtype, array.size, start).reshape(array.shape)
-            np.copyto(copy, array)
-            copy.flags.writeable = False
-            copies.append(copy)
-            start += size
-        return copies
+        lengths = [math.prod(shape) for shape in shapes]
+        starts = np.cumsum([0, *(-(-4 * length // _LINE) * _LINE for length in lengths)]).tolist()
+        memory = memoryview(self._piece_of(starts[-1]))
+        return [
+            np.frombuffer(memory, np.float32, length, start).reshape(shape)
+            for shape, length, start in zip(shapes, lengths, starts, strict=False)
+        ]
 
-    def _take(self, size: int) -> ctypes.Array[ctypes.c_char]:
+    def _piece_of(self, size: int) -> ctypes.Array[ctypes.c_char]:
         with self._lock:
             if self._piece is None:
                 # A class of its own, because arrays of plain ctypes cannot be watched by `weakref`.

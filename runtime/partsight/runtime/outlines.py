@@ -23,6 +23,8 @@ OUTLINE_FILE = "outlines.npy"
 MOST_PARTS = 10_000
 """Packages of more parts have none: the whole catalogue would take longer to screen than the network does."""
 
+_CALLERS_OWN = 2**18  # multiplications of a product that OpenBLAS computes in the thread that asks for it
+
 
 def outline_of(image_bgr: Pixels) -> np.ndarray:
     """Return the (height, width) float16 outline of a golden image as frames are compared with it."""
@@ -73,7 +75,20 @@ class Outlines:
             level: the frame's coarsest level, (height, width) float32.
             count: how many.
         """
-        explained = self._rows @ span(level)
+        explained = _product(self._rows, span(level))
         gained: FloatArray = np.einsum("nk,nk->n", explained, explained) - self._squares
         found: list[int] = best_first(gained, count).tolist()
         return found
+
+
+def _product(rows: FloatArray, basis: FloatArray) -> FloatArray:
+    """Return rows @ basis, computed in this thread alone.
+
+    OpenBLAS shares a large product among threads, which then spin for longer than it took, on cores that the network
+    and the other frames need: with it, two threads compared no more frames than one. So it is given blocks of rows.
+    """
+    product = np.empty((len(rows), basis.shape[1]), np.float32)
+    count = max(1, _CALLERS_OWN // basis.size)
+    for start in range(0, len(rows), count):
+        np.matmul(rows[start : start + count], basis, out=product[start : start + count])
+    return product

@@ -1,6 +1,5 @@
 """References: the golden images that frames are laid over, made ready when they are first needed."""
 
-import dataclasses
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -9,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from partsight.runtime.alignment import LEVELS_PX, Update, level_size, pyramid
+from partsight.runtime.alignment import LEVELS_PX, Update, finest, level_size, pyramid
 from partsight.runtime.errors import PackageError
 from partsight.runtime.image_header import has_too_many_scans, size_of
 from partsight.runtime.images import Pixels
@@ -23,6 +22,7 @@ _SPARE = 8  # for those that others still use when they are pushed out
 _MOST_LEVELS = 4096  # 10 kB each at most
 _JPEG_QUALITY = 95
 _LARGEST_SIDE_PX = 1024
+_BORDER_SHARE = 1 / 32  # of the longest side
 _SUM = np.ones((1, 3), np.float32)  # by OpenCV: NumPy sums over an axis of three a number at a time
 
 
@@ -33,7 +33,22 @@ def smooth(image: Pixels) -> FloatArray:
 
 def square_sum(image: np.ndarray) -> FloatArray:
     """Return (height, width) float32: the squares of a (height, width, 3) image, summed over channels."""
-    return np.asarray(cv2.transform(cv2.multiply(image, image), _SUM), np.float32)
+    return _channels_together(cv2.multiply(image, image))
+
+
+def _channels_together(image: np.ndarray) -> FloatArray:
+    return np.asarray(cv2.transform(image, _SUM), np.float32)
+
+
+def channel_sums(first: FloatArray, second: FloatArray) -> tuple[float, ...]:
+    """Return the sum of the products of two (height, width, 3) images, for each channel."""
+    return tuple(cv2.sumElems(cv2.multiply(first, second))[:3])
+
+
+def inner(image: FloatArray) -> FloatArray:
+    """Return an image without its border, which a shifted frame does not show."""
+    border = max(2, round(max(image.shape[:2]) * _BORDER_SHARE))
+    return image[border:-border, border:-border]
 
 
 def encode_reference(image_bgr: Pixels) -> bytes:
@@ -81,13 +96,15 @@ class Reference:
 
     Attributes:
         fine: how differences become steps on the finest level.
-        image: (height, width, 3) float32 BGR, smoothed.
+        image: (height, width, 3) float32 BGR, smoothed, without its border.
         slope: (height, width) float32: square of its gradient, summed over channels, in grey levels² a pixel².
+        squares: sum of the squares of each channel of `image`.
     """
 
     fine: Update
     image: FloatArray
     slope: FloatArray
+    squares: tuple[float, ...]
 
     @classmethod
     def of(cls, image_bgr: Pixels, pieces: Pieces) -> "Reference":
@@ -97,10 +114,17 @@ class Reference:
             image_bgr: (height, width, 3) uint8 BGR.
             pieces: memory for it.
         """
-        fine, image = Update.of(pyramid(image_bgr)[2], with_tilt=True), smooth(image_bgr)
-        slope_x, slope_y = (square_sum(cv2.Sobel(image, cv2.CV_32F, *axis, scale=1 / 8)) for axis in ((1, 0), (0, 1)))
-        slopes, image, slope = pieces.settle([fine.slopes, image, slope_x + slope_y])
-        return cls(dataclasses.replace(fine, slopes=slopes), image, slope)
+        golden, smoothed = finest(image_bgr), smooth(image_bgr)
+        seen = inner(smoothed)
+        slopes, image, slope = pieces.take([(6, *golden.shape), seen.shape, seen.shape[:2]])
+        np.copyto(image, seen)
+        slope_x, slope_y = (cv2.Sobel(smoothed, cv2.CV_32F, *axis, scale=1 / 8) for axis in ((1, 0), (0, 1)))
+        square = cv2.multiply(slope_x, slope_x)
+        np.copyto(slope, inner(_channels_together(cv2.accumulateSquare(slope_y, square))))
+        reference = cls(Update.of(golden, with_tilt=True, out=slopes), image, slope, channel_sums(image, image))
+        for array in (slopes, image, slope):
+            array.flags.writeable = False  # all callers share them
+        return reference
 
 
 class References:

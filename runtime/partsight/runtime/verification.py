@@ -6,7 +6,7 @@ noise, a little blur) and for nothing else.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -17,7 +17,7 @@ import numpy as np
 from partsight.runtime.alignment import Pose, Update, align_coarse, align_fine, align_middle, pyramid, warp
 from partsight.runtime.images import Pixels
 from partsight.runtime.preprocess import PreprocessSpec
-from partsight.runtime.references import Reference, References, smooth, square_sum
+from partsight.runtime.references import Reference, References, channel_sums, inner, smooth, square_sum
 from partsight.runtime.screening import unexplained
 from partsight.runtime.selection import best_first
 from partsight.runtime.session import FloatArray
@@ -25,7 +25,6 @@ from partsight.runtime.session import FloatArray
 LONGEST_PX = 192
 """Longest side of references: enough for the pitch of a pin, and a comparison in a millisecond."""
 
-_BORDER_SHARE = 1 / 32  # of the longest side; what a shifted frame does not show
 _SPOT_SHARE = 1 / 21  # of the longest side: about a pin of a long header
 _WORST_SHARE = 0.01  # of the pixels
 _FEW = 3  # candidates where two judges name the same
@@ -195,10 +194,8 @@ def _finalists(
         align_coarse(levels, *(Update.of(level, with_tilt=False) for level in pair))
         for pair in zip(coarse[:starts], goldens[:starts], strict=True)
     ]
-    left = np.stack([unexplained(warp(levels[1], pose), goldens) for pose in poses])
     aligned = []
-    for place in np.argsort(left.min(axis=0), kind="stable")[: spec.screened]:
-        start = poses[int(left[:, place].argmin())]
+    for place, start in _screened(levels[1], goldens, poses, spec.screened):
         pose = align_middle(levels, Update.of(goldens[place], with_tilt=False), start)
         aligned.append((_difference(levels[1], goldens[place], pose), order[place], pose))
     aligned.sort(key=lambda item: item[0])
@@ -207,9 +204,18 @@ def _finalists(
     return [(index, pose) for _, index, pose in aligned[: min(count, spec.finalists)]]
 
 
+def _screened(frame: FloatArray, goldens: FloatArray, poses: Sequence[Pose], count: int) -> Iterable[tuple[int, Pose]]:
+    """Return the places of the golden images that could fit best, and from which of the poses on to align each."""
+    if len(goldens) <= count and len(poses) == 1:
+        return ((place, poses[0]) for place in range(len(goldens)))
+    left = np.stack([unexplained(warp(frame, pose), goldens) for pose in poses])
+    places = np.argsort(left.min(axis=0), kind="stable")[:count]
+    return ((int(place), poses[int(left[:, place].argmin())]) for place in places)
+
+
 def _difference(frame: FloatArray, golden: FloatArray, pose: Pose) -> float:
     """Return the mean square difference of grey images, after the gain that makes it least."""
-    moved, golden = (_inner(image).ravel() for image in (warp(frame, pose), golden))
+    moved, golden = (inner(image).ravel() for image in (warp(frame, pose), golden))
     gain = _within(float(np.vdot(golden, moved)) / max(float(np.vdot(golden, golden)), 1.0))
     rest = moved / gain - golden
     return float(np.vdot(rest, rest)) / rest.size
@@ -221,32 +227,22 @@ def _agreement(frame: FloatArray, reference: Reference, pose: Pose, spec: Verifi
     The mean over all pixels would drown a missing pin in a large tray, a single pixel would be noise: the worst
     spots count, and the mean to a lesser degree.
     """
-    moved, golden = _inner(warp(frame, pose)), _inner(reference.image)
+    moved = inner(warp(frame, pose))
     # Gain only: with an offset as well, a red part on a grey tray could be taken for a blue one.
     gains = [
         1 / _within(product / max(square, 1.0))
-        for product, square in zip(_channel_sums(moved, golden), _channel_sums(golden, golden), strict=True)
+        for product, square in zip(channel_sums(moved, reference.image), reference.squares, strict=True)
     ]
-    rest = cv2.blur(cv2.subtract(cv2.transform(moved, np.diag(gains)), golden), (3, 3))
-    tolerance = spec.tolerance_levels**2 + spec.tolerance_px**2 * _inner(reference.slope)
+    rest = cv2.blur(cv2.subtract(cv2.transform(moved, np.diag(gains)), reference.image), (3, 3))
+    by_edge = spec.tolerance_px**2
+    tolerance = cv2.addWeighted(reference.slope, by_edge, reference.slope, 0, spec.tolerance_levels**2)
     excess = cv2.divide(square_sum(rest), tolerance, scale=1 / 3)
     spot = max(3, round(max(frame.shape[:2]) * _SPOT_SHARE))
-    spots = cv2.blur(excess, (spot, spot)).ravel()
-    count = max(1, round(len(spots) * _WORST_SHARE))
-    worst = float(np.partition(spots, -count)[-count:].mean())
+    spots = np.asarray(cv2.blur(excess, (spot, spot)), np.float32).ravel()
+    worst = float(spots[best_first(spots, max(1, round(len(spots) * _WORST_SHARE)))].mean())
     tilt = 1 + (pose.deformation / spec.tolerance_tilt) ** 2
     return 1 / (1 + math.sqrt(worst * tilt))
 
 
-def _channel_sums(first: FloatArray, second: FloatArray) -> list[float]:
-    """Return the sum of the products of two (height, width, 3) images, for each channel."""
-    return [float(value) for value in cv2.sumElems(cv2.multiply(first, second))[:3]]
-
-
 def _within(gain: float) -> float:
     return min(max(gain, 1 / _LARGEST_GAIN), _LARGEST_GAIN)
-
-
-def _inner(image: FloatArray) -> FloatArray:
-    border = max(2, round(max(image.shape[:2]) * _BORDER_SHARE))
-    return image[border:-border, border:-border]
