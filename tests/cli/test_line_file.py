@@ -22,6 +22,7 @@ precision = "int8"
 batch = 8
 cache = "cache"
 threads = 2
+comparers = 3
 threshold = 0.55
 top = 3
 trusted_keys = ["factory.pub"]
@@ -78,6 +79,7 @@ def test_all_keys(file: Path) -> None:
         batch=8,
         cache="cache",
         threads=2,
+        comparers=3,
         threshold=0.55,
         top=3,
         trusted_keys=("factory.pub",),

@@ -234,6 +234,7 @@ def test_cameras_that_cannot_be_had(
 WRONG_VALUES = {
     "--batch": ["0", "-1", "1.5", "many", "²", ""],
     "--threads": ["0", "-2", "all"],
+    "--comparers": ["-1", "1.5", "all"],
     "--top": ["0", "none"],
     "--threshold": ["nan", "inf", "high", ""],
     "--precision": ["fp64"],

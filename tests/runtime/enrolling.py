@@ -9,6 +9,8 @@ import onnx
 
 from partsight.runtime.images import Pixels
 from partsight.runtime.manifest import Decision, Manifest, Verification
+from partsight.runtime.outlines import OUTLINE_FILE, Outlines
+from partsight.runtime.package import ModelPackage
 from partsight.runtime.package_folder import MANIFEST_NAME
 from partsight.runtime.preprocess import PreprocessSpec, preprocess
 from partsight.runtime.references import encode_reference
@@ -32,6 +34,21 @@ def write_package(path: Path, *, is_searched: bool = False, **changes: object) -
     decision = Decision("agreement", 0.3, "by hand", 6, 0.01, 0.02)
     manifest = msgspec.structs.replace(
         manifest, files=files, verification=Verification(SPEC, decision, names), preprocess=manifest.preprocess
+    )
+    (path / MANIFEST_NAME).write_bytes(manifest.to_json())
+    return path
+
+
+def write_outlined_package(path: Path) -> Path:
+    """Write the same with outlines."""
+    package = ModelPackage.read(write_package(path))
+    assert package.manifest.verification is not None
+    data = Outlines.of(package.reference(place) for place in range(len(package.manifest.labels))).to_bytes()
+    (path / OUTLINE_FILE).write_bytes(data)
+    manifest = msgspec.structs.replace(
+        package.manifest,
+        files=package.manifest.files | {OUTLINE_FILE: sha256_bytes(data)},
+        verification=msgspec.structs.replace(package.manifest.verification, outlines=OUTLINE_FILE),
     )
     (path / MANIFEST_NAME).write_bytes(manifest.to_json())
     return path

@@ -16,10 +16,9 @@ from partsight.runtime.outlines import OUTLINE_FILE, Outlines
 from partsight.runtime.package import ModelPackage
 from partsight.runtime.package_folder import MANIFEST_NAME
 from partsight.runtime.references import References
-from partsight.runtime.storage import sha256_bytes
 from partsight.runtime.verification import VerificationSpec, verify
 from tests.laid import as_compared, golden, laid
-from tests.runtime.enrolling import picture, write_package
+from tests.runtime.enrolling import picture, write_outlined_package
 
 SPEC = VerificationSpec(height=192, width=192)
 
@@ -151,18 +150,7 @@ def test_two_that_differ_are_compared_in_full(catalog: list[Pixels], outlines: O
 @pytest.fixture
 def outlined(tmp_path: Path) -> Path:
     """A package of solid colours with outlines."""
-    path = write_package(tmp_path / "outlined.partsight")
-    package = ModelPackage.read(path)
-    assert package.manifest.verification is not None
-    data = Outlines.of(package.reference(place) for place in range(len(package.manifest.labels))).to_bytes()
-    (path / OUTLINE_FILE).write_bytes(data)
-    manifest = msgspec.structs.replace(
-        package.manifest,
-        files=package.manifest.files | {OUTLINE_FILE: sha256_bytes(data)},
-        verification=msgspec.structs.replace(package.manifest.verification, outlines=OUTLINE_FILE),
-    )
-    (path / MANIFEST_NAME).write_bytes(manifest.to_json())
-    return path
+    return write_outlined_package(tmp_path / "outlined.partsight")
 
 
 def test_a_package_brings_them(outlined: Path) -> None:

@@ -59,6 +59,8 @@ def _package(config: LineConfig) -> str:
 def _facts(config: LineConfig) -> Iterator[tuple[str, str]]:
     threads = f", {config.threads} threads" if config.threads else ""
     yield "network", f"{config.provider}, {config.precision}, batches of {config.batch}{threads}"
+    if config.comparers:
+        yield "comparers", f"{config.comparers} processes beside this one"
     if config.threshold is not None:
         yield "threshold", f"{config.threshold:g}"
     if config.images:

@@ -17,6 +17,7 @@ from partsight.cli.options import (
     policy,
     positive,
     region,
+    whole,
 )
 from partsight.runtime.cameras import CameraOptions
 from partsight.runtime.errors import CameraError
@@ -147,6 +148,7 @@ _LINE: Mapping[str, Reader] = {
     "batch": _number(positive),
     "cache": _text(),
     "threads": _number(positive),
+    "comparers": _number(whole),
     "threshold": _number(finite),
     "top": _number(positive),
     "trusted_keys": _texts,

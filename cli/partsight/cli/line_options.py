@@ -16,6 +16,7 @@ _SAME = (
     "batch",
     "cache",
     "threads",
+    "comparers",
     "threshold",
     "top",
     "policy",

@@ -51,6 +51,13 @@ def positive(text: str) -> int:
     return number
 
 
+def whole(text: str) -> int:
+    """Parse a whole number of at least 0."""
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"received {text!r}; expected a whole number of at least 0")
+    return int(text)
+
+
 def policy(text: str) -> str:
     """Check the name of a policy, perhaps with its bound."""
     if not _POLICY.fullmatch(text):

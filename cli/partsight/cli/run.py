@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from partsight.cli.exit_codes import ExitCode
-from partsight.cli.options import LOG_FORMS, PRECISIONS, TRIGGERS, above_zero, finite, policy, positive, region
+from partsight.cli.options import LOG_FORMS, PRECISIONS, TRIGGERS, above_zero, finite, policy, positive, region, whole
 
 _DESCRIPTION = """\
 Recognise the part in each frame and write one record a frame: as a line of JSON on stdout, or to the sinks that are
@@ -71,6 +71,12 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     parser.add_argument("--batch", type=positive, metavar="N", help="the most frames answered at once (default: 16)")
     parser.add_argument("--cache", metavar="FOLDER", help="where OpenVINO and TensorRT keep what they compiled")
     parser.add_argument("--threads", type=positive, metavar="N", help="of the CPU (default: one a physical core)")
+    parser.add_argument(
+        "--comparers",
+        type=whole,
+        metavar="N",
+        help="processes beside this one that compare frames with golden images (default: 0)",
+    )
     parser.add_argument(
         "--threshold", type=finite, metavar="SCORE", help="a score below it is unknown (default: the package's)"
     )

@@ -2,6 +2,7 @@
 
 import os
 import time
+import weakref
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Self
 import numpy as np
 
 from partsight.runtime.appearance import Appearance, appearance_of
+from partsight.runtime.comparers.pool import Comparers
 from partsight.runtime.decision import Answer, decide, decide_verified
 from partsight.runtime.engines.engine import Arithmetic, GpuSettings, Settings
 from partsight.runtime.errors import PartsightError
@@ -73,6 +75,7 @@ class Recognizer:
         threshold: float | None = None,
         verify: bool = True,
         threads: int | None = None,
+        comparers: int = 0,
         spinning: bool = True,
         cache: str | Path | None = None,
         gpu: GpuSettings | None = None,
@@ -91,6 +94,8 @@ class Recognizer:
             verify: compare frames with golden images where the package has them (an `.onnx` file alone has none);
                 False for the network's answer alone.
             threads: for the CPU's share of the network; None for one a physical core.
+            comparers: processes beside this one that compare frames with golden images: one less than there are cores
+                is the most that helps, where frames come together. Each holds some 160 MB.
             spinning: let ONNX Runtime's threads spin while they wait within a run. False spares some of the processor's
                 time, and a batch of one takes a tenth longer.
             cache: folder where OpenVINO and TensorRT keep what they compiled, for a faster start; None for none.
@@ -105,11 +110,14 @@ class Recognizer:
             KeyFileError: a trusted key cannot be read.
             ProviderError: the provider cannot be had here, or not in this precision.
             DependencyError: no ONNX Runtime is installed, or no `cryptography` where a signature is demanded.
+            ComparerError: a comparer does not start.
         """
         _check_positive("batch_size", batch_size)
         _check_positive("top", top)
         if threads is not None:
             _check_positive("threads", threads)
+        if comparers < 0:
+            raise ValueError(f"comparers is {comparers}; expected 0 or more")
         settings = Settings(
             arithmetic=precision,
             threads=threads,
@@ -126,10 +134,12 @@ class Recognizer:
         self._top = top
         self._provider, self._provider_reason = session.provider.name, loaded.choice.reason
         comparison = loaded.comparison() if verify else None
-        workers = ThreadPoolExecutor(_usable_cores(), "partsight")
-        self._parts: _Parts | None = _Parts(
-            session, Preparer(self.manifest.preprocess, batch_size, workers), comparison, workers
-        )
+        workers = ThreadPoolExecutor(max(_usable_cores(), comparers + 1), "partsight")
+        preparer = Preparer(self.manifest.preprocess, batch_size, workers)
+        pool = Comparers(comparers, comparison, session.classes) if comparison and comparers else None
+        if pool is not None:
+            weakref.finalize(self, pool.close)
+        self._parts: _Parts | None = _Parts(session, preparer, comparison, pool, workers)
         self.decision = comparison.verification.decision if comparison else self.manifest.decision
         self.threshold = self.decision.threshold if threshold is None else threshold
         self._warm_up(session)
@@ -255,6 +265,8 @@ class Recognizer:
 
     def close(self) -> None:
         """Give memory back. Calls after it raise PartsightError; calls under way come to their end."""
+        if self._parts is not None and self._parts.comparers is not None:
+            self._parts.comparers.close()
         self._parts = None  # those calls hold what they need, and the last of them frees it
 
     def __enter__(self) -> Self:
@@ -287,16 +299,22 @@ class Recognizer:
 
     def _decide(self, frames: Sequence[Pixels], inference: Inference, parts: "_Parts") -> Iterator[Answer]:
         """Begin to decide, and return the answers as they come."""
-        if parts.comparison is None:
+        comparison = parts.comparison
+        if comparison is None:
             return iter(decide(inference.score, self.labels, self.threshold, self._top))
         if len(frames) == 1:  # handing it to a thread would take longer
-            return iter([self._compare(frames[0], inference.score[0], parts.comparison)])
-        return parts.workers.map(self._compare, frames, inference.score, [parts.comparison] * len(frames))
+            return iter([self._compare(frames[0], inference.score[0], comparison, parts.comparers)])
+        return parts.workers.map(
+            lambda frame, score: self._compare(frame, score, comparison, parts.comparers), frames, inference.score
+        )
 
-    def _compare(self, frame: Pixels, score: FloatArray, comparison: Comparison) -> Answer:
+    def _compare(self, frame: Pixels, score: FloatArray, comparison: Comparison, comparers: Comparers | None) -> Answer:
         spec = comparison.verification.spec
         prepared = preprocess([frame], spec.preprocess(self.manifest.preprocess))[0]
-        verified = compare(prepared, score, comparison.references, spec, self.threshold)
+        if comparers is None:
+            verified = compare(prepared, score, comparison.references, spec, self.threshold)
+        else:
+            verified = comparers.compare(prepared, score, self.threshold)
         return decide_verified(verified, spec, self.labels, self.threshold, self._top)
 
     def _warm_up(self, session: Session) -> None:
@@ -328,6 +346,7 @@ class _Parts:
     session: Session
     preparer: Preparer
     comparison: Comparison | None
+    comparers: Comparers | None
     workers: ThreadPoolExecutor
 
     @property

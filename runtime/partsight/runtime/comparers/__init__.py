@@ -1,0 +1,1 @@
+"""Comparers: processes that compare frames with golden images, where one of Python's is not enough."""

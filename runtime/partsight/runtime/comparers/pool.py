@@ -1,0 +1,149 @@
+"""All comparers of a recogniser: its own process, and those beside it."""
+
+import logging
+import queue
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+from partsight.runtime.comparers.comparer import Comparer
+from partsight.runtime.comparers.messages import Setup
+from partsight.runtime.errors import ComparerError, PackageError
+from partsight.runtime.images import Pixels
+from partsight.runtime.loading import MOST_HELD_BYTES, Comparison
+from partsight.runtime.session import FloatArray
+from partsight.runtime.verification import Verified, verify
+
+_HERE = -1  # in the queue of who is free, where the least comes first: frames that come alone need no other process
+_LOOK_S = 1.0
+_HANGS_S = 10.0  # a comparison takes some milliseconds
+
+_log = logging.getLogger("partsight.comparers")
+
+
+class Comparers:
+    """Compares frames in several processes at once. Thread-safe.
+
+    A comparison is made of hundreds of small steps, and Python takes one such step at a time: two threads compare
+    hardly more frames than one. So each process beside this one compares a frame of its own, and this one too.
+
+    A process that ends, or does not answer for ten seconds, is told of once (event `comparer_lost`); its frame is
+    compared here, and the others go on.
+    """
+
+    def __init__(self, count: int, comparison: Comparison, classes: int) -> None:
+        """Start processes and wait until they work. They get golden images in the background, and frames after that.
+
+        Args:
+            count: processes beside this one.
+            comparison: of the package.
+            classes: of the package.
+
+        Raises:
+            ComparerError: one does not start.
+        """
+        self._comparison = comparison
+        outlines = comparison.references.outlines
+        setup = Setup(comparison.verification.spec, classes, None if outlines is None else outlines.to_bytes())
+        self._free: queue.PriorityQueue[int] = queue.PriorityQueue()
+        self._closing = threading.Event()
+        with ExitStack() as stack:
+            self._comparers = [_started(setup, stack) for _ in range(count)]
+            for comparer in self._comparers:
+                comparer.wait_ready()
+            stack.pop_all()
+        self._free.put(_HERE)
+        threading.Thread(target=self._look_after, name="partsight-comparers", daemon=True).start()
+
+    def compare(self, pixels: Pixels, score: FloatArray, threshold: float) -> Verified:
+        """Compare a frame when a process is free; see `verification.verify`.
+
+        Raises:
+            PackageError: a golden image is damaged.
+        """
+        place = self._free.get()
+        if place == _HERE:
+            try:
+                return self._compare_here(pixels, score, threshold)
+            finally:
+                self._free.put(_HERE)
+        verified = self._compare_at(place, pixels, score, threshold)
+        return self._compare_here(pixels, score, threshold) if verified is None else verified
+
+    def close(self) -> None:
+        """End the processes; frames that are being compared come to their end, and later ones are compared here."""
+        self._closing.set()
+        while True:
+            try:
+                place = self._free.get_nowait()
+            except queue.Empty:
+                break
+            if place != _HERE:
+                self._comparers[place].close()
+        self._free.put(_HERE)  # perhaps once too often: then two frames are compared at once
+
+    def _compare_here(self, pixels: Pixels, score: FloatArray, threshold: float) -> Verified:
+        return verify(pixels, score, self._comparison.references, self._comparison.verification.spec, threshold)
+
+    def _compare_at(self, place: int, pixels: Pixels, score: FloatArray, threshold: float) -> Verified | None:
+        comparer = self._comparers[place]
+        try:
+            verified = comparer.compare(pixels, score, threshold)
+        except ComparerError as error:
+            self._lose(comparer, error)
+            return None
+        self._set_free(place)
+        return verified
+
+    def _set_free(self, place: int) -> None:
+        if self._closing.is_set():
+            self._comparers[place].close()
+        else:
+            self._free.put(place)
+
+    def _lose(self, comparer: Comparer, error: Exception) -> None:
+        comparer.kill()
+        comparer.close()
+        if not self._closing.is_set():
+            _log.warning(
+                "a process that compares frames is lost (%s): the others go on, and frames take longer; was it killed "
+                "for its memory? It comes back when the package is loaded again",
+                error,
+                extra={"event": "comparer_lost", "pid": comparer.process_id},
+            )
+
+    def _look_after(self) -> None:
+        """Give the processes their golden images, then end one that hangs."""
+        ready = list(range(len(self._comparers)))
+        for index, data in self._goldens():
+            for place in tuple(ready):
+                try:
+                    self._comparers[place].give(index, data)
+                except ComparerError as error:
+                    ready.remove(place)
+                    self._lose(self._comparers[place], error)
+        for place in ready:
+            self._set_free(place)
+        while not self._closing.wait(_LOOK_S):
+            for comparer in self._comparers:
+                if comparer.busy_s > _HANGS_S:
+                    comparer.kill()
+
+    def _goldens(self) -> Iterator[tuple[int, bytes]]:
+        room = MOST_HELD_BYTES
+        for index, name in enumerate(self._comparison.verification.references):
+            if room <= 0 or self._closing.is_set():
+                return
+            try:
+                data = self._comparison.package.file_bytes(name)
+            except PackageError:
+                continue  # a frame that needs it is compared here, and raises it
+            room -= len(data)
+            yield index, data
+
+
+def _started(setup: Setup, stack: ExitStack) -> Comparer:
+    comparer = Comparer(setup)
+    stack.callback(comparer.close)
+    stack.callback(comparer.kill)
+    return comparer

@@ -1,0 +1,223 @@
+"""Frames are compared by real processes."""
+
+import gc
+import itertools
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from partsight.runtime import ComparerError, PackageError, Recognizer, Result
+from partsight.runtime.comparers import comparer as comparer_module
+from partsight.runtime.comparers import pool as pool_module
+from partsight.runtime.comparers.pool import Comparers
+from tests.runtime.enrolling import write_outlined_package
+from tests.tiny import COLOURS_BGR, solid
+
+FRAMES = [solid(colour) for colour in COLOURS_BGR] + [solid((90, 90, 90)), solid((250, 10, 128))]
+POSIX = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_outlined_package(tmp_path_factory.mktemp("packages") / "outlined.partsight")
+
+
+@pytest.fixture
+def recognizer(package: Path) -> Iterator[Recognizer]:
+    with Recognizer(package, comparers=2) as recognizer:
+        wait_free(pool_of(recognizer), 3)
+        yield recognizer
+
+
+def pool_of(recognizer: Recognizer) -> Comparers:
+    assert recognizer._parts is not None
+    assert recognizer._parts.comparers is not None
+    return recognizer._parts.comparers
+
+
+def wait_free(pool: Comparers, count: int) -> None:
+    """Wait until so many are free, this process among them."""
+    end = time.monotonic() + 30
+    while pool._free.qsize() != count:
+        assert time.monotonic() < end, f"{pool._free.qsize()} are free"
+        time.sleep(0.01)
+
+
+def keep_from_here(pool: Comparers) -> None:
+    """Let only the processes beside this one compare."""
+    assert pool._free.get_nowait() == pool_module._HERE
+
+
+def untimed(results: list[Result]) -> list[tuple[object, ...]]:
+    return [(result.label, result.score, result.margin, result.accepted, result.top) for result in results]
+
+
+def is_running(process_id: int) -> bool:
+    try:
+        os.kill(process_id, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_answers_are_those_of_one_process(recognizer: Recognizer, package: Path) -> None:
+    with Recognizer(package) as alone:
+        expected = untimed(alone.recognize_batch(FRAMES))
+    assert {label for label, *_ in expected} > set(COLOURS_BGR)
+    assert untimed(recognizer.recognize_batch(FRAMES)) == expected
+    keep_from_here(pool_of(recognizer))
+    assert untimed(recognizer.recognize_batch(FRAMES)) == expected
+    assert untimed([recognizer.recognize(frame) for frame in FRAMES]) == expected
+
+
+def test_the_threshold_is_the_callers(package: Path) -> None:
+    with Recognizer(package, comparers=1, threshold=2.0) as strict:
+        wait_free(pool_of(strict), 2)
+        keep_from_here(pool_of(strict))
+        assert [result.label for result in strict.recognize_batch(FRAMES)] == [None] * len(FRAMES)
+
+
+def test_a_frame_that_comes_alone_is_compared_here(recognizer: Recognizer) -> None:
+    for comparer in pool_of(recognizer)._comparers:
+        comparer.kill()
+    assert recognizer.recognize(FRAMES[0]).label == "blue"
+    assert pool_of(recognizer)._free.qsize() == 3  # none was asked: none is missed
+
+
+def test_a_killed_process_loses_no_frame(recognizer: Recognizer, caplog: pytest.LogCaptureFixture) -> None:
+    pool = pool_of(recognizer)
+    keep_from_here(pool)
+    expected = untimed(recognizer.recognize_batch(FRAMES))
+    pool._comparers[0].kill()
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            assert untimed(recognizer.recognize_batch(FRAMES)) == expected
+    events = [record.event for record in caplog.records]  # type: ignore[attr-defined]
+    assert events == ["comparer_lost"]
+    assert pool._free.qsize() == 1
+    pool._comparers[1].kill()
+    pool._free.put(pool_module._HERE)
+    assert untimed(recognizer.recognize_batch(FRAMES)) == expected
+
+
+@POSIX
+def test_a_process_that_hangs_is_ended(
+    package: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(pool_module, "_LOOK_S", 0.05)
+    monkeypatch.setattr(pool_module, "_HANGS_S", 0.3)
+    with Recognizer(package, comparers=1) as recognizer:
+        pool = pool_of(recognizer)
+        wait_free(pool, 2)
+        keep_from_here(pool)
+        process_id = pool._comparers[0].process_id
+        os.kill(process_id, signal.SIGSTOP)
+        assert recognizer.recognize(FRAMES[1]).label == "cyan"
+        assert not is_running(process_id)
+    assert "comparer_lost" in [record.event for record in caplog.records]  # type: ignore[attr-defined]
+
+
+@POSIX
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_all_processes_of_a_line_does_not_end_it(recognizer: Recognizer, number: signal.Signals) -> None:
+    pool = pool_of(recognizer)
+    for comparer in pool._comparers:
+        os.kill(comparer.process_id, number)
+    keep_from_here(pool)
+    assert [result.label for result in recognizer.recognize_batch(FRAMES)][:2] == ["blue", "cyan"]
+    assert pool._free.qsize() == 2
+
+
+@POSIX
+def test_closing_ends_them(package: Path) -> None:
+    recognizer = Recognizer(package, comparers=2)
+    processes = [comparer.process_id for comparer in pool_of(recognizer)._comparers]
+    assert all(is_running(process_id) for process_id in processes)
+    wait_free(pool_of(recognizer), 3)
+    recognizer.close()
+    assert not any(is_running(process_id) for process_id in processes)
+    recognizer.close()
+
+
+@POSIX
+def test_closing_before_they_have_all_golden_images(package: Path) -> None:
+    with Recognizer(package, comparers=2) as recognizer:
+        pool = pool_of(recognizer)
+    end = time.monotonic() + 30
+    while any(is_running(comparer.process_id) for comparer in pool._comparers):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+@POSIX
+def test_one_that_nobody_closed_ends_them(package: Path) -> None:
+    recognizer = Recognizer(package, comparers=1)
+    wait_free(pool_of(recognizer), 2)
+    process_id = pool_of(recognizer)._comparers[0].process_id
+    del recognizer
+    gc.collect()
+    assert not is_running(process_id)
+
+
+def test_a_call_under_way_comes_to_its_end(recognizer: Recognizer) -> None:
+    pool, parts = pool_of(recognizer), recognizer._parts
+    recognizer.close()
+    assert parts is not None
+    inference = parts.session.run(np.zeros((1, 32, 32, 3), np.uint8))
+    prepared = np.full((48, 64, 3), COLOURS_BGR["red"], np.uint8)
+    found = pool.compare(prepared, inference.score[0], 0.5)
+    assert list(COLOURS_BGR)[found.classes[0]] == "red"
+
+
+def test_a_golden_image_that_was_damaged_later(tmp_path: Path) -> None:
+    path = write_outlined_package(tmp_path / "damaged.partsight")
+    (path / "gallery" / "00004.jpg").write_bytes(b"nothing")
+    with Recognizer(path, comparers=1) as recognizer:
+        wait_free(pool_of(recognizer), 2)
+        keep_from_here(pool_of(recognizer))
+        with pytest.raises(PackageError, match=r"gallery/00004\.jpg"):
+            recognizer.recognize(FRAMES[4])
+
+
+@pytest.mark.parametrize("program", ["/nowhere/python", "/bin/false", ""])
+def test_what_does_not_start_is_an_error(package: Path, monkeypatch: pytest.MonkeyPatch, program: str) -> None:
+    monkeypatch.setattr(sys, "executable", program)
+    with pytest.raises(ComparerError, match="use fewer comparers, or none"):
+        Recognizer(package, comparers=1)
+
+
+@POSIX
+def test_of_several_the_last_does_not_start(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started = []
+    start, turn = comparer_module.Comparer.__init__, itertools.count()
+
+    def fail_at_last(comparer: comparer_module.Comparer, setup: object) -> None:
+        if next(turn) == 1:
+            raise ComparerError("no more")
+        start(comparer, setup)  # type: ignore[arg-type]
+        started.append(comparer.process_id)
+
+    monkeypatch.setattr(comparer_module.Comparer, "__init__", fail_at_last)
+    with pytest.raises(ComparerError, match="no more"):
+        Recognizer(package, comparers=2)
+    assert len(started) == 1
+    assert not is_running(started[0])
+
+
+def test_none_start_where_nothing_is_compared(package: Path, tiny_package: Path) -> None:
+    for options in ({"package": package, "verify": False}, {"package": tiny_package}):
+        with Recognizer(**options, comparers=2) as recognizer:  # type: ignore[arg-type]
+            assert recognizer._parts is not None
+            assert recognizer._parts.comparers is None
+
+
+def test_fewer_than_none(package: Path) -> None:
+    with pytest.raises(ValueError, match="comparers is -1"):
+        Recognizer(package, comparers=-1)
