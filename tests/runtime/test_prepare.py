@@ -20,20 +20,29 @@ def frames(count: int, height: int, width: int) -> list[np.ndarray]:
 def test_batches_are_those_of_preprocess(count: int, size: tuple[int, int]) -> None:
     batch = frames(count, *size)
     with ThreadPoolExecutor(3) as workers:
-        prepared = Preparer(SPEC, 8, workers).start(batch)
-        np.testing.assert_array_equal(prepared.wait(), preprocess(batch, SPEC))
+        prepared = Preparer([SPEC], 8, workers).start(batch)
+        np.testing.assert_array_equal(prepared.wait()[0], preprocess(batch, SPEC))
+
+
+@pytest.mark.parametrize("size", [(40, 60), (300, 200), (1024, 1280)])
+def test_several_sizes_are_those_of_each_alone(size: tuple[int, int]) -> None:
+    batch, specs = frames(3, *size), [SPEC, PreprocessSpec(height=100, width=90), PreprocessSpec(height=12, width=200)]
+    with ThreadPoolExecutor(3) as workers:
+        prepared = Preparer(specs, 8, workers).start(batch, sizes=3).wait()
+        for found, spec in zip(prepared, specs, strict=True):
+            np.testing.assert_array_equal(found, preprocess(batch, spec))
 
 
 def test_a_released_buffer_is_used_again_and_no_other() -> None:
     with ThreadPoolExecutor(2) as workers:
-        preparer = Preparer(SPEC, 4, workers)
+        preparer = Preparer([SPEC], 4, workers)
         first, second = preparer.start(frames(4, 40, 60)), preparer.start(frames(3, 40, 60))
-        assert not np.shares_memory(first.wait(), second.wait())
-        kept = second.wait()
+        assert not np.shares_memory(first.wait()[0], second.wait()[0])
+        kept = second.wait()[0]
         second.release()
         third = preparer.start(frames(4, 50, 70))
-        assert np.shares_memory(third.wait(), kept)
-        np.testing.assert_array_equal(first.wait(), preprocess(frames(4, 40, 60), SPEC))
+        assert np.shares_memory(third.wait()[0], kept)
+        np.testing.assert_array_equal(first.wait()[0], preprocess(frames(4, 40, 60), SPEC))
 
 
 @pytest.mark.parametrize("size", [(40, 60), (1024, 1280)])
@@ -41,13 +50,13 @@ def test_a_bad_frame_is_an_error_by_the_time_of_the_wait(size: tuple[int, int]) 
     batch = frames(3, *size)
     batch[1] = batch[1][:, :, 0].copy()
     with ThreadPoolExecutor(2) as workers, pytest.raises(FrameError, match="received a mono frame"):
-        Preparer(SPEC, 4, workers).start(batch).wait()
+        Preparer([SPEC], 4, workers).start(batch).wait()
 
 
 def test_only_several_large_frames_go_to_threads() -> None:
     workers = ThreadPoolExecutor(1)
     workers.shutdown()  # whoever hands it something gets an error
-    preparer = Preparer(SPEC, 20, workers)
+    preparer = Preparer([SPEC], 20, workers)
     preparer.start(frames(20, 100, 100)).wait()
     preparer.start(frames(1, 1024, 1280)).wait()
     with pytest.raises(RuntimeError):

@@ -62,7 +62,7 @@ LARGE = [(48, 64), (49, 65), (96, 129), (97, 300), (192, 256), (200, 333), (480,
 def test_large_frames_come_out_as_the_mean_over_the_area(size: tuple[int, int], channels: tuple[int, ...]) -> None:
     frame = smooth(*size, *channels)
     out = np.empty((24, 32, *channels), np.uint8)
-    resize(frame, out)
+    resize(frame, [out])
     difference = np.abs(out.astype(int) - cv2.resize(frame, (32, 24), interpolation=cv2.INTER_AREA))
     assert difference.mean() <= 1  # halving rounds up, an eighth of a grey level each time
     assert difference.max() <= 6
@@ -79,7 +79,7 @@ def test_no_line_of_a_large_frame_is_left_out(size: tuple[int, int], axis: int) 
         line = slice(place, place + wide)
         frame[(line, slice(None)) if axis == 0 else (slice(None), line)] = 255
         out = np.empty((24, 32), np.uint8)
-        resize(frame, out)
+        resize(frame, [out])
         weights.append(out.sum(dtype=int) / out.size * size[axis] / 255 / wide)
     assert min(weights) >= 0.4
     assert max(weights) <= 1.6
@@ -137,7 +137,7 @@ def test_out_that_cannot_be_written_in_place_is_refused(out: Any) -> None:
 def test_mono_fills_all_channels() -> None:
     frame = noise(60, 70)
     expected = np.empty((24, 32), np.uint8)
-    resize(frame, expected)
+    resize(frame, [expected])
     batch = preprocess([frame], MONO)
     for channel in range(3):
         np.testing.assert_array_equal(batch[0, :, :, channel], expected)

@@ -220,7 +220,7 @@ def test_on_a_card_a_batch_is_prepared_while_another_runs(tiny_package: Path, mo
         assert events == ["prepare", "prepare", "run", "prepare", "run", "run"]
 
 
-@pytest.mark.parametrize(("on_card", "count"), [(False, 1), (True, 2)])
+@pytest.mark.parametrize(("on_card", "count"), [(False, 1), (True, 3)])
 def test_one_thread_uses_as_many_buffers_as_batches_are_begun(
     tiny_package: Path, runs: list[np.ndarray], on_card: bool, count: int
 ) -> None:

@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 
 from partsight.runtime.images import Pixels
-from partsight.runtime.preprocess import PreprocessSpec, preprocess
+from partsight.runtime.preprocess import PreprocessSpec, preprocess_sizes
 
 SHARED_BYTES = 2**20
 """From so many bytes of frames on, handing them to threads costs less than it saves."""
@@ -30,54 +30,64 @@ def late(items: Iterable[Item], count: int) -> Iterator[Item]:
 class Preparer:
     """Prepares the batches of one recogniser. Thread-safe."""
 
-    def __init__(self, spec: PreprocessSpec, batch_size: int, workers: Executor) -> None:
+    def __init__(self, specs: Sequence[PreprocessSpec], batch_size: int, workers: Executor) -> None:
         """Take what all batches share.
 
         Args:
-            spec: the package's preprocessing.
+            specs: the network's preprocessing, and others that differ from it in size alone.
             batch_size: the most frames of a batch.
             workers: threads that share the frames of a batch.
         """
-        self._spec = spec
+        self._specs = specs
         self._batch_size = batch_size
         self._workers = workers
-        self._buffers: deque[Pixels] = deque()  # append and pop are atomic: threads share it without a lock
+        self._buffers: deque[list[Pixels]] = deque()  # append and pop are atomic: threads share it without a lock
 
-    def start(self, frames: Sequence[Pixels]) -> "Prepared":
+    def start(self, frames: Sequence[Pixels], sizes: int = 1) -> "Prepared":
         """Begin to prepare at most `batch_size` frames, and return at once if they are large.
+
+        Args:
+            frames: as for `preprocess`.
+            sizes: for how many of the specs, the first.
 
         Raises:
             FrameError: as `preprocess`; for large frames `Prepared.wait` raises it.
         """
-        buffer = self._take()
+        buffers, specs = self._take(), self._specs[:sizes]
+        used = buffers[:sizes]
         if len(frames) < 2 or sum(getattr(frame, "nbytes", 0) for frame in frames) < SHARED_BYTES:
-            preprocess(frames, self._spec, buffer)
-            return Prepared(buffer, len(frames), self._buffers, [])
+            preprocess_sizes(frames, specs, used)
+            return Prepared(buffers, len(frames), self._buffers, [])
         pending = [
-            self._workers.submit(preprocess, [frame], self._spec, buffer[place : place + 1])
+            self._workers.submit(preprocess_sizes, [frame], specs, [buffer[place : place + 1] for buffer in used])
             for place, frame in enumerate(frames)
         ]
-        return Prepared(buffer, len(frames), self._buffers, pending)
+        return Prepared(buffers, len(frames), self._buffers, pending)
 
-    def _take(self) -> Pixels:
+    def _take(self) -> list[Pixels]:
         try:
             return self._buffers.pop()
         except IndexError:
-            return np.empty((self._batch_size, self._spec.height, self._spec.width, 3), np.uint8)
+            return [np.empty((self._batch_size, spec.height, spec.width, 3), np.uint8) for spec in self._specs]
 
 
 class Prepared:
     """A batch that is being prepared."""
 
-    def __init__(self, buffer: Pixels, count: int, buffers: deque[Pixels], pending: Sequence[Future[Pixels]]) -> None:
-        self._buffer, self._count, self._buffers, self._pending = buffer, count, buffers, pending
+    def __init__(
+        self, buffers: list[Pixels], count: int, free: deque[list[Pixels]], pending: Sequence[Future[None]]
+    ) -> None:
+        self._buffers, self._count, self._free, self._pending = buffers, count, free, pending
 
-    def wait(self) -> Pixels:
-        """Return (frames, height, width, 3) uint8 BGR when all are prepared; of use until `release`."""
+    def wait(self) -> list[Pixels]:
+        """Return (frames, height, width, 3) uint8 BGR for each spec when all are prepared; of use until `release`.
+
+        Those of specs beyond `sizes` hold anything.
+        """
         for done in self._pending:
             done.result()
-        return self._buffer[: self._count]
+        return [buffer[: self._count] for buffer in self._buffers]
 
     def release(self) -> None:
-        """Give the buffer back for the next batch. One whose `wait` was not reached is left to the collector."""
-        self._buffers.append(self._buffer)
+        """Give the buffers back for the next batch. Where `wait` was not reached they are left to the collector."""
+        self._free.append(self._buffers)

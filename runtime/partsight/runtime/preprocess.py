@@ -125,10 +125,25 @@ def preprocess(frames: Sequence[object], spec: PreprocessSpec, out: Pixels | Non
     """
     if out is None:
         out = np.empty((len(frames), spec.height, spec.width, 3), np.uint8)
-    _check_out(out, len(frames), spec)
-    for frame, slot in zip(check_frames(frames, spec), out, strict=False):
-        _preprocess_into(frame, spec, slot)
+    preprocess_sizes(frames, [spec], [out])
     return out[: len(frames)]
+
+
+def preprocess_sizes(frames: Sequence[object], specs: Sequence[PreprocessSpec], outs: Sequence[Pixels]) -> None:
+    """Crop and resize frames into a batch for each of several sizes; what their ways have in common is done once.
+
+    Args:
+        frames: see `preprocess`.
+        specs: that differ in height and width alone; at least one.
+        outs: for each, a batch to write into; see `preprocess`.
+
+    Raises:
+        FrameError, ValueError: see `preprocess`.
+    """
+    for out, spec in zip(outs, specs, strict=True):
+        _check_out(out, len(frames), spec)
+    for place, frame in enumerate(check_frames(frames, specs[0])):
+        _preprocess_into(frame, specs[0].region, [out[place] for out in outs])
 
 
 def _check_out(out: Pixels, count: int, spec: PreprocessSpec) -> None:
@@ -142,20 +157,20 @@ def _check_out(out: Pixels, count: int, spec: PreprocessSpec) -> None:
         )
 
 
-def _preprocess_into(frame: Pixels, spec: PreprocessSpec, slot: Pixels) -> None:
-    if spec.region is not None:
-        region = spec.region
+def _preprocess_into(frame: Pixels, region: Region | None, slots: Sequence[Pixels]) -> None:
+    if region is not None:
         frame = frame[region.y : region.y + region.height, region.x : region.x + region.width]
-    if frame.ndim == 2:
-        mono = np.empty(slot.shape[:2], np.uint8)
-        resize(frame, mono)
+    if frame.ndim == 3:
+        resize(frame, slots)
+        return
+    monos = [np.empty(slot.shape[:2], np.uint8) for slot in slots]
+    resize(frame, monos)
+    for mono, slot in zip(monos, slots, strict=True):
         cv2.cvtColor(mono, cv2.COLOR_GRAY2BGR, dst=slot)
-    else:
-        resize(frame, slot)
 
 
-def resize(frame: Pixels, out: Pixels) -> None:
-    """Resize a frame into another array.
+def resize(frame: Pixels, outs: Sequence[Pixels]) -> None:
+    """Resize a frame into other arrays.
 
     To grow, OpenCV's INTER_LINEAR; to shrink by less than two, its INTER_AREA. From two on INTER_AREA would cost more
     than a fast network, because its loop over fractions of pixels is neither vectorised nor parallel. The same mean
@@ -165,8 +180,26 @@ def resize(frame: Pixels, out: Pixels) -> None:
 
     Args:
         frame: (any height, any width, 3) or (any height, any width), uint8; may be a view of a larger one.
-        out: (height, width, 3) or (height, width), uint8.
+        outs: each (height, width, 3) or (height, width), uint8.
     """
+    large = [out for out in outs if not _is_halved(frame, out)]
+    small = [out for out in outs if _is_halved(frame, out)]
+    for out in large:
+        _resize_at_once(frame, out)
+    if small:
+        halved = (frame.shape[1] // 2, frame.shape[0] // 2)
+        resize(np.asarray(cv2.resize(frame, halved, interpolation=cv2.INTER_AREA), np.uint8), small)
+
+
+def _is_halved(frame: Pixels, out: Pixels) -> bool:
+    """Say whether means of 2×2 pixels are taken first: the result is then at least twice as large as asked for."""
+    rows, columns = frame.shape[:2]
+    # Of an odd number the last row or column would be spread over all: OpenCV's slow way, and not the same area.
+    is_even = rows % 2 == columns % 2 == 0
+    return bool(is_even and rows >= 4 * out.shape[0] and columns >= 4 * out.shape[1])
+
+
+def _resize_at_once(frame: Pixels, out: Pixels) -> None:
     height, width = out.shape[:2]
     size = (width, height)
     if frame.shape[0] < height or frame.shape[1] < width:
@@ -175,22 +208,12 @@ def resize(frame: Pixels, out: Pixels) -> None:
     if frame.shape[0] < 2 * height or frame.shape[1] < 2 * width:
         cv2.resize(frame, size, dst=out, interpolation=cv2.INTER_AREA)
         return
-    samples = _sample(_halve(frame, height, width), height, width)
+    samples = _sample(frame, height, width)
     while samples.shape[0] > 2 * height or samples.shape[1] > 2 * width:
         smaller = max(samples.shape[1] // 2, width), max(samples.shape[0] // 2, height)
         samples = np.asarray(cv2.resize(samples, smaller, interpolation=cv2.INTER_LINEAR))
     # Half the size by INTER_LINEAR is the mean of two pixels or of four, and fast; by INTER_AREA only of four.
     cv2.resize(samples, size, dst=out, interpolation=cv2.INTER_LINEAR)
-
-
-def _halve(frame: Pixels, height: int, width: int) -> Pixels:
-    """Take means of 2×2 pixels for as long as the result is at least twice as large as asked for."""
-    rows, columns = frame.shape[:2]
-    # Of an odd number the last row or column would be spread over all: OpenCV's slow way, and not the same area.
-    while rows >= 4 * height and columns >= 4 * width and rows % 2 == columns % 2 == 0:
-        rows, columns = rows // 2, columns // 2
-        frame = np.asarray(cv2.resize(frame, (columns, rows), interpolation=cv2.INTER_AREA), np.uint8)
-    return frame
 
 
 def _sample(frame: Pixels, height: int, width: int) -> Pixels:

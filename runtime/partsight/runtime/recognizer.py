@@ -18,7 +18,7 @@ from partsight.runtime.engines.engine import Arithmetic, GpuSettings, Settings
 from partsight.runtime.errors import PartsightError
 from partsight.runtime.images import Pixels
 from partsight.runtime.loading import Comparison, load
-from partsight.runtime.prepare import Preparer, late
+from partsight.runtime.prepare import Prepared, Preparer, late
 from partsight.runtime.preprocess import check_frames, preprocess
 from partsight.runtime.session import FloatArray, Inference, Session
 from partsight.runtime.trust import KeyLike, read_keys
@@ -135,7 +135,10 @@ class Recognizer:
         self._provider, self._provider_reason = session.provider.name, loaded.choice.reason
         comparison = loaded.comparison() if verify else None
         workers = ThreadPoolExecutor(max(_usable_cores(), comparers + 1), "partsight")
-        preparer = Preparer(self.manifest.preprocess, batch_size, workers)
+        specs = [self.manifest.preprocess]
+        if comparison is not None:
+            specs.append(comparison.verification.spec.preprocess(self.manifest.preprocess))
+        preparer = Preparer(specs, batch_size, workers)
         pool = Comparers(comparers, comparison, session.classes) if comparison and comparers else None
         if pool is not None:
             weakref.finalize(self, pool.close)
@@ -189,9 +192,11 @@ class Recognizer:
         started = time.perf_counter()
         parts = self._open()
         results: list[Result] = []
-        decided = ((self._decide(chunk.frames, chunk.inference, parts), chunk) for chunk in self._chunks(frames, parts))
+        chunks = self._chunks(frames, parts, 1 if parts.comparison is None else 2)
+        decided = ((self._decide(chunk, parts), chunk) for chunk in chunks)
         for answers, chunk in late(decided, parts.ahead):
             results += _timed(answers, chunk, started)
+            chunk.prepared.release()
         return results
 
     def infer(self, frames: Sequence[Pixels]) -> Inference:
@@ -203,7 +208,10 @@ class Recognizer:
             FrameError: as for `recognize_batch`.
         """
         parts = self._open()
-        inferences = [chunk.inference for chunk in self._chunks(frames, parts)]
+        inferences = []
+        for chunk in self._chunks(frames, parts, 1):
+            inferences.append(chunk.inference)
+            chunk.prepared.release()
         if not inferences:
             return Inference(
                 np.empty((0, parts.session.classes), np.float32),
@@ -265,9 +273,9 @@ class Recognizer:
 
     def close(self) -> None:
         """Give memory back. Calls after it raise PartsightError; calls under way come to their end."""
-        if self._parts is not None and self._parts.comparers is not None:
-            self._parts.comparers.close()
-        self._parts = None  # those calls hold what they need, and the last of them frees it
+        parts, self._parts = self._parts, None  # those calls hold what they need, and the last of them frees it
+        if parts is not None and parts.comparers is not None:
+            parts.comparers.close()
 
     def __enter__(self) -> Self:
         return self
@@ -281,41 +289,42 @@ class Recognizer:
             raise PartsightError("this Recognizer is closed; create a new one")
         return parts
 
-    def _chunks(self, frames: Sequence[Pixels], parts: "_Parts") -> Iterator["_Chunk"]:
-        """Run the network on batches; where it runs on a GPU, each is prepared while the one before it runs."""
+    def _chunks(self, frames: Sequence[Pixels], parts: "_Parts", sizes: int) -> Iterator["_Chunk"]:
+        """Run the network on batches; where it runs on a GPU, each is prepared while the one before it runs.
+
+        Whoever takes a chunk releases what was prepared. `sizes` is 2 if it is to be compared.
+        """
         if len(frames) > self.batch_size:
             check_frames(frames, self.manifest.preprocess)
         chunks = [frames[start : start + self.batch_size] for start in range(0, len(frames), self.batch_size)]
-        begun = ((chunk, time.perf_counter(), parts.preparer.start(chunk)) for chunk in chunks)
+        begun = ((time.perf_counter(), parts.preparer.start(chunk, sizes)) for chunk in chunks)
         free = 0.0  # since when the network is: before that, preparing cost nobody any time
-        for chunk, started, prepared in late(begun, parts.ahead):
-            batch = prepared.wait()
+        for started, prepared in late(begun, parts.ahead):
+            batch = prepared.wait()[0]
             ready = time.perf_counter()
             inference = parts.session.run(batch)
             done = time.perf_counter()
-            prepared.release()
-            yield _Chunk(chunk, inference, ready - max(started, free), done - ready, done)
+            yield _Chunk(prepared, inference, ready - max(started, free), done - ready, done)
             free = done
 
-    def _decide(self, frames: Sequence[Pixels], inference: Inference, parts: "_Parts") -> Iterator[Answer]:
+    def _decide(self, chunk: "_Chunk", parts: "_Parts") -> Iterator[Answer]:
         """Begin to decide, and return the answers as they come."""
-        comparison = parts.comparison
+        score, comparison = chunk.inference.score, parts.comparison
         if comparison is None:
-            return iter(decide(inference.score, self.labels, self.threshold, self._top))
-        if len(frames) == 1:  # handing it to a thread would take longer
-            return iter([self._compare(frames[0], inference.score[0], comparison, parts.comparers)])
-        return parts.workers.map(
-            lambda frame, score: self._compare(frame, score, comparison, parts.comparers), frames, inference.score
-        )
-
-    def _compare(self, frame: Pixels, score: FloatArray, comparison: Comparison, comparers: Comparers | None) -> Answer:
+            return iter(decide(score, self.labels, self.threshold, self._top))
         spec = comparison.verification.spec
-        prepared = preprocess([frame], spec.preprocess(self.manifest.preprocess))[0]
-        if comparers is None:
-            verified = compare(prepared, score, comparison.references, spec, self.threshold)
-        else:
-            verified = comparers.compare(prepared, score, self.threshold)
-        return decide_verified(verified, spec, self.labels, self.threshold, self._top)
+
+        def answer(frame: Pixels, score: FloatArray) -> Answer:
+            if parts.comparers is None:
+                verified = compare(frame, score, comparison.references, spec, self.threshold)
+            else:
+                verified = parts.comparers.compare(frame, score, self.threshold)
+            return decide_verified(verified, spec, self.labels, self.threshold, self._top)
+
+        frames = chunk.prepared.wait()[1]
+        if len(frames) == 1:  # handing it to a thread would take longer
+            return iter([answer(frames[0], score[0])])
+        return parts.workers.map(answer, frames, score)
 
     def _warm_up(self, session: Session) -> None:
         """Run what the line will run, so that its first frame is as fast as its last.
@@ -332,7 +341,7 @@ class Recognizer:
 class _Chunk:
     """Frames that went through the network together; times in seconds, `done` by `time.perf_counter`."""
 
-    frames: Sequence[Pixels]
+    prepared: Prepared
     inference: Inference
     prepare_s: float
     network_s: float
