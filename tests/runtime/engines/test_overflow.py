@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from partsight.runtime.engines import overflow
+from partsight.runtime.engines import onnx_runtime, overflow
 from partsight.runtime.engines.engine import Settings
-from partsight.runtime.engines.onnx_runtime import _create
+from partsight.runtime.engines.onnx_runtime import _create, import_onnxruntime
 from partsight.runtime.engines.providers import PROVIDERS
 from partsight.runtime.session import Session
 from tests.tiny import tiny_model
@@ -20,14 +20,34 @@ def test_the_cpu_provider_is_exact() -> None:
     np.testing.assert_allclose(maps, 27 * 255 * 127, atol=4096 / 2)
 
 
-def test_openvino_overflows_where_there_is_no_vnni() -> None:
-    openvino = pytest.importorskip("openvino")
+def has_vnni() -> bool:
     facts = Path("/proc/cpuinfo")
     if platform.machine() != "x86_64" or not facts.exists():
         pytest.skip("needs Linux on x86-64, which says what its processor can")
     flags = facts.read_text().partition("flags")[2].partition("\n")[0].split()
-    has_vnni = any("vnni" in flag for flag in flags)
-    assert overflow.openvino_overflows(openvino) is not has_vnni
+    return any("vnni" in flag for flag in flags)
+
+
+def test_openvino_overflows_where_there_is_no_vnni() -> None:
+    openvino = pytest.importorskip("openvino")
+    assert overflow.openvino_overflows(openvino) is not has_vnni()
+
+
+def test_onnx_runtime_overflows_where_there_is_no_vnni() -> None:
+    assert overflow.onnx_runtime_overflows(import_onnxruntime()) is not has_vnni()
+
+
+@pytest.mark.parametrize("overflows", [False, True])
+def test_what_costs_half_of_the_speed_is_asked_for_only_where_it_is_needed(
+    overflows: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnx_runtime, "onnx_runtime_overflows", lambda _: overflows)
+    options = _create(tiny_model(), PROVIDERS["cpu"], Settings("int8")).get_session_options()
+    if overflows:
+        assert options.get_session_config_entry("session.x64quantprecision") == "1"
+    else:
+        with pytest.raises(RuntimeError, match="x64quantprecision"):
+            options.get_session_config_entry("session.x64quantprecision")
 
 
 @pytest.mark.parametrize("overflows", [False, True])

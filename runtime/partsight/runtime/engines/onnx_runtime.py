@@ -14,6 +14,7 @@ from partsight.runtime.engines.engine import (
     Tensor,
     scores_of,
 )
+from partsight.runtime.engines.overflow import onnx_runtime_overflows
 from partsight.runtime.engines.providers import Provider, not_had
 from partsight.runtime.errors import DependencyError, PackageError, ProviderError
 from partsight.runtime.images import Pixels
@@ -130,8 +131,8 @@ def _create(model: bytes, provider: Provider, settings: Settings) -> Any:
     options.add_session_config_entry("session.intra_op.allow_spinning", _flag(settings.spinning))
     # Within a run alone: by default they spin on for some ten milliseconds, on cores that the next frames need.
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    # Without VNNI, INT8 sums would overflow: see `overflow`. It changes nothing where there is VNNI.
-    options.add_session_config_entry("session.x64quantprecision", "1")
+    if provider.is_cpu and onnx_runtime_overflows(ort):
+        options.add_session_config_entry("session.x64quantprecision", "1")
     if not provider.is_cpu:
         options.intra_op_num_threads = 1  # the card computes; a pool of threads would only wait
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")

@@ -1,7 +1,8 @@
 """Overflow: whether INT8 sums come out right on this processor.
 
 Without VNNI, x86-64 adds two products of 8-bit numbers in 16 bits (`vpmaddubsw`), where 2 × 255 × 127 does not fit.
-ONNX Runtime can go around it ("session.x64quantprecision"); OpenVINO cannot, and says nothing.
+ONNX Runtime can go around it ("session.x64quantprecision"), which where there is VNNI would cost half of the speed;
+OpenVINO cannot, and says nothing. What a processor has is told by a small model of the largest sums.
 """
 
 import base64
@@ -11,6 +12,7 @@ import zlib
 from types import ModuleType
 
 import numpy as np
+import numpy.typing as npt
 
 # An ONNX model (opset 17, IR 8), made with onnx.helper and stored so that the line needs no `onnx`: pixels uint8
 # (1, 3, 16, 16) of scale 1 -> Conv with an INT8 kernel (32, 3, 3, 3) of 127 -> maps of steps of 4096, uint8 between.
@@ -26,6 +28,7 @@ _OVERFLOWS = (
 )
 _RIGHT = 3 * 3 * 3 * 255 * 127
 _STEP = 4096
+_LARGEST = np.full((1, 3, 16, 16), 255, np.uint8)
 
 _log = logging.getLogger("partsight.runtime")
 
@@ -33,6 +36,21 @@ _log = logging.getLogger("partsight.runtime")
 def model() -> bytes:
     """Return the ONNX file whose sums are the largest that INT8 has."""
     return zlib.decompress(base64.b64decode(_MODEL))
+
+
+@functools.cache
+def onnx_runtime_overflows(onnxruntime: ModuleType) -> bool:
+    """Say whether ONNX Runtime's sums overflow here by default; takes about a millisecond, once.
+
+    Args:
+        onnxruntime: the library.
+    """
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(model(), options, providers=["CPUExecutionProvider"])
+    (maps,) = session.run(["maps"], {"pixels": _LARGEST})
+    return _are_wrong(maps)
 
 
 @functools.cache
@@ -54,5 +72,8 @@ def openvino_overflows(openvino: ModuleType) -> bool:
     """
     core = openvino.Core()
     compiled = core.compile_model(core.read_model(model()), "CPU", {"INFERENCE_NUM_THREADS": 1})
-    maps = compiled(np.full((1, 3, 16, 16), 255, np.uint8))[0]
+    return _are_wrong(compiled(_LARGEST)[0])
+
+
+def _are_wrong(maps: npt.ArrayLike) -> bool:
     return bool(np.abs(np.asarray(maps) - _RIGHT).max() > _STEP)
