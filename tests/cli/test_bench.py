@@ -19,6 +19,7 @@ from onnx import numpy_helper
 from partsight.cli import bench_frames, bench_measure, bench_rounds, bench_trial, bench_ways
 from partsight.cli.bench_facts import (
     Absent,
+    Beside,
     Facts,
     Frames,
     Labels,
@@ -32,6 +33,7 @@ from partsight.cli.bench_facts import (
 )
 from partsight.cli.bench_frames import folder_frames, golden_frames
 from partsight.cli.bench_page import camera_marks, stage_bar, to_html
+from partsight.cli.bench_rounds import measure_beside
 from partsight.cli.bench_start import measure_start
 from partsight.cli.bench_table import to_markdown, to_text
 from partsight.cli.bench_verdict import choose, judge, milliseconds, rate
@@ -175,6 +177,22 @@ def test_what_limits_it() -> None:
     assert "(verify=False) would answer 400 frames a second" in said
     alone = Speed("openvino", "bf16", 16, 92.7, None, 90.0)
     assert "brings no golden images" in " ".join(judge(made_up(chosen=alone)).sentences)
+
+
+def test_what_comparers_bring_is_told_if_they_do() -> None:
+    said = " ".join(judge(made_up(beside=Beside(3, 231.9, 92.7))).sentences)
+    assert "With --comparers 3 (3 processes beside it, some 160 MB each) it recognises 231 frames a second" in said
+    assert "2.5 times as many" in said
+    for facts in (made_up(), made_up(beside=Beside(1, 94.0, 92.7))):
+        assert "--comparers" not in " ".join(judge(facts).sentences)
+
+
+def test_comparers_take_turns_with_none() -> None:
+    clock = StepClock()
+    alone, beside = (FakeRecognizer(clock, call_s) for call_s in (0.39, 0.09))  # and a look at the clock
+    found = measure_beside(alone, beside, 1, shades(8), 3.0, clock, nothing)  # type: ignore[arg-type]
+    assert found == Beside(1, pytest.approx(40), pytest.approx(10))
+    assert found.gain == pytest.approx(4)
 
 
 def test_late_frames_are_told() -> None:
@@ -505,6 +523,7 @@ def test_the_facts_as_json(call: Call, verified_package: Path) -> None:
     assert set(facts["stages"]) == {"preprocessing_ms", "network_ms", "comparison_ms", "deciding_ms"}
     assert facts["start"] is None
     assert facts["labels"] == []
+    assert facts["beside"] is None or facts["beside"]["comparers"] == facts["setting"]["cores"] - 1
     assert facts["setting"]["parts"] == 6
     assert set(facts["verdict"]) == {"headline", "sentences", "warnings", "command", "code"}
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from partsight.cli.bench_clock import Clock, Tick
-from partsight.cli.bench_facts import Speed, Way
+from partsight.cli.bench_facts import Beside, Speed, Way
 from partsight.runtime import Recognizer
 from partsight.runtime.images import Pixels
 
@@ -79,6 +79,40 @@ def measure_speeds(
         if turn.compares
     ]
     return speeds, number - 1
+
+
+def measure_beside(
+    alone: Recognizer,
+    beside: Recognizer,
+    comparers: int,
+    frames: Sequence[Pixels],
+    seconds: float,
+    clock: Clock,
+    tick: Tick,
+) -> Beside:
+    """Measure what comparers bring, in batches.
+
+    Args:
+        alone: without them; its batch size is how many frames are answered at once.
+        beside: the same with them.
+        comparers: how many.
+        frames, seconds, clock, tick: see `measure_speeds`.
+    """
+    batch = alone.batch_size
+    groups = group_frames(frames, batch)
+    found: tuple[list[float], list[float]] = ([], [])
+    ends = clock.now() + seconds
+    for number in itertools.count():  # round 0 warms up
+        if number > _LEAST_ROUNDS and clock.now() >= ends:
+            break
+        for recognizer, times in zip((alone, beside), found, strict=True):
+            clock.sleep(_PAUSE_S)
+            frame_s = _time(recognizer.recognize_batch, groups[number % len(groups)], batch, clock)
+            if number > 0:
+                times.append(frame_s)
+            tick("comparers")
+    alone_s, beside_s = map(statistics.median, found)
+    return Beside(comparers, 1 / beside_s, 1 / alone_s)
 
 
 def pool_size(batch: int) -> int:

@@ -11,17 +11,18 @@ from partsight.cli.bench_clock import Clock, Tick
 from partsight.cli.bench_facts import SCHEMA_VERSION, Facts, Frames, Setting
 from partsight.cli.bench_frames import folder_frames, golden_frames
 from partsight.cli.bench_measure import compare_labels, measure_pace, measure_single, measure_stages
-from partsight.cli.bench_rounds import measure_speeds, pool_size
+from partsight.cli.bench_rounds import measure_beside, measure_speeds, pool_size
 from partsight.cli.bench_start import measure_start
 from partsight.cli.bench_verdict import choose
-from partsight.cli.bench_ways import find_ways, open_baseline, open_ways
+from partsight.cli.bench_ways import find_ways, open_baseline, open_beside, open_ways
 from partsight.cli.machine import gather
 from partsight.runtime import ModelPackage, Recognizer
 from partsight.runtime.images import Pixels
 
 _LIBRARIES = ("onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "numpy", "opencv-python-headless")
 # Shares of the time.
-_SPEEDS, _LABELS, _STAGES, _SINGLE, _PACE = 0.48, 0.24, 0.07, 0.09, 0.12
+_SPEEDS, _LABELS, _STAGES, _SINGLE, _PACE, _BESIDE = 0.46, 0.2, 0.07, 0.08, 0.12, 0.07
+_MOST_COMPARERS = 7
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,7 @@ def measure_package(path: str, options: Options, clock: Clock, tick: Tick) -> Fa
                 if other is not recognizer:
                     other.close()  # their memory is not the chosen one's
             facts = _look_closer(facts, recognizer, package, frames, loaded, clock, tick)
+            facts = _look_beside(facts, recognizer, package, frames, loaded, clock, tick)
     if options.with_start and facts.chosen is not None:
         tick("start of a process")
         start = measure_start(path, facts.chosen, frames[0].shape)
@@ -115,6 +117,26 @@ def _look_closer(
         single=measure_single(recognizer, frames, _SINGLE * seconds, clock, tick),
         pace=measure_pace(recognizer, frames, facts.chosen, options.late_ms, _PACE * seconds, clock, tick),
     )
+
+
+def _look_beside(
+    facts: Facts,
+    recognizer: Recognizer,
+    package: ModelPackage,
+    frames: list[Pixels],
+    options: Options,
+    clock: Clock,
+    tick: Tick,
+) -> Facts:
+    """Measure what comparers bring to the chosen configuration, where they can bring anything."""
+    chosen, setting = facts.chosen, facts.setting
+    if chosen is None or chosen.batch == 1 or not setting.compares or setting.cores == 1:
+        return facts
+    count = min(setting.cores - 1, _MOST_COMPARERS)
+    tick("loading with comparers")
+    with open_beside(package, chosen.way, chosen.batch, count) as beside:
+        found = measure_beside(recognizer, beside, count, frames, _BESIDE * options.seconds, clock, tick)
+    return dataclasses.replace(facts, beside=found)
 
 
 def _left(seconds: float, gone: float) -> float:

@@ -59,7 +59,14 @@ def judge(facts: Facts) -> Verdict:
             (f"The labels of {facts.baseline} are the measure: let --provider and --precision take it in.",),
             _warnings(facts),
         )
-    sentences = (_single(facts), _pace(facts), _limit(chosen), _gain(facts, chosen), _labels(facts, chosen))
+    sentences = (
+        _single(facts),
+        _pace(facts),
+        _limit(chosen),
+        _beside(facts),
+        _gain(facts, chosen),
+        _labels(facts, chosen),
+    )
     said = [sentence for sentence in sentences if sentence]
     if facts.start:
         memory = "" if facts.start.peak_mb is None else f" and holds at most {facts.start.peak_mb:.0f} MB of memory"
@@ -143,6 +150,17 @@ def _limit(chosen: Speed) -> str:
         f"What limits it is the comparison with golden images: it takes {1 - network:.0%} of the time, the network "
         f"{network:.0%}. The network alone (verify=False) would answer {rate(chosen.network_frames_per_s)} frames a "
         "second, but it mistakes similar parts for each other more often."
+    )
+
+
+def _beside(facts: Facts) -> str:
+    beside = facts.beside
+    if beside is None or beside.gain < _CLEARLY:
+        return ""
+    processes = "a process beside it" if beside.comparers == 1 else f"{beside.comparers} processes beside it"
+    return (
+        f"With --comparers {beside.comparers} ({processes}, some 160 MB each) it recognises "
+        f"{rate(beside.frames_per_s)} frames a second in batches, {beside.gain:.1f} times as many."
     )
 
 

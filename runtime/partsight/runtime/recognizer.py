@@ -262,7 +262,8 @@ class Recognizer:
         """Read into memory what answers would otherwise read from the disk when they first need it.
 
         A start is faster without; a line calls it, and needs the package's folder no more. Of more than 256 MB of
-        golden images the rest stays where it is. May be called from any thread, once is enough; `close` ends it.
+        golden images the rest stays where it is. Comparers have theirs when it returns. May be called from any thread,
+        once is enough; `close` ends it.
 
         Raises:
             PackageError: a golden image is damaged or gone.
@@ -270,6 +271,8 @@ class Recognizer:
         parts = self._open()
         if parts.comparison is not None:
             parts.comparison.hold(lambda: not self.is_closed)
+        if parts.comparers is not None:
+            parts.comparers.wait_given()
 
     def close(self) -> None:
         """Give memory back. Calls after it raise PartsightError; calls under way come to their end."""

@@ -61,6 +61,13 @@ def test_it_goes_on_after_a_golden_image_that_it_lacks() -> None:
     assert isinstance(compared, Compared)
 
 
+def test_a_golden_image_that_is_none_concerns_frames_of_its_part_alone() -> None:
+    first, *others = goldens()
+    _, refused, compared = replies_to(Setup(SPEC, 3, None), Golden(0, b"none"), *others, frame(), first, frame())
+    assert isinstance(refused, Refused)
+    assert isinstance(compared, Compared)
+
+
 @pytest.mark.parametrize("cut", [0, 3, 8, 20])
 def test_its_input_ends_anywhere(cut: int) -> None:
     stream, replies = io.BytesIO(), io.BytesIO()

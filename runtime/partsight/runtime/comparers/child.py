@@ -1,6 +1,7 @@
 """The process of a comparer: golden images and frames in on standard input, what the comparison says out on standard
 output, until standard input ends."""
 
+import contextlib
 import os
 import signal
 from typing import BinaryIO
@@ -44,6 +45,8 @@ def serve(told: BinaryIO, replies: BinaryIO) -> None:
     while (message := receive_told(told)) is not None:
         if isinstance(message, Golden):
             goldens[message.index] = message.data
+            with contextlib.suppress(PackageError):  # a frame that needs it gets to know
+                references.levels([message.index])  # now, while no frame waits
         elif isinstance(message, Frame):
             send(_compare(message, references, setup), replies)
 

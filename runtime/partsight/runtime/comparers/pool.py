@@ -16,6 +16,7 @@ from partsight.runtime.verification import Verified, verify
 
 _HERE = -1  # in the queue of who is free, where the least comes first: frames that come alone need no other process
 _LOOK_S = 1.0
+_GIVING_S = 60.0
 _HANGS_S = 10.0  # a comparison takes some milliseconds
 
 _log = logging.getLogger("partsight.comparers")
@@ -46,7 +47,7 @@ class Comparers:
         outlines = comparison.references.outlines
         setup = Setup(comparison.verification.spec, classes, None if outlines is None else outlines.to_bytes())
         self._free: queue.PriorityQueue[int] = queue.PriorityQueue()
-        self._closing = threading.Event()
+        self._closing, self._given = threading.Event(), threading.Event()
         with ExitStack() as stack:
             self._comparers = [_started(setup, stack) for _ in range(count)]
             for comparer in self._comparers:
@@ -69,6 +70,10 @@ class Comparers:
                 self._free.put(_HERE)
         verified = self._compare_at(place, pixels, score, threshold)
         return self._compare_here(pixels, score, threshold) if verified is None else verified
+
+    def wait_given(self) -> None:
+        """Wait until they have their golden images and take frames; a minute at most."""
+        self._given.wait(_GIVING_S)
 
     def close(self) -> None:
         """End the processes; frames that are being compared come to their end, and later ones are compared here."""
@@ -124,6 +129,7 @@ class Comparers:
                     self._lose(self._comparers[place], error)
         for place in ready:
             self._set_free(place)
+        self._given.set()
         while not self._closing.wait(_LOOK_S):
             for comparer in self._comparers:
                 if comparer.busy_s > _HANGS_S:
