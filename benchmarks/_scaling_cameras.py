@@ -1,7 +1,10 @@
 """How many frames a second several cameras get through one recogniser, and how long each waits."""
 
+import itertools
 import threading
 import time
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,36 +23,45 @@ class CamerasRow:
     """What was found for one number of cameras; medians of the rounds.
 
     Attributes:
+        comparers: processes beside the recogniser's own that compare frames with golden images.
         cameras: how many, each a thread that sends its next frame when the last one is answered.
         frames_per_s: of all together.
         p50_ms, p99_ms: from handing a frame in to its answer.
     """
 
+    comparers: int
     cameras: int
     frames_per_s: float
     p50_ms: float
     p99_ms: float
 
 
-def measure_cameras(package: Path, frames: list[Pixels], rounds: int, turn_s: float) -> list[CamerasRow]:
-    """Let each number of cameras take its turn in every round."""
-    found: dict[int, list[tuple[float, float, float]]] = {count: [] for count in CAMERAS}
+def measure_cameras(
+    package: Path, frames: list[Pixels], comparers: Sequence[int], rounds: int, turn_s: float
+) -> list[CamerasRow]:
+    """Let each number of cameras take its turn in every round, with each number of comparers."""
+    turns = list(itertools.product(comparers, CAMERAS))
+    found: dict[tuple[int, int], list[tuple[float, float, float]]] = {turn: [] for turn in turns}
     rng = np.random.default_rng(0)
-    with (
-        Recognizer(package) as recognizer,
-        MicroBatcher(recognizer) as batcher,
-        tqdm(total=(rounds + 1) * len(CAMERAS), desc="cameras", unit="turn", disable=None) as progress,
-    ):
+    with ExitStack() as stack:
+        batchers = {count: stack.enter_context(MicroBatcher(_open(package, count, stack))) for count in comparers}
+        progress = stack.enter_context(tqdm(total=(rounds + 1) * len(turns), desc="cameras", unit="turn", disable=None))
         for number in range(rounds + 1):
-            for count in rng.permutation(CAMERAS).tolist():
-                answer = _turn(batcher, frames, count, turn_s)
+            for place in rng.permutation(len(turns)).tolist():
+                answer = _turn(batchers[turns[place][0]], frames, turns[place][1], turn_s)
                 if number > 0:  # the first warms up, and reads golden images
-                    found[count].append(answer)
+                    found[turns[place]].append(answer)
                 progress.update()
     return [
-        CamerasRow(count, *(_speed.median_of(values) for values in zip(*answers, strict=True)))
-        for count, answers in found.items()
+        CamerasRow(*turn, *(_speed.median_of(values) for values in zip(*answers, strict=True)))
+        for turn, answers in found.items()
     ]
+
+
+def _open(package: Path, comparers: int, stack: ExitStack) -> Recognizer:
+    recognizer = stack.enter_context(Recognizer(package, comparers=comparers))
+    recognizer.hold()
+    return recognizer
 
 
 def _turn(batcher: MicroBatcher, frames: list[Pixels], cameras: int, turn_s: float) -> tuple[float, float, float]:
@@ -76,6 +88,13 @@ def _turn(batcher: MicroBatcher, frames: list[Pixels], cameras: int, turn_s: flo
 def cameras_table(rows: list[CamerasRow]) -> str:
     """Return the figures as a Markdown table."""
     lines = [
-        (str(row.cameras), f"{row.frames_per_s:.1f}", f"{row.p50_ms:.1f} ms", f"{row.p99_ms:.1f} ms") for row in rows
+        (
+            str(row.comparers),
+            str(row.cameras),
+            f"{row.frames_per_s:.1f}",
+            f"{row.p50_ms:.1f} ms",
+            f"{row.p99_ms:.1f} ms",
+        )
+        for row in rows
     ]
-    return _speed.markdown(("cameras", "frames/s together", "median wait", "99th percentile"), lines)
+    return _speed.markdown(("comparers", "cameras", "frames/s together", "median wait", "99th percentile"), lines)

@@ -2,8 +2,8 @@
 
 Parts: the same network with ever more prototypes, once with the plain product in the network, once with the search that
 packages of very many parts have. Those beyond the package's own are made of them; the table says how hard they are.
-Cameras: threads that share one recogniser by way of a MicroBatcher, comparison with golden images included. Cores: the
-process is confined to some of them.
+Cameras: threads that share one recogniser by way of a MicroBatcher, comparison with golden images included, without
+comparers and with one for each core but one. Cores: the process is confined to some of them.
 
 Example:
     python benchmarks/scaling.py line3.partsight --data /data/parts --classes 1000 10000 100000
@@ -37,7 +37,8 @@ def main(arguments: list[str] | None = None) -> None:
     prepared = np.concatenate([preprocess([frame], spec) for frame in frames])
     classes = measure_classes(package, prepared, args.classes, args.rounds) if args.classes else []
     few = max(1, args.rounds // 3)  # each of their turns takes seconds
-    cameras = [] if args.no_cameras else measure_cameras(args.package, frames, few, args.camera_turn)
+    comparers = sorted({0, _available_cores() - 1})
+    cameras = [] if args.no_cameras else measure_cameras(args.package, frames, comparers, few, args.camera_turn)
     cores = [] if args.no_cores else _measure_cores(args, few)
     report(args, classes, cameras, cores)
 
@@ -60,8 +61,7 @@ def report(
 
 
 def _measure_cores(args: argparse.Namespace, rounds: int) -> list[CoresRow]:
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    counts = [count for count in (1, 2, 4, 8, 16, 32) if count <= available]
+    counts = [count for count in (1, 2, 4, 8, 16, 32) if count <= _available_cores()]
     found: dict[int, list[dict[str, float]]] = {count: [] for count in counts}
     rng = np.random.default_rng(0)
     with tqdm(total=rounds * len(counts), desc="cores", unit="process", disable=None) as progress:
@@ -76,6 +76,10 @@ def _measure_cores(args: argparse.Namespace, rounds: int) -> list[CoresRow]:
             own = [seconds[str(batch)] for seconds in found[count]]
             rows.append(CoresRow(count, batch, batch / _speed.median_of(own), _speed.median_of(alone, own)))
     return rows
+
+
+def _available_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
 
 
 def _cores_table(rows: list[CoresRow]) -> str:
