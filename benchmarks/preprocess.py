@@ -124,7 +124,7 @@ def _plain(frame: Pixels, side: int, interpolation: int) -> Pixels:
 
 def _ours(frame: Pixels, side: int) -> Pixels:
     out = np.empty((side, side, 3), np.uint8)
-    resize(frame, out)
+    resize(frame, [out])
     return out
 
 
@@ -143,7 +143,7 @@ def _alone(turn: _speed.Turn) -> _speed.Turn:
 
 
 def _shared(frames: list[Pixels], side: int, workers: ThreadPoolExecutor) -> _speed.Turn:
-    preparer = Preparer(PreprocessSpec(height=side, width=side), BATCH, workers)
+    preparer = Preparer([PreprocessSpec(height=side, width=side)], BATCH, workers)
     source = _speed.batches(frames, BATCH)
 
     def prepare() -> None:

@@ -103,7 +103,7 @@ def _open(args: argparse.Namespace, stack: ExitStack) -> tuple[Competitors, dict
         stack.enter_context(recognizer)
     workers = stack.enter_context(ThreadPoolExecutor(thread_name_prefix="prepare"))
     raw = {way: session(way) for way in network}
-    return Competitors(network, compared, raw, Preparer(spec, args.batch_size, workers)), left_out
+    return Competitors(network, compared, raw, Preparer([spec], args.batch_size, workers)), left_out
 
 
 def _measure(

@@ -117,3 +117,14 @@ def test_startup(run: Callable[..., Results], tiny_package: Path) -> None:
     assert not any(found["tensorflow"] for found in results["import"])
     if sys.platform == "linux":
         assert all(row["peak_batches_mb"] >= row["peak_mb"] > row["resident_mb"] / 2 for row in results["rows"])
+
+
+def test_scaling(run: Callable[..., Results], verified_package: Path) -> None:
+    options = ("--classes", "--no-cores", "--camera-turn", "0.1", "--rounds", "1")
+    results = run("scaling", str(verified_package), *options)
+    comparers = {row["comparers"] for row in results["cameras"]}
+    assert 0 in comparers
+    assert {(row["comparers"], row["cameras"]) for row in results["cameras"]} == {
+        (count, cameras) for count in comparers for cameras in (1, 2, 4, 8, 16)
+    }
+    assert all(row["p50_ms"] <= row["p99_ms"] for row in results["cameras"])
