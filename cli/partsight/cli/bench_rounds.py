@@ -119,7 +119,7 @@ def pool_size(batch: int) -> int:
     """Return how many different frames speeds are best measured on, with batches of so many.
 
     So many that a frame only comes again when the golden images that it needs have long made room for those of others:
-    the worst that a line does. It takes 128 of them, and a frame needs two at least; see `References`.
+    the worst that a line does. There is room for 64 of them, and a frame needs two at least; see `References`.
     """
     return max(64, 2 * batch)
 
