@@ -112,7 +112,13 @@ def main(arguments: list[str] | None = None) -> int:
     verdict = _judge(line.counters(), cameras, answers, swap_times, lines, course)
     text = _table(args, verdict, line.counters())
     results: dict[str, Any] = {
-        "arguments": {"fps": args.fps, "seconds": args.seconds, "cameras": args.cameras, "swaps": len(swap_times)},
+        "arguments": {
+            "fps": args.fps,
+            "seconds": args.seconds,
+            "cameras": args.cameras,
+            "comparers": args.comparers,
+            "swaps": len(swap_times),
+        },
         "verdict": asdict(verdict) | {"is_whole": verdict.is_whole},
         "counters": {name: asdict(camera) for name, camera in line.counters().cameras.items()},
         "memory": {"seconds": course.seconds, "mb": course.memory},
@@ -122,7 +128,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _load(args: argparse.Namespace, package: str | Path) -> Recognizer:
-    return Recognizer(package, provider=args.provider, precision=args.precision, batch_size=args.batch)
+    return Recognizer(
+        package, provider=args.provider, precision=args.precision, batch_size=args.batch, comparers=args.comparers
+    )
 
 
 def _swap(args: argparse.Namespace, line: Line, times: list[tuple[float, float]]) -> None:
@@ -247,6 +255,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--provider", default="cpu", help="default: %(default)s")
     parser.add_argument("--precision", default="fp32", help="default: %(default)s")
     parser.add_argument("--batch", type=int, default=4, help="most frames answered at once (default: %(default)s)")
+    parser.add_argument("--comparers", type=int, default=0, help="default: %(default)s")
     parser.add_argument("--cameras", type=int, default=1, help="default: %(default)s")
     parser.add_argument("--fps", type=float, default=200.0, help="of each camera (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=600.0, help="default: %(default)s")
