@@ -54,15 +54,15 @@ class Preparer:
             FrameError: as `preprocess`; for large frames `Prepared.wait` raises it.
         """
         buffers, specs = self._take(), self._specs[:sizes]
-        used = buffers[:sizes]
+        batches = [buffer[: len(frames)] for buffer in buffers[:sizes]]
         if len(frames) < 2 or sum(getattr(frame, "nbytes", 0) for frame in frames) < SHARED_BYTES:
-            preprocess_sizes(frames, specs, used)
-            return Prepared(buffers, len(frames), self._buffers, [])
+            preprocess_sizes(frames, specs, batches)
+            return Prepared(batches, buffers, self._buffers, [])
         pending = [
-            self._workers.submit(preprocess_sizes, [frame], specs, [buffer[place : place + 1] for buffer in used])
+            self._workers.submit(preprocess_sizes, [frame], specs, [batch[place : place + 1] for batch in batches])
             for place, frame in enumerate(frames)
         ]
-        return Prepared(buffers, len(frames), self._buffers, pending)
+        return Prepared(batches, buffers, self._buffers, pending)
 
     def _take(self) -> list[Pixels]:
         try:
@@ -75,18 +75,19 @@ class Prepared:
     """A batch that is being prepared."""
 
     def __init__(
-        self, buffers: list[Pixels], count: int, free: deque[list[Pixels]], pending: Sequence[Future[None]]
+        self,
+        batches: list[Pixels],
+        buffers: list[Pixels],
+        free: deque[list[Pixels]],
+        pending: Sequence[Future[None]],
     ) -> None:
-        self._buffers, self._count, self._free, self._pending = buffers, count, free, pending
+        self._batches, self._buffers, self._free, self._pending = batches, buffers, free, pending
 
     def wait(self) -> list[Pixels]:
-        """Return (frames, height, width, 3) uint8 BGR for each spec when all are prepared; of use until `release`.
-
-        Those of specs beyond `sizes` hold anything.
-        """
+        """Return (frames, height, width, 3) uint8 BGR for each size when all are prepared; of use until `release`."""
         for done in self._pending:
             done.result()
-        return [buffer[: self._count] for buffer in self._buffers]
+        return self._batches
 
     def release(self) -> None:
         """Give the buffers back for the next batch. Where `wait` was not reached they are left to the collector."""

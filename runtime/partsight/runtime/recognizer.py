@@ -7,12 +7,11 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from partsight.runtime.appearance import Appearance, appearance_of
-from partsight.runtime.comparers.pool import Comparers
 from partsight.runtime.decision import Answer, decide, decide_verified
 from partsight.runtime.engines.engine import Arithmetic, GpuSettings, Settings
 from partsight.runtime.errors import PartsightError
@@ -23,6 +22,9 @@ from partsight.runtime.preprocess import check_frames, preprocess
 from partsight.runtime.session import FloatArray, Inference, Session
 from partsight.runtime.trust import KeyLike, read_keys
 from partsight.runtime.verification import verify as compare
+
+if TYPE_CHECKING:
+    from partsight.runtime.comparers.pool import Comparers
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,7 @@ class Recognizer:
         if comparison is not None:
             specs.append(comparison.verification.spec.preprocess(self.manifest.preprocess))
         preparer = Preparer(specs, batch_size, workers)
-        pool = Comparers(comparers, comparison, session.classes) if comparison and comparers else None
+        pool = _start_comparers(comparers, comparison, session.classes) if comparison and comparers else None
         if pool is not None:
             weakref.finalize(self, pool.close)
         self._parts: _Parts | None = _Parts(session, preparer, comparison, pool, workers)
@@ -358,7 +360,7 @@ class _Parts:
     session: Session
     preparer: Preparer
     comparison: Comparison | None
-    comparers: Comparers | None
+    comparers: "Comparers | None"
     workers: ThreadPoolExecutor
 
     @property
@@ -376,6 +378,12 @@ def _timed(answers: Iterator[Answer], chunk: _Chunk, started: float) -> list[Res
         Result(answer.label, answer.score, answer.margin, answer.accepted, answer.top, latency_ms, stages)
         for answer in ready
     ]
+
+
+def _start_comparers(count: int, comparison: Comparison, classes: int) -> "Comparers":
+    from partsight.runtime.comparers.pool import Comparers  # noqa: PLC0415 (few need them, and a start waits for imports)
+
+    return Comparers(count, comparison, classes)
 
 
 def _usable_cores() -> int:

@@ -14,6 +14,7 @@ from partsight.runtime.image_header import has_too_many_scans, size_of
 from partsight.runtime.images import Pixels
 from partsight.runtime.memory import Pieces
 from partsight.runtime.outlines import Outlines
+from partsight.runtime.screening import BORDER_SHARE
 from partsight.runtime.session import FloatArray
 
 _SMOOTHING_PX = 1.0
@@ -22,7 +23,6 @@ _SPARE = 8  # for those that others still use when they are pushed out
 _MOST_LEVELS = 4096  # 10 kB each at most
 _JPEG_QUALITY = 95
 _LARGEST_SIDE_PX = 1024
-_BORDER_SHARE = 1 / 32  # of the longest side
 _SUM = np.ones((1, 3), np.float32)  # by OpenCV: NumPy sums over an axis of three a number at a time
 
 
@@ -47,7 +47,7 @@ def channel_sums(first: FloatArray, second: FloatArray) -> tuple[float, ...]:
 
 def inner(image: FloatArray) -> FloatArray:
     """Return an image without its border, which a shifted frame does not show."""
-    border = max(2, round(max(image.shape[:2]) * _BORDER_SHARE))
+    border = max(2, round(max(image.shape[:2]) * BORDER_SHARE))
     return image[border:-border, border:-border]
 
 

@@ -13,12 +13,13 @@ import numpy as np
 from partsight.runtime.alignment import centred
 from partsight.runtime.session import FloatArray
 
-_BORDER_SHARE = 1 / 32  # of the longest side: what a shifted frame does not show
+BORDER_SHARE = 1 / 32
+"""Of the longest side: what a shifted frame does not show."""
 
 
 def inner(images: np.ndarray) -> np.ndarray:
     """Return (count, pixels) of (count, height, width), without a border."""
-    border = round(max(images.shape[1:]) * _BORDER_SHARE)
+    border = round(max(images.shape[1:]) * BORDER_SHARE)
     return images[:, border : images.shape[1] - border, border : images.shape[2] - border].reshape(len(images), -1)
 
 

@@ -18,6 +18,7 @@ from partsight.runtime.comparers.messages import (
     receive_reply,
     send,
 )
+from partsight.runtime.outlines import Outlines
 from partsight.runtime.references import References, encode_reference
 from partsight.runtime.verification import VerificationSpec, verify
 
@@ -51,6 +52,18 @@ def test_what_it_says_is_what_verify_says() -> None:
     assert isinstance(compared, Compared)
     decoded = [cv2.imdecode(np.frombuffer(golden.data, np.uint8), cv2.IMREAD_COLOR) for golden in goldens()]
     assert compared.verified == verify(GOLDENS[1], SCORE, References(decoded.__getitem__, (64, 64)), SPEC, 0.5)
+
+
+@pytest.mark.parametrize(("threshold", "is_few"), [(0.5, True), (2.0, False)])
+def test_below_the_threshold_it_looks_at_more(threshold: float, is_few: bool) -> None:
+    images = [cv2.GaussianBlur(RNG.integers(0, 256, (64, 64, 3), dtype=np.uint8), (0, 0), 3) for _ in range(6)]
+    setup = Setup(SPEC, 6, Outlines.of(images).to_bytes())
+    score = np.array([0.2, 0.9, 0.1, 0.3, 0.4, 0.5], np.float32)
+    given = [Golden(index, encode_reference(image)) for index, image in enumerate(images)]
+    _, reply = replies_to(setup, *given, Frame(images[1].tobytes(), score.tobytes(), threshold))
+    assert isinstance(reply, Compared)
+    assert reply.verified.classes[0] == 1
+    assert (len(reply.verified.classes) <= 3) is is_few
 
 
 def test_it_goes_on_after_a_golden_image_that_it_lacks() -> None:

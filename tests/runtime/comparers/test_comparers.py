@@ -157,6 +157,38 @@ def test_closing_before_they_have_all_golden_images(package: Path) -> None:
 
 
 @POSIX
+def test_one_that_takes_no_golden_images_ends_at_once(
+    package: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def stop(comparer: comparer_module.Comparer, index: int, data: bytes) -> None:
+        os.kill(comparer.process_id, signal.SIGSTOP)
+        comparer._receive()  # it hangs here, as in a pipe that is full
+
+    monkeypatch.setattr(comparer_module.Comparer, "give", stop)
+    recognizer = Recognizer(package, comparers=1)
+    pool = pool_of(recognizer)
+    assert recognizer.recognize(FRAMES[0]).label == "blue"
+    recognizer.close()
+    end = time.monotonic() + 30
+    while is_running(pool._comparers[0].process_id):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    assert not caplog.records  # nobody lost anything
+
+
+@POSIX
+def test_one_that_becomes_free_while_all_are_closed_ends_too(recognizer: Recognizer) -> None:
+    pool = pool_of(recognizer)
+    keep_from_here(pool)
+    place = pool._free.get_nowait()
+    recognizer.close()
+    assert is_running(pool._comparers[place].process_id)  # it has a frame
+    pool._set_free(place)
+    assert not is_running(pool._comparers[place].process_id)
+    pool._free.put(pool_module._HERE)
+
+
+@POSIX
 def test_one_that_nobody_closed_ends_them(package: Path) -> None:
     recognizer = Recognizer(package, comparers=1)
     wait_free(pool_of(recognizer), 2)

@@ -426,10 +426,11 @@ def test_a_sink_whose_reader_has_ended_is_told(recognizer: Recognizer, caplog: p
 
     sink, other = Gone(), ListSink()
     line = Line(recognizer, {"c": lambda: ScriptedCamera(pictures(6))}, {"s": sink, "o": other}, policy=BLOCK)
-    with line, pytest.raises(SinkGoneError, match="the reader has ended"):
-        while not line.wait(0.05):
-            pass
-        line.wait()
+    with pytest.raises(SinkGoneError, match="the reader has ended"):
+        with line:
+            while not line.wait(0.05):
+                pass
+        line.wait()  # all are answered before; only a closed line has written all
     assert sink.attempts == 1
     assert line.counters().sinks["s"].lost == len(other.records)
     assert "the reader has ended" not in caplog.text  # it was raised

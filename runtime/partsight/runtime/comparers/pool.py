@@ -78,14 +78,21 @@ class Comparers:
     def close(self) -> None:
         """End the processes; frames that are being compared come to their end, and later ones are compared here."""
         self._closing.set()
+        if not self._given.is_set():  # none has a frame yet, and one may take nothing any more
+            for comparer in self._comparers:
+                comparer.kill()
+        is_here_free = False
         while True:
             try:
                 place = self._free.get_nowait()
             except queue.Empty:
                 break
-            if place != _HERE:
+            if place == _HERE:
+                is_here_free = True
+            else:
                 self._comparers[place].close()
-        self._free.put(_HERE)  # perhaps once too often: then two frames are compared at once
+        if is_here_free:
+            self._free.put(_HERE)
 
     def _compare_here(self, pixels: Pixels, score: FloatArray, threshold: float) -> Verified:
         return verify(pixels, score, self._comparison.references, self._comparison.verification.spec, threshold)
@@ -101,10 +108,9 @@ class Comparers:
         return verified
 
     def _set_free(self, place: int) -> None:
-        if self._closing.is_set():
-            self._comparers[place].close()
-        else:
-            self._free.put(place)
+        self._free.put(place)
+        if self._closing.is_set():  # after the put: `close` may have looked just before it
+            self.close()
 
     def _lose(self, comparer: Comparer, error: Exception) -> None:
         comparer.kill()
