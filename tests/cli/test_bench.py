@@ -189,8 +189,9 @@ def test_what_comparers_bring_is_told_if_they_do() -> None:
 
 def test_comparers_take_turns_with_none() -> None:
     clock = StepClock()
-    alone, beside = (FakeRecognizer(clock, call_s) for call_s in (0.39, 0.09))  # and a look at the clock
+    alone, beside = (FakeRecognizer(clock, call_s) for call_s in (0.395, 0.095))  # and a look at the clock
     found = measure_beside(alone, beside, 1, shades(8), 3.0, clock, nothing)  # type: ignore[arg-type]
+    assert alone.seen[:9] == [7, *range(8)]  # one that is not timed, then all
     assert found == Beside(1, pytest.approx(40), pytest.approx(10))
     assert found.gain == pytest.approx(4)
 

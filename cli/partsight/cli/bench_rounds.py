@@ -90,7 +90,7 @@ def measure_beside(
     clock: Clock,
     tick: Tick,
 ) -> Beside:
-    """Measure what comparers bring, in batches.
+    """Measure what comparers bring, in batches. A turn is a pass over all frames: on a line batches follow each other.
 
     Args:
         alone: without them; its batch size is how many frames are answered at once.
@@ -98,8 +98,6 @@ def measure_beside(
         comparers: how many.
         frames, seconds, clock, tick: see `measure_speeds`.
     """
-    batch = alone.batch_size
-    groups = group_frames(frames, batch)
     found: tuple[list[float], list[float]] = ([], [])
     ends = clock.now() + seconds
     for number in itertools.count():  # round 0 warms up
@@ -107,7 +105,7 @@ def measure_beside(
             break
         for recognizer, times in zip((alone, beside), found, strict=True):
             clock.sleep(_PAUSE_S)
-            frame_s = _time(recognizer.recognize_batch, groups[number % len(groups)], batch, clock)
+            frame_s = _time(recognizer.recognize_batch, frames, alone.batch_size, clock)
             if number > 0:
                 times.append(frame_s)
             tick("comparers")

@@ -60,7 +60,7 @@ def _facts(config: LineConfig) -> Iterator[tuple[str, str]]:
     threads = f", {config.threads} threads" if config.threads else ""
     yield "network", f"{config.provider}, {config.precision}, batches of {config.batch}{threads}"
     if config.comparers:
-        yield "comparers", f"{config.comparers} processes beside this one"
+        yield "comparers", f"{config.comparers} beside this process"
     if config.threshold is not None:
         yield "threshold", f"{config.threshold:g}"
     if config.images:
