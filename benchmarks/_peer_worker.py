@@ -81,7 +81,7 @@ def _keras_function(config: Config) -> Answer:
     return lambda frames: function(tf.constant(prepare(frames))).numpy().argmax(axis=1)
 
 
-def _torch(config: Config) -> Answer:
+def _keras_torch(config: Config) -> Answer:
     """Run the same Keras model on PyTorch, which Keras can compute with."""
     os.environ["KERAS_BACKEND"] = "torch"
     import torch  # noqa: PLC0415 (of this competitor alone)
@@ -91,6 +91,25 @@ def _torch(config: Config) -> Answer:
     def answer(frames: list[Any]) -> Any:
         with torch.inference_mode():
             return model(torch.from_numpy(prepare(frames)), training=False)["score"].numpy().argmax(axis=1)
+
+    return answer
+
+
+def _torch(config: Config) -> Answer:
+    """Run the network in PyTorch itself, as the package has it: folded, channels last."""
+    import onnx  # noqa: PLC0415 (of this competitor alone)
+    import torch  # noqa: PLC0415
+    from _torch_network import network_of  # noqa: PLC0415
+
+    prepare, network = _preprocessing(config), network_of(onnx.load(config["file"]))
+    call = network
+    if config["is_compiled"]:
+        torch._inductor.config.freezing = True  # weights are constants: laid out anew once, not in each call
+        call = torch.compile(network, dynamic=False)
+
+    def answer(frames: list[Any]) -> Any:
+        with torch.inference_mode():
+            return call(torch.from_numpy(prepare(frames))).numpy().argmax(axis=1)
 
     return answer
 
@@ -156,6 +175,7 @@ def _raw(config: Config) -> Answer:
 BUILDERS: dict[str, Callable[[Config], Answer]] = {
     "keras": _keras,
     "keras-function": _keras_function,
+    "keras-torch": _keras_torch,
     "torch": _torch,
     "naive": _naive,
     "cv2.dnn": _cv2_dnn,

@@ -15,7 +15,7 @@ from partsight.runtime.engines.providers import PROVIDERS
 
 WORKER = Path(__file__).with_name("_peer_worker.py")
 KERAS = "Keras predict"
-OF_RUN = ("keras", "keras-function", "torch")
+OF_RUN = ("keras", "keras-function", "keras-torch")
 """Kinds whose weights are in the run folder."""
 
 
@@ -68,7 +68,9 @@ def all_peers(package: ModelPackage) -> list[Peer]:
         Peer(KERAS, "keras"),
         Peer("Keras in tf.function", "keras-function", {"jit": False}),
         Peer("Keras in tf.function, XLA", "keras-function", {"jit": True}),
-        Peer("Keras on PyTorch", "torch"),
+        Peer("Keras on PyTorch", "keras-torch"),
+        Peer("PyTorch", "torch", {"file": files["fp32"], "is_compiled": False}),
+        Peer("PyTorch, compiled", "torch", {"file": files["fp32"], "is_compiled": True}),
         Peer("naive ONNX Runtime fp32", "naive", {"file": files["fp32"]}),
         Peer("cv2.dnn fp32", "cv2.dnn", {"file": files["fp32"]}),
         *(_native(precision, files) for precision in ("fp32", "bf16", "int8") if precision in files),

@@ -29,7 +29,7 @@ LEAST_OF_KERAS: dict[tuple[int, str], float] = {(16, "fp32"): 2.3, (16, "bf16"):
 LEAST_OF_KERAS_ALONE = 20.0
 """What was promised of InceptionV3 at 150 px with 1,424 parts: by batch and precision, and of a single frame."""
 _COLOURS = dict.fromkeys(OF_RUN, ORANGE) | {"recognizer": GREEN, "raw": GREY}
-_COLOURS |= dict.fromkeys(("naive", "cv2.dnn", "openvino"), BLUE)
+_COLOURS |= dict.fromkeys(("torch", "naive", "cv2.dnn", "openvino"), BLUE)
 
 
 @dataclass(frozen=True)

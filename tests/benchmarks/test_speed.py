@@ -85,6 +85,50 @@ def test_goals_are_judged(load: Load) -> None:
     assert peers.goals(rows[1:3]) == ""
 
 
+def test_gpu_runs_without_one(
+    run: Callable[..., Results], tiny_package: Path, example_parts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    results = run("gpu", str(tiny_package), *FEW, "--provider", "cpu", "--batch", "1", "2", "--turn", "0")
+    names = [row["name"] for row in results["rows"] if row["batch"] == 2]
+    assert names[1:8] == [
+        "uint8 frames", "+ IO binding", "+ cuDNN's search", "+ channels last", "+ TF32", "+ CUDA graphs",
+        "limit: the card alone, nothing copied",
+    ]  # fmt: skip
+    assert set(results["left_out"]) == {"PyTorch", "PyTorch, compiled"}
+    assert results["facts"]["labels"] == {"FP32": 1.0, "FP32 with TF32": 1.0}
+    assert results["facts"]["images"] == len(list((example_parts / "golden").iterdir()))
+    assert list(results["facts"]["nodes"]) == ["CPUExecutionProvider"]
+    assert all(0 < row["p50_ms"] <= row["p99_ms"] for row in results["rows"])
+
+
+def test_gpu_says_that_there_is_none(load: Load, tiny_package: Path, example_parts: Path) -> None:
+    if "CUDAExecutionProvider" in pytest.importorskip("onnxruntime").get_available_providers():
+        pytest.skip("there may be one")
+    with pytest.raises(SystemExit, match=r"provider 'cuda' was asked for"):
+        load("gpu").main([str(tiny_package), "--data", str(example_parts), "--frames", "1"])
+
+
+def test_fp16_comes_before_cuda_graphs_which_record_it(load: Load) -> None:
+    steps = list(load("_gpu_steps").all_steps({"fp32", "fp16"}))
+    assert [(step.name, step.arithmetic, step.gpu.cuda_graphs) for step in steps[-2:]] == [
+        ("+ FP16", "fp16", False),
+        ("+ CUDA graphs", "fp16", True),
+    ]
+
+
+def test_labels_are_those_of_the_frames_whatever_the_batch(load: Load) -> None:
+    frames = np.arange(5, dtype=np.uint8).reshape(5, 1, 1, 1)
+    sizes: list[int] = []
+
+    def answer(batch: np.ndarray) -> np.ndarray:
+        sizes.append(len(batch))
+        return batch.ravel()
+
+    assert load("_gpu_steps").labels(answer, frames, 2).tolist() == [0, 1, 2, 3, 4]
+    assert sizes == [2, 2, 2]
+
+
 def test_latency(run: Callable[..., Results], verified_package: Path) -> None:
     options = ("--frame-size", "320x240", "--seconds", "0.2", "--load", "0.2", "0.5", "--arrivals", "poisson")
     results = run("latency", str(verified_package), *options)

@@ -1,0 +1,249 @@
+"""What does each step towards the speed of an NVIDIA card gain, and how close to the card's own limit is it?
+
+From uint8 frames of the network's size in the host's memory to labels there; each step is switched on beside those
+before it. Plain ONNX Runtime and, where it is installed, PyTorch take their turn in the same rounds, and so does the
+network alone on frames that lie on the card already, which nothing can be faster than. Then from the camera's frames,
+one batch after the other and overlapped. Before that it says whether the card computes the whole network, and whether
+it names the golden images as FP32 on the processor does.
+
+Example:
+    python benchmarks/gpu.py line3.partsight --data /data/parts --batch 1 8 32 128 512
+"""
+
+import argparse
+import itertools
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import _speed
+import numpy as np
+from _gpu_steps import LIMIT, NAIVE, Card, Step, all_steps, labels
+from _speed_plot import BLUE, GREEN, GREY, ORANGE, Bar, bar_figure
+from matplotlib.figure import Figure
+from tqdm import tqdm
+
+from partsight.runtime import DependencyError, ModelPackage, ProviderError, Recognizer, read_image
+from partsight.runtime.images import Pixels
+from partsight.runtime.preprocess import preprocess
+
+CHUNKS = 4
+"""Batches in a call that overlaps them."""
+LABEL_BATCH = 16
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was found of one competitor with one size of batch.
+
+    Attributes:
+        batch: frames in one run of the network.
+        name: of the competitor.
+        frames_per_s: of the median round.
+        p50_ms, p99_ms: of a call, over all rounds.
+        times_naive: how many times as fast as plain ONNX Runtime, within rounds.
+        of_limit: share of the speed of the card alone, within rounds.
+    """
+
+    batch: int
+    name: str
+    frames_per_s: float
+    p50_ms: float
+    p99_ms: float
+    times_naive: float
+    of_limit: float
+
+
+class Recorded:
+    """A competitor whose calls are all timed."""
+
+    def __init__(self, call: Callable[[], object], batches: int = 1) -> None:
+        """Take what is called; it answers so many batches."""
+        self._call, self._batches = call, batches
+        self.seconds: list[float] = []
+
+    def turn(self, turn_s: float) -> float:
+        """Take a turn and return the median seconds of a batch; see `_speed.timed`."""
+        self._call()
+        ends, first = time.perf_counter() + turn_s, len(self.seconds)
+        while len(self.seconds) == first or time.perf_counter() < ends:
+            started = time.perf_counter()
+            self._call()
+            self.seconds.append((time.perf_counter() - started) / self._batches)
+        return _speed.median_of(self.seconds[first:])
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure, print tables and write result files."""
+    args = _parse(arguments)
+    package = ModelPackage.read(args.package)
+    card = Card(package, args.provider)
+    steps = list(all_steps(set(package.manifest.models)))
+    frames = _speed.line_frames(args.data, args.frames, args.frame_size)
+    try:
+        sound = _facts(card, steps, args.data)
+    except (ProviderError, DependencyError) as error:
+        raise SystemExit(str(error)) from error
+    rows: list[Row] = []
+    left_out: dict[str, str] = {}
+    for batch in args.batch:
+        calls, not_had = _competitors(card, steps, frames, batch)
+        left_out |= not_had
+        rows += _measure(calls, batch, args)
+    facts = f"{facts_table(sound['labels'])}\n\n{_nodes_text(sound['nodes'], card.provider.ort_name)}"
+    text = "\n\n".join(filter(None, (facts, to_table(rows), _speed.left_out_text(left_out))))
+    results = {"rows": [asdict(row) for row in rows], "facts": sound, "left_out": left_out, "rounds": args.rounds}
+    title = f"{args.package.stem} on {args.provider}: frames of the network's size to labels"
+    _speed.report(args, results, text, plot(rows, title))
+
+
+def _facts(card: Card, steps: list[Step], data: Path) -> dict[str, Any]:
+    """Return where the network's nodes ran, and how far the labels of golden images are those of the processor."""
+    images = [read_image(path) for path in sorted((data / "golden").glob("*/*.*"))]
+    golden = np.concatenate([preprocess([image], card.spec) for image in images])
+    expected = labels(Card(card.package, "cpu").step(steps[0], LABEL_BATCH), golden, LABEL_BATCH)
+    of_kind = {_kind(step): step for step in steps}  # of each the last, with most switched on
+    shares = {
+        kind: float((labels(card.step(step, LABEL_BATCH), golden, LABEL_BATCH) == expected).mean())
+        for kind, step in tqdm(of_kind.items(), desc="golden images", unit="kind", disable=None)
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        nodes = card.nodes_by_provider(steps[0], golden[:1], Path(folder))
+    return {"labels": shares, "images": len(golden), "nodes": nodes}
+
+
+def _kind(step: Step) -> str:
+    return step.arithmetic.upper() + (" with TF32" if step.arithmetic == "fp32" and step.gpu.tf32 else "")
+
+
+def _competitors(
+    card: Card, steps: list[Step], frames: list[Pixels], batch: int
+) -> tuple[dict[str, Recorded], dict[str, str]]:
+    """Load all competitors for one size of batch; return those that cannot be had with the reason."""
+    small = np.resize(preprocess(frames, card.spec), (batch, card.spec.height, card.spec.width, 3))
+    makes: dict[str, Callable[[], Recorded]] = {NAIVE: lambda: _answering(card.naive(), small)}
+    for step in steps:
+        makes[step.name] = lambda step=step: _answering(card.step(step, batch), small)
+    makes[LIMIT] = lambda: Recorded(card.limit(steps[-1], small))
+    if card.provider.on_card:
+        makes["TensorRT"] = lambda: _answering(Card(card.package, "tensorrt").step(steps[-1], batch), small)
+    makes["PyTorch"] = lambda: _answering(card.torch(is_compiled=False), small)
+    makes["PyTorch, compiled"] = lambda: _answering(card.torch(is_compiled=True), small)
+    for name, chunks in (("camera's frames, batch after batch", 1), ("camera's frames, overlapped", CHUNKS)):
+        makes[name] = lambda chunks=chunks: _from_camera(card, steps[-1], frames, batch, chunks)
+    found: dict[str, Recorded] = {}
+    left_out: dict[str, str] = {}
+    for name, make in tqdm(makes.items(), desc=f"loading, batch {batch}", unit="competitor", disable=None):
+        try:
+            found[name] = make()
+            found[name].turn(0)
+        except Exception as error:  # noqa: BLE001 (whatever a library raises is why it is left out)
+            found.pop(name, None)
+            left_out[name] = _speed.brief(f"{type(error).__name__}: {error}")
+    for name in (NAIVE, LIMIT):
+        if name not in found:
+            raise SystemExit(f"without {name!r} there is nothing to compare with: {left_out[name]}")
+    return found, left_out
+
+
+def _answering(answer: Callable[[Pixels], Any], frames: Pixels) -> Recorded:
+    return Recorded(lambda: answer(frames))
+
+
+def _from_camera(card: Card, step: Step, frames: list[Pixels], batch: int, chunks: int) -> Recorded:
+    """Return calls of a recogniser with all steps on, of so many batches at a time."""
+    recognizer = Recognizer(
+        card.package.path,
+        provider=card.provider.name,
+        precision=step.arithmetic,
+        batch_size=batch,
+        verify=False,
+        gpu=step.gpu,
+    )
+    taken = list(itertools.islice(itertools.cycle(frames), batch * chunks))
+    return Recorded(lambda: recognizer.recognize_batch(taken), chunks)
+
+
+def _measure(calls: dict[str, Recorded], batch: int, args: argparse.Namespace) -> list[Row]:
+    turns = {name: lambda call=call: call.turn(args.turn) for name, call in calls.items()}
+    found = _speed.interleave(turns, args.rounds, f"batch {batch}")
+
+    def row(name: str) -> Row:
+        seconds, rounds = calls[name].seconds, found[name]
+        p50, p99 = np.quantile(seconds, (0.5, 0.99)) * 1000
+        ratios = [_speed.median_of(found[other], rounds) for other in (NAIVE, LIMIT)]
+        return Row(batch, name, batch / _speed.median_of(rounds), float(p50), float(p99), *ratios)
+
+    return [row(name) for name in calls]
+
+
+def facts_table(shares: dict[str, float]) -> str:
+    """Return how far the labels of golden images are the processor's, as a Markdown table."""
+    head = ("computed in", "golden images with the label of FP32 on the processor")
+    return _speed.markdown(head, [(kind, f"{share:.2%}") for kind, share in shares.items()])
+
+
+def _nodes_text(nodes: dict[str, int], asked: str) -> str:
+    ran = ", ".join(f"{count} on {name}" for name, count in nodes.items())
+    return f"Nodes by ONNX Runtime's profile: {ran}. {asked} was asked for."
+
+
+def to_table(rows: list[Row]) -> str:
+    """Return the figures as a Markdown table."""
+    head = ("batch", "competitor", "frames/s", "p50", "p99", "times plain ONNX Runtime", "of the card's limit")
+    lines = [
+        (
+            str(row.batch),
+            row.name,
+            f"{row.frames_per_s:,.0f}",
+            f"{row.p50_ms:.2f} ms",
+            f"{row.p99_ms:.2f} ms",
+            f"{row.times_naive:.2f}",
+            f"{row.of_limit:.0%}",
+        )
+        for row in rows
+    ]
+    return _speed.markdown(head, lines)
+
+
+def plot(rows: list[Row], title: str) -> Figure:
+    """Draw frames a second, one panel for each size of batch."""
+    panels = [
+        (
+            f"batch {batch}",
+            [
+                Bar(row.name, row.frames_per_s, f"{row.frames_per_s:,.0f}  ({row.of_limit:.0%})", _colour(row.name))
+                for row in group
+            ],
+        )
+        for batch, group in itertools.groupby(rows, lambda row: row.batch)
+    ]
+    return bar_figure(panels, "frames a second (share of the card's limit)", title)
+
+
+def _colour(name: str) -> str:
+    if name in (NAIVE, LIMIT):
+        return GREY
+    return ORANGE if name.startswith("PyTorch") else BLUE if name.startswith("camera") else GREEN
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = _speed.parser(__doc__, "gpu")
+    parser.add_argument("package", metavar="PACKAGE", type=Path)
+    parser.add_argument(
+        "--provider",
+        choices=("cuda", "cpu"),
+        default="cuda",
+        help="cpu: without a card, to see that it runs; all steps are then the same (default: %(default)s)",
+    )
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, 16, 128], help="default: 1 16 128")
+    parser.add_argument("--frame-size", type=_speed.pixels, default=(1280, 1024), help="default: 1280x1024")
+    parser.add_argument("--turn", type=float, default=0.1, metavar="S", help="seconds of a turn (default: %(default)s)")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    main()
