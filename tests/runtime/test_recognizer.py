@@ -2,6 +2,8 @@ import io
 import itertools
 import os
 import shutil
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
@@ -17,7 +19,7 @@ from partsight.runtime.model_digest import with_digest
 from partsight.runtime.prepare import Preparer
 from partsight.runtime.preprocess import PreprocessSpec, Region
 from partsight.runtime.session import Inference, Session
-from partsight.runtime.verification import VerificationSpec
+from partsight.runtime.verification import VerificationSpec, verify
 from tests.tiny import (
     AGREEMENT_THRESHOLD,
     COLOURS_BGR,
@@ -204,8 +206,11 @@ def test_on_a_card_the_answers_are_the_same(kind: str, request: pytest.FixtureRe
     assert [(answer(part), numbers(part)) for part in found] == [(answer(part), numbers(part)) for part in expected]
 
 
-def test_on_a_card_a_batch_is_prepared_while_another_runs(tiny_package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And on the CPU it is not."""
+def test_a_batch_is_prepared_while_another_runs_if_that_leaves_a_core(
+    tiny_package: Path, verified_package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a card, and where this process compares; with the network alone on the CPU, or comparers, it does not."""
+    overlapped, one_by_one = ["prepare", "prepare", "run", "prepare", "run", "run"], ["prepare", "run"] * 3
     events: list[str] = []
     start, run = Preparer.start, Session.run
     monkeypatch.setattr(Preparer, "start", lambda *args: (events.append("prepare"), start(*args))[1])
@@ -213,11 +218,45 @@ def test_on_a_card_a_batch_is_prepared_while_another_runs(tiny_package: Path, mo
     with Recognizer(tiny_package, batch_size=2) as recognizer:
         events.clear()
         recognizer.recognize_batch(mixed(6))
-        assert events == ["prepare", "run"] * 3
+        assert events == one_by_one
         events.clear()
         put_on_a_card(recognizer)
         recognizer.recognize_batch(mixed(6))
-        assert events == ["prepare", "prepare", "run", "prepare", "run", "run"]
+        assert events == overlapped
+    for comparers, expected in ((0, overlapped), (1, one_by_one)):
+        with Recognizer(verified_package, batch_size=2, comparers=comparers) as recognizer:
+            events.clear()
+            recognizer.recognize_batch(mixed(6))
+            assert events == expected
+
+
+def test_the_comparison_is_timed_when_it_ends(verified_package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though the network of the next batch runs before anybody asks for it."""
+    compared = threading.Semaphore(0)
+    ends: list[float] = []
+    run = Session.run
+
+    def count(*args: Any) -> Any:
+        found = verify(*args)
+        compared.release()
+        return found
+
+    def wait(session: Session, batch: np.ndarray) -> Any:
+        found = run(session, batch)
+        if ends:  # of the second batch: the first is compared meanwhile
+            for _ in range(2):
+                assert compared.acquire(timeout=60)
+            time.sleep(0.1)
+        ends.append(time.perf_counter())
+        return found
+
+    with Recognizer(verified_package, batch_size=2) as recognizer:
+        monkeypatch.setattr("partsight.runtime.recognizer.compare", count)
+        monkeypatch.setattr(Session, "run", wait)
+        started = time.perf_counter()
+        first, *_ = recognizer.recognize_batch(mixed(4))
+    assert started + first.latency_ms / 1000 <= ends[1]
+    assert ends[0] + first.stages.compare_ms / 1000 <= ends[1]
 
 
 @pytest.mark.parametrize(("on_card", "count"), [(False, 1), (True, 3)])
@@ -505,10 +544,13 @@ def test_the_threshold_is_on_the_agreement(verified_package: Path, threshold: fl
         assert part.label == label
 
 
-@pytest.mark.parametrize(("top", "count"), [(1, 1), (3, 3), (6, 5)])
-def test_top_names_the_compared(verified_package: Path, top: int, count: int) -> None:
-    with Recognizer(verified_package, top=top) as recognizer:
+@pytest.mark.parametrize(("threshold", "compared"), [(None, 2), (1.1, 5)])
+@pytest.mark.parametrize("top", [1, 3, 6])
+def test_top_names_the_compared(verified_package: Path, top: int, threshold: float | None, compared: int) -> None:
+    """Two of a frame that is accepted, where the others differ far more; all finalists of one that is refused."""
+    with Recognizer(verified_package, top=top, threshold=threshold) as recognizer:
         part = recognizer.recognize(solid("red"))
+    count = min(top, compared)
     assert len(part.top) == count
     assert [score for _, score in part.top] == sorted((score for _, score in part.top), reverse=True)
 

@@ -15,7 +15,7 @@ def ranked(scores: np.ndarray, count: int) -> list[int]:
 
 @pytest.mark.parametrize("classes", SIZES)
 @pytest.mark.parametrize("levels", [3, 1_000_000])
-@pytest.mark.parametrize("count", [1, 2, 33, 256])
+@pytest.mark.parametrize("count", [1, 2, 8, 33, 256])
 def test_equals_a_full_sort(classes: int, levels: int, count: int) -> None:
     scores = np.random.default_rng([classes, levels, count]).integers(-levels, levels, classes).astype(np.float32)
     assert best_first(scores, count).tolist() == ranked(scores, count)
@@ -23,11 +23,12 @@ def test_equals_a_full_sort(classes: int, levels: int, count: int) -> None:
 
 @pytest.mark.parametrize("classes", SIZES)
 @pytest.mark.parametrize("numbers", [0, 1, 40])
-def test_what_is_no_number_comes_last(classes: int, numbers: int) -> None:
+@pytest.mark.parametrize("count", [1, 5, 33])
+def test_what_is_no_number_comes_last(classes: int, numbers: int, count: int) -> None:
     scores = np.full(classes, np.nan, np.float32)
     rng = np.random.default_rng(numbers)
     scores[rng.integers(0, classes, numbers)] = rng.random(numbers, np.float32)
-    assert best_first(scores, 33).tolist() == ranked(scores, 33)
+    assert best_first(scores, count).tolist() == ranked(scores, count)
 
 
 @pytest.mark.parametrize(
@@ -49,3 +50,5 @@ def test_infinite_scores() -> None:
     scores[[7, 9]] = np.inf, -np.inf
     assert best_first(scores, 2).tolist() == [7, 0]
     assert best_first(scores, 20_000)[-1] == 9
+    none = np.full(4, -np.inf, np.float32)
+    assert best_first(none, 3).tolist() == [0, 1, 2]

@@ -45,9 +45,11 @@ class Counted(References):
     def __init__(self, images: list[Pixels]) -> None:
         super().__init__(stored(images), (192, 192))
         self.seen: set[int] = set()
+        self.compared: set[int] = set()
 
     def __getitem__(self, index: int):
         self.seen.add(index)
+        self.compared.add(index)
         return super().__getitem__(index)
 
     def levels(self, indices: Sequence[int]):
@@ -235,7 +237,26 @@ def test_a_clear_lead_that_does_not_agree_is_compared_in_full(images: list[Pixel
     found = verify(frame_of(images[HEADER_12]), scores(c5=0.9, c6=0.6), references, CLEAR, threshold=0.5)
     assert references.seen == set(range(len(PARTS)))
     assert found.classes[0] == HEADER_12
-    assert len(found.classes) == SPEC.finalists
+
+
+def test_the_hopeless_are_left_out_where_the_best_agrees(images: list[Pixels]) -> None:
+    references, frame = Counted(images), frame_of(images[HEADER_12])
+    found = verify(frame, TIED, references, SPEC, threshold=0.5)
+    in_full = verify(frame, TIED, References(stored(images), (192, 192)), SPEC)
+    assert len(found.classes) == 2 < len(in_full.classes) == SPEC.finalists
+    assert found.agreement == in_full.agreement[:2]
+    assert references.compared == set(found.classes)
+
+
+@pytest.mark.parametrize("screened", [3, 12])
+def test_what_is_refused_was_looked_at_in_full(images: list[Pixels], screened: int) -> None:
+    """The same answer as without a threshold, although it was found in two looks."""
+    spec = msgspec.structs.replace(SPEC, screened=screened)
+    for frame in (frame_of(images[HEADER_12]), frame_of(without_the_last_pin(images[HEADER_12]))):
+        references = Counted(images)
+        found = verify(frame, TIED, references, spec, threshold=0.99)
+        assert found == verify(frame, TIED, references, spec)
+        assert len(references.compared) == len(found.classes) == min(screened, SPEC.finalists)
 
 
 def test_a_clear_lead_that_two_fit_equally_is_compared_in_full(images: list[Pixels]) -> None:
@@ -267,7 +288,7 @@ def test_fewer_parts_than_the_shortlist(images: list[Pixels], references: Refere
         score = np.linspace(0.9, 0.1, classes).astype(np.float32)
         found = verify(frame_of(images[0]), score, references, spec, threshold=0.5)
         assert found.classes[0] == 0
-        assert sorted(found.classes) == list(range(min(classes, 2 if spec is CLEAR and classes > 2 else 5)))
+        assert sorted(found.classes) == list(range(min(classes, 2)))
         assert found.is_accepted(0.5, spec)
 
 

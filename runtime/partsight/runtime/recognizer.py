@@ -32,7 +32,7 @@ class Stages:
     """Milliseconds that the frames answered together with this one spent in each stage.
 
     Attributes:
-        prepare_ms: brought to the network's size; on a GPU, what of it did not overlap the run before.
+        prepare_ms: brought to the network's size; what of it did not overlap the run of the batch before.
         network_ms: in the network.
         compare_ms: compared with golden images, where the package has them, and decided on.
     """
@@ -184,9 +184,9 @@ class Recognizer:
     def recognize_batch(self, frames: Sequence[Pixels]) -> list[Result]:
         """Recognise the parts in several frames; results in the order of the frames.
 
-        All frames are checked before the first is worked on. Where there are more than `batch_size` and the network
-        runs on a GPU, the next batch is prepared and the last one is compared with golden images meanwhile; a network
-        on the CPU needs all of its cores, and one thing comes after the other.
+        All frames are checked before the first is worked on. Where there are more than `batch_size`, the next batch is
+        prepared and the last one is compared with golden images while the network runs, if that leaves a core: on a
+        GPU, or where this process compares. Else, one thing comes after the other.
 
         Raises:
             FrameError: a frame is not such an array as `recognize` takes; the message names its place.
@@ -295,7 +295,7 @@ class Recognizer:
         return parts
 
     def _chunks(self, frames: Sequence[Pixels], parts: "_Parts", sizes: int) -> Iterator["_Chunk"]:
-        """Run the network on batches; where it runs on a GPU, each is prepared while the one before it runs.
+        """Run the network on batches, each prepared while the one before it runs where that leaves a core.
 
         Whoever takes a chunk releases what was prepared. `sizes` is 2 if it is to be compared.
         """
@@ -312,19 +312,21 @@ class Recognizer:
             yield _Chunk(prepared, inference, ready - max(started, free), done - ready, done)
             free = done
 
-    def _decide(self, chunk: "_Chunk", parts: "_Parts") -> Iterator[Answer]:
+    def _decide(self, chunk: "_Chunk", parts: "_Parts") -> Iterator["_Ready"]:
         """Begin to decide, and return the answers as they come."""
         score, comparison = chunk.inference.score, parts.comparison
         if comparison is None:
-            return iter(decide(score, self.labels, self.threshold, self._top))
+            answers = decide(score, self.labels, self.threshold, self._top)
+            ready = time.perf_counter()
+            return iter([(answer, ready) for answer in answers])
         spec = comparison.verification.spec
 
-        def answer(frame: Pixels, score: FloatArray) -> Answer:
+        def answer(frame: Pixels, score: FloatArray) -> _Ready:
             if parts.comparers is None:
                 verified = compare(frame, score, comparison.references, spec, self.threshold)
             else:
                 verified = parts.comparers.compare(frame, score, self.threshold)
-            return decide_verified(verified, spec, self.labels, self.threshold, self._top)
+            return decide_verified(verified, spec, self.labels, self.threshold, self._top), time.perf_counter()
 
         frames = chunk.prepared.wait()[1]
         if len(frames) == 1:  # handing it to a thread would take longer
@@ -365,18 +367,27 @@ class _Parts:
 
     @property
     def ahead(self) -> int:
-        """How many batches are begun before one is waited for: a network on the CPU leaves no core for another."""
-        return 1 if self.session.provider.on_card else 0
+        """How many batches are begun before one is waited for.
+
+        A network on the CPU takes all cores, and so do comparers. Where this process compares, Python takes one step at
+        a time, and the network of the next batch gets the cores that are left.
+        """
+        compares_here = self.comparison is not None and self.comparers is None
+        return 1 if self.session.provider.on_card or compares_here else 0
 
 
-def _timed(answers: Iterator[Answer], chunk: _Chunk, started: float) -> list[Result]:
-    ready = list(answers)
-    now = time.perf_counter()
-    stages = Stages(chunk.prepare_s * 1000, chunk.network_s * 1000, (now - chunk.done) * 1000)
-    latency_ms = (now - started) * 1000
+_Ready = tuple[Answer, float]
+"""An answer, and when it was ready, by `time.perf_counter`."""
+
+
+def _timed(answers: Iterator[_Ready], chunk: _Chunk, started: float) -> list[Result]:
+    answered = list(answers)
+    done = max(ready for _, ready in answered)  # with the next batch's network between, they are asked for later
+    stages = Stages(chunk.prepare_s * 1000, chunk.network_s * 1000, (done - chunk.done) * 1000)
+    latency_ms = (done - started) * 1000
     return [
         Result(answer.label, answer.score, answer.margin, answer.accepted, answer.top, latency_ms, stages)
-        for answer in ready
+        for answer, _ in answered
     ]
 
 

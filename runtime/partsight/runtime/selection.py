@@ -7,6 +7,7 @@ from partsight.runtime.engines.engine import FloatArray
 
 _BLOCKS_A_CHOICE = 16  # so that few of the best fall into a block of another, where they would not be seen
 _FEWEST_BLOCKS = 256
+_FEW = 8  # so many are taken one by one: after a network has run, little code in the caches counts more than few passes
 _SHORTEST_BLOCK = 4  # below it, all scores are looked at in nearly the same time
 
 
@@ -21,8 +22,24 @@ def best_first(scores: FloatArray, count: int) -> npt.NDArray[np.intp]:
         Indices. Of equal scores the class that comes first is better; what is not a number is worse than any number.
     """
     count = min(count, len(scores))
+    few = _one_by_one(scores, count) if count <= _FEW else None
+    if few is not None:
+        return few
     candidates = find_reaching(scores, lower_limit(scores, count))
     return candidates[np.argsort(-scores[candidates], kind="stable")[:count]]
+
+
+def _one_by_one(scores: FloatArray, count: int) -> npt.NDArray[np.intp] | None:
+    """Return the best classes by as many passes; None if a score is not a number or there are too few finite ones."""
+    rest = scores.copy()
+    found = []
+    for _ in range(count):
+        place = int(rest.argmax())
+        if not rest[place] > -np.inf:  # NumPy takes what is not a number for the largest
+            return None
+        rest[place] = -np.inf
+        found.append(place)
+    return np.array(found, np.intp)
 
 
 def lower_limit(scores: FloatArray, count: int) -> float:
