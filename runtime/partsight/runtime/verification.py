@@ -31,7 +31,7 @@ _SPOT_SHARE = 1 / 21  # of the longest side: about a pin of a long header
 _WORST_SHARE = 0.01  # of the pixels
 _FEW = 3  # candidates where two judges name the same
 _LEAST = 2  # compared in any case, for the lead of one over the other
-_HOPELESS = 8.0  # times the least difference: none from there on came within 0.15 of the best's agreement, on 5,696 frames
+_HOPELESS = 8.0  # times the least difference: none from there on came within 0.15 of the best's agreement in 5,696
 _NOISE_LEVELS = 0.7  # of 255: what noise leaves of a frame at the middle level
 _LARGEST_GAIN = 1.4  # by which light may differ from the golden image's
 
