@@ -76,6 +76,7 @@ def main(arguments: list[str] | None = None) -> None:
     frames = _speed.line_frames(args.data, args.frames, args.frame_size)
     options: dict[str, Any] = {"batch_size": 1, "verify": not args.network_alone}
     with Recognizer(args.package, provider=args.provider, precision=args.precision, **options) as recognizer:
+        recognizer.hold()  # as a line does
         capacity = measure_capacity(recognizer, frames)
         traces = {share: _run(recognizer, frames, capacity * share, args) for share in args.load}
     loads = [_load(share, trace, capacity * share, args.deadline_ms) for share, trace in traces.items()]

@@ -92,6 +92,8 @@ def _open(args: argparse.Namespace, stack: ExitStack) -> tuple[Competitors, dict
     compared: dict[_speed.Way, Recognizer] = {}
     if package.manifest.verification is not None:
         compared = {way: way.open(args.package, batch_size=args.batch_size) for way in network}
+        for recognizer in compared.values():
+            recognizer.hold()  # as a line does
 
     def session(way: _speed.Way) -> Session:
         sizes = tuple({1, args.batch_size})

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from partsight.runtime import FrameError, PackageError, PartsightError, ProviderError, Recognizer, Result
+from partsight.runtime import FrameError, PackageError, PartsightError, ProviderError, Recognizer, Result, package
 from partsight.runtime.engines.providers import PROVIDERS
 from partsight.runtime.model_digest import with_digest
 from partsight.runtime.prepare import Preparer
@@ -534,6 +534,19 @@ def test_what_two_golden_images_fit_is_unknown(tmp_path: Path) -> None:
         assert part.score == pytest.approx(1, abs=1e-3)
         assert {label for label, _ in part.top[:2]} == {"red", "magenta"}
         assert recognizer.recognize(solid("blue")).label == "blue"
+
+
+def test_what_is_held_is_ready(verified_package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No frame waits until the golden images of its shortlist are decoded."""
+    decoded: list[str] = []
+    decode = package.decode_reference
+    monkeypatch.setattr(package, "decode_reference", lambda *args: (decoded.append(args[1]), decode(*args))[1])
+    with Recognizer(verified_package) as recognizer:
+        recognizer.hold()
+        assert len(decoded) == len(COLOURS)
+        decoded.clear()
+        assert recognizer.recognize(solid("red")).label == "red"
+    assert len(decoded) == 2  # those that it was compared with in full
 
 
 @pytest.mark.parametrize(("threshold", "label"), [(0.0, "red"), (0.02, "red"), (None, None), (1.1, None)])

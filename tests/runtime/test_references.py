@@ -133,7 +133,7 @@ def test_levels_are_kept_for_more() -> None:
 
 
 def test_the_latest_levels_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("partsight.runtime.references._MOST_LEVELS", 3)
+    monkeypatch.setattr("partsight.runtime.references.MOST_LEVELS", 3)
     shelf = Shelf()
     references = References(shelf, SIZE_HW)
     for wanted, asked in (([1, 2, 3], [1, 2, 3]), ([1], []), ([4], [4]), ([1, 3], []), ([2], [2]), ([5, 1], [5])):
@@ -143,7 +143,7 @@ def test_the_latest_levels_stay(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_levels_by_many_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("partsight.runtime.references._MOST_LEVELS", 20)
+    monkeypatch.setattr("partsight.runtime.references.MOST_LEVELS", 20)
     references = References(Shelf(), SIZE_HW)
 
     def ask(seed: int) -> bool:

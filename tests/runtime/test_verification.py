@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from partsight.runtime import verification
 from partsight.runtime.images import Pixels
 from partsight.runtime.references import References, decode_reference, encode_reference
 from partsight.runtime.verification import VerificationSpec, Verified, verify
@@ -239,9 +240,14 @@ def test_a_clear_lead_that_does_not_agree_is_compared_in_full(images: list[Pixel
     assert found.classes[0] == HEADER_12
 
 
-def test_the_hopeless_are_left_out_where_the_best_agrees(images: list[Pixels]) -> None:
+def test_the_hopeless_are_left_out_where_the_best_agrees(images: list[Pixels], monkeypatch: pytest.MonkeyPatch) -> None:
+    aligned: list[float] = []
+    align = verification.align_middle
+    monkeypatch.setattr(verification, "align_middle", lambda *args: (aligned.append(1), align(*args))[1])
     references, frame = Counted(images), frame_of(images[HEADER_12])
-    found = verify(frame, TIED, references, SPEC, threshold=0.5)
+    spec = msgspec.structs.replace(SPEC, screened=len(PARTS) - 1)  # of fewer, none is screened
+    found = verify(frame, TIED, references, spec, threshold=0.5)
+    assert 2 <= len(aligned) < spec.screened
     in_full = verify(frame, TIED, References(stored(images), (192, 192)), SPEC)
     assert len(found.classes) == 2 < len(in_full.classes) == SPEC.finalists
     assert found.agreement == in_full.agreement[:2]

@@ -15,7 +15,7 @@ from partsight.runtime.memory import give_back_freed
 from partsight.runtime.model_digest import check_digest
 from partsight.runtime.onnx_file import check_onnx
 from partsight.runtime.package import ModelPackage, package_id_of
-from partsight.runtime.references import References
+from partsight.runtime.references import MOST_LEVELS, References
 from partsight.runtime.session import Session
 from partsight.runtime.trust import KeyLike, check_cache, find_demands
 
@@ -33,6 +33,9 @@ class Comparison:
     def hold(self, wanted: Callable[[], bool]) -> None:
         """Read the golden images' files into memory while they are wanted, `MOST_HELD_BYTES` of them.
 
+        What a shortlist needs of them is made ready as well: a frame of a part that was not seen yet would otherwise
+        wait for that of all 32 candidates.
+
         Raises:
             PackageError: one is damaged or gone.
         """
@@ -41,6 +44,8 @@ class Comparison:
             if room <= 0 or not wanted():
                 return
             room -= self.package.keep_reference(index)
+            if index < MOST_LEVELS:
+                self.references.levels([index])
 
 
 @dataclass(frozen=True)

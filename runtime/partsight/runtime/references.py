@@ -20,7 +20,9 @@ from partsight.runtime.session import FloatArray
 _SMOOTHING_PX = 1.0
 _MOST_READY = 64  # a megabyte each at most
 _SPARE = 8  # for those that others still use when they are pushed out
-_MOST_LEVELS = 4096  # 10 kB each at most
+MOST_LEVELS = 4096
+"""Classes whose levels stay, 10 kB each at most."""
+
 _JPEG_QUALITY = 95
 _LARGEST_SIDE_PX = 1024
 _SUM = np.ones((1, 3), np.float32)  # by OpenCV: NumPy sums over an axis of three a number at a time
@@ -150,7 +152,7 @@ class References:
         self._pieces = Pieces(_MOST_READY + _SPARE)
         sizes = (level_size(size_hw, longest)[::-1] for longest in LEVELS_PX[:2])
         # Pages that are not used yet take no memory.
-        self._levels = [np.empty((_MOST_LEVELS, *size), np.float16) for size in sizes]
+        self._levels = [np.empty((MOST_LEVELS, *size), np.float16) for size in sizes]
         self._places: OrderedDict[int, int] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -213,6 +215,6 @@ class References:
         """Return where the levels of a class lie or are to lie: in place of what was not used for longest."""
         place = self._places.pop(index, None)
         if place is None:
-            place = len(self._places) if len(self._places) < _MOST_LEVELS else self._places.popitem(last=False)[1]
+            place = len(self._places) if len(self._places) < MOST_LEVELS else self._places.popitem(last=False)[1]
         self._places[index] = place
         return place

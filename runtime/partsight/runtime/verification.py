@@ -198,8 +198,8 @@ def _looks(
                 reference = references[item.index]
                 pose = align_fine(levels, reference.fine, item.pose)
                 compared[item.index] = _agreement(smoothed, reference, pose, spec), item.index, pose
-        best_first = sorted((compared[item.index] for item in finalists), key=lambda item: -item[0])
-        agreement, classes, found = zip(*best_first, strict=True)
+        ranked = sorted((compared[item.index] for item in finalists), key=lambda item: -item[0])
+        agreement, classes, found = zip(*ranked, strict=True)
         yield Verified(classes, agreement, found)
 
 
