@@ -40,7 +40,7 @@ def main() -> None:
     head = ["| what | median | 95th percentile |", "|---|---|---|"]
     table = "\n".join(head + [f"| {name} | {median:.1f} ms | {high:.1f} ms |" for name, median, high in table_rows])
     share = float(np.mean([row[3] for row in rows]))
-    table += f"\n\n{share:.0%} of {len(rows)} frames are clear: fewer than five golden images are compared with them in full."
+    table += f"\n\n{share:.0%} of {len(rows)} frames are clear: fewer than five golden images are compared in full."
     print(table)
     results = {name: {"median_ms": median, "p95_ms": high} for name, median, high in table_rows}
     write_results(args.out, args.name, {"frames": len(rows), "clear_share": share, "stages": results}, table)
