@@ -30,7 +30,7 @@ def best_first(scores: FloatArray, count: int) -> npt.NDArray[np.intp]:
 
 
 def _one_by_one(scores: FloatArray, count: int) -> npt.NDArray[np.intp] | None:
-    """Return the best classes by as many passes; None if a score is not a number or there are too few finite ones."""
+    """Return the best classes by as many passes; None where one is not a number, or too few are more than -inf."""
     rest = scores.copy()
     found = []
     for _ in range(count):
