@@ -94,9 +94,9 @@ class Card:
 
         device, dtype = ("cuda", torch.float16) if self.provider.on_card else ("cpu", torch.float32)
         network = network_of(onnx.load_from_string(self.package.model_bytes("fp32")), device, dtype)
-        call = (
-            torch.compile(network, mode="max-autotune" if self.provider.on_card else None) if is_compiled else network
-        )
+        # With CUDA graphs, as ours; to try all kernels ("max-autotune") would take many minutes for each size of batch.
+        mode = "reduce-overhead" if self.provider.on_card else None
+        call = torch.compile(network, mode=mode, dynamic=False) if is_compiled else network
 
         def answer(frames: Pixels) -> np.ndarray:
             with torch.inference_mode():

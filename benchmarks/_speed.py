@@ -57,7 +57,12 @@ def batches(frames: Sequence[Pixels], size: int) -> Iterator[list[Pixels]]:
 
 
 def timed(task: Callable[[], object], turn_s: float = 0.1) -> float:
-    """Take a turn: return the median seconds of as many calls as `turn_s` seconds hold, at least one."""
+    """Take a turn: return the median seconds of its calls; see `times`."""
+    return statistics.median(times(task, turn_s))
+
+
+def times(task: Callable[[], object], turn_s: float) -> list[float]:
+    """Take a turn: return the seconds of as many calls as `turn_s` seconds hold, at least one."""
     task()  # not timed: the turn before has filled the caches and put the threads to sleep
     seconds: list[float] = []
     ends = time.perf_counter() + turn_s
@@ -65,7 +70,7 @@ def timed(task: Callable[[], object], turn_s: float = 0.1) -> float:
         started = time.perf_counter()
         task()
         seconds.append(time.perf_counter() - started)
-    return statistics.median(seconds)
+    return seconds
 
 
 def interleave(turns: Mapping[str, Turn], rounds: int, what: str, pause_s: float = PAUSE_S) -> Rounds:

@@ -13,7 +13,6 @@ Example:
 import argparse
 import itertools
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -66,20 +65,20 @@ class Recorded:
         self.seconds: list[float] = []
 
     def turn(self, turn_s: float) -> float:
-        """Take a turn and return the median seconds of a batch; see `_speed.timed`."""
-        self._call()
-        ends, first = time.perf_counter() + turn_s, len(self.seconds)
-        while len(self.seconds) == first or time.perf_counter() < ends:
-            started = time.perf_counter()
-            self._call()
-            self.seconds.append((time.perf_counter() - started) / self._batches)
-        return _speed.median_of(self.seconds[first:])
+        """Take a turn and return the median seconds of a batch."""
+        seconds = [found / self._batches for found in _speed.times(self._call, turn_s)]
+        self.seconds += seconds
+        return _speed.median_of(seconds)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Measure, print tables and write result files."""
     args = _parse(arguments)
     package = ModelPackage.read(args.package)
+    if package.manifest.search is not None:
+        raise SystemExit(
+            f"{args.package} searches for its scores; expected a network that gives them: export it with --search never"
+        )
     card = Card(package, args.provider)
     steps = list(all_steps(set(package.manifest.models)))
     frames = _speed.line_frames(args.data, args.frames, args.frame_size)
@@ -90,9 +89,7 @@ def main(arguments: list[str] | None = None) -> None:
     rows: list[Row] = []
     left_out: dict[str, str] = {}
     for batch in args.batch:
-        calls, not_had = _competitors(card, steps, frames, batch)
-        left_out |= not_had
-        rows += _measure(calls, batch, args)
+        rows += _rows(card, steps, frames, batch, left_out, args)
     facts = f"{facts_table(sound['labels'])}\n\n{_nodes_text(sound['nodes'], card.provider.ort_name)}"
     text = "\n\n".join(filter(None, (facts, to_table(rows), _speed.left_out_text(left_out))))
     results = {"rows": [asdict(row) for row in rows], "facts": sound, "left_out": left_out, "rounds": args.rounds}
@@ -119,10 +116,18 @@ def _kind(step: Step) -> str:
     return step.arithmetic.upper() + (" with TF32" if step.arithmetic == "fp32" and step.gpu.tf32 else "")
 
 
+def _rows(
+    card: Card, steps: list[Step], frames: list[Pixels], batch: int, left_out: dict[str, str], args: argparse.Namespace
+) -> list[Row]:
+    """Load and measure all competitors for one size of batch; the card's memory is free again when it returns."""
+    calls = _competitors(card, steps, frames, batch, left_out)
+    return _measure(calls, batch, args)
+
+
 def _competitors(
-    card: Card, steps: list[Step], frames: list[Pixels], batch: int
-) -> tuple[dict[str, Recorded], dict[str, str]]:
-    """Load all competitors for one size of batch; return those that cannot be had with the reason."""
+    card: Card, steps: list[Step], frames: list[Pixels], batch: int, left_out: dict[str, str]
+) -> dict[str, Recorded]:
+    """Load all competitors for one size of batch; say in `left_out` why others cannot be had."""
     small = np.resize(preprocess(frames, card.spec), (batch, card.spec.height, card.spec.width, 3))
     makes: dict[str, Callable[[], Recorded]] = {NAIVE: lambda: _answering(card.naive(), small)}
     for step in steps:
@@ -135,7 +140,6 @@ def _competitors(
     for name, chunks in (("camera's frames, batch after batch", 1), ("camera's frames, overlapped", CHUNKS)):
         makes[name] = lambda chunks=chunks: _from_camera(card, steps[-1], frames, batch, chunks)
     found: dict[str, Recorded] = {}
-    left_out: dict[str, str] = {}
     for name, make in tqdm(makes.items(), desc=f"loading, batch {batch}", unit="competitor", disable=None):
         try:
             found[name] = make()
@@ -146,7 +150,7 @@ def _competitors(
     for name in (NAIVE, LIMIT):
         if name not in found:
             raise SystemExit(f"without {name!r} there is nothing to compare with: {left_out[name]}")
-    return found, left_out
+    return found
 
 
 def _answering(answer: Callable[[Pixels], Any], frames: Pixels) -> Recorded:

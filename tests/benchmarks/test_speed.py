@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.benchmarks.conftest import Load
+from tests.tiny import write_tiny_package
 
 Results = dict[str, Any]
 
@@ -107,6 +108,12 @@ def test_gpu_says_that_there_is_none(load: Load, tiny_package: Path, example_par
         pytest.skip("there may be one")
     with pytest.raises(SystemExit, match=r"provider 'cuda' was asked for"):
         load("gpu").main([str(tiny_package), "--data", str(example_parts), "--frames", "1"])
+
+
+def test_gpu_wants_the_scores_from_the_network(load: Load, tmp_path: Path, example_parts: Path) -> None:
+    package = write_tiny_package(tmp_path / "searched.partsight", is_searched=True)
+    with pytest.raises(SystemExit, match="export it with --search never"):
+        load("gpu").main([str(package), "--data", str(example_parts), "--provider", "cpu"])
 
 
 def test_fp16_comes_before_cuda_graphs_which_record_it(load: Load) -> None:

@@ -230,6 +230,21 @@ def test_a_batch_is_prepared_while_another_runs_if_that_leaves_a_core(
             assert events == expected
 
 
+def test_an_answer_is_not_ready_before_those_before_it(verified_package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though the second batch may have been compared while the first still is."""
+    first = threading.Lock()
+
+    def slow_at_first(*args: Any) -> Any:
+        if first.acquire(blocking=False):
+            time.sleep(0.3)
+        return verify(*args)
+
+    monkeypatch.setattr("partsight.runtime.recognizer.compare", slow_at_first)
+    with Recognizer(verified_package, batch_size=2) as recognizer:
+        latencies = [part.latency_ms for part in recognizer.recognize_batch(mixed(4))]
+    assert latencies == sorted(latencies)
+
+
 def test_the_comparison_is_timed_when_it_ends(verified_package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Though the network of the next batch runs before anybody asks for it."""
     compared = threading.Semaphore(0)

@@ -47,7 +47,7 @@ class Result(Answer):
     """An answer and how long it took.
 
     Attributes:
-        latency_ms: milliseconds from the call to the moment when this frame's answer was ready.
+        latency_ms: milliseconds from the call to the moment when the answers to this frame and those before were ready.
         stages: where they went.
     """
 
@@ -197,7 +197,7 @@ class Recognizer:
         chunks = self._chunks(frames, parts, 1 if parts.comparison is None else 2)
         decided = ((self._decide(chunk, parts), chunk) for chunk in chunks)
         for answers, chunk in late(decided, parts.ahead):
-            results += _timed(answers, chunk, started)
+            results += _timed(answers, chunk, started, results[-1].latency_ms if results else 0.0)
             chunk.prepared.release()
         return results
 
@@ -263,9 +263,9 @@ class Recognizer:
     def hold(self) -> None:
         """Read into memory, and make ready, what answers would otherwise wait for when they first need it.
 
-        A start is faster without, by a second of work for a thousand parts; a line calls it, and needs the package's
-        folder no more. Of more than 256 MB of golden images the rest stays where it is. Comparers have theirs when it
-        returns. May be called from any thread, once is enough; `close` ends it.
+        A start is faster without, by a second or so of work for a thousand parts; a line calls it, and needs the
+        package's folder no more. Of more than 256 MB of golden images the rest stays where it is. Comparers have theirs
+        when it returns. May be called from any thread, once is enough; `close` ends it.
 
         Raises:
             PackageError: a golden image is damaged or gone.
@@ -380,11 +380,12 @@ _Ready = tuple[Answer, float]
 """An answer, and when it was ready, by `time.perf_counter`."""
 
 
-def _timed(answers: Iterator[_Ready], chunk: _Chunk, started: float) -> list[Result]:
+def _timed(answers: Iterator[_Ready], chunk: _Chunk, started: float, before_ms: float) -> list[Result]:
+    """Wait for the answers of a chunk; `before_ms` is the latency of those of the chunk before."""
     answered = list(answers)
     done = max(ready for _, ready in answered)  # with the next batch's network between, they are asked for later
     stages = Stages(chunk.prepare_s * 1000, chunk.network_s * 1000, (done - chunk.done) * 1000)
-    latency_ms = (done - started) * 1000
+    latency_ms = max((done - started) * 1000, before_ms)  # of chunks that overlap, a later one may be ready first
     return [
         Result(answer.label, answer.score, answer.margin, answer.accepted, answer.top, latency_ms, stages)
         for answer, _ in answered

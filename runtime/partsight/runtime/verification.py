@@ -222,7 +222,10 @@ class _Aligned:
 
 
 def _limit(aligned: Sequence[_Aligned], hopeless: float) -> float:
-    """Return the difference above which none has a chance against the best so far."""
+    """Return the difference above which none has a chance against the best so far.
+
+    What screening leaves of a candidate unexplained is, to first order, the least by which it can differ.
+    """
     return hopeless * max(min(item.difference for item in aligned), _NOISE_LEVELS**2)
 
 
