@@ -36,6 +36,27 @@ def test_an_error_of_ours_keeps_its_kind() -> None:
         camera_of(receive)[0].read()
 
 
+def test_a_source_that_is_given_up_has_first_stopped_sending() -> None:
+    """Whether its reader or `read` was first to lose patience."""
+    for timeout_s in (5, 0.05):
+        errors = iter([CameraTimeoutError("no frame"), CameraLostError("given up")])
+        go = threading.Event()
+
+        def receive(errors=errors, go=go) -> Pixels:  # type: ignore[no-untyped-def]
+            go.wait()
+            raise next(errors)
+
+        camera, _ = camera_of(receive, timeout_s)
+        threading.Timer(0.2, go.set).start()
+        with pytest.raises(CameraTimeoutError, match="no frame came within"):
+            camera.read()
+        go.wait()
+        camera._thread.join()
+        for _ in range(2):
+            with pytest.raises(CameraLostError, match="given up"):
+                camera.read()
+
+
 def test_an_old_frame_is_not_returned() -> None:
     source: queue.Queue[Pixels] = queue.Queue()
     camera, _ = camera_of(source.get, timeout_s=0.2)

@@ -32,7 +32,8 @@ class LatestCamera:
         Args:
             source: address to show.
             receive: waits for the next picture, which nobody else holds; called by the thread alone. CameraTimeoutError
-                lets the thread go on, any other error ends it and is raised by `read`.
+                lets the thread go on, any other error ends it and is raised by `read`: after a CameraTimeoutError
+                where a source stopped sending and was then given up, whichever clock was first.
             release: lets go of the device; called once, by the thread.
             timeout_s: how long `read` waits, and how old a frame may be that waited for it.
         """
@@ -42,6 +43,7 @@ class LatestCamera:
         self._latest: Frame | None = None
         self._arrived = 0.0  # of the latest, by the monotonic clock
         self._received = 0
+        self._stalled = self._told = False  # since the latest: `receive` waited in vain; a `read` has said so
         self._closing = False
         self._ended = False
         self._error: BaseException | None = None
@@ -63,8 +65,9 @@ class LatestCamera:
                 frame, self._latest = self._latest, None
                 assert frame is not None
                 return frame
-            if self._ended:
+            if self._ended and (self._told or not self._stalled):
                 raise self._loss()
+            self._told = True
         raise CameraTimeoutError(f"{self.source}: no frame came within {self._timeout_s:g} s; is it sending?")
 
     def close(self) -> None:
@@ -111,8 +114,11 @@ class LatestCamera:
             try:
                 image = self._receive()
             except CameraTimeoutError:
+                with self._changed:
+                    self._stalled = True
                 continue  # `read` has a clock of its own
             with self._changed:
+                self._stalled = self._told = False
                 self._latest = Frame(image, self.source, self._received, time.time())
                 self._arrived = time.monotonic()
                 self._received += 1
