@@ -20,6 +20,14 @@ def verified_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_package(tmp_path_factory.mktemp("packages") / "v.partsight", verification=tiny_verification())
 
 
+@pytest.fixture
+def altered_package(verified_package: Path, tmp_path: Path) -> Path:
+    """A copy of that one whose golden image of `red` was altered."""
+    package = Path(shutil.copytree(verified_package, tmp_path / "altered.partsight"))
+    (package / "gallery" / "red.png").write_bytes((package / "gallery" / "blue.png").read_bytes())
+    return package
+
+
 @pytest.fixture(scope="session")
 def example_parts() -> Path:
     """The folder of real images: `golden/PART/golden.jpg`, `line/PART/N.jpg`, `unknown/PART.jpg`."""

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from partsight.runtime import FrameError, PackageError, PartsightError, ProviderError, Recognizer, Result, package
+from partsight.runtime.decision import decide_verified
 from partsight.runtime.engines.providers import PROVIDERS
 from partsight.runtime.model_digest import with_digest
 from partsight.runtime.prepare import Preparer
@@ -272,6 +273,54 @@ def test_the_comparison_is_timed_when_it_ends(verified_package: Path, monkeypatc
         first, *_ = recognizer.recognize_batch(mixed(4))
     assert started + first.latency_ms / 1000 <= ends[1]
     assert ends[0] + first.stages.compare_ms / 1000 <= ends[1]
+
+
+@pytest.mark.parametrize("kind", ["tiny_package", "verified_package"])
+def test_batches_that_are_started_give_the_same_answers(kind: str, request: pytest.FixtureRequest) -> None:
+    frames = mixed(12)
+    with Recognizer(request.getfixturevalue(kind), batch_size=4) as recognizer:
+        expected = recognizer.recognize_batch(frames)
+        batches = [recognizer.start_batch(frames[place : place + 4]) for place in (0, 4, 8)]
+        found = [part for batch in batches for part in batch.wait()]
+        assert batches[0].wait() == found[:4]  # again
+        for count in (0, 5):
+            with pytest.raises(ValueError, match=f"received {count} frames; expected 1 to 4"):
+                recognizer.start_batch(frames[:count])
+        with pytest.raises(FrameError, match="frame 1"):
+            recognizer.start_batch([frames[0], frames[0][:, 0]])
+    assert [(answer(part), numbers(part)) for part in found] == [(answer(part), numbers(part)) for part in expected]
+
+
+@pytest.mark.parametrize(("comparers", "on_card", "is_done"), [(0, False, False), (1, False, True), (1, True, False)])
+def test_a_started_batch_is_compared_while_others_are_in_the_network_if_that_leaves_a_core(
+    verified_package: Path, monkeypatch: pytest.MonkeyPatch, comparers: int, on_card: bool, is_done: bool
+) -> None:
+    opened, ended = threading.Event(), threading.Event()
+
+    def gated(*args: Any) -> Any:
+        assert is_done or opened.wait(20)
+        found = decide_verified(*args)
+        ended.set()
+        return found
+
+    with Recognizer(verified_package, comparers=comparers) as recognizer:
+        if on_card:
+            put_on_a_card(recognizer)
+        monkeypatch.setattr("partsight.runtime.recognizer.decide_verified", gated)
+        batch = recognizer.start_batch([solid("red")])
+        assert ended.is_set() == is_done
+        opened.set()
+        assert ended.wait(20)  # nobody waits for it yet
+        assert [part.label for part in batch.wait()] == ["red"]
+
+
+def test_a_started_batch_that_cannot_be_answered_says_so_each_time(altered_package: Path) -> None:
+    with Recognizer(altered_package) as recognizer:
+        batch = recognizer.start_batch([solid("red")])
+        with pytest.raises(PackageError, match=r"gallery/red\.png has SHA-256"):
+            batch.wait()
+        with pytest.raises(PartsightError, match="could not be answered, as an earlier call told"):
+            batch.wait()
 
 
 @pytest.mark.parametrize(("on_card", "count"), [(False, 1), (True, 3)])
@@ -639,12 +688,10 @@ def test_references_of_another_size_than_the_manifest_says(tmp_path: Path) -> No
         recognizer.recognize(solid("red"))
 
 
-def test_an_altered_reference_is_refused_when_it_is_needed(verified_package: Path, tmp_path: Path) -> None:
-    package = Path(shutil.copytree(verified_package, tmp_path / "line3.partsight"))
-    (package / "gallery" / "red.png").write_bytes((package / "gallery" / "blue.png").read_bytes())
-    with Recognizer(package) as recognizer, pytest.raises(PackageError, match=r"gallery/red\.png has SHA-256"):
+def test_an_altered_reference_is_refused_when_it_is_needed(altered_package: Path) -> None:
+    with Recognizer(altered_package) as recognizer, pytest.raises(PackageError, match=r"gallery/red\.png has SHA-256"):
         recognizer.recognize(solid("red"))
-    with Recognizer(package, verify=False) as recognizer:
+    with Recognizer(altered_package, verify=False) as recognizer:
         assert recognizer.recognize(solid("red")).label == "red"
 
 

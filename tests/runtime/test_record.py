@@ -5,8 +5,9 @@ import msgspec
 import numpy as np
 
 from partsight.runtime.cameras.camera import Frame
-from partsight.runtime.recognizer import Recognizer, Result, Stages
+from partsight.runtime.recognizer import Recognizer
 from partsight.runtime.record import Candidate, Record, answered
+from partsight.runtime.results import Result, Stages
 
 
 def test_json_is_read_back() -> None:

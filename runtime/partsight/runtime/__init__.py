@@ -29,7 +29,8 @@ from partsight.runtime.errors import (
 )
 from partsight.runtime.images import read_image
 from partsight.runtime.package import ModelPackage
-from partsight.runtime.recognizer import Recognizer, Result, Stages
+from partsight.runtime.recognizer import Recognizer
+from partsight.runtime.results import Result, Stages, Started
 
 __all__ = [
     "Answer",
@@ -55,5 +56,6 @@ __all__ = [
     "SinkError",
     "SinkGoneError",
     "Stages",
+    "Started",
     "read_image",
 ]

@@ -11,7 +11,8 @@ from typing import Self
 from partsight.runtime.errors import PartsightError
 from partsight.runtime.images import Pixels
 from partsight.runtime.preprocess import check_frame
-from partsight.runtime.recognizer import Recognizer, Result
+from partsight.runtime.recognizer import Recognizer
+from partsight.runtime.results import Result
 
 
 @dataclass(frozen=True)

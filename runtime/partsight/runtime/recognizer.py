@@ -3,9 +3,10 @@
 import os
 import time
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -17,42 +18,15 @@ from partsight.runtime.engines.engine import Arithmetic, GpuSettings, Settings
 from partsight.runtime.errors import PartsightError
 from partsight.runtime.images import Pixels
 from partsight.runtime.loading import Comparison, load
-from partsight.runtime.prepare import Prepared, Preparer, late
+from partsight.runtime.prepare import Preparer, late
 from partsight.runtime.preprocess import check_frames, preprocess
+from partsight.runtime.results import Chunk, Result, Started
 from partsight.runtime.session import FloatArray, Inference, Session
 from partsight.runtime.trust import KeyLike, read_keys
 from partsight.runtime.verification import verify as compare
 
 if TYPE_CHECKING:
     from partsight.runtime.comparers.pool import Comparers
-
-
-@dataclass(frozen=True)
-class Stages:
-    """Milliseconds that the frames answered together with this one spent in each stage.
-
-    Attributes:
-        prepare_ms: brought to the network's size; what of it did not overlap the run of the batch before.
-        network_ms: in the network.
-        compare_ms: compared with golden images, where the package has them, and decided on.
-    """
-
-    prepare_ms: float
-    network_ms: float
-    compare_ms: float
-
-
-@dataclass(frozen=True)
-class Result(Answer):
-    """An answer and how long it took.
-
-    Attributes:
-        latency_ms: milliseconds from the call to the moment when the answers to this frame and those before were ready.
-        stages: where they went.
-    """
-
-    latency_ms: float
-    stages: Stages
 
 
 class Recognizer:
@@ -140,11 +114,12 @@ class Recognizer:
         specs = [self.manifest.preprocess]
         if comparison is not None:
             specs.append(comparison.verification.spec.preprocess(self.manifest.preprocess))
+        comparing = ThreadPoolExecutor(1, "partsight-compare")
         preparer = Preparer(specs, batch_size, workers)
         pool = _start_comparers(comparers, comparison, session.classes) if comparison and comparers else None
         if pool is not None:
             weakref.finalize(self, pool.close)
-        self._parts: _Parts | None = _Parts(session, preparer, comparison, pool, workers)
+        self._parts: _Parts | None = _Parts(session, preparer, comparison, pool, workers, comparing)
         self.decision = comparison.verification.decision if comparison else self.manifest.decision
         self.threshold = self.decision.threshold if threshold is None else threshold
         self._warm_up(session)
@@ -191,15 +166,39 @@ class Recognizer:
         Raises:
             FrameError: a frame is not such an array as `recognize` takes; the message names its place.
         """
-        started = time.perf_counter()
-        parts = self._open()
         results: list[Result] = []
-        chunks = self._chunks(frames, parts, 1 if parts.comparison is None else 2)
-        decided = ((self._decide(chunk, parts), chunk) for chunk in chunks)
-        for answers, chunk in late(decided, parts.ahead):
-            results += _timed(answers, chunk, started, results[-1].latency_ms if results else 0.0)
-            chunk.prepared.release()
+        parts = self._open()
+        ahead = parts.ahead if len(frames) > self.batch_size else 0
+        for batch in late(self._start(frames, parts, ahead), ahead):
+            results += batch.wait()
         return results
+
+    def start_batch(self, frames: Sequence[Pixels]) -> Started:
+        """Run the network on a batch, and return while the frames are compared with golden images.
+
+        For a loop that has its next frames already: it starts them, and only then waits for the results of these. Where
+        to compare meanwhile gains nothing (see `recognize_batch`), that is done before this returns.
+
+        Example:
+            >>> before = recognizer.start_batch(frames)
+            >>> after = recognizer.start_batch(next_frames)
+            >>> results = before.wait()
+
+        Args:
+            frames: as for `recognize`, at least one and at most `batch_size`.
+
+        Raises:
+            FrameError: as for `recognize_batch`.
+            ValueError: there are none or too many.
+            PackageError: a golden image is damaged; raised by `Started.wait`, too.
+        """
+        if not 0 < len(frames) <= self.batch_size:
+            raise ValueError(f"received {len(frames)} frames; expected 1 to {self.batch_size}, which is batch_size")
+        parts = self._open()
+        (batch,) = self._start(frames, parts, parts.ahead)
+        if not parts.ahead:
+            batch.wait()
+        return batch
 
     def infer(self, frames: Sequence[Pixels]) -> Inference:
         """Return the network's whole scores and embeddings: for calibration and comparison.
@@ -294,7 +293,14 @@ class Recognizer:
             raise PartsightError("this Recognizer is closed; create a new one")
         return parts
 
-    def _chunks(self, frames: Sequence[Pixels], parts: "_Parts", sizes: int) -> Iterator["_Chunk"]:
+    def _start(self, frames: Sequence[Pixels], parts: "_Parts", ahead: int) -> Iterator[Started]:
+        """Run the network on batches; compare the frames of each meanwhile if so many more are begun."""
+        started = time.perf_counter()
+        for chunk in self._chunks(frames, parts, 1 if parts.comparison is None else 2):
+            find = partial(_listed, self._decide(chunk, parts))
+            yield Started(chunk, parts.comparing.submit(find).result if ahead else find, started)
+
+    def _chunks(self, frames: Sequence[Pixels], parts: "_Parts", sizes: int) -> Iterator[Chunk]:
         """Run the network on batches, each prepared while the one before it runs where that leaves a core.
 
         Whoever takes a chunk releases what was prepared. `sizes` is 2 if it is to be compared.
@@ -309,29 +315,28 @@ class Recognizer:
             ready = time.perf_counter()
             inference = parts.session.run(batch)
             done = time.perf_counter()
-            yield _Chunk(prepared, inference, ready - max(started, free), done - ready, done)
+            yield Chunk(prepared, inference, ready - max(started, free), done - ready, done)
             free = done
 
-    def _decide(self, chunk: "_Chunk", parts: "_Parts") -> Iterator["_Ready"]:
-        """Begin to decide, and return the answers as they come."""
+    def _decide(self, chunk: Chunk, parts: "_Parts") -> Iterable[Answer]:
+        """Return the answers to the frames of a batch, which are compared one by one when they are asked for.
+
+        By one thread, that is: two take longer, since each operation of OpenCV gives Python's lock away and then waits
+        for it. Comparers work side by side, and begin at once.
+        """
         score, comparison = chunk.inference.score, parts.comparison
         if comparison is None:
-            answers = decide(score, self.labels, self.threshold, self._top)
-            ready = time.perf_counter()
-            return iter([(answer, ready) for answer in answers])
-        spec = comparison.verification.spec
+            return decide(score, self.labels, self.threshold, self._top)
+        spec, comparers = comparison.verification.spec, parts.comparers
 
-        def answer(frame: Pixels, score: FloatArray) -> _Ready:
-            if parts.comparers is None:
+        def answer(frame: Pixels, score: FloatArray) -> Answer:
+            if comparers is None:
                 verified = compare(frame, score, comparison.references, spec, self.threshold)
             else:
-                verified = parts.comparers.compare(frame, score, self.threshold)
-            return decide_verified(verified, spec, self.labels, self.threshold, self._top), time.perf_counter()
+                verified = comparers.compare(frame, score, self.threshold)
+            return decide_verified(verified, spec, self.labels, self.threshold, self._top)
 
-        frames = chunk.prepared.wait()[1]
-        if len(frames) == 1:  # handing it to a thread would take longer
-            return iter([answer(frames[0], score[0])])
-        return parts.workers.map(answer, frames, score)
+        return (map if comparers is None else parts.workers.map)(answer, chunk.prepared.wait()[1], score)
 
     def _warm_up(self, session: Session) -> None:
         """Run what the line will run, so that its first frame is as fast as its last.
@@ -345,17 +350,6 @@ class Recognizer:
 
 
 @dataclass(frozen=True)
-class _Chunk:
-    """Frames that went through the network together; times in seconds, `done` by `time.perf_counter`."""
-
-    prepared: Prepared
-    inference: Inference
-    prepare_s: float
-    network_s: float
-    done: float
-
-
-@dataclass(frozen=True)
 class _Parts:
     """All that a call needs, in one: a `close` meanwhile must not change how the rest of it is answered."""
 
@@ -364,6 +358,7 @@ class _Parts:
     comparison: Comparison | None
     comparers: "Comparers | None"
     workers: ThreadPoolExecutor
+    comparing: ThreadPoolExecutor
 
     @property
     def ahead(self) -> int:
@@ -376,20 +371,9 @@ class _Parts:
         return 1 if self.session.provider.on_card or compares_here else 0
 
 
-_Ready = tuple[Answer, float]
-"""An answer, and when it was ready, by `time.perf_counter`."""
-
-
-def _timed(answers: Iterator[_Ready], chunk: _Chunk, started: float, before_ms: float) -> list[Result]:
-    """Wait for the answers of a chunk; `before_ms` is the latency of those of the chunk before."""
-    answered = list(answers)
-    done = max(ready for _, ready in answered)  # with the next batch's network between, they are asked for later
-    stages = Stages(chunk.prepare_s * 1000, chunk.network_s * 1000, (done - chunk.done) * 1000)
-    latency_ms = max((done - started) * 1000, before_ms)  # of chunks that overlap, a later one may be ready first
-    return [
-        Result(answer.label, answer.score, answer.margin, answer.accepted, answer.top, latency_ms, stages)
-        for answer, _ in answered
-    ]
+def _listed(answers: Iterable[Answer]) -> tuple[list[Answer], float]:
+    """Return all answers, and when the last was ready, by `time.perf_counter`."""
+    return list(answers), time.perf_counter()
 
 
 def _start_comparers(count: int, comparison: Comparison, classes: int) -> "Comparers":

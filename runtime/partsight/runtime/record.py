@@ -6,7 +6,8 @@ from typing import Literal
 import msgspec
 
 from partsight.runtime.cameras.camera import Frame
-from partsight.runtime.recognizer import Recognizer, Result, Stages
+from partsight.runtime.recognizer import Recognizer
+from partsight.runtime.results import Result, Stages
 
 RECORD_VERSION = 1
 
