@@ -1,6 +1,7 @@
 """A camera that does what a test says, and sinks that remember."""
 
 import threading
+import time
 from collections.abc import Callable, Iterable
 from typing import Self
 
@@ -93,3 +94,10 @@ def pictures(count: int, seed: int = 0) -> list[Pixels]:
     rng = np.random.default_rng(seed)
     names = [*COLOURS, (0, 0, 0), (128, 128, 128)]
     return [solid(names[place]) for place in rng.integers(0, len(names), count)]
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    ends_at = time.monotonic() + 30
+    while not is_so():
+        assert time.monotonic() < ends_at
+        time.sleep(0.005)

@@ -251,8 +251,8 @@ def test_a_swap_begins_anew(tmp_path: Path, recognizer: Recognizer, caplog: pyte
         until(lambda: watch._package_id == line.package_id and watch.state().bands is not None)
         assert watch.state().cameras == {}
         assert before is None or watch.state().bands == before  # the same golden images
-        line._listeners[0](told(solid("blue"), "blue", recognizer.package_id))  # late, of the old package
-        line._listeners[0](told(dim(0.9), "blue", line.package_id))
+        line._answerer.listeners[0](told(solid("blue"), "blue", recognizer.package_id))  # late, of the old package
+        line._answerer.listeners[0](told(dim(0.9), "blue", line.package_id))
         until(lambda: watch.state().cameras["c"].recognised.samples == 1)
         assert watch.state().cameras["c"].recognised.exposure_ev == pytest.approx(-0.15, abs=0.01)
     assert said(caplog) == []
@@ -303,7 +303,7 @@ def test_a_line_that_ends_is_no_trouble(recognizer: Recognizer, caplog: pytest.L
             assert line.wait(30)
         until(watch._queue.empty)
     watch.close()
-    line._listeners[0](told(solid("blue"), "blue", line.package_id))
+    line._answerer.listeners[0](told(solid("blue"), "blue", line.package_id))
     assert watch._queue.empty() or watch._queue.get_nowait() is None
     assert said(caplog) == []
     assert "partsight-health" not in {thread.name for thread in threading.enumerate()}

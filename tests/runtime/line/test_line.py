@@ -26,9 +26,11 @@ from partsight.runtime import (
 from partsight.runtime.cameras import FileCamera
 from partsight.runtime.line import Line, Policy, SinkCounters, outbox
 from partsight.runtime.line import feed as feed_module
+from partsight.runtime.line.answerer import THREAD
 from partsight.runtime.preprocess import PreprocessSpec
 from partsight.runtime.record import Told
-from tests.runtime.line.scripted import COLOURS, ListSink, ScriptedCamera, pictures
+from partsight.runtime.session import Session
+from tests.runtime.line.scripted import COLOURS, ListSink, ScriptedCamera, pictures, wait_until
 from tests.runtime.signed import new_key, signed_copy
 from tests.tiny import SIDE_PX, solid, tiny_manifest, write_tiny_package
 
@@ -63,14 +65,14 @@ def run(recognizer: Recognizer, *cameras: Any, **options: Any) -> tuple[Line, Li
 def gated(recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Event]:
     """Return events: the network has begun, and it may go on."""
     begun, opened = threading.Event(), threading.Event()
-    recognize = recognizer.recognize_batch
+    for method in (recognizer.recognize_batch, recognizer.start_batch):
 
-    def wait(frames: Any) -> Any:
-        begun.set()
-        assert opened.wait(20)
-        return recognize(frames)
+        def wait(frames: Any, method: Any = method) -> Any:
+            begun.set()
+            assert opened.wait(20)
+            return method(frames)
 
-    monkeypatch.setattr(recognizer, "recognize_batch", wait)
+        monkeypatch.setattr(recognizer, method.__name__, wait)
     return begun, opened
 
 
@@ -130,6 +132,58 @@ def test_queue_answers_what_came_first_and_counts_the_rest(
     line, sink = run(recognizer, steps, policy=Policy("queue", 2))
     assert [record.label for record in sink.records] == ["red", "blue", "cyan"]
     assert line.counters().cameras["camera 0"].skipped == 1
+
+
+@pytest.mark.parametrize("policy", [Policy("queue", 2), Policy("block", 2), Policy("latest")], ids=lambda it: it.name)
+def test_the_next_frame_is_in_the_network_while_one_is_told_of_unless_the_newest_is_wanted(
+    recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch, policy: Policy
+) -> None:
+    second, told = threading.Event(), threading.Event()
+    overlapped: list[bool] = []
+    runs: list[int] = []
+    infer = Session.run
+
+    def count(session: Session, batch: np.ndarray) -> Any:
+        runs.append(len(batch))
+        if len(runs) == 2:
+            second.set()
+        return infer(session, batch)
+
+    def listen(item: Told) -> None:
+        if item.record.sequence == 0:
+            overlapped.append(second.wait(10 if policy.name != "latest" else 0.2))
+            told.set()
+
+    monkeypatch.setattr(Session, "run", count)
+    steps = [solid("red"), lambda: wait_until(lambda: len(runs) == 1), solid("blue"), lambda: told.wait(20)]
+    _, sink = run(recognizer, steps, policy=policy, on_result=listen)
+    assert overlapped == [policy.name != "latest"]
+    assert [record.label for record in sink.records] == ["red", "blue"]
+
+
+@pytest.mark.parametrize("policy", [BLOCK, Policy("latest")], ids=lambda it: it.name)
+def test_frames_that_an_altered_golden_image_leaves_without_an_answer_are_told(
+    altered_package: Path, policy: Policy
+) -> None:
+    told = threading.Semaphore(0)
+    steps = [step for picture in pictures(4) for step in (picture, lambda: told.acquire(timeout=20))]
+    recognizer = Recognizer(altered_package, threads=1)
+    line, sink = run(recognizer, steps, policy=policy, on_result=lambda _: told.release())
+    assert [(record.sequence, record.outcome) for record in sink.records] == [(place, "failed") for place in range(4)]
+    assert all("gallery/red.png has SHA-256" in record.error for record in sink.records)
+    assert line.counters().cameras["camera 0"].failed == 4
+
+
+def test_what_fails_while_frames_are_waited_for_ends_the_line(
+    recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_down(*_: Any) -> None:
+        raise RuntimeError("a mistake of our own")
+
+    monkeypatch.setattr("partsight.runtime.line.answerer.answered", break_down)
+    camera = ScriptedCamera([solid("red")], ends=False)
+    with Line(recognizer, {"c": lambda: camera}, policy=BLOCK) as line, pytest.raises(RuntimeError, match="of our own"):
+        assert line.wait(20)
 
 
 def test_a_frame_whose_takt_is_over_is_late(recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,7 +302,7 @@ def test_failures_keep_their_place_while_the_network_is_busy(
         (2, "failed"),
         (3, "recognised"),
     ]
-    assert threads == {"partsight-line"}
+    assert threads == {f"{THREAD}-tell"}
 
 
 def test_latest_overtakes_frames_and_no_failure(recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch) -> None:

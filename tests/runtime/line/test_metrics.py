@@ -180,7 +180,7 @@ def told(camera: str = "c", **fields: Any) -> Told:
 def test_buckets(recognizer: Recognizer) -> None:
     line = Line(recognizer, {"c": lambda: ScriptedCamera([])})
     metrics = Metrics(line)
-    (hear,) = line._listeners
+    (hear,) = line._answerer.listeners
     hear(told())
     hear(told(score=-0.2, margin=None, latency_ms=10.0))
     samples = read(metrics)

@@ -4,7 +4,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from partsight.runtime.line import Line, metrics_server
 from partsight.runtime.line.bounded_server import MOST_CONNECTIONS
 from partsight.runtime.line.metrics import Metrics
 from partsight.runtime.line.metrics_server import MetricsServer, parse_listen_address
-from tests.runtime.line.scripted import ScriptedCamera
+from tests.runtime.line.scripted import ScriptedCamera, wait_until
 from tests.tiny import solid
 
 HOST = "127.0.0.1"
@@ -199,13 +199,6 @@ def test_a_hundred_connections_do_not_shut_anyone_out(server: MetricsServer) -> 
         connection.close()
     wait_until(lambda: not server._server._connected)
     assert ask(server, "/metrics")[0] == 200
-
-
-def wait_until(is_so: Callable[[], bool]) -> None:
-    ends_at = time.monotonic() + 30
-    while not is_so():
-        assert time.monotonic() < ends_at
-        time.sleep(0.005)
 
 
 def test_many_readers_share_a_page(server: MetricsServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,23 +2,21 @@
 
 import logging
 import threading
-import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Self
 
 from partsight.runtime.cameras.camera import Camera
-from partsight.runtime.errors import PackageError, PartsightError, ProviderError, SignatureError
+from partsight.runtime.errors import PackageError, PartsightError, SignatureError
+from partsight.runtime.line.answerer import LINE, THREAD, Answerer
 from partsight.runtime.line.counters import CameraCounters, LineCounters, SinkCounters, Tally
 from partsight.runtime.line.feed import Feed
-from partsight.runtime.line.inbox import Arrival, Failure, Inbox, Policy
+from partsight.runtime.line.inbox import Inbox, Policy
 from partsight.runtime.line.outbox import Outbox, owner_of
-from partsight.runtime.recognizer import Recognizer, Result
-from partsight.runtime.record import Record, Told, answered
+from partsight.runtime.recognizer import Recognizer
+from partsight.runtime.record import Told
 from partsight.runtime.sinks.sink import Sink
-
-_LINE = "line"  # the owner of counts that are no camera's
 
 _log = logging.getLogger("partsight.line")
 
@@ -64,29 +62,36 @@ class Line:
         if takt_ms is not None and not takt_ms > 0:
             raise ValueError(f"takt_ms is {takt_ms}; expected more than 0")
         self.run_id = uuid.uuid4().hex[:12]
-        self._recognizer = recognizer
         self._trusted_keys = recognizer.trusted_keys  # of every package that is swapped in, whoever loads it
         self._swap_lock = threading.Lock()
-        self._takt_s = None if takt_ms is None else takt_ms / 1000
-        self._listeners = [] if on_result is None else [on_result]
-        self._tally = Tally()
-        self._inbox = Inbox(tuple(cameras), policy or Policy(), self._tally)
+        self._tally, policy = Tally(), policy or Policy()
+        self._inbox = Inbox(tuple(cameras), policy, self._tally)
+        self._answerer = Answerer(
+            recognizer,
+            self._inbox,
+            self._tally,
+            self.run_id,
+            takt_s=None if takt_ms is None else takt_ms / 1000,
+            overlaps=policy.name != "latest",
+        )
+        if on_result is not None:
+            self.listen(on_result)
         self._feeds = {name: Feed(name, opener, self._inbox, self._tally) for name, opener in cameras.items()}
         self._sinks = dict(sinks or {})
         self._outboxes: dict[str, Outbox] = {}
         self._error: BaseException | None = None
-        self._engine = threading.Thread(target=self._run, name="partsight-line", daemon=True)
+        self._engine = threading.Thread(target=self._run, name=THREAD, daemon=True)
         self._holder = threading.Thread(target=self._hold_first, name="partsight-hold", daemon=True)
 
     @property
     def package_id(self) -> str:
         """The package that answers now."""
-        return self._recognizer.package_id
+        return self.recognizer.package_id
 
     @property
     def recognizer(self) -> Recognizer:
         """What answers now; the line closes it when another takes its place."""
-        return self._recognizer
+        return self._answerer.recognizer
 
     @property
     def is_running(self) -> bool:
@@ -95,11 +100,12 @@ class Line:
 
     def listen(self, listener: Callable[[Told], None]) -> None:
         """Have another function called with each result from now on, as `on_result` is."""
-        self._listeners.append(listener)
+        self._answerer.listeners.append(listener)
 
     def start(self) -> None:
         """Open cameras and begin to answer."""
         self._outboxes = {name: Outbox(name, sink, self._tally) for name, sink in self._sinks.items()}
+        self._answerer.outboxes = self._outboxes
         self._engine.start()
         self._holder.start()
         for feed in self._feeds.values():
@@ -142,7 +148,7 @@ class Line:
                 feed.join()
             for outbox in self._outboxes.values():
                 outbox.close()
-        self._recognizer.close()
+        self.recognizer.close()
         if self._holder.ident is not None:
             self._holder.join()
 
@@ -155,7 +161,7 @@ class Line:
 
     def counters(self) -> LineCounters:
         """Return what became of all frames so far."""
-        line = self._tally.of(_LINE)
+        line = self._tally.of(LINE)
         outboxes = self._outboxes
         return LineCounters(
             cameras={name: CameraCounters(**self._tally.of(name)) for name in self._feeds},
@@ -194,11 +200,11 @@ class Line:
                 self._check_swap(new)
                 self._hold(new)
             except PartsightError:
-                self._tally.add(_LINE, "refused_swaps")
+                self._tally.add(LINE, "refused_swaps")
                 raise
-            old, self._recognizer = self._recognizer, new
+            old, self._answerer.recognizer = self.recognizer, new
             old.close()  # a batch under way comes to its end
-            self._tally.add(_LINE, "swaps")
+            self._tally.add(LINE, "swaps")
         signed = f", signed by key {', '.join(new.signed_by)}," if new.signed_by else ""
         extra = {"event": "package_swapped", "package": new.package_id, "before": old.package_id}
         _log.info("package %s%s answers in place of %s", new.package_id, signed, old.package_id, extra=extra)
@@ -206,7 +212,7 @@ class Line:
 
     def _hold_first(self) -> None:
         """Hold the first package in memory while it answers already: what becomes of its folder later is no matter."""
-        recognizer = self._recognizer
+        recognizer = self.recognizer
         try:
             recognizer.hold()
         except PartsightError as error:  # frames that need it will say so, too
@@ -232,7 +238,7 @@ class Line:
                 f"package {new.package_id} was loaded without the line's trusted keys; load it with "
                 "Recognizer(..., trusted_keys=...) of the same keys"
             )
-        before, after = self._recognizer.manifest.preprocess.color, new.manifest.preprocess.color
+        before, after = self.recognizer.manifest.preprocess.color, new.manifest.preprocess.color
         if before != after:
             new.close()
             raise PackageError(
@@ -242,90 +248,11 @@ class Line:
 
     def _run(self) -> None:
         try:
-            while batch := self._inbox.take(self._recognizer.batch_size):
-                self._serve(batch)
+            self._answerer.run(self.stop)
         except BaseException as error:  # noqa: BLE001 (a thread has no caller: `wait` raises it)
             self._error = error
             _log.critical("the line ended: %s", error, extra={"event": "line_failed"})
             self.stop()
-
-    def _serve(self, batch: Sequence[Arrival | Failure]) -> None:
-        """Answer frames together, and tell of those that could not be read in their turn."""
-        frames: list[Arrival] = []
-        for item in batch:
-            if isinstance(item, Failure):
-                self._answer(frames)
-                frames = []
-                self._tell_failure(item)
-            elif not self._is_late(item):
-                frames.append(item)
-        self._answer(frames)
-
-    def _is_late(self, arrival: Arrival) -> bool:
-        late = self._takt_s is not None and time.monotonic() - arrival.arrived > self._takt_s
-        if late:
-            self._tally.move(arrival.camera, "waiting", "late")
-        return late
-
-    def _answer(self, batch: Sequence[Arrival]) -> None:
-        recognizer = self._recognizer  # one for the whole batch, whatever is swapped meanwhile
-        try:
-            results = recognizer.recognize_batch([arrival.frame.image for arrival in batch])
-        except ProviderError:
-            raise  # no frame is to blame, and none would be answered any more
-        except PartsightError as error:
-            if recognizer is not self._recognizer:
-                self._answer(batch)  # it was swapped and closed before this batch began
-            elif len(batch) > 1:
-                for arrival in batch:  # one of them is to blame: the others are answered
-                    self._answer([arrival])
-            else:
-                self._fail(batch[0], error)
-            return
-        for arrival, result in zip(batch, results, strict=True):
-            self._tell(arrival, recognizer, result)
-
-    def _tell(self, arrival: Arrival, recognizer: Recognizer, result: Result) -> None:
-        latency_s = time.monotonic() - arrival.arrived
-        told = answered(arrival.frame, arrival.camera, self.run_id, recognizer, result, latency_s * 1000)
-        if self._takt_s is not None and latency_s > self._takt_s:
-            self._tally.add(arrival.camera, "overdue")
-        self._publish(told)
-        self._tally.move(arrival.camera, "waiting", told.record.outcome)
-
-    def _fail(self, arrival: Arrival, error: Exception) -> None:
-        frame = arrival.frame
-        record = self._failed(arrival.camera, frame.source, frame.sequence, frame.timestamp, str(error))
-        self._publish(Told(record, frame))
-        self._tally.move(arrival.camera, "waiting", "failed")
-
-    def _tell_failure(self, failure: Failure) -> None:
-        camera, source = failure.camera, failure.source
-        self._publish(Told(self._failed(camera, source, failure.sequence, failure.timestamp, failure.error)))
-        self._tally.move(camera, "waiting", "failed")
-
-    def _failed(self, camera: str, source: str, sequence: int, timestamp: float, error: str) -> Record:
-        return Record(
-            outcome="failed",
-            camera=camera,
-            source=source,
-            sequence=sequence,
-            run=self.run_id,
-            timestamp=timestamp,
-            error=error,
-        )
-
-    def _publish(self, told: Told) -> None:
-        for listener in self._listeners:
-            try:
-                listener(told)
-            except Exception as error:  # noqa: BLE001 (the user's own code: the line goes on)
-                self._tally.add(_LINE, "callback_errors")
-                record = told.record
-                extra = {"event": "callback_failed", "camera": record.camera, "sequence": record.sequence}
-                _log.error("a callback raised at frame %s: %s", record.sequence, error, extra=extra)
-        for outbox in self._outboxes.values():
-            outbox.put(told)
 
     def _raise_errors(self) -> None:
         errors = [feed.error for feed in self._feeds.values()] + [self._error]
