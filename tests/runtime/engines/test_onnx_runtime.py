@@ -52,3 +52,4 @@ def test_spinning(spinning: bool, entry: str) -> None:
     engine = OnnxRuntimeEngine(tiny_model(), CPU, Settings(spinning=spinning))
     options = engine._session.get_session_options()
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == entry
+    assert 0 < int(options.get_session_config_entry("session.intra_op.spin_duration_us")) < 1000  # where it does

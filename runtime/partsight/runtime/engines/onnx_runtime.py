@@ -19,6 +19,10 @@ from partsight.runtime.engines.providers import Provider, not_had
 from partsight.runtime.errors import DependencyError, PackageError, ProviderError
 from partsight.runtime.images import Pixels
 
+_SPIN_US = 50
+"""So long threads spin at most: enough between two operations. One that waits longer does so because a core was taken,
+as a rule by the comparison of the batch before, and would spin on the core that the comparison needs."""
+
 _DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
 
 
@@ -129,6 +133,7 @@ def _create(model: bytes, provider: Provider, settings: Settings) -> Any:
     if settings.threads is not None:
         options.intra_op_num_threads = settings.threads
     options.add_session_config_entry("session.intra_op.allow_spinning", _flag(settings.spinning))
+    options.add_session_config_entry("session.intra_op.spin_duration_us", str(_SPIN_US))  # from 1.27 on
     # Within a run alone: by default they spin on for some ten milliseconds, on cores that the next frames need.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     if provider.is_cpu and onnx_runtime_overflows(ort):
