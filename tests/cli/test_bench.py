@@ -19,12 +19,12 @@ from onnx import numpy_helper
 from partsight.cli import bench_frames, bench_measure, bench_rounds, bench_trial, bench_ways
 from partsight.cli.bench_facts import (
     Absent,
-    Beside,
     Facts,
     Frames,
     Labels,
     Latency,
     Pace,
+    Queue,
     Setting,
     Speed,
     Stages,
@@ -33,7 +33,7 @@ from partsight.cli.bench_facts import (
 )
 from partsight.cli.bench_frames import folder_frames, golden_frames
 from partsight.cli.bench_page import camera_marks, stage_bar, to_html
-from partsight.cli.bench_rounds import measure_beside
+from partsight.cli.bench_rounds import measure_queue
 from partsight.cli.bench_start import measure_start
 from partsight.cli.bench_table import to_markdown, to_text
 from partsight.cli.bench_verdict import choose, judge, milliseconds, rate
@@ -179,21 +179,33 @@ def test_what_limits_it() -> None:
     assert "brings no golden images" in " ".join(judge(made_up(chosen=alone)).sentences)
 
 
-def test_what_comparers_bring_is_told_if_they_do() -> None:
-    said = " ".join(judge(made_up(beside=Beside(3, 231.9, 92.7))).sentences)
-    assert "With --comparers 3 (3 processes beside it, some 160 MB each) it recognises 231 frames a second" in said
-    assert "2.5 times as many" in said
-    for facts in (made_up(), made_up(beside=Beside(1, 94.0, 92.7))):
-        assert "--comparers" not in " ".join(judge(facts).sentences)
+@pytest.mark.parametrize(
+    ("queue", "told"),
+    [
+        (None, []),
+        (Queue(92.7, 94.0, 1, 95.0), []),
+        (Queue(92.7, 115.9, 1, 117.0), ["115 a second, 1.3 times as many, since batches overlap."]),
+        (Queue(92.7, 90.0, 1, 185.9), ["(a process beside it, some 160 MB each) it recognises 185 frames a second"]),
+        (Queue(92.7, 115.9, 3, 231.9), ["--policy queue", "With --comparers 3 (3 processes", "2.0 times as many."]),
+    ],
+)
+def test_what_a_queue_and_comparers_bring_is_told_if_they_do(queue: Queue | None, told: list[str]) -> None:
+    said = " ".join(judge(made_up(queue=queue)).sentences)
+    assert all(words in said for words in told)
+    assert ("overlap" in said, "--comparers" in said) == (
+        queue is not None and queue.overlapped_frames_per_s > 100,
+        queue is not None and queue.comparers_frames_per_s > 120,
+    )
 
 
-def test_comparers_take_turns_with_none() -> None:
+def test_overlapping_batches_and_comparers_take_turns_with_batches_apart() -> None:
     clock = StepClock()
-    alone, beside = (FakeRecognizer(clock, call_s) for call_s in (0.395, 0.095))  # and a look at the clock
-    found = measure_beside(alone, beside, 1, shades(8), 3.0, clock, nothing)  # type: ignore[arg-type]
+    alone, helped = (FakeRecognizer(clock, call_s) for call_s in (0.39, 0.09))  # and two looks at the clock
+    found = measure_queue(alone, helped, 1, shades(8), 3.0, clock, nothing)  # type: ignore[arg-type]
     assert alone.seen[:9] == [7, *range(8)]  # one that is not timed, then all
-    assert found == Beside(1, pytest.approx(40), pytest.approx(10))
-    assert found.gain == pytest.approx(4)
+    assert alone.sizes[:5] == [1, 4, 4, 1, 8]
+    assert helped.sizes[:4] == [1, 8, 1, 8]
+    assert found == Queue(pytest.approx(10, rel=0.02), pytest.approx(20, rel=0.02), 1, pytest.approx(80, rel=0.02))
 
 
 def test_late_frames_are_told() -> None:
@@ -524,7 +536,7 @@ def test_the_facts_as_json(call: Call, verified_package: Path) -> None:
     assert set(facts["stages"]) == {"preprocessing_ms", "network_ms", "comparison_ms", "deciding_ms"}
     assert facts["start"] is None
     assert facts["labels"] == []
-    assert facts["beside"] is None or facts["beside"]["comparers"] == facts["setting"]["cores"] - 1
+    assert facts["queue"] is None or facts["queue"]["comparers"] == facts["setting"]["cores"] - 1
     assert facts["setting"]["parts"] == 6
     assert set(facts["verdict"]) == {"headline", "sentences", "warnings", "command", "code"}
 

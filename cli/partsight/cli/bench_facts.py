@@ -132,17 +132,20 @@ class Pace:
 
 
 @dataclass(frozen=True)
-class Beside:
-    """What comparers bring: frames a second with so many of them, and without, medians of rounds in turns."""
+class Queue:
+    """How frames are answered that wait for their turn; medians of rounds in turns.
 
+    Attributes:
+        apart_frames_per_s: batch by batch, each answered before the next begins.
+        overlapped_frames_per_s: with the next batch in the network while one is compared with golden images.
+        comparers: how many processes.
+        comparers_frames_per_s: with them.
+    """
+
+    apart_frames_per_s: float
+    overlapped_frames_per_s: float
     comparers: int
-    frames_per_s: float
-    alone_frames_per_s: float
-
-    @property
-    def gain(self) -> float:
-        """How many times as fast it is with them."""
-        return self.frames_per_s / self.alone_frames_per_s
+    comparers_frames_per_s: float
 
 
 @dataclass(frozen=True)
@@ -200,7 +203,7 @@ class Facts:
         labels: of all other ways than the baseline.
         chosen: the fastest configuration whose labels agree with the baseline's; None if there is none.
         stages, single, pace, start: of the chosen one; None if there is none.
-        beside: of the chosen one; None as well where it answers frame by frame or compares none, or has one core.
+        queue: of the chosen one; None as well where it answers frame by frame or compares none, or has one core.
     """
 
     schema_version: int
@@ -215,7 +218,7 @@ class Facts:
     stages: Stages | None = None
     single: Latency | None = None
     pace: Pace | None = None
-    beside: Beside | None = None
+    queue: Queue | None = None
     start: Start | None = None
 
     def labels_of(self, way: Way) -> Labels | None:

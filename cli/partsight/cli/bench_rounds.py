@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from partsight.cli.bench_clock import Clock, Tick
-from partsight.cli.bench_facts import Beside, Speed, Way
+from partsight.cli.bench_facts import Queue, Speed, Way
 from partsight.runtime import Recognizer
 from partsight.runtime.images import Pixels
 
@@ -81,36 +81,37 @@ def measure_speeds(
     return speeds, number - 1
 
 
-def measure_beside(
+def measure_queue(
     alone: Recognizer,
-    beside: Recognizer,
+    helped: Recognizer,
     comparers: int,
     frames: Sequence[Pixels],
     seconds: float,
     clock: Clock,
     tick: Tick,
-) -> Beside:
-    """Measure what comparers bring, in batches. A turn is a pass over all frames: on a line batches follow each other.
+) -> Queue:
+    """Measure what it brings that batches overlap, and what comparers bring. A turn is a pass over all frames.
 
     Args:
-        alone: without them; its batch size is how many frames are answered at once.
-        beside: the same with them.
+        alone: without comparers; its batch size is how many frames are answered at once.
+        helped: the same with them.
         comparers: how many.
         frames, seconds, clock, tick: see `measure_speeds`.
     """
-    found: tuple[list[float], list[float]] = ([], [])
+    found: tuple[list[float], ...] = ([], [], [])
+    turns = ((alone, alone.batch_size), (alone, len(frames)), (helped, len(frames)))
     ends = clock.now() + seconds
     for number in itertools.count():  # round 0 warms up
         if number > _LEAST_ROUNDS and clock.now() >= ends:
             break
-        for recognizer, times in zip((alone, beside), found, strict=True):
+        for (recognizer, count), times in zip(turns, found, strict=True):
             clock.sleep(_PAUSE_S)
-            frame_s = _time(recognizer.recognize_batch, frames, alone.batch_size, clock)
+            frame_s = _time(recognizer.recognize_batch, frames, count, clock)
             if number > 0:
                 times.append(frame_s)
-            tick("comparers")
-    alone_s, beside_s = map(statistics.median, found)
-    return Beside(comparers, 1 / beside_s, 1 / alone_s)
+            tick("batch after batch")
+    apart, overlapped, with_comparers = (1 / statistics.median(times) for times in found)
+    return Queue(apart, overlapped, comparers, with_comparers)
 
 
 def pool_size(batch: int) -> int:

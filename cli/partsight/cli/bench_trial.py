@@ -11,7 +11,7 @@ from partsight.cli.bench_clock import Clock, Tick
 from partsight.cli.bench_facts import SCHEMA_VERSION, Facts, Frames, Setting
 from partsight.cli.bench_frames import folder_frames, golden_frames
 from partsight.cli.bench_measure import compare_labels, measure_pace, measure_single, measure_stages
-from partsight.cli.bench_rounds import measure_beside, measure_speeds, pool_size
+from partsight.cli.bench_rounds import measure_queue, measure_speeds, pool_size
 from partsight.cli.bench_start import measure_start
 from partsight.cli.bench_verdict import choose
 from partsight.cli.bench_ways import find_ways, open_baseline, open_beside, open_ways
@@ -21,7 +21,7 @@ from partsight.runtime.images import Pixels
 
 _LIBRARIES = ("onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "numpy", "opencv-python-headless")
 # Shares of the time.
-_SPEEDS, _LABELS, _STAGES, _SINGLE, _PACE, _BESIDE = 0.46, 0.2, 0.07, 0.08, 0.12, 0.07
+_SPEEDS, _LABELS, _STAGES, _SINGLE, _PACE, _QUEUE = 0.46, 0.2, 0.07, 0.08, 0.12, 0.07
 _MOST_COMPARERS = 7
 
 
@@ -91,7 +91,7 @@ def measure_package(path: str, options: Options, clock: Clock, tick: Tick) -> Fa
                 if other is not recognizer:
                     other.close()  # their memory is not the chosen one's
             facts = _look_closer(facts, recognizer, package, frames, loaded, clock, tick)
-            facts = _look_beside(facts, recognizer, package, frames, loaded, clock, tick)
+            facts = _look_at_queue(facts, recognizer, package, frames, loaded, clock, tick)
     if options.with_start and facts.chosen is not None:
         tick("start of a process")
         start = measure_start(path, facts.chosen, frames[0].shape)
@@ -119,7 +119,7 @@ def _look_closer(
     )
 
 
-def _look_beside(
+def _look_at_queue(
     facts: Facts,
     recognizer: Recognizer,
     package: ModelPackage,
@@ -128,15 +128,15 @@ def _look_beside(
     clock: Clock,
     tick: Tick,
 ) -> Facts:
-    """Measure what comparers bring to the chosen configuration, where they can bring anything."""
+    """Measure what overlapping batches and comparers bring to the chosen configuration, where they can at all."""
     chosen, setting = facts.chosen, facts.setting
     if chosen is None or chosen.batch == 1 or not setting.compares or setting.cores == 1:
         return facts
     count = min(setting.cores - 1, _MOST_COMPARERS)
     tick("loading with comparers")
-    with open_beside(package, chosen.way, chosen.batch, count) as beside:
-        found = measure_beside(recognizer, beside, count, frames, _BESIDE * options.seconds, clock, tick)
-    return dataclasses.replace(facts, beside=found)
+    with open_beside(package, chosen.way, chosen.batch, count) as helped:
+        found = measure_queue(recognizer, helped, count, frames, _QUEUE * options.seconds, clock, tick)
+    return dataclasses.replace(facts, queue=found)
 
 
 def _left(seconds: float, gone: float) -> float:

@@ -1,6 +1,6 @@
 """The verdict: what the facts of a benchmark mean, in words that a buyer understands."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
@@ -63,7 +63,7 @@ def judge(facts: Facts) -> Verdict:
         _single(facts),
         _pace(facts),
         _limit(chosen),
-        _beside(facts),
+        *_queue(facts),
         _gain(facts, chosen),
         _labels(facts, chosen),
     )
@@ -153,15 +153,23 @@ def _limit(chosen: Speed) -> str:
     )
 
 
-def _beside(facts: Facts) -> str:
-    beside = facts.beside
-    if beside is None or beside.gain < _CLEARLY:
-        return ""
-    processes = "a process beside it" if beside.comparers == 1 else f"{beside.comparers} processes beside it"
-    return (
-        f"With --comparers {beside.comparers} ({processes}, some 160 MB each) it recognises "
-        f"{rate(beside.frames_per_s)} frames a second in batches, {beside.gain:.1f} times as many."
-    )
+def _queue(facts: Facts) -> Iterator[str]:
+    queue = facts.queue
+    if queue is None:
+        return
+    overlapping = queue.overlapped_frames_per_s / queue.apart_frames_per_s
+    if overlapping >= _CLEARLY:
+        yield (
+            "Of frames that wait for their turn (--policy queue or block) it recognises "
+            f"{rate(queue.overlapped_frames_per_s)} a second, {overlapping:.1f} times as many, since batches overlap."
+        )
+    helping = queue.comparers_frames_per_s / max(queue.overlapped_frames_per_s, queue.apart_frames_per_s)
+    if helping >= _CLEARLY:
+        processes = "a process beside it" if queue.comparers == 1 else f"{queue.comparers} processes beside it"
+        yield (
+            f"With --comparers {queue.comparers} ({processes}, some 160 MB each) it recognises "
+            f"{rate(queue.comparers_frames_per_s)} frames a second in batches, {helping:.1f} times as many."
+        )
 
 
 def _gain(facts: Facts, chosen: Speed) -> str:
