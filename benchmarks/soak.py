@@ -1,8 +1,8 @@
 """Does a line keep its promises as long as it runs: counters that add up, memory that stays, swaps that lose nothing?
 
-Paced cameras send frames at a rate of their own under the policy `latest`. They count what they sent, and a listener
-what was answered; both are compared with the line's counters. With `--swap`, another package is put in place of the one
-that answers again and again meanwhile, and back.
+Paced cameras send frames at a rate of their own under the policy `latest`, or `queue`. They count what they sent, and a
+listener what was answered; both are compared with the line's counters. With `--swap`, another package is put in place
+of the one that answers again and again meanwhile, and back.
 
 Example:
     python benchmarks/soak.py line3.partsight --data /data/parts --fps 200 --seconds 600
@@ -28,7 +28,7 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from partsight.runtime import Recognizer
-from partsight.runtime.line import Line, LineCounters
+from partsight.runtime.line import Line, LineCounters, Policy
 from partsight.runtime.sinks import open_sink
 
 WARM_UP_SHARE = 0.1
@@ -100,6 +100,7 @@ def main(arguments: list[str] | None = None) -> int:
             _load(args, args.package),
             {name: lambda camera=camera: camera for name, camera in cameras.items()},  # type: ignore[misc]
             {"file": open_sink(f"jsonl:{written}?sync_every=1000")},
+            policy=Policy("queue", args.queue) if args.queue else Policy(),
             on_result=answers,
         )
         with line:
@@ -117,6 +118,7 @@ def main(arguments: list[str] | None = None) -> int:
             "seconds": args.seconds,
             "cameras": args.cameras,
             "comparers": args.comparers,
+            "queue": args.queue,
             "swaps": len(swap_times),
         },
         "verdict": asdict(verdict) | {"is_whole": verdict.is_whole},
@@ -223,9 +225,10 @@ def _table(args: argparse.Namespace, verdict: Verdict, counters: LineCounters) -
             ("longest pause during a swap", f"{verdict.longest_pause_at_swap_ms:.0f} ms"),
         ]
     rows.append(("nothing lost, nothing twice", "yes" if verdict.is_whole else "NO"))
+    policy = f"queue of {args.queue}" if args.queue else "latest"
     about = (
         f"{args.cameras} × {args.fps:g} frames/s of {_speed.size_text(args.frame_size)} for {args.seconds:g} s, policy "
-        f"latest, {args.provider} {args.precision}, batches of {args.batch}."
+        f"{policy}, {args.provider} {args.precision}, batches of {args.batch}."
     )
     return f"{about}\n\n{_speed.markdown(('what', 'found'), rows)}"
 
@@ -256,6 +259,13 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--precision", default="fp32", help="default: %(default)s")
     parser.add_argument("--batch", type=int, default=4, help="most frames answered at once (default: %(default)s)")
     parser.add_argument("--comparers", type=int, default=0, help="default: %(default)s")
+    parser.add_argument(
+        "--queue",
+        type=int,
+        default=0,
+        metavar="FRAMES",
+        help="of each camera that wait; 0 for the policy latest (default)",
+    )
     parser.add_argument("--cameras", type=int, default=1, help="default: %(default)s")
     parser.add_argument("--fps", type=float, default=200.0, help="of each camera (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=600.0, help="default: %(default)s")

@@ -28,7 +28,9 @@ def results(example_parts: Path, tmp_path: Path) -> Callable[[str], dict[str, An
     return read
 
 
+@pytest.mark.parametrize("queue", ["0", "8"])
 def test_a_soak_with_swaps(
+    queue: str,
     load: Load,
     results: Callable[[str], dict[str, Any]],
     tiny_package: Path,
@@ -41,7 +43,7 @@ def test_a_soak_with_swaps(
     code = load("soak").main(
         [
             *(str(tiny_package), *FEW, *where, "--seconds", "2", "--cameras", "2", "--fps", "50"),
-            *("--swap", str(other), "--swaps", "3"),
+            *("--swap", str(other), "--swaps", "3", "--queue", queue),
         ]
     )
     assert code == 0
