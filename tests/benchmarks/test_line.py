@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from partsight.runtime.line import Policy
 from tests.benchmarks.conftest import Load
 from tests.tiny import tiny_manifest, write_tiny_package
 
@@ -36,17 +37,24 @@ def test_a_soak_with_swaps(
     tiny_package: Path,
     example_parts: Path,
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    soak, policies = load("soak"), list[Policy]()
+    line = soak.Line
+    monkeypatch.setattr(
+        soak, "Line", lambda *args, **options: (policies.append(options["policy"]), line(*args, **options))[1]
+    )
     decision = msgspec.structs.replace(tiny_manifest().decision, method="another")
     other = write_tiny_package(tmp_path / "other.partsight", decision=decision)
     where = ("--data", str(example_parts), "--out", str(tmp_path))
-    code = load("soak").main(
+    code = soak.main(
         [
             *(str(tiny_package), *FEW, *where, "--seconds", "2", "--cameras", "2", "--fps", "50"),
             *("--swap", str(other), "--swaps", "3", "--queue", queue),
         ]
     )
     assert code == 0
+    assert policies == [Policy("queue", 8) if queue == "8" else Policy()]
     verdict = results("soak")["verdict"]
     assert verdict["is_whole"]
     assert (verdict["sent"], verdict["seen"], verdict["swaps"], verdict["packages"]) == (200, 200, 3, 2)

@@ -72,8 +72,8 @@ class Recognizer:
             threads: for the CPU's share of the network; None for one a physical core.
             comparers: processes beside this one that compare frames with golden images: one less than there are cores
                 is the most that helps, where frames come together. Each holds some 160 MB.
-            spinning: let ONNX Runtime's threads spin while they wait within a run. False spares some of the processor's
-                time, and a batch of one takes a tenth longer.
+            spinning: let ONNX Runtime's threads spin for a moment while they wait within a run. False spares some of
+                the processor's time, and a batch of one takes a tenth longer.
             cache: folder where OpenVINO and TensorRT keep what they compiled, for a faster start; None for none.
             gpu: steps towards the speed of the card; None for all of them.
             trusted_keys: public keys, or paths of their files: the package is refused unless one of them signed it, and

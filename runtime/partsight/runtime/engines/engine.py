@@ -77,7 +77,8 @@ class Settings:
     Attributes:
         arithmetic: what it is computed in.
         threads: of the CPU; None for one a physical core.
-        spinning: whether the CPU's threads spin while they wait within a run, where the engine leaves the choice.
+        spinning: whether the CPU's threads spin for a moment while they wait within a run, where the engine leaves the
+            choice.
         batch_sizes: of the batches that will be run. A GPU runs these alone, and fills up what lies between.
         input_hw: (height, width) of the input, for engines that ask before they load; None where it is not known.
         cache: folder for what is compiled, for engines that compile; None for none.
