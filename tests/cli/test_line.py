@@ -15,6 +15,7 @@ import cv2
 import pytest
 
 from tests.cli.conftest import Ended
+from tests.processes import running
 from tests.runtime.cameras.rigs import http_rig
 from tests.tiny import COLOURS_BGR, solid
 
@@ -69,13 +70,11 @@ def test_a_signal_ends_it_after_what_was_accepted(
 ) -> None:
     photos, lines = write_photos(tmp_path / "photos", 4000), tmp_path / "results.jsonl"
     command = [sys.executable, "-m", "partsight.cli", "run", str(tiny_package), "--camera", f"a=folder:{photos}"]
-    process = subprocess.Popen(
-        [*command, "--batch", "2", "--sink", f"jsonl:{lines}"], stderr=subprocess.PIPE, text=True
-    )
-    while not lines.exists() or not lines.read_bytes():
-        assert process.poll() is None
-    process.send_signal(number)
-    _, err = process.communicate(timeout=60)
+    with running(*command, "--batch", "2", "--sink", f"jsonl:{lines}", stderr=subprocess.PIPE) as process:
+        while not lines.exists() or not lines.read_bytes():
+            assert process.poll() is None
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
     assert process.returncode == code, err
     found = [record["sequence"] for record in records(lines)]
     assert found == list(range(len(found)))
@@ -127,11 +126,11 @@ def test_a_reader_that_ends_beside_another_sink_is_an_error(tiny_package: Path, 
     photos, lines = write_photos(tmp_path / "photos", 2000), tmp_path / "results.jsonl"
     command = [sys.executable, "-m", "partsight.cli", "run", str(tiny_package), "--camera", f"folder:{photos}"]
     command += ["--sink", "jsonl:-", "--sink", f"jsonl:{lines}"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with running(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None and process.stderr is not None
         first = json.loads(process.stdout.readline())
         process.stdout.close()
-        err = process.stderr.read().decode()
+        err = process.stderr.read()
     assert (process.returncode, err) == (1, "partsight: error: jsonl:-: the reader of standard output has ended\n")
     found = records(lines)
     assert found[0] == first
@@ -162,10 +161,8 @@ def test_a_stream_that_is_not_there_is_told_once(tiny_package: Path) -> None:
     command = [sys.executable, "-m", "partsight.cli", "run", str(tiny_package), "--log", "json"]
     with (
         socket.create_server(("127.0.0.1", 0)) as refusing,
-        subprocess.Popen(
-            [*command, "--camera", f"c=http://127.0.0.1:{refusing.getsockname()[1]}/x"],
-            stderr=subprocess.PIPE,
-            text=True,
+        running(
+            *command, "--camera", f"c=http://127.0.0.1:{refusing.getsockname()[1]}/x", stderr=subprocess.PIPE
         ) as process,
     ):
         for _ in range(2):
@@ -185,7 +182,7 @@ def test_a_live_camera_with_metrics(verified_package: Path, tmp_path: Path) -> N
     with http_rig(tmp_path) as rig:
         command = [sys.executable, "-m", "partsight.cli", "run", str(verified_package), "--camera", f"c={rig.address}"]
         command += ["--sink", f"jsonl:{lines}", "--metrics", "127.0.0.1:0", "--log", "json"]
-        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        with running(*command, stderr=subprocess.PIPE) as process:
             assert process.stderr is not None
             served = json.loads(process.stderr.readline())
             while not lines.read_bytes():

@@ -16,6 +16,7 @@ from partsight.cli.exit_codes import MEANINGS, ExitCode
 from partsight.cli.main import build_parser, main
 from tests.cli.command import HEAVY, loaded_by, partsight, python, without
 from tests.cli.conftest import Ended
+from tests.processes import running
 
 VERBS = ("train", "export", "enroll", "run", "bench", "inspect", "keygen", "sign", "verify", "doctor")
 Call = Callable[..., Ended]
@@ -165,7 +166,7 @@ def test_an_interrupt(tiny_package: Path, photos: Path, tmp_path: Path) -> None:
     """While it waits for the second image, which never comes: only the second Ctrl-C does not wait for it."""
     endless = tmp_path / "endless.png"
     os.mkfifo(endless)
-    command = [
+    command = (
         sys.executable,
         "-m",
         "partsight.cli",
@@ -175,16 +176,16 @@ def test_an_interrupt(tiny_package: Path, photos: Path, tmp_path: Path) -> None:
         endless,
         "--batch",
         "1",
-    ]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert '"label":"red"' in process.stdout.readline()
-    with endless.open("wb"):  # waits until the command has opened it for reading
-        process.send_signal(signal.SIGINT)
-        with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(0.5)  # it would end in order
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+    )
+    with running(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert '"label":"red"' in process.stdout.readline()
+        with endless.open("wb"):  # waits until the command has opened it for reading
+            process.send_signal(signal.SIGINT)
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(0.5)  # it would end in order
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (130, "")
     assert err == "\npartsight: interrupted\n"
 

@@ -15,6 +15,7 @@ import cv2
 import pytest
 
 from tests.cli.command import python
+from tests.processes import running
 from tests.runtime.cameras.rigs import http_rig
 from tests.tiny import solid
 
@@ -58,8 +59,8 @@ def test_two_cameras_and_a_plc(tiny_package: Path, tmp_path: Path) -> None:
     database, port = tmp_path / "results.db", free_port()
     with http_rig(tmp_path) as rig:
         command = [sys.executable, str(EXAMPLES / "two_cameras_plc.py"), str(tiny_package), rig.address, rig.address]
-        with subprocess.Popen(
-            [*command, f"127.0.0.1:{port}", str(database)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        with running(
+            *command, f"127.0.0.1:{port}", database, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         ) as process:
             assert process.stdout is not None
             said = [process.stdout.readline().split() for _ in range(20)]

@@ -2,8 +2,6 @@
 
 import errno
 import shutil
-import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -22,6 +20,7 @@ from partsight.runtime import ModelPackage, PackageError, Recognizer, read_image
 from partsight.runtime.errors import ExportError, OutputError, ParityError, RunError
 from partsight.runtime.manifest import Manifest
 from partsight.train.run_folder import MODEL_NAME, RECORD_NAME, RunFolder
+from tests.processes import running
 
 
 @pytest.fixture
@@ -211,12 +210,11 @@ export(sys.argv[1], sys.argv[2], precisions=("fp32",))
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
 def test_a_kill_leaves_nothing_that_loads(small_run: RunFolder, converted_once: None, tmp_path: Path) -> None:
     out = tmp_path / "line.partsight"
-    process = subprocess.Popen([sys.executable, "-c", _SLOW_EXPORT, str(small_run.path), str(out)])
-    while not (begun := list(tmp_path.glob(".*.partial/gallery/*"))):
-        assert process.poll() is None
-        time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    with running(sys.executable, "-c", _SLOW_EXPORT, small_run.path, out) as process:
+        while not (begun := list(tmp_path.glob(".*.partial/gallery/*"))):
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.kill()
     assert not out.exists()
     with pytest.raises(PackageError):
         ModelPackage.read(begun[0].parents[1])

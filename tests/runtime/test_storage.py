@@ -11,6 +11,7 @@ import pytest
 
 from partsight.runtime.errors import OutputError
 from partsight.runtime.storage import check_output_folder, new_folder, sha256_bytes, write_file
+from tests.processes import running
 
 posix_only = pytest.mark.skipif(os.name == "nt", reason="needs POSIX")
 
@@ -193,8 +194,8 @@ def test_a_leftover_with_this_processs_own_number_is_removed(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("other", ["out", "out.partsight"])
 def test_what_another_process_is_writing_is_left_alone(tmp_path: Path, other: str) -> None:
-    command = [sys.executable, "-c", WAITS_IN_THE_BLOCK, tmp_path / other]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as writer:
+    command = (sys.executable, "-c", WAITS_IN_THE_BLOCK, tmp_path / other)
+    with running(*command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
         assert writer.stdout
         assert writer.stdout.readline() == "ready\n"
         with pytest.raises(ZeroDivisionError), new_folder(tmp_path / "out"):

@@ -21,6 +21,7 @@ from partsight.train.features import Extractor, FeatureCache
 from partsight.train.heads import find_head
 from partsight.train.run_folder import MODEL_NAME, RECORD_NAME, RunFolder, TrainConfig
 from partsight.train.trainer import train
+from tests.processes import running
 
 SMALL = TrainConfig(side_px=64)
 CACHE = ".partsight-cache"
@@ -234,16 +235,13 @@ sys.exit(main.main(["train", sys.argv[1], "--out", sys.argv[2], "--side", "64"])
 def test_a_real_ctrl_c(small_catalog: Path, tmp_path: Path) -> None:
     """While the run folder is being written."""
     out = tmp_path / "run"
-    command = [sys.executable, "-c", _SLOW_TRAINING, str(small_catalog), str(out)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
+    command = (sys.executable, "-c", _SLOW_TRAINING, small_catalog, out)
+    with running(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         while not list(tmp_path.glob(f".*.partial/{MODEL_NAME}")):
             assert process.poll() is None, process.communicate()
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         stdout, stderr = process.communicate(timeout=60)
-    finally:
-        process.kill()
     assert process.returncode == 130, stderr
     assert stdout == ""
     assert stderr.endswith("partsight: interrupted\n")

@@ -11,6 +11,7 @@ import tf2onnx
 from partsight.export.fold import FoldSummary, fold, summarise
 from partsight.runtime.errors import ExportError
 from partsight.runtime.session import EMBEDDING_NAME, INPUT_NAME, SCORE_NAME
+from partsight.train.interrupts import interrupts_kept
 
 OPSET = 17
 
@@ -69,7 +70,8 @@ def _trace(network: Any) -> onnx.ModelProto:
         return {name: tf.identity(outputs[name]) for name in (EMBEDDING_NAME, SCORE_NAME)}
 
     try:
-        model, _ = tf2onnx.convert.from_function(answer, input_signature=signature, opset=OPSET)
+        with interrupts_kept():
+            model, _ = tf2onnx.convert.from_function(answer, input_signature=signature, opset=OPSET)
     except (ValueError, KeyError, TypeError, RuntimeError) as error:
         raise ExportError(f"tf2onnx cannot convert the model ({error}); is a layer not known to it?") from error
     return model

@@ -15,6 +15,7 @@ import pytest
 from partsight.runtime.errors import SinkError
 from partsight.runtime.sinks import open_sink
 from partsight.runtime.sinks.publisher import Publisher
+from tests.processes import running
 from tests.runtime.sinks.broker import MOSQUITTO, Broker, Subscriber, free_port
 from tests.runtime.sinks.kinds import read_spool, told
 
@@ -263,14 +264,10 @@ def test_key_with_a_passphrase_is_refused_and_not_asked_for(tmp_path: Path) -> N
     address = f"mqtts://127.0.0.1/line3?spool={tmp_path}/spool.db&cert={tmp_path}/cert&key={tmp_path}/key"
     code = "import sys; from partsight.runtime.sinks import open_sink; open_sink(sys.argv[1])"
     # With neither a terminal nor an end of what it reads, whoever asks for a passphrase waits.
-    with subprocess.Popen(
-        [sys.executable, "-c", code, address],
-        stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-    ) as process:  # fmt: skip
-        try:
-            assert process.wait(60) == 1
-        finally:
-            process.kill()
+    with running(
+        sys.executable, "-c", code, address, stdin=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    ) as process:
+        assert process.wait(60) == 1
         assert process.stderr is not None
         assert "expected PEM, the key without a passphrase" in process.stderr.read()
 

@@ -10,6 +10,7 @@ from partsight.runtime.errors import RunError
 from partsight.runtime.preprocess import PreprocessSpec, Region
 from partsight.runtime.storage import sha256_bytes
 from partsight.train.fit import Epoch
+from partsight.train.interrupts import interrupts_kept
 from partsight.train.reject_record import Calibration
 from partsight.train.tune_record import TuneRecord
 
@@ -159,6 +160,7 @@ class RunFolder:
         if found != self.record.model_sha256:
             raise RunError(f"{path}: is not the model that this run wrote (SHA-256 {found[:12]}…); train again")
         try:
-            return keras.saving.load_model(path, compile=False)
+            with interrupts_kept():
+                return keras.saving.load_model(path, compile=False)
         except Exception as error:  # of any kind: it goes over several libraries, and reads the file again
             raise RunError(f"{path}: cannot be loaded ({error}); is the disk sound? If so, train again") from error

@@ -28,6 +28,7 @@ from partsight.train.features import FeatureCache
 from partsight.train.finetune import Stage1, finetune
 from partsight.train.fit import BATCH, Fit, fit_head
 from partsight.train.heads import find_head
+from partsight.train.interrupts import interrupts_kept
 from partsight.train.reject_record import Calibration
 from partsight.train.report import write_report
 from partsight.train.run_folder import MODEL_NAME, RECORD_NAME, GoldenRecord, RunFolder, RunRecord, TrainConfig
@@ -99,7 +100,8 @@ def train(
         task = _read_task(catalog_folder, config)
     learned = _learn(task, cache, watch)
     with new_folder(out) as folder:
-        learned.model.save(folder / MODEL_NAME)
+        with interrupts_kept():
+            learned.model.save(folder / MODEL_NAME)
         record = _record(task, learned, watch, sha256_bytes((folder / MODEL_NAME).read_bytes()))
         write_report(folder, record, task.catalog.images)
         (folder / RECORD_NAME).write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=1))
