@@ -1,6 +1,8 @@
 """Fixtures that every room's tests share."""
 
 import shutil
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -44,3 +46,11 @@ def small_catalog(example_parts: Path, tmp_path_factory: pytest.TempPathFactory)
     for source in sorted((example_parts / "golden").iterdir())[::120]:
         shutil.copytree(source, folder / source.name)
     return folder
+
+
+@pytest.fixture
+def pythons_sigint() -> Iterator[None]:
+    """Ctrl-C raises KeyboardInterrupt, though a shell that runs the tests in the background has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

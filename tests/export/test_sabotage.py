@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import cv2
@@ -14,12 +15,13 @@ import numpy as np
 import onnx
 import pytest
 
-from partsight.export import convert, exporter, fold
+from partsight.export import convert, exporter, fold, parity, precision
 from partsight.export.exporter import export
 from partsight.runtime import ModelPackage, PackageError, Recognizer, read_image
 from partsight.runtime.errors import ExportError, OutputError, ParityError, RunError
 from partsight.runtime.manifest import Manifest
 from partsight.train.run_folder import MODEL_NAME, RECORD_NAME, RunFolder
+from tests.interrupts import swallowing
 from tests.processes import running
 
 
@@ -27,10 +29,10 @@ from tests.processes import running
 def refuses(small_run: RunFolder, tmp_path: Path) -> Callable[..., str]:
     """Export, expect an error, check that nothing was left, and return the message."""
 
-    def _refuses(error: type[Exception], run: Path | None = None, **options: Any) -> str:
+    def _refuses(error: type[BaseException], run: Path | None = None, **options: Any) -> str:
         out = tmp_path / "out" / "line.partsight"
         with pytest.raises(error) as caught:
-            export(run or small_run.path, out, precisions=("fp32",), **options)
+            export(run or small_run.path, out, **{"precisions": ("fp32",), **options})
         assert not out.exists()
         assert list(out.parent.iterdir()) == []
         return str(caught.value)
@@ -192,6 +194,18 @@ def test_nothing_is_overwritten(small_run: RunFolder, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="exists"):
         export(small_run.path, tmp_path)
     assert (tmp_path / "keep.txt").read_text() == "mine"
+
+
+@pytest.mark.usefixtures("pythons_sigint")
+@pytest.mark.parametrize(
+    ("module", "name"), [(convert, "_trace"), (parity, "compare"), (precision, "named"), (exporter, "package_report")]
+)
+def test_ctrl_c_that_is_swallowed(
+    refuses: Callable[..., str], monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str
+) -> None:
+    """At every stage."""
+    monkeypatch.setattr(module, name, swallowing(getattr(module, name)))
+    refuses(KeyboardInterrupt, precisions=("fp16",) if module is precision else ("fp32",))
 
 
 _SLOW_EXPORT = """

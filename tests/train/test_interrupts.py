@@ -6,32 +6,14 @@ from pathlib import Path
 import h5py
 import keras
 import pytest
-import tf2onnx
 
-from partsight.export.convert import convert
+from partsight.train import trainer
 from partsight.train.interrupts import interrupts_kept
 from partsight.train.run_folder import RunFolder, TrainConfig
 from partsight.train.trainer import train
+from tests.interrupts import interrupt, swallowed, swallowing
 
-
-@pytest.fixture(autouse=True)
-def pythons_own_handler() -> Iterator[None]:
-    """A background job of a shell ignores SIGINT."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-def interrupt(*_: object, **__: object) -> None:
-    signal.raise_signal(signal.SIGINT)
-
-
-def swallowed() -> None:
-    try:
-        interrupt()
-    except KeyboardInterrupt:  # as by a bare `except:` of a library
-        return
-    pytest.fail("there was no interrupt")
+pytestmark = pytest.mark.usefixtures("pythons_sigint")
 
 
 def test_no_interrupt() -> None:
@@ -133,11 +115,11 @@ def test_an_interrupt_is_no_damaged_model(small_run: RunFolder, monkeypatch: pyt
         RunFolder.read(small_run.path).load_model()
 
 
-def test_a_model_that_is_converted(small_run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    def from_function(*_: object, **__: object) -> tuple[None, None]:
-        swallowed()
-        return None, None
-
-    monkeypatch.setattr(tf2onnx.convert, "from_function", from_function)
+@pytest.mark.parametrize("name", ["read_catalog", "build_extractor", "fit_head", "calibrate", "write_report"])
+def test_every_stage_of_training(
+    small_catalog: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(trainer, name, swallowing(getattr(trainer, name)))
     with pytest.raises(KeyboardInterrupt):
-        convert(small_run.load_model())
+        train(small_catalog, tmp_path / "run", TrainConfig(side_px=64))
+    assert {path.name for path in tmp_path.iterdir()} <= {".partsight-cache"}

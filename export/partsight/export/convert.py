@@ -24,6 +24,7 @@ class Converted:
     summary: FoldSummary
 
 
+@interrupts_kept()
 def convert(network: Any) -> Converted:
     """Convert a stacked model.
 
@@ -70,8 +71,7 @@ def _trace(network: Any) -> onnx.ModelProto:
         return {name: tf.identity(outputs[name]) for name in (EMBEDDING_NAME, SCORE_NAME)}
 
     try:
-        with interrupts_kept():
-            model, _ = tf2onnx.convert.from_function(answer, input_signature=signature, opset=OPSET)
+        model, _ = tf2onnx.convert.from_function(answer, input_signature=signature, opset=OPSET)
     except (ValueError, KeyError, TypeError, RuntimeError) as error:
         raise ExportError(f"tf2onnx cannot convert the model ({error}); is a layer not known to it?") from error
     return model

@@ -40,6 +40,7 @@ from partsight.runtime.references import decode_reference
 from partsight.runtime.search import PrototypeSearch
 from partsight.runtime.storage import check_output_folder, new_folder, sha256_bytes
 from partsight.train.heads import score_output
+from partsight.train.interrupts import interrupts_kept
 from partsight.train.progress import progress
 from partsight.train.run_folder import RunFolder, RunRecord
 
@@ -110,7 +111,7 @@ def export(
         data[precision] = _with_manifest(made.model, manifest)
         models[precision] = _model_file(precision, data[precision], affine_left, gate=made.gate)
     manifest = msgspec.structs.replace(manifest, models=models, refused=dict(found.refused))
-    with new_folder(out) as folder:
+    with new_folder(out) as folder, interrupts_kept():
         for precision, model in models.items():
             (folder / model.file).write_bytes(data[precision])
         sizes = {precision: len(item) for precision, item in data.items()}

@@ -15,6 +15,7 @@ from partsight.runtime.preprocess import preprocess
 from partsight.runtime.search import PrototypeSearch
 from partsight.runtime.session import SCORE_NAME, FloatArray, Session
 from partsight.runtime.storage import sha256_bytes
+from partsight.train.interrupts import interrupts_kept
 from partsight.train.progress import progress
 from partsight.train.run_folder import GoldenRecord
 
@@ -46,6 +47,7 @@ class Comparison:
         return np.array([first == second for first, second in zip(self.keras_label, self.onnx_label, strict=True)])
 
 
+@interrupts_kept()
 def check_parity(
     network: Any,
     model: bytes,

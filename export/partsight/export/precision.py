@@ -18,6 +18,7 @@ from partsight.runtime.images import Pixels
 from partsight.runtime.manifest import Gate as GateFacts
 from partsight.runtime.manifest import Manifest, Precision
 from partsight.runtime.search import PrototypeSearch
+from partsight.train.interrupts import interrupts_kept
 
 CALIBRATION = "least square error"
 """How ranges are found: see `ranges.Range.least_error`."""
@@ -46,6 +47,7 @@ class Precisions:
     refused: Mapping[Precision, str] = field(default_factory=dict)
 
 
+@interrupts_kept()
 def make_precisions(
     model: onnx.ModelProto,
     manifest: Manifest,

@@ -9,12 +9,12 @@ from types import FrameType
 
 @contextmanager
 def interrupts_kept() -> Iterator[None]:
-    """See to it that Ctrl-C within the block ends the program, whatever the code that it hits makes of it.
+    """See to it that Ctrl-C ends the work within the block or function, whatever the code that it hits makes of it.
 
-    Keras catches everything while it opens the weights of a model that it saves or loads, and goes on another way; of
-    what it hits elsewhere, Keras and tf2onnx make another error, or nothing. Ctrl-C interrupts at once, as ever; what
-    became of it there is put right at the block's end. Where a program handles Ctrl-C in its own way, and outside the
-    main thread, which Ctrl-C does not reach, this does nothing.
+    Keras catches everything while it opens the weights of a model that it saves or loads, and goes on in another way;
+    elsewhere Keras and tf2onnx make another error of it, and Python drops what is raised while an object is disposed
+    of. Ctrl-C interrupts at once, as ever; where it was lost, it is raised again at the end. Where a program handles
+    Ctrl-C in its own way, and outside the main thread, which Ctrl-C does not reach, this does nothing.
 
     Raises:
         KeyboardInterrupt: there was an interrupt in the block.

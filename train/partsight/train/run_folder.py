@@ -142,6 +142,7 @@ class RunFolder:
                 f"{path}: {RECORD_NAME} cannot be read ({error}); train again with this partsight"
             ) from error
 
+    @interrupts_kept()
     def load_model(self) -> Any:
         """Return the stacked keras.Model, checked against the record.
 
@@ -160,7 +161,6 @@ class RunFolder:
         if found != self.record.model_sha256:
             raise RunError(f"{path}: is not the model that this run wrote (SHA-256 {found[:12]}…); train again")
         try:
-            with interrupts_kept():
-                return keras.saving.load_model(path, compile=False)
+            return keras.saving.load_model(path, compile=False)
         except Exception as error:  # of any kind: it goes over several libraries, and reads the file again
             raise RunError(f"{path}: cannot be loaded ({error}); is the disk sound? If so, train again") from error

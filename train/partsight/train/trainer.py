@@ -40,14 +40,15 @@ _PACKAGES = ("partsight", "tensorflow", "keras", "numpy", "opencv-python-headles
 
 @dataclass
 class _Stopwatch:
-    """Seconds by stage, for the report."""
+    """Seconds by stage, for the report; an interrupt that a library swallowed ends the stage."""
 
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         started = time.perf_counter()
-        yield
+        with interrupts_kept():
+            yield
         self.seconds[name] = round(time.perf_counter() - started, 2)
 
 
@@ -99,9 +100,8 @@ def train(
     with watch.stage("read the catalogue"):
         task = _read_task(catalog_folder, config)
     learned = _learn(task, cache, watch)
-    with new_folder(out) as folder:
-        with interrupts_kept():
-            learned.model.save(folder / MODEL_NAME)
+    with new_folder(out) as folder, interrupts_kept():
+        learned.model.save(folder / MODEL_NAME)
         record = _record(task, learned, watch, sha256_bytes((folder / MODEL_NAME).read_bytes()))
         write_report(folder, record, task.catalog.images)
         (folder / RECORD_NAME).write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=1))

@@ -1,0 +1,27 @@
+"""Ctrl-C that hits code which catches everything."""
+
+import signal
+from collections.abc import Callable
+from typing import Any
+
+
+def interrupt() -> None:
+    signal.raise_signal(signal.SIGINT)
+
+
+def swallowed() -> None:
+    try:
+        interrupt()
+    except KeyboardInterrupt:  # as by a bare `except:` of a library
+        return
+    raise AssertionError("there was no interrupt")
+
+
+def swallowing(inner: Callable[..., Any]) -> Callable[..., Any]:
+    """Swallow an interrupt, then call a function."""
+
+    def swallow(*arguments: Any, **options: Any) -> Any:
+        swallowed()
+        return inner(*arguments, **options)
+
+    return swallow
