@@ -6,8 +6,9 @@ import logging
 import os
 import signal
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -44,9 +45,13 @@ def pool_of(recognizer: Recognizer) -> Comparers:
 
 def wait_free(pool: Comparers, count: int) -> None:
     """Wait until so many are free, this process among them."""
+    wait_for(lambda: pool._free.qsize() == count)
+
+
+def wait_for(done: Callable[[], bool]) -> None:
     end = time.monotonic() + 30
-    while pool._free.qsize() != count:
-        assert time.monotonic() < end, f"{pool._free.qsize()} are free"
+    while not done():
+        assert time.monotonic() < end
         time.sleep(0.01)
 
 
@@ -89,6 +94,56 @@ def test_a_frame_that_comes_alone_is_compared_here(recognizer: Recognizer) -> No
         comparer.kill()
     assert recognizer.recognize(FRAMES[0]).label == "blue"
     assert pool_of(recognizer)._free.qsize() == 3  # none was asked: none is missed
+
+
+def test_another_takes_the_place_of_a_lost_one(
+    recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Again and again, after ever longer breaks."""
+    monkeypatch.setattr(pool_module, "_LONGEST_BREAK_S", 0.2)
+    pool = pool_of(recognizer)
+    expected = untimed(recognizer.recognize_batch(FRAMES))
+    keep_from_here(pool)
+    pool._break_s = [0.1, 0.1]
+    with caplog.at_level(logging.INFO):
+        for _ in range(2):
+            before = {comparer.process_id for comparer in pool._comparers}
+            for comparer in pool._comparers:
+                comparer.kill()
+            assert untimed(recognizer.recognize_batch(FRAMES)) == expected
+            wait_free(pool, 2)
+            assert before.isdisjoint(comparer.process_id for comparer in pool._comparers)
+    assert pool._break_s == [0.2, 0.2]
+    events = [record.event for record in caplog.records]  # type: ignore[attr-defined]
+    assert sorted(events) == ["comparer_back"] * 4 + ["comparer_lost"] * 4
+    assert untimed(recognizer.recognize_batch(FRAMES)) == expected  # by processes that have all golden images
+    assert sorted(events) == sorted(record.event for record in caplog.records)  # type: ignore[attr-defined]
+
+
+def test_one_that_cannot_start_again_is_tried_again(
+    recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pool = pool_of(recognizer)
+    keep_from_here(pool)
+    pool._break_s = [0.1, 0.1]
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "executable", "/nowhere/python")
+        pool._comparers[0].kill()
+        assert len(recognizer.recognize_batch(FRAMES)) == len(FRAMES)
+        wait_for(lambda: "cannot be started" in caplog.text)
+    wait_free(pool, 2)
+
+
+def test_closing_meanwhile_starts_no_other(recognizer: Recognizer, caplog: pytest.LogCaptureFixture) -> None:
+    pool = pool_of(recognizer)
+    keep_from_here(pool)
+    for comparer in pool._comparers:
+        comparer.kill()
+    assert len(recognizer.recognize_batch(FRAMES)) == len(FRAMES)
+    processes = [comparer.process_id for comparer in pool._comparers]
+    recognizer.close()
+    wait_for(lambda: "partsight-comparers" not in {thread.name for thread in threading.enumerate()})
+    assert [comparer.process_id for comparer in pool._comparers] == processes
 
 
 def test_a_killed_process_loses_no_frame(recognizer: Recognizer, caplog: pytest.LogCaptureFixture) -> None:
@@ -150,10 +205,7 @@ def test_closing_ends_them(package: Path) -> None:
 def test_closing_before_they_have_all_golden_images(package: Path) -> None:
     with Recognizer(package, comparers=2) as recognizer:
         pool = pool_of(recognizer)
-    end = time.monotonic() + 30
-    while any(is_running(comparer.process_id) for comparer in pool._comparers):
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    wait_for(lambda: not any(is_running(comparer.process_id) for comparer in pool._comparers))
 
 
 @POSIX
@@ -169,11 +221,27 @@ def test_one_that_takes_no_golden_images_ends_at_once(
     pool = pool_of(recognizer)
     assert recognizer.recognize(FRAMES[0]).label == "blue"
     recognizer.close()
-    end = time.monotonic() + 30
-    while is_running(pool._comparers[0].process_id):
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    wait_for(lambda: not is_running(pool._comparers[0].process_id))
     assert not caplog.records  # nobody lost anything
+
+
+@POSIX
+def test_one_that_takes_no_golden_images_any_more_is_ended(
+    package: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    give = comparer_module.Comparer.give
+
+    def stop(comparer: comparer_module.Comparer, index: int, _: bytes) -> None:
+        os.kill(comparer.process_id, signal.SIGSTOP)
+        give(comparer, index, bytes(2**22))  # more than a pipe holds
+
+    monkeypatch.setattr(comparer_module.Comparer, "give", stop)
+    monkeypatch.setattr(pool_module, "_LOOK_S", 0.05)
+    monkeypatch.setattr(pool_module, "_HANGS_S", 0.3)
+    with Recognizer(package, comparers=1) as recognizer:
+        recognizer.hold()  # waits until they have them, or are lost
+        assert recognizer.recognize(FRAMES[0]).label == "blue"
+    assert "comparer_lost" in [record.event for record in caplog.records]  # type: ignore[attr-defined]
 
 
 @POSIX

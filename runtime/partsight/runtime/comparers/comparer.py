@@ -39,7 +39,11 @@ main()
 
 
 class Comparer:
-    """A process that compares frames with golden images, one at a time. Not thread-safe."""
+    """A process that compares frames with golden images, one at a time. Not thread-safe.
+
+    Attributes:
+        takes_frames: whether it has the golden images; who gives them sets it.
+    """
 
     def __init__(self, setup: Setup) -> None:
         """Start it; `wait_ready` waits until it works.
@@ -60,12 +64,13 @@ class Comparer:
             )
         except OSError as error:
             raise ComparerError(_told(f"{sys.executable!r} cannot be started ({error})")) from error
+        self.takes_frames = False
         self._setup = setup
         self._busy_since: float | None = None
 
     @property
     def busy_s(self) -> float:
-        """For how long it has been at a frame, in seconds; 0 if it is not. May be asked by any thread."""
+        """For how long it has been at a frame or golden image, in seconds; 0 if at none. May be asked by any thread."""
         since = self._busy_since
         return 0.0 if since is None else time.monotonic() - since
 
@@ -99,7 +104,9 @@ class Comparer:
         Raises:
             ComparerError: it is gone.
         """
+        self._busy_since = time.monotonic()
         self._send(Golden(index, data))
+        self._busy_since = None
 
     def compare(self, pixels: Pixels, score: FloatArray, threshold: float) -> Verified | None:
         """Compare a frame; see `verification.verify`.

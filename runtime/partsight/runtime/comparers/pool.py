@@ -3,7 +3,7 @@
 import logging
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 from partsight.runtime.comparers.comparer import Comparer
@@ -18,6 +18,8 @@ _HERE = -1  # in the queue of who is free, where the least comes first: frames t
 _LOOK_S = 1.0
 _GIVING_S = 60.0
 _HANGS_S = 10.0  # a comparison takes some milliseconds
+_FIRST_BREAK_S = 1.0
+_LONGEST_BREAK_S = 60.0
 
 _log = logging.getLogger("partsight.comparers")
 
@@ -28,8 +30,9 @@ class Comparers:
     A comparison is made of hundreds of small steps, and Python takes one such step at a time: two threads compare
     hardly more frames than one. So each process beside this one compares a frame of its own, and this one too.
 
-    A process that ends, or does not answer for ten seconds, is told of once (event `comparer_lost`); its frame is
-    compared here, and the others go on.
+    A process that ends, or does not answer for ten seconds, is told of (event `comparer_lost`); its frame is compared
+    here, and the others go on. Another takes its place (event `comparer_back`), the later the more often one was lost
+    there: after a second at first, after a minute at most.
     """
 
     def __init__(self, count: int, comparison: Comparison, classes: int) -> None:
@@ -45,16 +48,18 @@ class Comparers:
         """
         self._comparison = comparison
         outlines = comparison.references.outlines
-        setup = Setup(comparison.verification.spec, classes, None if outlines is None else outlines.to_bytes())
+        self._setup = Setup(comparison.verification.spec, classes, None if outlines is None else outlines.to_bytes())
+        self._break_s = [_FIRST_BREAK_S] * count
         self._free: queue.PriorityQueue[int] = queue.PriorityQueue()
         self._closing, self._given = threading.Event(), threading.Event()
         with ExitStack() as stack:
-            self._comparers = [_started(setup, stack) for _ in range(count)]
+            self._comparers = [_started(self._setup, stack) for _ in range(count)]
             for comparer in self._comparers:
                 comparer.wait_ready()
             stack.pop_all()
         self._free.put(_HERE)
-        threading.Thread(target=self._look_after, name="partsight-comparers", daemon=True).start()
+        self._in_background(self._begin)
+        self._in_background(self._look_after)
 
     def compare(self, pixels: Pixels, score: FloatArray, threshold: float) -> Verified:
         """Compare a frame when a process is free; see `verification.verify`.
@@ -78,8 +83,8 @@ class Comparers:
     def close(self) -> None:
         """End the processes; frames that are being compared come to their end, and later ones are compared here."""
         self._closing.set()
-        if not self._given.is_set():  # none has a frame yet, and one may take nothing any more
-            for comparer in self._comparers:
+        for comparer in self._comparers:
+            if not comparer.takes_frames:  # nor anything else, perhaps
                 comparer.kill()
         is_here_free = False
         while True:
@@ -102,7 +107,7 @@ class Comparers:
         try:
             verified = comparer.compare(pixels, score, threshold)
         except ComparerError as error:
-            self._lose(comparer, error)
+            self._lose(place, error)
             return None
         self._set_free(place)
         return verified
@@ -112,30 +117,60 @@ class Comparers:
         if self._closing.is_set():  # after the put: `close` may have looked just before it
             self.close()
 
-    def _lose(self, comparer: Comparer, error: Exception) -> None:
+    def _lose(self, place: int, error: Exception) -> None:
+        comparer = self._comparers[place]
         comparer.kill()
         comparer.close()
-        if not self._closing.is_set():
-            _log.warning(
-                "a process that compares frames is lost (%s): the others go on, and frames take longer; was it killed "
-                "for its memory? It comes back when the package is loaded again",
-                error,
-                extra={"event": "comparer_lost", "pid": comparer.process_id},
+        if self._closing.is_set():
+            return
+        break_s = self._break_s[place]
+        _log.warning(
+            "a process that compares frames is lost (%s): the others go on, and frames take longer until another takes "
+            "its place in %.0f s; was it killed for its memory?",
+            error,
+            break_s,
+            extra={"event": "comparer_lost", "pid": comparer.process_id},
+        )
+        self._break_s[place] = min(2 * break_s, _LONGEST_BREAK_S)
+        self._in_background(self._replace, place, break_s)
+
+    def _replace(self, place: int, break_s: float) -> None:
+        """Put another process in a lost one's place after a while."""
+        if self._closing.wait(break_s):
+            return
+        try:
+            comparer = self._comparers[place] = Comparer(self._setup)
+            comparer.wait_ready()
+        except ComparerError as error:
+            self._lose(place, error)
+            return
+        if self._give([place]):
+            _log.info(
+                "another process compares frames in a lost one's place",
+                extra={"event": "comparer_back", "pid": comparer.process_id},
             )
 
-    def _look_after(self) -> None:
-        """Give the processes their golden images, then end one that hangs."""
-        ready = list(range(len(self._comparers)))
+    def _give(self, places: list[int]) -> list[int]:
+        """Give processes their golden images, and frames after that; return the places of those that are not lost."""
+        ready = list(places)
         for index, data in self._goldens():
             for place in tuple(ready):
                 try:
                     self._comparers[place].give(index, data)
                 except ComparerError as error:
                     ready.remove(place)
-                    self._lose(self._comparers[place], error)
+                    self._lose(place, error)
         for place in ready:
+            self._comparers[place].takes_frames = True
             self._set_free(place)
+        return ready
+
+    def _begin(self) -> None:
+        self._give(list(range(len(self._comparers))))
         self._given.set()
+
+    def _look_after(self) -> None:
+        """End a process that hangs."""
         while not self._closing.wait(_LOOK_S):
             for comparer in self._comparers:
                 if comparer.busy_s > _HANGS_S:
@@ -152,6 +187,10 @@ class Comparers:
                 continue  # a frame that needs it is compared here, and raises it
             room -= len(data)
             yield index, data
+
+    @staticmethod
+    def _in_background(work: Callable[..., None], *arguments: object) -> None:
+        threading.Thread(target=work, args=arguments, name="partsight-comparers", daemon=True).start()
 
 
 def _started(setup: Setup, stack: ExitStack) -> Comparer:
