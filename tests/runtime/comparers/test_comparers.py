@@ -116,8 +116,8 @@ def test_another_takes_the_place_of_a_lost_one(
     assert pool._break_s == [0.2, 0.2]
     events = [record.event for record in caplog.records]  # type: ignore[attr-defined]
     assert sorted(events) == ["comparer_back"] * 4 + ["comparer_lost"] * 4
-    assert untimed(recognizer.recognize_batch(FRAMES)) == expected  # by processes that have all golden images
-    assert sorted(events) == sorted(record.event for record in caplog.records)  # type: ignore[attr-defined]
+    monkeypatch.setattr(pool, "_compare_here", lambda *_: pytest.fail("they lack golden images"))
+    assert untimed(recognizer.recognize_batch(FRAMES)) == expected
 
 
 def test_one_that_cannot_start_again_is_tried_again(
@@ -139,7 +139,7 @@ def test_closing_meanwhile_starts_no_other(recognizer: Recognizer, caplog: pytes
     keep_from_here(pool)
     for comparer in pool._comparers:
         comparer.kill()
-    assert len(recognizer.recognize_batch(FRAMES)) == len(FRAMES)
+    assert len(recognizer.recognize_batch(FRAMES[:2])) == 2  # more would wait for those that take their places
     processes = [comparer.process_id for comparer in pool._comparers]
     recognizer.close()
     wait_for(lambda: "partsight-comparers" not in {thread.name for thread in threading.enumerate()})
