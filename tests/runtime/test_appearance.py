@@ -108,6 +108,6 @@ def test_frames_are_cropped_as_for_recognition_and_golden_images_are_not(tmp_pat
 def test_it_leaves_the_references_in_memory_as_they_are(verified_package: Path) -> None:
     with Recognizer(verified_package) as recognizer:
         recognizer.appearance(solid("blue"), "blue")
-        assert recognizer._parts is not None and recognizer._parts.comparison is not None
-        assert not recognizer._parts.comparison.references._ready
+        assert recognizer._pipeline is not None and recognizer._pipeline.comparison is not None
+        assert not recognizer._pipeline.comparison.references._ready
         assert msgspec.structs.asdict(recognizer.decision)["score"] == "agreement"

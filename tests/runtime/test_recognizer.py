@@ -17,6 +17,7 @@ from partsight.runtime import FrameError, PackageError, PartsightError, Provider
 from partsight.runtime.decision import decide_verified
 from partsight.runtime.engines.providers import PROVIDERS
 from partsight.runtime.model_digest import with_digest
+from partsight.runtime.pipeline import Pipeline
 from partsight.runtime.prepare import Preparer
 from partsight.runtime.preprocess import PreprocessSpec, Region
 from partsight.runtime.session import Inference, Session
@@ -192,8 +193,8 @@ def test_warm_up_runs_what_is_slow_at_first(
 
 def put_on_a_card(recognizer: Recognizer) -> None:
     """Let a recogniser believe that its network runs on a GPU."""
-    assert recognizer._parts is not None
-    session = recognizer._parts.session
+    assert recognizer._pipeline is not None
+    session = recognizer._pipeline.session
     session.provider = replace(session.provider, on_card=True)
 
 
@@ -240,7 +241,7 @@ def test_an_answer_is_not_ready_before_those_before_it(verified_package: Path, m
             time.sleep(0.3)
         return verify(*args)
 
-    monkeypatch.setattr("partsight.runtime.recognizer.compare", slow_at_first)
+    monkeypatch.setattr("partsight.runtime.pipeline.verify", slow_at_first)
     with Recognizer(verified_package, batch_size=2) as recognizer:
         latencies = [part.latency_ms for part in recognizer.recognize_batch(mixed(4))]
     assert latencies == sorted(latencies)
@@ -267,7 +268,7 @@ def test_the_comparison_is_timed_when_it_ends(verified_package: Path, monkeypatc
         return found
 
     with Recognizer(verified_package, batch_size=2) as recognizer:
-        monkeypatch.setattr("partsight.runtime.recognizer.compare", count)
+        monkeypatch.setattr("partsight.runtime.pipeline.verify", count)
         monkeypatch.setattr(Session, "run", wait)
         started = time.perf_counter()
         first, *_ = recognizer.recognize_batch(mixed(4))
@@ -306,7 +307,7 @@ def test_a_started_batch_is_compared_while_others_are_in_the_network_if_that_lea
     with Recognizer(verified_package, comparers=comparers) as recognizer:
         if on_card:
             put_on_a_card(recognizer)
-        monkeypatch.setattr("partsight.runtime.recognizer.decide_verified", gated)
+        monkeypatch.setattr("partsight.runtime.pipeline.decide_verified", gated)
         batch = recognizer.start_batch([solid("red")])
         assert ended.is_set() == is_done
         opened.set()
@@ -546,17 +547,17 @@ def test_closed_meanwhile_it_still_compares(verified_package: Path, monkeypatch:
     recognizer = Recognizer(verified_package, batch_size=1)
     frames = [solid("red"), solid("blue"), solid("green")]
     expected = recognizer.recognize_batch(frames)
-    chunks = Recognizer._chunks
+    chunks = Pipeline.chunks
 
-    def closing(self: Recognizer, *args: Any) -> object:
-        for chunk in chunks(self, *args):
-            self.close()
+    def closing(*args: Any) -> object:
+        for chunk in chunks(*args):
+            recognizer.close()
             yield chunk
 
-    monkeypatch.setattr(Recognizer, "_chunks", closing)
+    monkeypatch.setattr(Pipeline, "chunks", closing)
     found = recognizer.recognize_batch(frames)
     assert [(item.label, item.score) for item in found] == [(item.label, item.score) for item in expected]
-    assert recognizer._parts is None  # its golden images are memory, too
+    assert recognizer._pipeline is None  # its golden images are memory, too
 
 
 def test_without_the_comparison_the_network_answers_alone(verified_package: Path, tiny_package: Path) -> None:

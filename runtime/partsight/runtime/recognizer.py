@@ -1,32 +1,22 @@
 """The recogniser: frames in, parts out. The class that people embed."""
 
-import os
-import time
-import weakref
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import numpy as np
 
 from partsight.runtime.appearance import Appearance, appearance_of
-from partsight.runtime.decision import Answer, decide, decide_verified
 from partsight.runtime.engines.engine import Arithmetic, GpuSettings, Settings
 from partsight.runtime.errors import PartsightError
 from partsight.runtime.images import Pixels
-from partsight.runtime.loading import Comparison, load
-from partsight.runtime.prepare import Preparer, late
-from partsight.runtime.preprocess import check_frames, preprocess
-from partsight.runtime.results import Chunk, Result, Started
-from partsight.runtime.session import FloatArray, Inference, Session
+from partsight.runtime.loading import load
+from partsight.runtime.pipeline import Pipeline
+from partsight.runtime.prepare import late
+from partsight.runtime.preprocess import preprocess
+from partsight.runtime.results import Result, Started
+from partsight.runtime.session import Inference
 from partsight.runtime.trust import KeyLike, read_keys
-from partsight.runtime.verification import verify as compare
-
-if TYPE_CHECKING:
-    from partsight.runtime.comparers.pool import Comparers
 
 
 class Recognizer:
@@ -107,22 +97,13 @@ class Recognizer:
         session = loaded.choice.session
         self.manifest, self.package_id, self.signed_by = loaded.manifest, loaded.package_id, loaded.signed_by
         self.batch_size = batch_size
-        self._top = top
         self._provider, self._provider_reason = session.provider.name, loaded.choice.reason
         comparison = loaded.comparison() if verify else None
-        workers = ThreadPoolExecutor(max(_usable_cores(), comparers + 1), "partsight")
-        specs = [self.manifest.preprocess]
-        if comparison is not None:
-            specs.append(comparison.verification.spec.preprocess(self.manifest.preprocess))
-        comparing = ThreadPoolExecutor(1, "partsight-compare")
-        preparer = Preparer(specs, batch_size, workers)
-        pool = _start_comparers(comparers, comparison, session.classes) if comparison and comparers else None
-        if pool is not None:
-            weakref.finalize(self, pool.close)
-        self._parts: _Parts | None = _Parts(session, preparer, comparison, pool, workers, comparing)
         self.decision = comparison.verification.decision if comparison else self.manifest.decision
         self.threshold = self.decision.threshold if threshold is None else threshold
-        self._warm_up(session)
+        pipeline = Pipeline(session, self.manifest, comparison, batch_size=batch_size, top=top, comparers=comparers)
+        pipeline.warm_up()
+        self._pipeline: Pipeline | None = pipeline
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -142,7 +123,7 @@ class Recognizer:
     @property
     def is_closed(self) -> bool:
         """Whether `close` was called."""
-        return self._parts is None
+        return self._pipeline is None
 
     def recognize(self, frame: Pixels) -> Result:
         """Recognise the part in one frame.
@@ -167,9 +148,9 @@ class Recognizer:
             FrameError: a frame is not such an array as `recognize` takes; the message names its place.
         """
         results: list[Result] = []
-        parts = self._open()
-        ahead = parts.ahead if len(frames) > self.batch_size else 0
-        for batch in late(self._start(frames, parts, ahead), ahead):
+        pipeline = self._open()
+        ahead = pipeline.ahead if len(frames) > self.batch_size else 0
+        for batch in late(pipeline.start(frames, self.threshold, ahead), ahead):
             results += batch.wait()
         return results
 
@@ -194,9 +175,9 @@ class Recognizer:
         """
         if not 0 < len(frames) <= self.batch_size:
             raise ValueError(f"received {len(frames)} frames; expected 1 to {self.batch_size}, which is batch_size")
-        parts = self._open()
-        (batch,) = self._start(frames, parts, parts.ahead)
-        if not parts.ahead:
+        pipeline = self._open()
+        (batch,) = pipeline.start(frames, self.threshold, pipeline.ahead)
+        if not pipeline.ahead:
             batch.wait()
         return batch
 
@@ -208,15 +189,15 @@ class Recognizer:
         Raises:
             FrameError: as for `recognize_batch`.
         """
-        parts = self._open()
+        pipeline = self._open()
         inferences = []
-        for chunk in self._chunks(frames, parts, 1):
+        for chunk in pipeline.chunks(frames, 1):
             inferences.append(chunk.inference)
             chunk.prepared.release()
         if not inferences:
             return Inference(
-                np.empty((0, parts.session.classes), np.float32),
-                np.empty((0, parts.session.embedding_size), np.float32),
+                np.empty((0, pipeline.session.classes), np.float32),
+                np.empty((0, pipeline.session.embedding_size), np.float32),
             )
         return Inference(
             np.concatenate([inference.score for inference in inferences]),
@@ -269,17 +250,13 @@ class Recognizer:
         Raises:
             PackageError: a golden image is damaged or gone.
         """
-        parts = self._open()
-        if parts.comparison is not None:
-            parts.comparison.hold(lambda: not self.is_closed)
-        if parts.comparers is not None:
-            parts.comparers.wait_given()
+        self._open().hold(lambda: not self.is_closed)
 
     def close(self) -> None:
         """Give memory back. Calls after it raise PartsightError; calls under way come to their end."""
-        parts, self._parts = self._parts, None  # those calls hold what they need, and the last of them frees it
-        if parts is not None and parts.comparers is not None:
-            parts.comparers.close()
+        pipeline, self._pipeline = self._pipeline, None  # those calls hold it, and the last of them frees it
+        if pipeline is not None:
+            pipeline.close()
 
     def __enter__(self) -> Self:
         return self
@@ -287,103 +264,11 @@ class Recognizer:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _open(self) -> "_Parts":
-        parts = self._parts
-        if parts is None:
+    def _open(self) -> Pipeline:
+        pipeline = self._pipeline
+        if pipeline is None:
             raise PartsightError("this Recognizer is closed; create a new one")
-        return parts
-
-    def _start(self, frames: Sequence[Pixels], parts: "_Parts", ahead: int) -> Iterator[Started]:
-        """Run the network on batches; compare the frames of each meanwhile if so many more are begun."""
-        started = time.perf_counter()
-        for chunk in self._chunks(frames, parts, 1 if parts.comparison is None else 2):
-            find = partial(_listed, self._decide(chunk, parts))
-            yield Started(chunk, parts.comparing.submit(find).result if ahead else find, started)
-
-    def _chunks(self, frames: Sequence[Pixels], parts: "_Parts", sizes: int) -> Iterator[Chunk]:
-        """Run the network on batches, each prepared while the one before it runs where that leaves a core.
-
-        Whoever takes a chunk releases what was prepared. `sizes` is 2 if it is to be compared.
-        """
-        if len(frames) > self.batch_size:
-            check_frames(frames, self.manifest.preprocess)
-        chunks = [frames[start : start + self.batch_size] for start in range(0, len(frames), self.batch_size)]
-        begun = ((time.perf_counter(), parts.preparer.start(chunk, sizes)) for chunk in chunks)
-        free = 0.0  # since when the network is: before that, preparing cost nobody any time
-        for started, prepared in late(begun, parts.ahead):
-            batch = prepared.wait()[0]
-            ready = time.perf_counter()
-            inference = parts.session.run(batch)
-            done = time.perf_counter()
-            yield Chunk(prepared, inference, ready - max(started, free), done - ready, done)
-            free = done
-
-    def _decide(self, chunk: Chunk, parts: "_Parts") -> Iterable[Answer]:
-        """Return the answers to the frames of a batch, which are compared one by one when they are asked for.
-
-        By one thread, that is: two take longer, since each operation of OpenCV gives Python's lock away and then waits
-        for it. Comparers work side by side, and begin at once.
-        """
-        score, comparison = chunk.inference.score, parts.comparison
-        if comparison is None:
-            return decide(score, self.labels, self.threshold, self._top)
-        spec, comparers = comparison.verification.spec, parts.comparers
-
-        def answer(frame: Pixels, score: FloatArray) -> Answer:
-            if comparers is None:
-                verified = compare(frame, score, comparison.references, spec, self.threshold)
-            else:
-                verified = comparers.compare(frame, score, self.threshold)
-            return decide_verified(verified, spec, self.labels, self.threshold, self._top)
-
-        return (map if comparers is None else parts.workers.map)(answer, chunk.prepared.wait()[1], score)
-
-    def _warm_up(self, session: Session) -> None:
-        """Run what the line will run, so that its first frame is as fast as its last.
-
-        On a CPU one frame shows that the model works; a first batch is hardly slower than others, and a line that
-        starts again waits for each run. On a card each size has work of its own done in its first run.
-        """
-        spec = self.manifest.preprocess
-        for size in {1, self.batch_size} if session.provider.on_card else {1}:
-            session.run(np.zeros((size, spec.height, spec.width, 3), np.uint8))
-
-
-@dataclass(frozen=True)
-class _Parts:
-    """All that a call needs, in one: a `close` meanwhile must not change how the rest of it is answered."""
-
-    session: Session
-    preparer: Preparer
-    comparison: Comparison | None
-    comparers: "Comparers | None"
-    workers: ThreadPoolExecutor
-    comparing: ThreadPoolExecutor
-
-    @property
-    def ahead(self) -> int:
-        """How many batches are begun before one is waited for.
-
-        A network on the CPU takes all cores, and so do comparers. Where this process compares, Python takes one step at
-        a time, and the network of the next batch gets the cores that are left.
-        """
-        compares_here = self.comparison is not None and self.comparers is None
-        return 1 if self.session.provider.on_card or compares_here else 0
-
-
-def _listed(answers: Iterable[Answer]) -> tuple[list[Answer], float]:
-    """Return all answers, and when the last was ready, by `time.perf_counter`."""
-    return list(answers), time.perf_counter()
-
-
-def _start_comparers(count: int, comparison: Comparison, classes: int) -> "Comparers":
-    from partsight.runtime.comparers.pool import Comparers  # noqa: PLC0415 (few need them, and a start waits for imports)
-
-    return Comparers(count, comparison, classes)
-
-
-def _usable_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return pipeline
 
 
 def _check_positive(name: str, value: int) -> None:

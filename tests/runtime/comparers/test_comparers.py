@@ -38,9 +38,9 @@ def recognizer(package: Path) -> Iterator[Recognizer]:
 
 
 def pool_of(recognizer: Recognizer) -> Comparers:
-    assert recognizer._parts is not None
-    assert recognizer._parts.comparers is not None
-    return recognizer._parts.comparers
+    assert recognizer._pipeline is not None
+    assert recognizer._pipeline.comparers is not None
+    return recognizer._pipeline.comparers
 
 
 def wait_free(pool: Comparers, count: int) -> None:
@@ -267,10 +267,10 @@ def test_one_that_nobody_closed_ends_them(package: Path) -> None:
 
 
 def test_a_call_under_way_comes_to_its_end(recognizer: Recognizer) -> None:
-    pool, parts = pool_of(recognizer), recognizer._parts
+    pool, pipeline = pool_of(recognizer), recognizer._pipeline
     recognizer.close()
-    assert parts is not None
-    inference = parts.session.run(np.zeros((1, 32, 32, 3), np.uint8))
+    assert pipeline is not None
+    inference = pipeline.session.run(np.zeros((1, 32, 32, 3), np.uint8))
     prepared = np.full((48, 64, 3), COLOURS_BGR["red"], np.uint8)
     found = pool.compare(prepared, inference.score[0], 0.5)
     assert list(COLOURS_BGR)[found.classes[0]] == "red"
@@ -314,8 +314,8 @@ def test_of_several_the_last_does_not_start(package: Path, monkeypatch: pytest.M
 def test_none_start_where_nothing_is_compared(package: Path, tiny_package: Path) -> None:
     for options in ({"package": package, "verify": False}, {"package": tiny_package}):
         with Recognizer(**options, comparers=2) as recognizer:  # type: ignore[arg-type]
-            assert recognizer._parts is not None
-            assert recognizer._parts.comparers is None
+            assert recognizer._pipeline is not None
+            assert recognizer._pipeline.comparers is None
 
 
 def test_fewer_than_none(package: Path) -> None:
