@@ -1,3 +1,4 @@
+import queue
 import threading
 import time
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from partsight.runtime import FrameError, MicroBatcher, PackageError, PartsightError, Recognizer
+from partsight.runtime import FrameError, MicroBatcher, PackageError, PartsightError, ProviderError, Recognizer
 from tests.tiny import COLOURS_BGR, solid
 
 COLOURS = list(COLOURS_BGR)
@@ -97,11 +98,29 @@ def test_a_bad_frame_fails_its_caller_alone(recognizer: Recognizer, batches: lis
     assert batches == [4]
 
 
+def test_a_damaged_golden_image_fails_who_needs_it_alone(
+    recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recognize = recognizer.recognize_batch
+
+    def refuse_red(frames: Any) -> Any:
+        if any((frame == solid("red")).all() for frame in frames):
+            raise PackageError("gallery/red.png was altered")
+        return recognize(frames)
+
+    monkeypatch.setattr(recognizer, "recognize_batch", refuse_red)
+    with MicroBatcher(recognizer, LONG_MS) as batcher:
+        answers = [batcher.submit(solid(colour)) for colour in ("blue", "red", "green", "cyan")]
+        with pytest.raises(PackageError, match=r"gallery/red\.png"):
+            answers[1].result(10)
+        assert [answers[place].result(10).label for place in (0, 2, 3)] == ["blue", "green", "cyan"]
+
+
 def test_an_error_of_the_recogniser_reaches_all_of_the_batch_and_the_next_is_served(
     recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recognize = recognizer.recognize_batch
-    errors: list[Exception] = [PackageError("a reference was altered")]
+    errors: list[Exception] = [ProviderError("the card is gone")]
 
     def fail_once(frames: Any) -> Any:
         if errors:
@@ -111,7 +130,7 @@ def test_an_error_of_the_recogniser_reaches_all_of_the_batch_and_the_next_is_ser
     monkeypatch.setattr(recognizer, "recognize_batch", fail_once)
     with MicroBatcher(recognizer, max_wait_ms=LONG_MS) as batcher:
         for answer in [batcher.submit(solid("red")) for _ in range(4)]:
-            with pytest.raises(PackageError, match="was altered"):
+            with pytest.raises(ProviderError, match="the card is gone"):
                 answer.result(10)
         assert [batcher.submit(solid("red")) for _ in range(4)][3].result(10).label == "red"
 
@@ -172,3 +191,28 @@ def test_a_cancelled_frame_is_not_answered(recognizer: Recognizer, batches: list
 def test_numbers_out_of_bounds(recognizer: Recognizer, max_wait_ms: float, max_waiting: int | None) -> None:
     with pytest.raises(ValueError, match="expected at least 0 and at least 1"):
         MicroBatcher(recognizer, max_wait_ms, max_waiting)
+
+
+def test_no_deadline_at_all(recognizer: Recognizer, batches: list[int]) -> None:
+    with MicroBatcher(recognizer, max_wait_ms=float("inf")) as batcher:
+        answers = [batcher.submit(solid("red")) for _ in range(4)]
+        assert [answer.result(10).label for answer in answers] == ["red"] * 4
+    assert batches == [4]
+
+
+def test_callbacks_of_answers_never_wait_for_others(recognizer: Recognizer) -> None:
+    """They run in the thread that answers."""
+    further: queue.Queue[Any] = queue.Queue()
+
+    def submit_again(_: Any) -> None:
+        further.put(batcher.submit(solid("blue")))  # though there is no room
+        try:
+            batcher.recognize(solid("blue"))
+        except PartsightError as error:
+            further.put(error)
+
+    with MicroBatcher(recognizer, max_wait_ms=0, max_waiting=1) as batcher:
+        batcher.submit(solid("red")).add_done_callback(submit_again)
+        batcher.submit(solid("green")).result(10)
+        assert further.get(timeout=10).result(10).label == "blue"
+        assert "use submit there" in str(further.get(timeout=10))

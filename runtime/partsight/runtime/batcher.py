@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Self
 
-from partsight.runtime.errors import PartsightError
+from partsight.runtime.errors import PackageError, PartsightError
 from partsight.runtime.images import Pixels
 from partsight.runtime.preprocess import check_frame
 from partsight.runtime.recognizer import Recognizer
@@ -53,7 +53,7 @@ class MicroBatcher:
                 f"max_wait_ms is {max_wait_ms} and max_waiting {self._most}; expected at least 0 and at least 1"
             )
         self._recognizer = recognizer
-        self._max_wait_s = max_wait_ms / 1000
+        self._max_wait_s = min(max_wait_ms / 1000, threading.TIMEOUT_MAX)
         self._waiting: deque[_Waiting] = deque()
         self._is_closed = False
         self._changed = threading.Condition()
@@ -62,7 +62,10 @@ class MicroBatcher:
         self._thread.start()
 
     def submit(self, frame: Pixels) -> "Future[Result]":
-        """Hand in a frame; blocks while too many wait.
+        """Hand in a frame; blocks while too many wait, but never within a callback of an answer.
+
+        Args:
+            frame: as for `Recognizer.recognize`. It is not copied: leave it as it is until the answer is there.
 
         Returns:
             The answer to come; its `latency_ms` counts from this call. Cancelling it works until its batch begins.
@@ -75,7 +78,8 @@ class MicroBatcher:
         check_frame(frame, self._recognizer.manifest.preprocess)  # now: it must not fail the frames beside it
         answer: Future[Result] = Future()
         with self._changed:
-            self._changed.wait_for(lambda: self._is_closed or len(self._waiting) < self._most)
+            if not self._is_its_own_thread():  # which would wait for itself to make room
+                self._changed.wait_for(lambda: self._is_closed or len(self._waiting) < self._most)
             if self._is_closed:
                 raise PartsightError("this MicroBatcher is closed; create a new one")
             self._waiting.append(_Waiting(frame, arrived, answer))
@@ -83,7 +87,18 @@ class MicroBatcher:
         return answer
 
     def recognize(self, frame: Pixels) -> Result:
-        """Recognise the part in one frame, together with those of other callers; see `submit`."""
+        """Recognise the part in one frame, together with those of other callers; see `submit`.
+
+        Raises:
+            FrameError: as `submit`.
+            PackageError: a golden image is damaged.
+            PartsightError: the batcher is closed, or this is called within a callback of an answer.
+        """
+        if self._is_its_own_thread():
+            raise PartsightError(
+                "MicroBatcher.recognize was called within a callback of an answer, which other answers wait for; use "
+                "submit there, or hand the work to a thread of your own"
+            )
         return self.submit(frame).result()
 
     def close(self) -> None:
@@ -120,9 +135,19 @@ class MicroBatcher:
             self._changed.notify_all()
         return batch
 
+    def _is_its_own_thread(self) -> bool:
+        return threading.current_thread() is self._thread
+
     def _answer(self, batch: Sequence[_Waiting]) -> None:
         try:
             results = self._recognizer.recognize_batch([waiting.frame for waiting in batch])
+        except PackageError as error:  # a golden image is damaged, which concerns the frames that need it
+            if len(batch) == 1:
+                batch[0].answer.set_exception(error)
+                return
+            for waiting in batch:
+                self._answer([waiting])
+            return
         except BaseException as error:  # noqa: BLE001 (whatever it is, the callers wait for it)
             for waiting in batch:
                 waiting.answer.set_exception(error)
