@@ -6,6 +6,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -64,16 +65,26 @@ def test_a_frame_that_cannot_be_read_is_counted(call: Call, tiny_package: Path, 
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGTERM kills there")
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("numbers", "code"),
+    [
+        ([signal.SIGTERM], 0),
+        ([signal.SIGINT], 130),
+        ([signal.SIGTERM, signal.SIGTERM], 0),
+        ([signal.SIGINT, signal.SIGTERM], 130),
+    ],
+)
 def test_a_signal_ends_it_after_what_was_accepted(
-    tiny_package: Path, tmp_path: Path, number: signal.Signals, code: int
+    tiny_package: Path, tmp_path: Path, numbers: list[signal.Signals], code: int
 ) -> None:
     photos, lines = write_photos(tmp_path / "photos", 4000), tmp_path / "results.jsonl"
     command = [sys.executable, "-m", "partsight.cli", "run", str(tiny_package), "--camera", f"a=folder:{photos}"]
     with running(*command, "--batch", "2", "--sink", f"jsonl:{lines}", stderr=subprocess.PIPE) as process:
         while not lines.exists() or not lines.read_bytes():
             assert process.poll() is None
-        process.send_signal(number)
+        for number in numbers:
+            process.send_signal(number)
+            time.sleep(0.02)
         _, err = process.communicate(timeout=60)
     assert process.returncode == code, err
     found = [record["sequence"] for record in records(lines)]

@@ -67,6 +67,9 @@ def test_a_model_alone(call: Call, tiny_package: Path) -> None:
 
 WRONG = {
     "camera": (["--camera", "gopro:0"], "camera 'gopro:0' is not known"),
+    "index of a camera": (["--camera", "usb:abc"], "usb:abc: expected a number, as in usb:0"),
+    "option of a camera": (["--camera", "usb:1", "--gain-db", "3"], "camera 'usb:1' cannot set gain_db"),
+    "host of a camera": (["--camera", "rtsp://user:p@ss/w@host/x"], "rtsp://host/x: its host cannot be told"),
     "sink": (["--sink", "kafka://x"], "sink kafka://x is not known"),
     "option of a sink": (["--sink", "sqlite:r.db?busy=1"], "option busy is not known; its options are: busy_s"),
     "precision": (["--precision", "int8"], "asked for precision int8; the package has fp32"),

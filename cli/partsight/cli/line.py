@@ -4,7 +4,6 @@ import logging
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
@@ -67,7 +66,7 @@ def _run(config: LineConfig) -> int:
         sinks: dict[str, Sink] = {address: stack.enter_context(open_sink(address)) for address in config.sinks}
         openers = {name: source.open for name, source in sources.items()}
         line = Line(recognizer, openers, sinks, policy=config.named_policy, takt_ms=config.takt_ms)
-        interrupted = stack.enter_context(_ended_by_signals(line))
+        signalled = stack.enter_context(_signals())
         if config.metrics is not None or not config.ends:
             _watch_health(line, config.metrics, stack)
         stack.enter_context(line)
@@ -75,11 +74,13 @@ def _run(config: LineConfig) -> int:
             stack.enter_context(Watch(line, config.package, config.load))
         with progress(line, config, _total(sources)) as show:
             while not line.wait(_LOOK_S):
+                if signalled.to_end:
+                    line.stop()
                 show()
     line.wait()  # what was written last may have met a reader that has ended
     counters = line.counters()
     _tell(counters, config)
-    if interrupted.is_set():
+    if signalled.by_ctrl_c:
         return ExitCode.INTERRUPTED
     lost = sum(sink.lost for sink in counters.sinks.values())
     failed = sum(camera.failed + camera.partial for camera in counters.cameras.values())
@@ -98,22 +99,32 @@ def _watch_health(line: Line, metrics: str | None, stack: ExitStack) -> None:
         _log.info("metrics are at %s", server.url, extra={"event": "metrics_served", "url": server.url})
 
 
-@contextmanager
-def _ended_by_signals(line: Line) -> Iterator[threading.Event]:
-    """End the line at SIGTERM and Ctrl-C; yield what says that it was Ctrl-C, of which a second one does not wait."""
-    interrupted = threading.Event()
+@dataclass
+class _Signalled:
+    """What signals said: to end, and whether by Ctrl-C."""
 
-    def stop(number: int, _: FrameType | None) -> None:
-        if number == signal.SIGINT and interrupted.is_set():
+    to_end: bool = False
+    by_ctrl_c: bool = False
+
+
+@contextmanager
+def _signals() -> Iterator[_Signalled]:
+    """Take SIGTERM and Ctrl-C as the wish to end; a second Ctrl-C does not wait for the end.
+
+    A handler only notes it: it comes between any two steps of the main thread, which may hold a lock that ending needs.
+    """
+    signalled = _Signalled()
+
+    def note(number: int, _: FrameType | None) -> None:
+        if number == signal.SIGINT and signalled.by_ctrl_c:
             os.write(2, b"\npartsight: interrupted\n")
             os._exit(ExitCode.INTERRUPTED)  # a read may hang in a driver; sinks keep what they have taken
-        if number == signal.SIGINT:
-            interrupted.set()
-        line.stop()
+        signalled.to_end = True
+        signalled.by_ctrl_c |= number == signal.SIGINT
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield interrupted
+        yield signalled
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -20,11 +20,11 @@ def check_addresses(config: LineConfig) -> None:
     """Refuse addresses that nothing can be opened at, which the line would wait for.
 
     Raises:
-        CameraError: a camera is not known.
+        CameraError: a camera is not known, or cannot do as told.
         SinkError: a sink is not known, or an option of it is wrong.
     """
     for camera in config.cameras.values():
-        check_camera(camera.address)
+        check_camera(camera.address, camera.options)
     for address in config.sinks:
         check_sink(address)
 

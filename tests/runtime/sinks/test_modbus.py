@@ -100,7 +100,7 @@ def test_coil_that_is_not_cleared_is_counted(port: int, plc: ModbusTcpClient, ca
         started = time.monotonic()
         for sequence in range(3):
             sink.write(told(sequence, None))
-        assert 0.2 <= time.monotonic() - started < 5
+        assert 0.1 <= time.monotonic() - started < 5  # for the first that was not cleared alone
         found = plc.read_input_registers(0, count=20).registers
         assert (long(found, 6), long(found, 16)) == (2, 2)
         assert coil(plc)

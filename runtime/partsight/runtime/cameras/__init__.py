@@ -12,6 +12,7 @@ from partsight.runtime.errors import CameraError
 __all__ = ["Camera", "CameraOptions", "FileCamera", "Frame", "check_address", "find_images", "open_camera"]
 
 Opener = Callable[[str, CameraOptions], Camera]
+Checker = Callable[[str, CameraOptions], None]
 
 _OPENERS = {
     "folder": ("files:open_folder", "PATH"),
@@ -23,7 +24,10 @@ _OPENERS = {
     "rtsp": ("rtsp:open_stream", "rtsp://HOST/PATH"),
     "http": ("rtsp:open_stream", "http://HOST/PATH"),
 }
-"""Scheme to the module and function that opens it, imported when it is asked for, and what follows the scheme."""
+"""Scheme to the module and function that opens it, imported when it is asked for, and what follows the scheme.
+
+Where what can be opened, or set, can be told without looking for a camera, a function `check_...` is beside it.
+"""
 
 
 def open_camera(address: str, options: CameraOptions | None = None) -> Camera:
@@ -37,23 +41,33 @@ def open_camera(address: str, options: CameraOptions | None = None) -> Camera:
         CameraError: no camera is known for the address, it cannot be opened, or did not take an option.
         DependencyError: the library that it needs is not installed.
     """
-    check_address(address)
-    scheme, _, place = address.partition(":")
-    module_name, _, function = _OPENERS[scheme][0].partition(":")
-    module = import_module(f"partsight.runtime.cameras.{module_name}")
-    opener = cast(Opener, getattr(module, function))
-    return opener(address if _is_network(scheme) else place, options or CameraOptions())
+    options = options or CameraOptions()
+    check_address(address, options)
+    opener, _, place = _find(address)
+    return opener(place, options)
 
 
-def check_address(address: str) -> None:
-    """Refuse an address of no camera that is known, without looking for the camera.
+def check_address(address: str, options: CameraOptions | None = None) -> None:
+    """Refuse what no camera can ever be opened at, or set, without looking for the camera.
 
     Raises:
-        CameraError: it is of none.
+        CameraError: the address is of no camera that is known, or one of its kind cannot do as told.
     """
     scheme, _, place = address.partition(":")
     if scheme not in _OPENERS or not place or (_is_network(scheme) and not place.startswith("//")):
         raise CameraError(f"camera {without_credentials(address)!r} is not known; expected {_known()}")
+    _, check, place = _find(address)
+    if check is not None:
+        check(place, options or CameraOptions())
+
+
+def _find(address: str) -> tuple[Opener, Checker | None, str]:
+    """Return what opens and what checks a camera, and the place that they take."""
+    scheme, _, place = address.partition(":")
+    module_name, _, function = _OPENERS[scheme][0].partition(":")
+    module = import_module(f"partsight.runtime.cameras.{module_name}")
+    check = getattr(module, function.replace("open_", "check_"), None)
+    return cast(Opener, getattr(module, function)), check, address if _is_network(scheme) else place
 
 
 def _is_network(scheme: str) -> bool:

@@ -25,13 +25,22 @@ def find_images(folder: str | Path) -> list[Path]:
     return paths
 
 
+def check_folder(folder: str, options: CameraOptions) -> None:
+    """Refuse options, of which files take none.
+
+    Raises:
+        CameraError: one is set.
+    """
+    options.check_supported(f"folder:{folder}", frozenset())
+
+
 def open_folder(folder: str, options: CameraOptions) -> "FileCamera":
     """Open the images of a folder and its subfolders.
 
     Raises:
         CameraError: there is no such folder, no image in it, or an option is set.
     """
-    options.check_supported(f"folder:{folder}", frozenset())
+    check_folder(folder, options)
     return FileCamera(find_images(folder))
 
 

@@ -33,6 +33,16 @@ Nothing can tell FFmpeg not to follow redirects of RTSP.
 _HINTS = {"rtsp": "", "http": "; redirects and playlists are not followed: name the stream's own address"}
 
 
+def check_stream(address: str, options: CameraOptions) -> None:
+    """Refuse an address whose host cannot be told, and options: a stream is set up at its sender.
+
+    Raises:
+        CameraError: it is one, or an option is set.
+    """
+    check_network_address(address)
+    options.check_supported(without_credentials(address), frozenset())
+
+
 def open_stream(address: str, options: CameraOptions) -> LatestCamera:
     """Open a stream.
 
@@ -42,9 +52,8 @@ def open_stream(address: str, options: CameraOptions) -> LatestCamera:
     Raises:
         CameraError: the stream cannot be opened, or an option is set: a stream is set up at its sender.
     """
+    check_stream(address, options)
     source = without_credentials(address)
-    check_network_address(address)
-    options.check_supported(source, frozenset())
     timeout_ms = max(1, round(options.timeout_s * 1000))
     scheme = address.partition(":")[0]
     params = [

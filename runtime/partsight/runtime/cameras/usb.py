@@ -24,16 +24,26 @@ _LONGEST_INDEX = 4  # digits
 _BACKENDS = {"win32": (cv2.CAP_DSHOW, cv2.CAP_MSMF), "linux": (cv2.CAP_V4L2,)}
 
 
+def check_usb(place: str, options: CameraOptions) -> None:
+    """Refuse what is no index, and options that no such camera can set.
+
+    Raises:
+        CameraError: it is none, or one is set.
+    """
+    source = f"usb:{place}"
+    options.check_supported(source, SUPPORTED)
+    if not (place.isascii() and place.isdecimal() and len(place) <= _LONGEST_INDEX):
+        raise CameraError(f"{source}: expected a number, as in usb:0; found {_found()}")
+
+
 def open_usb(place: str, options: CameraOptions) -> LatestCamera:
     """Open a camera by its index.
 
     Raises:
         CameraError: no such camera, it is in use elsewhere, or it did not take an option.
     """
+    check_usb(place, options)
     source = f"usb:{place}"
-    options.check_supported(source, SUPPORTED)
-    if not (place.isascii() and place.isdecimal() and len(place) <= _LONGEST_INDEX):
-        raise CameraError(f"{source}: expected a number, as in usb:0; found {_found()}")
     capture = _open(int(place))
     if capture is None:
         raise CameraError(

@@ -19,13 +19,22 @@ ESTIMATE_SHARE = 0.95
 """An estimate may be so far off before frames are taken to be missing."""
 
 
+def check_video(path: str, options: CameraOptions) -> None:
+    """Refuse options, of which files take none.
+
+    Raises:
+        CameraError: one is set.
+    """
+    options.check_supported(f"video:{path}", frozenset())
+
+
 def open_video(path: str, options: CameraOptions) -> "VideoCamera":
     """Open a video file.
 
     Raises:
         CameraError: there is no such file, it is no video, or an option is set.
     """
-    options.check_supported(f"video:{path}", frozenset())
+    check_video(path, options)
     return VideoCamera(path)
 
 

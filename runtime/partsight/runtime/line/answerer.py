@@ -8,15 +8,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 from partsight.runtime.errors import PartsightError, ProviderError
-from partsight.runtime.line.counters import Tally
+from partsight.runtime.line.counters import LINE, Tally
 from partsight.runtime.line.inbox import Arrival, Failure, Inbox
 from partsight.runtime.line.outbox import Outbox
 from partsight.runtime.recognizer import Recognizer
 from partsight.runtime.record import Record, Told, answered
 from partsight.runtime.results import Result
-
-LINE = "line"
-"""The owner of counts that are no camera's."""
 
 THREAD = "partsight-line"
 
@@ -93,7 +90,7 @@ class Answerer:
         recognizer = self.recognizer  # one for the whole batch, whatever is swapped meanwhile
         images = [arrival.frame.image for arrival in batch]
         results: Callable[[], list[Result]] = partial(recognizer.recognize_batch, images)
-        if self._overlaps:
+        if self._overlaps and len(images) <= recognizer.batch_size:  # more, if one of a smaller size was swapped in
             try:
                 results = recognizer.start_batch(images).wait
             except ProviderError:

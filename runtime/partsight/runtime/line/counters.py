@@ -18,7 +18,7 @@ class CameraCounters:
         late: not answered, because its takt was over before its turn came.
         partial: came incomplete.
         failed: could not be read or answered.
-        waiting: accepted, and not answered yet; 0 once the line has stopped.
+        waiting: accepted, and not answered yet; 0 once the line has ended, unless it ended with an error.
         reopened: how often the camera was opened again.
         stalled: how often no frame came in time.
         overdue: of the answered ones, those whose answer came after their takt.
@@ -80,25 +80,31 @@ class LineCounters:
         return sum(camera.seen for camera in self.cameras.values())
 
 
+Owner = str | tuple[str, str]
+"""Whose a count is: a camera's by its name, which may be any; all others are no plain names."""
+
+LINE: Owner = ("line", "")
+
+
 class Tally:
     """Counts, from several threads; a view of it is always consistent."""
 
     def __init__(self) -> None:
-        self._counts: Counter[tuple[str, str]] = Counter()
+        self._counts: Counter[tuple[Owner, str]] = Counter()
         self._lock = threading.Lock()
 
-    def add(self, owner: str, what: str, count: int = 1) -> None:
+    def add(self, owner: Owner, what: str, count: int = 1) -> None:
         """Count something that happened."""
         with self._lock:
             self._counts[owner, what] += count
 
-    def move(self, owner: str, where: str, to: str, count: int = 1) -> None:
+    def move(self, owner: Owner, where: str, to: str, count: int = 1) -> None:
         """Take something out of one count into another, at once."""
         with self._lock:
             self._counts[owner, where] -= count
             self._counts[owner, to] += count
 
-    def of(self, owner: str) -> dict[str, int]:
+    def of(self, owner: Owner) -> dict[str, int]:
         """Return all counts of one owner."""
         with self._lock:
             return {what: count for (name, what), count in self._counts.items() if name == owner}

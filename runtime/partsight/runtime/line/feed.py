@@ -55,11 +55,10 @@ class Feed:
 
     def stop(self) -> None:
         """End reading, also of a camera that waits for a frame; returns at once."""
-        self._stopping.set()
-        with self._lock:
-            camera = self._camera
-        if camera is not None:
-            camera.close()
+        if not self._stopping.is_set():
+            self._stopping.set()
+            # By a thread of its own: a driver may take its time, and the other cameras are to stop meanwhile.
+            threading.Thread(target=self._close, name=f"partsight-close-{self.name}", daemon=True).start()
 
     def join(self) -> None:
         """Wait for the thread's end."""
@@ -76,19 +75,28 @@ class Feed:
         finally:
             self._inbox.end(self.name)
 
+    def _close(self) -> None:
+        with self._lock:
+            camera = self._camera
+        try:
+            if camera is not None:
+                camera.close()
+        except Exception as error:  # noqa: BLE001 (a driver may raise anything: it has been told to stop)
+            extra = {"event": "camera_close_failed", "camera": self.name}
+            _log.warning("camera %s cannot be closed in order: %s", self.name, error, extra=extra)
+
     def _supervise(self) -> None:
         """Open the camera and read it, again and again; with pauses that grow while it sends no frame."""
         pause, was_open = FIRST_PAUSE_S, False
         while not self._stopping.is_set():
-            before = self._next
+            before, has_ended = self._next, False
             try:
                 with self._open() as camera:
                     if was_open:
                         self._tally.add(self.name, "reopened")
                     was_open, self._offset = True, self._next
                     self._say("open", "is open")
-                    if self._read_all(camera):
-                        return
+                    has_ended = self._read_all(camera)
             except DependencyError:
                 raise  # no waiting will mend it
             except CameraLostError as error:
@@ -100,6 +108,8 @@ class Feed:
             finally:
                 with self._lock:
                     self._camera = None
+            if has_ended:  # though closing it may have failed
+                return
             pause = FIRST_PAUSE_S if self._next > before else pause
             self._stopping.wait(pause)
             pause = min(2 * pause, LONGEST_PAUSE_S)
@@ -128,10 +138,12 @@ class Feed:
             except CameraLostError:
                 raise
             except PartialFrameError:
+                timeouts = 0
                 self._tally.add(self.name, "partial")
                 self._next += 1
                 continue
             except PartsightError as error:
+                timeouts = 0
                 source = getattr(camera, "source", self.name)
                 self._inbox.fail(Failure(self.name, source, self._next, str(error), time.time()))
                 self._next += 1

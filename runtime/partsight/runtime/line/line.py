@@ -9,8 +9,8 @@ from typing import Self
 
 from partsight.runtime.cameras.camera import Camera
 from partsight.runtime.errors import PackageError, PartsightError, SignatureError
-from partsight.runtime.line.answerer import LINE, THREAD, Answerer
-from partsight.runtime.line.counters import CameraCounters, LineCounters, SinkCounters, Tally
+from partsight.runtime.line.answerer import THREAD, Answerer
+from partsight.runtime.line.counters import LINE, CameraCounters, LineCounters, SinkCounters, Tally
 from partsight.runtime.line.feed import Feed
 from partsight.runtime.line.inbox import Inbox, Policy
 from partsight.runtime.line.outbox import Outbox, owner_of
@@ -64,6 +64,7 @@ class Line:
         self.run_id = uuid.uuid4().hex[:12]
         self._trusted_keys = recognizer.trusted_keys  # of every package that is swapped in, whoever loads it
         self._swap_lock = threading.Lock()
+        self._place_lock, self._is_closed = threading.Lock(), False  # of what answers
         self._tally, policy = Tally(), policy or Policy()
         self._inbox = Inbox(tuple(cameras), policy, self._tally)
         self._answerer = Answerer(
@@ -148,7 +149,9 @@ class Line:
                 feed.join()
             for outbox in self._outboxes.values():
                 outbox.close()
-        self.recognizer.close()
+        with self._place_lock:  # no other takes its place from now on
+            self._is_closed = True
+            self.recognizer.close()
         if self._holder.ident is not None:
             self._holder.join()
 
@@ -192,17 +195,17 @@ class Line:
             The new package's id.
 
         Raises:
-            PartsightError: something is wrong with it; the old one stays.
+            PartsightError: something is wrong with it; the old one stays. Or the line has been closed.
         """
         with self._swap_lock:
             try:
                 new = (load or self._load)(package)
                 self._check_swap(new)
                 self._hold(new)
+                old = self._put_in_place(new)
             except PartsightError:
                 self._tally.add(LINE, "refused_swaps")
                 raise
-            old, self._answerer.recognizer = self.recognizer, new
             old.close()  # a batch under way comes to its end
             self._tally.add(LINE, "swaps")
         signed = f", signed by key {', '.join(new.signed_by)}," if new.signed_by else ""
@@ -226,6 +229,14 @@ class Line:
         except PartsightError:
             new.close()
             raise
+
+    def _put_in_place(self, new: Recognizer) -> Recognizer:
+        with self._place_lock:
+            if not self._is_closed:
+                old, self._answerer.recognizer = self.recognizer, new
+                return old
+        new.close()
+        raise PartsightError("the line has been closed, and takes no other package; start another line")
 
     def _load(self, package: str | Path) -> Recognizer:
         return Recognizer(package, trusted_keys=self._trusted_keys)

@@ -1,12 +1,13 @@
 """The outbox: one sink's thread, so that a slow disk does not hold up the cameras."""
 
+import contextlib
 import logging
 import queue
 import threading
 import time
 
 from partsight.runtime.errors import ResultRefusedError, SinkError, SinkGoneError
-from partsight.runtime.line.counters import Tally
+from partsight.runtime.line.counters import Owner, Tally
 from partsight.runtime.record import Told
 from partsight.runtime.sinks.sink import Sink
 
@@ -16,8 +17,11 @@ BOUND = 1000
 PICTURES_BOUND = 16
 """The same, of a sink that keeps pictures."""
 
+SHOWN_BOUND = 64
+"""The same, of one that shows the last result: those that waited longest are lost then, and the line does not wait."""
+
 ATTEMPTS = 4
-"""Of a sink that may lose results."""
+"""Of a sink that may lose results; one while it refuses them all."""
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 """Between attempts: doubled each time, up to the longest."""
@@ -28,16 +32,17 @@ END_S = 5.0
 _log = logging.getLogger("partsight.line")
 
 
-def owner_of(sink: str) -> str:
-    """Return what a sink is called in the tally, where a camera may have the same name."""
-    return f"sink {sink}"
+def owner_of(sink: str) -> Owner:
+    """Return what a sink is called in the tally."""
+    return "sink", sink
 
 
 class Outbox:
     """Writes results into one sink, in order, in a thread of its own.
 
     A sink that cannot take a result now, because its disk is full or its database is held, is waited for: nothing is
-    lost while the line runs. See `Sink` for those that may lose results.
+    lost while the line runs. See `Sink` for those that may lose results, for which the line never waits while they
+    refuse them.
     """
 
     def __init__(self, name: str, sink: Sink, tally: Tally) -> None:
@@ -51,10 +56,12 @@ class Outbox:
         self._name, self._sink, self._tally = name, sink, tally
         self._keeps_pictures = bool(getattr(sink, "keeps_pictures", False))
         self._may_lose = bool(getattr(sink, "may_lose", False))
-        self._queue: queue.Queue[Told | None] = queue.Queue(PICTURES_BOUND if self._keeps_pictures else BOUND)
-        self._ending = threading.Event()
+        self._queue: queue.Queue[Told | None] = queue.Queue(self._bound())
+        self._ending, self._is_closed = threading.Event(), False
         self._ends_at = float("inf")
         self._is_waited_for = False
+        self._refused = 0  # results in a row that were lost to it
+        self._is_slow = False
         self.gone: SinkGoneError | None = None
         self._thread = threading.Thread(target=self._run, name=f"partsight-sink-{name}", daemon=True)
         self._thread.start()
@@ -65,7 +72,9 @@ class Outbox:
         return self._queue.qsize()
 
     def put(self, told: Told) -> None:
-        """Hand in a result; blocks while too many wait."""
+        """Hand in a result; blocks while too many wait, unless the sink may lose those that waited longest."""
+        while self._may_lose and self._queue.full() and (self._refused or not self._keeps_pictures):
+            self._lose_oldest()
         # Without its picture, unless the sink keeps pictures: a thousand of them would not fit into memory.
         self._queue.put(told if self._keeps_pictures else Told(told.record))
 
@@ -76,17 +85,39 @@ class Outbox:
             self._ending.set()
 
     def close(self) -> None:
-        """Write what was handed in, then close the sink."""
+        """Write what was handed in, then close the sink. May be called twice."""
         self.end_soon()
-        self._queue.put(None)
+        if not self._is_closed:
+            self._is_closed = True
+            self._queue.put(None)
         self._thread.join()
 
+    def _bound(self) -> int:
+        if self._keeps_pictures:
+            return PICTURES_BOUND
+        return SHOWN_BOUND if self._may_lose else BOUND
+
+    def _lose_oldest(self) -> None:
+        with contextlib.suppress(queue.Empty):  # it was taken meanwhile
+            self._queue.get_nowait()
+            self._tally.add(owner_of(self._name), "lost")
+            if not self._is_slow:
+                self._is_slow, text = True, "sink %s: takes results slower than they come; the oldest are lost to it"
+                _log.warning(text, self._name, extra=self._event("results_lost"))
+
     def _run(self) -> None:
+        unasked = 0
         while (told := self._queue.get()) is not None:
-            if self._may_lose and time.monotonic() > self._ends_at:  # or a PLC that is off would hold up the line's end
+            # Who refused a result after the end is not asked again: each attempt may take seconds, and many may wait.
+            # Nor is who may lose them, or a PLC that is off would hold up the end.
+            if time.monotonic() > self._ends_at and (self._may_lose or self._refused):
                 self._tally.add(owner_of(self._name), "lost")
+                unasked += 1
             else:
                 self._write(told)
+        if unasked and not self.gone:
+            text = "sink %s: %d results that still waited at the line's end are lost to it"
+            _log.error(text, self._name, unasked, extra=self._event("results_lost"))
         try:
             self._sink.close()
         except Exception as error:  # noqa: BLE001 (as `_attempt`)
@@ -105,11 +136,11 @@ class Outbox:
             self._say_refused(error)
             self._pause(pause)
             pause = min(2 * pause, LONGEST_PAUSE_S)
-        if self._is_waited_for:
-            self._is_waited_for = False
-            _log.info(
-                "sink %s: takes results again; none was lost meanwhile", self._name, extra=self._event("sink_recovered")
-            )
+        if self._is_waited_for or self._refused:
+            lost = f"{self._refused} were" if self._refused > 1 else "1 was" if self._refused else "none was"
+            text, extra = "sink %s: takes results again; %s lost meanwhile", self._event("sink_recovered")
+            _log.info(text, self._name, lost, extra=extra)
+            self._is_waited_for, self._refused = False, 0
 
     def _event(self, name: str) -> dict[str, object]:
         return {"event": name, "sink": self._name}
@@ -124,7 +155,8 @@ class Outbox:
     def _is_worth_waiting(self, error: Exception, attempts: int) -> bool:
         if not isinstance(error, SinkError) or isinstance(error, ResultRefusedError | SinkGoneError):
             return False  # no waiting will mend it
-        return time.monotonic() < self._ends_at and not (self._may_lose and attempts == ATTEMPTS)
+        most = 1 if self._refused else ATTEMPTS
+        return time.monotonic() < self._ends_at and not (self._may_lose and attempts == most)
 
     def _pause(self, seconds: float) -> None:
         if self._ending.wait(seconds):  # it was cut short, or would be: the rest of the time is for a few more attempts
@@ -138,10 +170,13 @@ class Outbox:
             _log.warning("sink %s: takes nothing and is waited for: %s", self._name, error, extra=extra)
 
     def _lose(self, told: Told, error: Exception) -> None:
+        """Count a result that is lost, and say so of the first in a row, or of each that is to blame itself."""
         self._is_waited_for = False
         self._tally.add(owner_of(self._name), "lost")
         record = told.record
-        if not isinstance(error, SinkGoneError):  # that one is raised to whoever waits for the line
+        is_sinks = isinstance(error, SinkError) and not isinstance(error, ResultRefusedError)
+        self._refused += is_sinks
+        if not isinstance(error, SinkGoneError) and not (is_sinks and self._refused > 1):
             text, place = "sink %s: frame %s of camera %s is lost to it: %s", (record.sequence, record.camera)
             extra = self._event("result_lost") | {"camera": record.camera, "sequence": record.sequence}
             _log.error(text, self._name, *place, error, extra=extra)

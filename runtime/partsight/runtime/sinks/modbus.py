@@ -95,6 +95,9 @@ class ModbusSink:
     def write(self, told: Told) -> None:
         """Show a result, once the PLC has cleared the coil or `ack_s` is over.
 
+        A PLC that did not clear it is not waited for again until it does: it is off, and what it finds when it comes
+        back is to be the last result.
+
         Raises:
             SinkError: the PLC did not clear it and `not_cleared` is `error`.
         """
@@ -102,7 +105,7 @@ class ModbusSink:
             raise SinkError(f"{self._where}: this sink is closed; open it again")
         self._loop.run(_nothing())  # that the server is alive
         with self._cleared:
-            if self._cleared.wait_for(lambda: not self._new, self._options.ack_s):
+            if self._cleared.wait_for(lambda: not self._new, 0 if self._missing else self._options.ack_s):
                 self._taken()
             else:
                 self._miss()

@@ -1,0 +1,136 @@
+"""One sink's thread, alone."""
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from partsight.runtime import SinkError
+from partsight.runtime.line import outbox
+from partsight.runtime.line.counters import Tally
+from partsight.runtime.line.outbox import Outbox, owner_of
+from partsight.runtime.record import Told
+from tests.runtime.line.scripted import ListSink, wait_until
+from tests.runtime.sinks.kinds import told
+
+
+class GatedSink(ListSink):
+    """Takes nothing before it is opened."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.opened = threading.Event()
+
+    def write(self, told: Told) -> None:
+        assert self.opened.wait(20)
+        super().write(told)
+
+
+class HeldSink(ListSink):
+    """Refuses each result after a while, as a database that another program holds."""
+
+    def write(self, _: Told) -> None:
+        self.attempts += 1
+        time.sleep(0.2)
+        raise SinkError("the database is locked")
+
+
+@contextmanager
+def boxed(sink: ListSink, **kinds: bool) -> Iterator[tuple[Outbox, Tally]]:
+    for name, value in kinds.items():
+        setattr(sink, name, value)
+    tally = Tally()
+    box = Outbox("s", sink, tally)
+    yield box, tally
+    box.close()
+
+
+def sequences(sink: ListSink) -> list[int]:
+    return [record.sequence for record in sink.records]
+
+
+def lost(tally: Tally) -> int:
+    return tally.of(owner_of("s")).get("lost", 0)
+
+
+def test_who_shows_the_last_result_never_holds_up_the_line(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(outbox, "SHOWN_BOUND", 3)
+    sink = GatedSink()
+    with boxed(sink, may_lose=True) as (box, tally):
+        for sequence in range(20):
+            box.put(told(sequence))
+        sink.opened.set()
+    assert sequences(sink)[-3:] == [17, 18, 19]
+    assert len(sink.records) + lost(tally) == 20
+    events = [record.event for record in caplog.records]  # type: ignore[attr-defined]
+    assert events == ["results_lost"]  # said once
+
+
+def test_pictures_are_waited_for_while_the_disk_takes_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox, "PICTURES_BOUND", 3)
+    sink = ListSink()
+    with boxed(sink, may_lose=True, keeps_pictures=True) as (box, tally):
+        for sequence in range(100):
+            box.put(told(sequence))
+        wait_until(lambda: len(sink.records) == 100)
+    assert (sequences(sink), lost(tally)) == (list(range(100)), 0)
+
+
+def test_pictures_that_the_disk_refuses_are_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(outbox, "FIRST_PAUSE_S", 0.001)
+    sink = ListSink(refuses=10**9)
+    with caplog.at_level(logging.INFO), boxed(sink, may_lose=True, keeps_pictures=True) as (box, tally):
+        for sequence in range(50):
+            box.put(told(sequence))
+        wait_until(lambda: lost(tally) == 50)
+        assert sink.attempts <= 50 + outbox.ATTEMPTS  # those after the first once
+        sink.refuses = 0
+        box.put(told(50))
+        wait_until(lambda: len(sink.records) == 1)
+    events = [record.event for record in caplog.records]  # type: ignore[attr-defined]
+    assert [event for event in events if event != "results_lost"] == [
+        "sink_waited_for",
+        "result_lost",
+        "sink_recovered",
+    ]
+    assert "takes results again;" in caplog.text
+
+
+def test_after_the_end_who_refused_a_result_is_not_asked_for_the_rest(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(outbox, "END_S", 0.3)
+    sink = HeldSink()
+    with boxed(sink) as (box, tally):
+        for sequence in range(100):
+            box.put(told(sequence))
+    assert lost(tally) == 100
+    assert sink.attempts < 10
+    errors = [record.event for record in caplog.records if record.levelno == logging.ERROR]  # type: ignore[attr-defined]
+    assert errors == ["result_lost", "results_lost"]
+    assert "99 results that still waited at the line's end are lost to it" in caplog.text
+
+
+def test_after_the_end_who_takes_results_gets_them_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox, "END_S", 0.0)
+    sink = GatedSink()
+    with boxed(sink) as (box, tally):
+        for sequence in range(50):
+            box.put(told(sequence))
+        box.end_soon()
+        sink.opened.set()
+    assert (len(sink.records), lost(tally)) == (50, 0)
+
+
+def test_closed_twice() -> None:
+    with boxed(ListSink()) as (box, _):
+        box.close()
+        box.close()
+    assert box.waiting == 0
