@@ -6,7 +6,6 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 import cv2
 import pytest
 
+from partsight.runtime import ProviderError, Recognizer
 from tests.cli.conftest import Ended
 from tests.processes import running
 from tests.runtime.cameras.rigs import http_rig
@@ -84,7 +84,6 @@ def test_a_signal_ends_it_after_what_was_accepted(
             assert process.poll() is None
         for number in numbers:
             process.send_signal(number)
-            time.sleep(0.02)
         _, err = process.communicate(timeout=60)
     assert process.returncode == code, err
     found = [record["sequence"] for record in records(lines)]
@@ -93,6 +92,25 @@ def test_a_signal_ends_it_after_what_was_accepted(
     # One more may have been read, and not accepted any more.
     assert f"{len(found)} recognised, 0 unknown, 0 failed" in err
     assert err.strip().startswith((f"a: {len(found)} frames: ", f"a: {len(found) + 1} frames: "))
+
+
+def test_what_became_of_the_frames_of_a_line_that_failed(
+    call: Call, tiny_package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos, start = write_photos(tmp_path / "photos", 9), Recognizer.start_batch
+
+    def fail_later(recognizer: Recognizer, frames: Any) -> Any:
+        if any((frame == solid("green", 40, 40)).all() for frame in frames):
+            raise ProviderError("the card is gone")
+        return start(recognizer, frames)
+
+    monkeypatch.setattr(Recognizer, "start_batch", fail_later)
+    ended = call("run", tiny_package, "--camera", f"a=folder:{photos}", "--batch", "1", "--sink", f"jsonl:{tmp_path}/r")
+    assert ended.code == 1
+    *_, totals, error = ended.err.splitlines()
+    assert totals.startswith("a: ") and f"{len(records(tmp_path / 'r'))} recognised" in totals
+    assert "without an answer" in totals
+    assert error == "partsight: error: the card is gone"
 
 
 @pytest.mark.parametrize(

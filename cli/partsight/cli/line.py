@@ -66,6 +66,7 @@ def _run(config: LineConfig) -> int:
         sinks: dict[str, Sink] = {address: stack.enter_context(open_sink(address)) for address in config.sinks}
         openers = {name: source.open for name, source in sources.items()}
         line = Line(recognizer, openers, sinks, policy=config.named_policy, takt_ms=config.takt_ms)
+        stack.push(partial(_tell_if_failed, line, config))
         signalled = stack.enter_context(_signals())
         if config.metrics is not None or not config.ends:
             _watch_health(line, config.metrics, stack)
@@ -165,6 +166,13 @@ def _tell(counters: LineCounters, config: LineConfig) -> None:
         _say(config, "package_total", text, facts)
 
 
+def _tell_if_failed(line: Line, config: LineConfig, _: object, error: BaseException | None, __: object) -> None:
+    """Say what became of the frames of a line that an error ended; of one whose reader has had enough nobody asks."""
+    counters = line.counters()
+    if isinstance(error, PartsightError) and not isinstance(error, SinkGoneError) and counters.seen:
+        _tell(counters, config)
+
+
 def _say(config: LineConfig, event: str, text: str, facts: Mapping[str, object]) -> None:
     if config.log == "text":
         print(text, file=sys.stderr)
@@ -176,5 +184,6 @@ def _in_words(camera: CameraCounters) -> str:
     seldom = {"skipped": camera.skipped, "late": camera.late, "partial": camera.partial}
     texts = [f"{camera.recognised} recognised", f"{camera.unknown} unknown", f"{camera.failed} failed"]
     texts += [f"{count} {name}" for name, count in seldom.items() if count]
+    texts += [f"{camera.waiting} without an answer"] if camera.waiting else []
     again = f"; opened again {camera.reopened} times" if camera.reopened else ""
     return f"{camera.seen} frames: {', '.join(texts)}{again}"
