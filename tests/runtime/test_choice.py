@@ -1,5 +1,6 @@
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -64,6 +65,21 @@ def test_only_those_that_compute_in_the_precision_are_tried(monkeypatch: pytest.
 def test_a_damaged_model_is_not_a_matter_of_the_provider() -> None:
     with pytest.raises(PackageError, match=r"cannot load the model"):
         open_session(b"no model", "auto", Settings())
+
+
+def test_a_model_that_one_provider_refuses_runs_on_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, {"cpu": 1.0, "cuda": 2.0})
+    load = Session.__init__
+
+    def refuse(self: Session, model: bytes, provider: str, *args: Any) -> None:
+        if provider == "cpu":
+            raise PackageError("it cannot load the model")
+        load(self, model, provider, *args)
+
+    monkeypatch.setattr(Session, "__init__", refuse)
+    found = open_session(tiny_model(), "auto", Settings())
+    assert found.session.provider.name == "cuda"
+    assert "cpu cannot be had (it cannot load the model)" in found.reason
 
 
 def test_a_name_is_never_replaced(monkeypatch: pytest.MonkeyPatch) -> None:

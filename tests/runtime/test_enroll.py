@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -239,6 +240,41 @@ def test_all_faults_at_once(package: Path, orange: Path, tmp_path: Path, out: Pa
         assert expected in message
     assert not out.exists()
     assert not list(out.parent.glob(".*.partial"))
+
+
+def test_copies_among_further_images(package: Path, orange: Path, tmp_path: Path, out: Path) -> None:
+    shared, green = picture(tmp_path / "shared.png", (9, 99, 200)), picture(tmp_path / "copy.png", "green")
+    violet = picture(tmp_path / "violet.png", VIOLET)
+    with pytest.raises(EnrollError) as caught:
+        enroll(package, out, additions={"orange": [orange, shared, green], "violet": [violet, shared, violet]})
+    for expected in (
+        ": 3 things to mend, and nothing was written",
+        f"green and orange: the same image ({green}); take the right picture",
+        f"orange and violet: the same image ({shared}); take the right picture",
+        f"violet: the same image ({violet}); name each once",
+    ):
+        assert expected in str(caught.value)
+    assert not out.exists()
+
+
+def test_copies_where_no_golden_images_are_compared(tiny_package: Path, orange: Path, out: Path) -> None:
+    copy = orange.with_name("copy.png")
+    copy.write_bytes(orange.read_bytes())
+    with pytest.raises(EnrollError, match=r"orange: the same image \(.*copy\.png\); name each once"):
+        enroll(tiny_package, out, additions={"orange": [orange, copy]})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"additions": {"pink": "pink.png"}}, r"additions of 'pink' is 'pink\.png'; expected a list of image files"),
+        ({"replacements": {"red": Path("pink.png")}}, r"replacements of 'red' is 'pink\.png'; expected a list"),
+        ({"removals": "red"}, r"removals is 'red'; expected a list of labels: \['red'\]"),
+    ],
+)
+def test_one_where_a_list_is_expected(changes: dict[str, Any], message: str, package: Path, out: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        enroll(package, out, **changes)
 
 
 @pytest.mark.parametrize(

@@ -46,11 +46,13 @@ def test_a_released_buffer_is_used_again_and_no_other() -> None:
 
 
 @pytest.mark.parametrize("size", [(40, 60), (1024, 1280)])
-def test_a_bad_frame_is_an_error_by_the_time_of_the_wait(size: tuple[int, int]) -> None:
+def test_a_bad_frame_is_named_before_any_is_worked_on(size: tuple[int, int]) -> None:
     batch = frames(3, *size)
     batch[1] = batch[1][:, :, 0].copy()
-    with ThreadPoolExecutor(2) as workers, pytest.raises(FrameError, match="received a mono frame"):
-        Preparer([SPEC], 4, workers).start(batch).wait()
+    workers = ThreadPoolExecutor(1)
+    workers.shutdown()  # whoever hands it something gets an error
+    with pytest.raises(FrameError, match=r"^frame 1 of 3: received a mono frame"):
+        Preparer([SPEC], 4, workers).start(batch)
 
 
 def test_only_several_large_frames_go_to_threads() -> None:

@@ -4,6 +4,8 @@ import os
 import shutil
 import threading
 import time
+import weakref
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
@@ -147,6 +149,38 @@ def test_a_bad_frame_is_named_before_any_work(
         good = frames[:place] + frames[place + 1 :]
         assert len(recognizer.recognize_batch(good)) == 9
         assert sum(len(batch) for batch in runs) == 9
+
+
+class ReadWhenAsked(Sequence[np.ndarray]):
+    """Forty frames, as from files; counts how often one was read, and how many were in memory at a time."""
+
+    def __init__(self) -> None:
+        self.reads = self.held = self.most_held = 0
+
+    def __len__(self) -> int:
+        return 40
+
+    def __getitem__(self, place: Any) -> Any:
+        if isinstance(place, slice):
+            return [self[index] for index in range(*place.indices(len(self)))]
+        if place >= len(self):
+            raise IndexError(place)
+        frame = solid("red")
+        weakref.finalize(frame, self._free)
+        self.reads, self.held = self.reads + 1, self.held + 1
+        self.most_held = max(self.most_held, self.held)
+        return frame
+
+    def _free(self) -> None:
+        self.held -= 1
+
+
+def test_frames_from_files_are_not_all_in_memory(tiny_package: Path) -> None:
+    frames = ReadWhenAsked()
+    with Recognizer(tiny_package, batch_size=4) as recognizer:
+        assert [part.label for part in recognizer.recognize_batch(frames)] == ["red"] * 40
+    assert frames.reads == 2 * 40
+    assert frames.most_held < 3 * 4
 
 
 def test_a_bad_frame_alone(recognizer: Recognizer) -> None:
@@ -516,6 +550,12 @@ def test_top(tiny_package: Path, top: int, count: int) -> None:
 def test_numbers_below_one(tiny_package: Path, name: str, value: int) -> None:
     with pytest.raises(ValueError, match=f"{name} is {value}; expected at least 1"):
         Recognizer(tiny_package, **{name: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("threshold", [float("nan"), float("inf"), float("-inf")])
+def test_a_threshold_that_is_no_number(tiny_package: Path, threshold: float) -> None:
+    with pytest.raises(ValueError, match=f"threshold is {threshold}; expected a finite number"):
+        Recognizer(tiny_package, threshold=threshold)
 
 
 def test_what_cannot_be_had(tiny_package: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from partsight.runtime.engines.engine import Settings
 from partsight.runtime.engines.providers import PROVIDERS
-from partsight.runtime.errors import DependencyError, ProviderError
+from partsight.runtime.errors import DependencyError, PackageError, ProviderError
 from partsight.runtime.search import PrototypeSearch
 from partsight.runtime.session import Session
 
@@ -48,7 +48,8 @@ def open_session(model: bytes, provider: str, settings: Settings, search: Protot
 
     Raises:
         ProviderError: the one that was named, or all of them, cannot be had here.
-        PackageError: the bytes are not a model of partsight's contract.
+        PackageError: the bytes are not a model of partsight's contract, as the one that was named, or one of all,
+            says; of all, only if none works.
         DependencyError: the library of the one that was named is not installed.
     """
     if provider != AUTO:
@@ -56,18 +57,23 @@ def open_session(model: bytes, provider: str, settings: Settings, search: Protot
     best: Session | None = None  # of several, no more than two are ever in memory
     least_ms = math.inf
     said: list[str] = []
+    refusal: PackageError | None = None
     for name, candidate in PROVIDERS.items():
         if settings.arithmetic not in candidate.arithmetic:
             continue
         try:
             session = Session(model, name, settings, search)
             frame_ms = _time(session, max(settings.batch_sizes))
-        except (ProviderError, DependencyError) as error:
+        except (ProviderError, DependencyError, PackageError) as error:
+            if refusal is None and isinstance(error, PackageError):
+                refusal = error
             said.append(f"{name} cannot be had ({_briefly(error)})")
             continue
         if frame_ms < least_ms:
             best, least_ms = session, frame_ms
         said.append(f"{name} {frame_ms:.1f} ms a frame")
+    if best is None and refusal is not None:  # no provider can mend it
+        raise refusal
     if best is None:
         raise ProviderError(
             f"no provider works here that computes in {settings.arithmetic}: {'; '.join(said)}. `partsight doctor` "

@@ -92,6 +92,7 @@ def enroll(
         track: shows progress; see `recheck.Track`.
 
     Raises:
+        ValueError: a single path or label stands where a list of them is expected.
         EnrollError: something cannot be changed as asked (all faults are named at once), or the package has a dense
             head, to which no part can be added.
         PackageError: the package is damaged or altered, or not signed as this machine demands.
@@ -99,11 +100,13 @@ def enroll(
         OutputError: `out` exists or cannot be written.
     """
     out = Path(out)
+    changes = Changes(
+        _to_paths("additions", additions), _to_paths("replacements", replacements), _to_labels("removals", removals)
+    )
     check_output_folder(out)
     import_onnx()
     old = ModelPackage.read(package)
     refuse_dense(old)
-    changes = Changes(_to_paths(additions), _to_paths(replacements), tuple(removals))
     newcomers = read_newcomers(old, changes)
     plan = make_plan(old, changes, newcomers)
     search = old.search(is_plain=True)
@@ -252,8 +255,17 @@ class _Work:
             ModelPackage.examine(folder).verify()
 
 
-def _to_paths(named: Mapping[str, Sequence[str | Path]] | None) -> dict[str, list[Path]]:
+def _to_paths(what: str, named: Mapping[str, Sequence[str | Path]] | None) -> dict[str, list[Path]]:
+    for label, paths in (named or {}).items():
+        if isinstance(paths, str | Path):
+            raise ValueError(f"{what} of {label!r} is {str(paths)!r}; expected a list of image files: [{str(paths)!r}]")
     return {label: [Path(path) for path in paths] for label, paths in (named or {}).items()}
+
+
+def _to_labels(what: str, labels: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(labels, str):
+        raise ValueError(f"{what} is {labels!r}; expected a list of labels: [{labels!r}]")
+    return tuple(labels)
 
 
 def _dated(gate: Gate | None) -> Gate | None:

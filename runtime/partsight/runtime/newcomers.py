@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from partsight.runtime.errors import EnrollError, FrameError, ImageError
-from partsight.runtime.images import ImageFiles, Pixels
+from partsight.runtime.images import ImageFiles
 from partsight.runtime.package import ModelPackage
 from partsight.runtime.preprocess import check_frame, preprocess
 from partsight.runtime.references import encode_reference
@@ -43,12 +43,14 @@ class Newcomer:
             asked for: many may not fit into memory.
         sha256: of their files.
         reference: the first as the package holds it to compare frames with; None where the package compares none.
+        pictures: SHA-256 of each image in that form, by which copies are found; of the files where it compares none.
     """
 
     label: str
-    images: Sequence[Pixels]
+    images: ImageFiles
     sha256: tuple[str, ...]
     reference: bytes | None
+    pictures: tuple[str, ...]
 
 
 def refuse_dense(package: ModelPackage) -> None:
@@ -156,24 +158,24 @@ def _read(package: ModelPackage, label: str, paths: Sequence[Path]) -> Newcomer:
     if not paths:
         raise EnrollError("no image is named; expected at least one golden image")
     spec, verification = package.manifest.preprocess, package.manifest.verification
-    images = ImageFiles(paths)
+    images, references = ImageFiles(paths), []
     for path, image in zip(paths, images, strict=True):
         try:
             check_frame(image, spec)
         except FrameError as error:
             raise FrameError(f"{path}: {error}") from error
-    reference = None
-    if verification:
-        reference = encode_reference(preprocess(images[:1], verification.spec.preprocess(spec))[0])
+        if verification:
+            references.append(encode_reference(preprocess([image], verification.spec.preprocess(spec))[0]))
     try:
         hashes = tuple(sha256_bytes(path.read_bytes()) for path in paths)
     except OSError as error:
         raise ImageError(f"{error}; is it being written?") from error
-    return Newcomer(label, images, hashes, reference)
+    pictures = tuple(map(sha256_bytes, references)) or hashes
+    return Newcomer(label, images, hashes, references[0] if references else None, pictures)
 
 
 def _check_same_images(package: ModelPackage, changes: Changes, newcomers: Sequence[Newcomer]) -> list[str]:
-    """Find parts whose picture another part has: no frame could tell them apart."""
+    """Find images that another part has too, or the same part twice: no frame could tell such parts apart."""
     manifest = package.manifest
     gone = {*changes.removals, *(newcomer.label for newcomer in newcomers)}
     owners: dict[str, list[str]] = defaultdict(list)
@@ -181,14 +183,18 @@ def _check_same_images(package: ModelPackage, changes: Changes, newcomers: Seque
         for label, name in zip(manifest.labels, manifest.verification.references, strict=True):
             if label not in gone:
                 owners[manifest.files[name]].append(label)
-    new = {newcomer.label for newcomer in newcomers}
+    files: dict[str, Path] = {}
     for newcomer in newcomers:
-        owners[sha256_bytes(newcomer.reference) if newcomer.reference else newcomer.sha256[0]].append(newcomer.label)
-    return [
-        f"{' and '.join(labels)}: the same image; take the right picture of one, or keep one of the parts"
-        for labels in owners.values()
-        if len(labels) > 1 and not new.isdisjoint(labels)
-    ]
+        for path, picture in zip(newcomer.images.paths, newcomer.pictures, strict=True):
+            owners[picture].append(newcomer.label)
+            files[picture] = path
+    return [_same_image(owners[picture], path) for picture, path in files.items() if len(owners[picture]) > 1]
+
+
+def _same_image(labels: Sequence[str], path: Path) -> str:
+    named = " and ".join(dict.fromkeys(labels))
+    mend = "take the right picture of one, or keep one of the parts" if len(set(labels)) > 1 else "name each once"
+    return f"{named}: the same image ({path}); {mend}"
 
 
 def _describe(package: ModelPackage, faults: Sequence[str]) -> str:

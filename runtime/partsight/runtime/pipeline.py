@@ -15,7 +15,7 @@ from partsight.runtime.images import Pixels
 from partsight.runtime.loading import Comparison
 from partsight.runtime.manifest import Manifest
 from partsight.runtime.prepare import Preparer, late
-from partsight.runtime.preprocess import check_frames
+from partsight.runtime.preprocess import checked_frames
 from partsight.runtime.results import Chunk, Started
 from partsight.runtime.session import FloatArray, Session
 from partsight.runtime.verification import verify
@@ -107,9 +107,11 @@ class Pipeline:
         Raises:
             FrameError: see `Recognizer.recognize_batch`.
         """
-        if len(frames) > self._batch_size:
-            check_frames(frames, self._spec)
-        chunks = [frames[start : start + self._batch_size] for start in range(0, len(frames), self._batch_size)]
+        if len(frames) > self._batch_size:  # else the preparer checks all before it works on the first
+            for _ in checked_frames(frames, self._spec):
+                pass
+        # One after the other: of a sequence that reads its frames from files, not all may fit into memory.
+        chunks = (frames[start : start + self._batch_size] for start in range(0, len(frames), self._batch_size))
         begun = ((time.perf_counter(), self._preparer.start(chunk, sizes)) for chunk in chunks)
         free = 0.0  # since when the network is: before that, preparing cost nobody any time
         for started, prepared in late(begun, self.ahead):

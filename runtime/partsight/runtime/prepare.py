@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 
 from partsight.runtime.images import Pixels
-from partsight.runtime.preprocess import PreprocessSpec, preprocess_sizes
+from partsight.runtime.preprocess import PreprocessSpec, check_frames, preprocess_into, preprocess_sizes
 
 SHARED_BYTES = 2**20
 """From so many bytes of frames on, handing them to threads costs less than it saves."""
@@ -51,7 +51,7 @@ class Preparer:
             sizes: for how many of the specs, the first.
 
         Raises:
-            FrameError: as `preprocess`; for large frames `Prepared.wait` raises it.
+            FrameError: as `preprocess`, before the first frame is worked on.
         """
         buffers, specs = self._take(), self._specs[:sizes]
         batches = [buffer[: len(frames)] for buffer in buffers[:sizes]]
@@ -59,8 +59,8 @@ class Preparer:
             preprocess_sizes(frames, specs, batches)
             return Prepared(batches, buffers, self._buffers, [])
         pending = [
-            self._workers.submit(preprocess_sizes, [frame], specs, [batch[place : place + 1] for batch in batches])
-            for place, frame in enumerate(frames)
+            self._workers.submit(preprocess_into, frame, specs[0].region, [batch[place] for batch in batches])
+            for place, frame in enumerate(check_frames(frames, specs[0]))
         ]
         return Prepared(batches, buffers, self._buffers, pending)
 

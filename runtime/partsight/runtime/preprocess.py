@@ -4,7 +4,7 @@ It crops and resizes; nothing else. Channel order and normalisation are folded i
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Literal
 
 import cv2
@@ -81,15 +81,23 @@ def check_frames(frames: Sequence[object], spec: PreprocessSpec) -> list[Pixels]
     Raises:
         FrameError: one cannot; the message names its place if there are several.
     """
-    checked: list[Pixels] = []
+    return list(checked_frames(frames, spec))
+
+
+def checked_frames(frames: Sequence[object], spec: PreprocessSpec) -> Iterator[Pixels]:
+    """Yield `frames`, each as soon as it is known that it can be preprocessed, and keep none.
+
+    Raises:
+        FrameError: see `check_frames`.
+    """
     for index, frame in enumerate(frames):
         try:
-            checked.append(check_frame(frame, spec))
+            checked = check_frame(frame, spec)
         except FrameError as error:
             if len(frames) == 1:
                 raise
             raise FrameError(f"frame {index} of {len(frames)}: {error}") from error
-    return checked
+        yield checked
 
 
 def _check_shape(frame: Pixels, spec: PreprocessSpec, expected: str) -> None:
@@ -143,7 +151,7 @@ def preprocess_sizes(frames: Sequence[object], specs: Sequence[PreprocessSpec], 
     for out, spec in zip(outs, specs, strict=True):
         _check_out(out, len(frames), spec)
     for place, frame in enumerate(check_frames(frames, specs[0])):
-        _preprocess_into(frame, specs[0].region, [out[place] for out in outs])
+        preprocess_into(frame, specs[0].region, [out[place] for out in outs])
 
 
 def _check_out(out: Pixels, count: int, spec: PreprocessSpec) -> None:
@@ -157,7 +165,14 @@ def _check_out(out: Pixels, count: int, spec: PreprocessSpec) -> None:
         )
 
 
-def _preprocess_into(frame: Pixels, region: Region | None, slots: Sequence[Pixels]) -> None:
+def preprocess_into(frame: Pixels, region: Region | None, slots: Sequence[Pixels]) -> None:
+    """Crop and resize one frame into places of batches.
+
+    Args:
+        frame: checked, see `check_frame`.
+        region: of the package.
+        slots: each (height, width, 3) uint8, contiguous.
+    """
     if region is not None:
         frame = frame[region.y : region.y + region.height, region.x : region.x + region.width]
     if frame.ndim == 3:

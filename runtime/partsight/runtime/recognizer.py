@@ -1,5 +1,6 @@
 """The recogniser: frames in, parts out. The class that people embed."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
@@ -77,6 +78,7 @@ class Recognizer:
             ProviderError: the provider cannot be had here, or not in this precision.
             DependencyError: no ONNX Runtime is installed, or no `cryptography` where a signature is demanded.
             ComparerError: a comparer does not start.
+            ValueError: a number is not one that can be.
         """
         _check_positive("batch_size", batch_size)
         _check_positive("top", top)
@@ -84,6 +86,11 @@ class Recognizer:
             _check_positive("threads", threads)
         if comparers < 0:
             raise ValueError(f"comparers is {comparers}; expected 0 or more")
+        if threshold is not None and not math.isfinite(threshold):  # nothing is below NaN, nor above
+            raise ValueError(
+                f"threshold is {threshold}; expected a finite number, or None for the package's own: scores are at "
+                "most 1, so that one above it refuses everything, and -1 nothing"
+            )
         settings = Settings(
             arithmetic=precision,
             threads=threads,
@@ -142,7 +149,9 @@ class Recognizer:
 
         All frames are checked before the first is worked on. Where there are more than `batch_size`, the next batch is
         prepared and the last one is compared with golden images while the network runs, if that leaves a core: on a
-        GPU, or where this process compares. Else, one thing comes after the other.
+        GPU, or where this process compares. Else, one thing comes after the other. Of more than `batch_size`, a
+        sequence that reads its frames from files (`ImageFiles`) reads each twice, first to check it; few are in memory
+        at a time.
 
         Raises:
             FrameError: a frame is not such an array as `recognize` takes; the message names its place.

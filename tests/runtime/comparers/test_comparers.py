@@ -286,7 +286,22 @@ def test_a_golden_image_that_was_damaged_later(tmp_path: Path) -> None:
             recognizer.recognize(FRAMES[4])
 
 
-@pytest.mark.parametrize("program", ["/nowhere/python", "/bin/false", ""])
+@pytest.mark.parametrize("program", [None, ""])
+def test_within_another_program_python_knows_no_interpreter(
+    package: Path, monkeypatch: pytest.MonkeyPatch, program: str | None
+) -> None:
+    monkeypatch.setattr(sys, "executable", program)
+    with pytest.raises(ComparerError, match=f"sys.executable is {program!r}.* use fewer comparers, or none"):
+        Recognizer(package, comparers=1)
+
+
+def test_what_imports_pass_over_is_not_told(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [Path("/nowhere"), *sys.path])
+    with Recognizer(package, comparers=1) as recognizer:
+        assert recognizer.recognize(FRAMES[0]).label == "blue"
+
+
+@pytest.mark.parametrize("program", ["/nowhere/python", "/bin/false"])
 def test_what_does_not_start_is_an_error(package: Path, monkeypatch: pytest.MonkeyPatch, program: str) -> None:
     monkeypatch.setattr(sys, "executable", program)
     with pytest.raises(ComparerError, match="use fewer comparers, or none"):

@@ -1,4 +1,5 @@
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 from partsight.runtime.engines import compiled
 from partsight.runtime.engines.compiled import open_cache, seal
 from partsight.runtime.errors import OutputError
+from partsight.runtime.trust import check_cache
 
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "empty": lambda _: b"",
@@ -35,6 +37,69 @@ def test_a_whole_model_stays(model: Path) -> None:
     assert open_cache(model.parent) == model.parent
     assert model.read_bytes() == before
     assert names(model.parent) == ["1.blob", "1.blob.sha256"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="rights of POSIX")
+def test_whatever_the_umask_nobody_else_may_write_there(tmp_path: Path) -> None:
+    cache = tmp_path / "new" / "cache"
+    before = os.umask(0o002)
+    try:
+        assert open_cache(cache) == cache
+    finally:
+        os.umask(before)
+    check_cache(cache)
+    assert [path.stat().st_mode & 0o777 for path in (cache, cache.parent)] == [0o700, 0o755]
+
+
+def test_a_folder_that_may_not_be_looked_into_is_told(
+    model: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """OpenVINO would end the process."""
+
+    def refuse(_: Path) -> None:
+        raise PermissionError("not yours")
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    assert open_cache(model.parent) is None
+    assert "each start compiles" in caplog.text
+
+
+def filled(model: Path, count: int) -> Path:
+    """Return the cache with so many sealed models, each newer than the one before."""
+    for place in range(1, count + 1):
+        path = model.with_name(f"{place}.blob")
+        if path != model:
+            path.write_bytes(b"whole")
+        os.utime(path, (place, place))
+    seal(model.parent)
+    return model.parent
+
+
+def test_the_newest_models_stay_and_no_other_is_read(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache, read = filled(model, 11), []
+    digest = compiled._digest
+    monkeypatch.setattr(compiled, "_digest", lambda path: (read.append(path.name), digest(path))[1])
+    open_cache(cache)
+    stay = sorted(f"{place}.blob" for place in range(4, 12))
+    assert names(cache) == sorted([*stay, *(f"{name}.sha256" for name in stay)])
+    assert sorted(read) == stay
+
+
+def test_an_old_model_that_another_process_uses_stays_on_windows(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache, unlink = filled(model, 11), Path.unlink
+
+    def refuse(path: Path, *, missing_ok: bool = False) -> None:
+        if path.name == "2.blob":
+            raise PermissionError("it is being used by another process")
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    assert open_cache(cache) == cache
+    assert {"2.blob", "2.blob.sha256"} < set(names(cache))
+    assert not {"1.blob", "3.blob"} & set(names(cache))
+    (cache / "2.blob").write_bytes(b"damaged")
+    os.utime(cache / "2.blob", (1, 1))
+    assert open_cache(cache) is None  # OpenVINO would load it
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)

@@ -47,6 +47,15 @@ def test_tensorrt_keeps_engine_and_timings(tmp_path: Path) -> None:
     assert not any(name.startswith("trt_profile") for name in options)  # of an input that is not known yet
 
 
+def test_the_folder_of_tensorrts_cache_is_made(tmp_path: Path) -> None:
+    """TensorRT would make it, with the rights of the umask."""
+    options = provider_options(TENSORRT, Settings(cache=tmp_path / "new" / "cache"))
+    assert options["trt_engine_cache_path"] == str(tmp_path / "new" / "cache")
+    assert (tmp_path / "new" / "cache").is_dir()
+    (tmp_path / "file").touch()
+    assert not any("cache" in name for name in provider_options(TENSORRT, Settings(cache=tmp_path / "file")))
+
+
 @pytest.mark.parametrize(("spinning", "entry"), [(True, "1"), (False, "0")])
 def test_spinning(spinning: bool, entry: str) -> None:
     engine = OnnxRuntimeEngine(tiny_model(), CPU, Settings(spinning=spinning))

@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from partsight.runtime.choice import open_session
 from partsight.runtime.engines import open_vino
 from partsight.runtime.engines.engine import Settings
-from partsight.runtime.errors import PackageError, ProviderError
+from partsight.runtime.errors import ProviderError
 from partsight.runtime.session import Session
 from tests.tiny import COLOURS_BGR, SIDE_PX, solid, tiny_model, tiny_prototypes
 
@@ -65,8 +66,23 @@ def test_a_processor_without_bf16_is_said_so(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize("model", [b"", b"this is no model", tiny_model()[:200]], ids=["empty", "text", "half"])
 def test_damaged_models(model: bytes) -> None:
-    with pytest.raises(PackageError, match=r"export it again"):
+    with pytest.raises(ProviderError, match=r"export it again"):
         Session(model, "openvino")
+
+
+@pytest.mark.parametrize("call", ["Core", "get_property", "read_model"])
+def test_where_openvino_fails_another_provider_is_taken(monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    import openvino
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("no such operator")
+
+    monkeypatch.setattr(openvino if call == "Core" else openvino.Core, call, fail)
+    with pytest.raises(ProviderError, match=r"no such operator\); mend it with"):
+        Session(tiny_model(), "openvino")
+    found = open_session(tiny_model(), "auto", Settings())
+    assert found.session.provider.name == "cpu"
+    assert "no such operator" in found.reason
 
 
 def test_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:

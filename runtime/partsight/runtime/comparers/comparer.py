@@ -49,9 +49,15 @@ class Comparer:
         """Start it; `wait_ready` waits until it works.
 
         Raises:
-            ComparerError: the system starts no such process.
+            ComparerError: the system starts no such process, or Python does not know its own interpreter.
         """
-        command = [sys.executable, "-P", "-c", _PROGRAM, json.dumps(sys.path)]
+        if not sys.executable:
+            raise ComparerError(
+                _told(f"Python knows no interpreter (sys.executable is {sys.executable!r}), as within another program")
+            )
+        # Imports pass over what else stands there, such as objects of pathlib.
+        path = [entry for entry in sys.path if isinstance(entry, str)]
+        command = [sys.executable, "-P", "-c", _PROGRAM, json.dumps(path)]
         # A second thread for its products would take the core of another comparer.
         environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
         try:

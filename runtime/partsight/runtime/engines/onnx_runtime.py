@@ -5,6 +5,7 @@ from types import ModuleType
 from typing import Any
 
 from partsight.runtime.engines.bound import BoundRuns
+from partsight.runtime.engines.compiled import make_cache
 from partsight.runtime.engines.engine import (
     EMBEDDING_NAME,
     INPUT_NAME,
@@ -74,7 +75,10 @@ def import_onnxruntime() -> ModuleType:
 
 
 def provider_options(provider: Provider, settings: Settings) -> dict[str, str]:
-    """Return what ONNX Runtime is told about a provider; its documentation names and explains each."""
+    """Return what ONNX Runtime is told about a provider; its documentation names and explains each.
+
+    The folder of TensorRT's cache is made.
+    """
     gpu = settings.gpu
     limit = {} if gpu.memory_limit_bytes is None else {"gpu_mem_limit": str(gpu.memory_limit_bytes)}
     if provider.name == "cuda":
@@ -109,7 +113,8 @@ def _tensorrt_profile(settings: Settings) -> dict[str, str]:
 
 
 def _tensorrt_cache(settings: Settings) -> dict[str, str]:
-    if settings.cache is None:
+    # TensorRT would make it with the rights of the umask.
+    if settings.cache is None or make_cache(settings.cache) is None:
         return {}
     folder = str(settings.cache)
     engine = {"trt_engine_cache_enable": "1", "trt_engine_cache_path": folder}

@@ -24,7 +24,7 @@ from partsight.runtime.engines.engine import (
 )
 from partsight.runtime.engines.overflow import warn_of_overflow
 from partsight.runtime.engines.providers import PROVIDERS, not_had
-from partsight.runtime.errors import PackageError
+from partsight.runtime.errors import ProviderError
 from partsight.runtime.images import Pixels
 
 # An INT8 file says itself what is computed in INT8; the rest of it is FP32.
@@ -40,16 +40,12 @@ class OpenVinoEngine:
         """Load and compile a model.
 
         Raises:
-            ProviderError: OpenVINO is not installed, or this processor does not compute what was asked for.
-            PackageError: the bytes are not a model.
+            ProviderError: OpenVINO is not installed or does not work here, this processor does not compute what was
+                asked for, or OpenVINO cannot read the model.
         """
         openvino = _import_openvino()
-        core = openvino.Core()
-        _check_arithmetic(core, settings.arithmetic)
-        try:
-            network = core.read_model(model)
-        except RuntimeError as error:
-            raise PackageError(f"OpenVINO cannot read the model ({error}); export it again") from error
+        core = _start(openvino, settings.arithmetic)
+        network = _read(core, model)
         cache = None if settings.cache is None else open_cache(settings.cache)
         try:
             self._compiled = core.compile_model(network, "CPU", _options(settings, cache))
@@ -99,14 +95,31 @@ def _import_openvino() -> ModuleType:
     return openvino  # type: ignore[no-any-return]
 
 
-def _check_arithmetic(core: Any, arithmetic: Arithmetic) -> None:
-    able = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+def _start(openvino: ModuleType, arithmetic: Arithmetic) -> Any:
+    """Return OpenVINO's core, on a processor that computes in `arithmetic`."""
+    try:
+        core = openvino.Core()
+        able = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    except RuntimeError as error:
+        raise not_had(PROVIDERS["openvino"], f"OpenVINO does not work on this processor ({error})") from error
     if arithmetic == "bf16" and "BF16" not in able:
         raise not_had(
             PROVIDERS["openvino"],
             f"precision bf16 needs a processor with AVX-512 BF16 or AMX, and this one computes in {', '.join(able)}: "
             "ask for fp32 or int8, or take such a processor",
         )
+    return core
+
+
+def _read(core: Any, model: bytes) -> Any:
+    try:
+        return core.read_model(model)
+    except RuntimeError as error:
+        # What else a provider reads may be unknown to this version of OpenVINO: no fault of the package.
+        raise ProviderError(
+            f"provider 'openvino' cannot read the model ({error}); mend it with another version of OpenVINO, or take "
+            "provider cpu: if that cannot read it either, export it again"
+        ) from error
 
 
 def _options(settings: Settings, cache: Path | None = None) -> dict[str, Any]:
