@@ -1,4 +1,5 @@
 import csv
+import os
 from pathlib import Path
 
 import pytest
@@ -73,3 +74,22 @@ def test_each_rotated_table_has_the_header(tmp_path: Path) -> None:
     files = sorted(tmp_path.iterdir())
     assert [file.name for file in files] == ["out.000001.csv", "out.000002.csv", "out.csv"]
     assert [record.sequence for file in files for record in read_csv(file)] == [0, 1, 2]
+
+
+def test_full_disk_when_a_table_is_set_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(fd: int, data: memoryview) -> int:
+        raise OSError(28, "No space left on device")
+
+    with open_sink(f"csv:{tmp_path}/out.csv?rotate_mb=0.0001&keep=2") as sink:
+        for sequence in range(3):
+            sink.write(told(sequence))
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "write", full)
+            for _ in range(5):
+                with pytest.raises(SinkError, match="No space left on device"):
+                    sink.write(told(3))
+        files = sorted(tmp_path.iterdir())
+        assert [file.name for file in files] == ["out.000001.csv", "out.000002.csv", "out.000003.csv", "out.csv"]
+        sink.write(told(3))
+    files = sorted(tmp_path.iterdir())
+    assert [record.sequence for file in files for record in read_csv(file)] == [1, 2, 3]

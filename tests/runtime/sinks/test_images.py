@@ -1,3 +1,5 @@
+import os
+import stat
 from pathlib import Path
 
 import msgspec
@@ -107,3 +109,34 @@ def test_camera_name_that_no_file_may_have(tmp_path: Path) -> None:
 def test_picture_is_handed_in_by_the_line(tmp_path: Path) -> None:
     with open_sink(f"images:{tmp_path}") as sink:
         assert sink.keeps_pictures  # type: ignore[attr-defined]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names are kept in a journal there")
+def test_names_of_a_pair_are_brought_to_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[list[str]] = []
+    fsync = os.fsync
+
+    def noted(fd: int) -> None:
+        fsync(fd)
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            found.append(sorted(path.suffix for path in tmp_path.iterdir()))
+
+    monkeypatch.setattr(os, "fsync", noted)
+    with open_sink(f"images:{tmp_path}") as sink:
+        sink.write(told(0))
+    assert found == [[".json", ".png"]]
+
+
+def test_disk_that_fails_twice_is_a_sink_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    with open_sink(f"images:{tmp_path}") as sink:
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "replace", fails)
+            patched.setattr(Path, "unlink", fails)
+            with pytest.raises(SinkError, match="Read-only file system"):
+                sink.write(told(0))
+        sink.write(told(0))
+    open_sink(f"images:{tmp_path}").close()
+    assert sequences(tmp_path) == [0]

@@ -1,8 +1,12 @@
+import contextlib
 import logging
 import os
+import shutil
+import stat
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -81,6 +85,181 @@ def test_rotation_keeps_the_newest(tmp_path: Path) -> None:
             sink.write(told(sequence))
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == ["out.000004.jsonl", "out.000005.jsonl", "out.jsonl", "out.notes.jsonl"]
+
+
+@contextlib.contextmanager
+def no_file_can_be_opened() -> Iterator[None]:
+    """The process has as many files open as it may."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 256), hard))
+    taken = []
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                taken.append(os.open(os.devnull, os.O_RDONLY))
+        yield
+    finally:
+        for fd in taken:
+            os.close(fd)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs RLIMIT_NOFILE")
+def test_folder_that_cannot_be_listed_for_a_while(tmp_path: Path) -> None:
+    with open_sink(f"jsonl:{tmp_path}/out.jsonl?rotate_mb=0.0001") as sink:
+        sink.write(told(0))
+        with no_file_can_be_opened(), pytest.raises(SinkError, match=r"cannot be set aside .*Too many open files"):
+            sink.write(told(1))
+        sink.write(told(1))
+    assert [record.sequence for file in sorted(tmp_path.iterdir()) for record in read_jsonl(file)] == [0, 1]
+
+
+def test_new_file_that_cannot_be_opened_for_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "out.jsonl"
+    open_file = os.open
+
+    def full(name: Path, flags: int, mode: int = 0o777) -> int:
+        if name == path:
+            raise OSError(28, "No space left on device")
+        return open_file(name, flags, mode)
+
+    with open_sink(f"jsonl:{path}?rotate_mb=0.0001&keep=1") as sink:
+        for sequence in range(2):
+            sink.write(told(sequence))
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "open", full)
+            for _ in range(3):
+                with pytest.raises(SinkError, match="cannot be opened"):
+                    sink.write(told(2))
+        assert [file.name for file in sorted(tmp_path.iterdir())] == ["out.000001.jsonl", "out.000002.jsonl"]
+        sink.write(told(2))
+    assert [file.name for file in sorted(tmp_path.iterdir())] == ["out.000002.jsonl", "out.jsonl"]
+
+
+def test_old_file_that_cannot_be_removed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "out.000001.jsonl").mkdir()  # unlink refuses it, whoever asks
+    with open_sink(f"jsonl:{tmp_path}/out.jsonl?rotate_mb=0.0001&keep=1") as sink:
+        for sequence in range(4):
+            sink.write(told(sequence))
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["out.000001.jsonl", "out.000004.jsonl", "out.jsonl"]
+    assert {getattr(record, "event", "") for record in caplog.records} == {"old_file_kept"}
+
+
+def test_torn_end_is_cut_off_before_the_file_is_set_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = os.write
+
+    def tears(fd: int, data: memoryview) -> int:
+        write(fd, data[:10])
+        raise OSError(5, "Input/output error")
+
+    def fails(fd: int, size: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    with open_sink(f"jsonl:{tmp_path}/out.jsonl?rotate_mb=0.0008") as sink:
+        sink.write(told(0))
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "write", tears)
+            patched.setattr(os, "ftruncate", fails)
+            with pytest.raises(SinkError, match="Input/output error"):
+                sink.write(told(1))
+        sink.write(told(1, "x" * 300))
+    files = sorted(tmp_path.iterdir())
+    assert [record.sequence for file in files for record in read_jsonl(file)] == [0, 1]
+    assert len(files) == 2
+
+
+def changed(path: Path, how: str) -> None:
+    if how == "moved":
+        path.rename(path.with_name("moved"))
+    elif how == "removed":
+        path.unlink()
+    elif how == "folder removed":
+        shutil.rmtree(path.parent)
+    elif how == "replaced":
+        path.with_name("new").touch()
+        path.with_name("new").replace(path)
+    else:
+        os.truncate(path, {"emptied": 0, "cut": 100, "grown": 5000}[how])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="what is open can be neither removed nor cut there")
+@pytest.mark.parametrize("how", ["moved", "removed", "folder removed", "replaced", "emptied", "cut", "grown"])
+def test_file_that_another_program_changes(tmp_path: Path, how: str, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "results" / "out.jsonl"
+    with open_sink(f"jsonl:{path}") as sink:
+        for start in (0, 3):  # told each time
+            for sequence in range(start, start + 3):
+                sink.write(told(sequence))
+            changed(path, how)
+        sink.write(told(6))
+        sink.write(told(7))
+    assert [record.sequence for record in read_jsonl(path)] == ([*range(8)] if how == "grown" else [6, 7])
+    assert [getattr(record, "event", "") for record in caplog.records].count("file_changed") == 2
+
+
+def test_failed_piece_is_never_taken_back_by_growing_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "out.jsonl"
+    with open_sink(f"jsonl:{path}") as sink:
+        sink.write(told(0))
+
+        def cut_meanwhile(fd: int, data: memoryview) -> int:
+            os.truncate(path, 0)
+            raise OSError(28, "No space left on device")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "write", cut_meanwhile)
+            with pytest.raises(SinkError, match="No space left"):
+                sink.write(told(1))
+        assert path.read_bytes() == b""
+        sink.write(told(1))
+    assert [record.sequence for record in read_jsonl(path)] == [1]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names are kept in a journal there")
+def test_names_of_new_files_are_brought_to_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[list[str]] = []
+    fsync = os.fsync
+
+    def noted(fd: int) -> None:
+        fsync(fd)
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            found.append(sorted(path.name for path in tmp_path.iterdir()))
+
+    monkeypatch.setattr(os, "fsync", noted)
+    with open_sink(f"jsonl:{tmp_path}/out.jsonl?rotate_mb=0.0001") as sink:
+        for sequence in range(2):
+            sink.write(told(sequence))
+    assert found == [["out.jsonl"], ["out.000001.jsonl", "out.jsonl"]]
+
+
+def test_folder_that_cannot_be_flushed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fsync = os.fsync
+
+    def of_files_alone(fd: int) -> None:
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            raise OSError(22, "Invalid argument")
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", of_files_alone)
+    with open_sink(f"jsonl:{tmp_path}/out.jsonl") as sink:
+        sink.write(told(0))
+    assert read_jsonl(tmp_path / "out.jsonl") == [told(0).record]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs flock")
+def test_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import fcntl
+
+    def fails(fd: int, operation: int) -> None:
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", fails)
+    with pytest.raises(
+        SinkError, match=r"cannot be locked .*No locks available.*name a file on a disk of this machine"
+    ):
+        open_sink(f"jsonl:{tmp_path}/out.jsonl")
 
 
 @pytest.fixture

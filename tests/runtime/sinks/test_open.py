@@ -77,7 +77,7 @@ def test_topic_that_is_none(topic: str, tmp_path: Path) -> None:
         open_sink(f"mqtt://host/{topic}?spool={tmp_path}/s.db")
 
 
-@pytest.mark.parametrize("scheme", ["csv", "jsonl"])
+@pytest.mark.parametrize("scheme", ["csv", "jsonl", "sqlite"])
 def test_no_file(scheme: str) -> None:
     with pytest.raises(SinkError, match="names no file; expected"):
         open_sink(f"{scheme}:")
@@ -131,6 +131,48 @@ def test_password_in_an_address(secret: str) -> None:
     assert "hunter" not in str(caught.value)
     assert parse("mqtt://broker/topic@line").topic() == "topic@line"
     assert parse("jsonl:/data//me@home/results.jsonl").place == "/data//me@home/results.jsonl"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "mqtt:line:s3cret@broker/line3?spool=s.db",
+        "mqtt:/line:s3cret@broker/line3?spool=s.db",
+        "mqtt:\\\\line:s3cret@broker/line3?spool=s.db",
+        "mqtt://line:s3?cret@broker/line3?spool=s.db",
+        "mqtt://line:s3/?cret@broker/line3?spool=s.db",
+        "mqtt://line:s3?spool=cret@broker/line3?spool_rows=9",
+        "mqtt://line:42/s3?cret@broker/line3",
+        "mqtt://line:42?s3=cret@broker/line3?spool=s.db",
+        "mqtt://line:42/s3cret@broker/line3/#?spool=s.db",
+        "opcua:line:s3cret@broker:4840?idle=4",
+        "opcua:line:s3cret@broker:4840?idle_s=many",
+        "opcua:line:s3cret@broker:4840?idle",
+        "opcua:line:s3cret@broker:4840?idle_s=4&idle_s=4",
+        "opcua:line:s3cret@broker\0:4840",
+        "mqtt//line:s3?cret@broker/line3",
+        f"mqtt:l:s3cret@{'x' * 5000}",
+    ],
+)
+def test_password_in_a_mistyped_address_is_not_shown(address: str) -> None:
+    with pytest.raises(SinkError) as caught:
+        open_sink(address)
+    assert "s3" not in str(caught.value)
+    assert "cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("mqtt://broker/line3?username=me@factory", "mqtt://broker/line3"),
+        ("mqtt://broker/line3@hall", "mqtt:***@hall"),
+        ("opcua://broker:4840?username=me@factory", "opcua:***"),
+        ("opcua://broker:4840?username=me%40factory", "opcua://broker:4840"),
+        ("jsonl:/home/me@factory/out.jsonl?sync_every=2", "jsonl:***@factory/out.jsonl"),
+    ],
+)
+def test_what_messages_carry_of_an_address(address: str, expected: str) -> None:
+    assert str(parse(address)) == expected
 
 
 def test_library_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

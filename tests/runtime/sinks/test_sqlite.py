@@ -1,3 +1,5 @@
+import logging
+import os
 import sqlite3
 from pathlib import Path
 
@@ -82,3 +84,45 @@ def test_a_damaged_schema(tmp_path: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(SinkError, match=r"results\.db: "):
         open_sink(f"sqlite:{path}")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="what is open can be neither removed nor replaced there")
+@pytest.mark.parametrize("how", ["moved", "removed", "replaced"])
+def test_database_that_another_program_takes_away(tmp_path: Path, how: str, caplog: pytest.LogCaptureFixture) -> None:
+    path, moved = tmp_path / "out.db", tmp_path / "moved.db"
+    open_sink(f"sqlite:{tmp_path}/other.db").close()
+    with caplog.at_level(logging.WARNING), open_sink(f"sqlite:{path}") as sink:
+        sink.write(told(0))
+        path.rename(moved)
+        if how == "removed":
+            moved.unlink()
+        elif how == "replaced":
+            (tmp_path / "other.db").rename(path)
+        for sequence in (1, 2):
+            sink.write(told(sequence))
+    assert [record.sequence for record in read_sqlite(path)] == [1, 2]
+    assert how == "removed" or [record.sequence for record in read_sqlite(moved)] == [0]
+    assert [getattr(record, "event", "") for record in caplog.records] == ["file_changed"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="what is open cannot be moved there")
+def test_database_that_is_taken_away_while_it_is_read(tmp_path: Path) -> None:
+    """SQLite would make the old one's log that of the new one."""
+    path, moved = tmp_path / "out.db", tmp_path / "moved.db"
+    with open_sink(f"sqlite:{path}?busy_s=0.05") as sink:
+        sink.write(told(0))
+        reader = sqlite3.connect(path, isolation_level=None)
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM result").fetchall()
+        sink.write(told(1))
+        path.rename(moved)
+        with pytest.raises(SinkError, match="was removed or replaced while this program and another had it open"):
+            sink.write(told(2))
+        reader.close()
+        sink.write(told(2))
+    assert [[record.sequence for record in read_sqlite(one)] for one in (moved, path)] == [[0, 1], [2]]
+
+
+def test_database_in_memory() -> None:
+    with pytest.raises(SinkError, match="what is in it ends with the program; name a file"):
+        open_sink("sqlite::memory:")

@@ -63,6 +63,5 @@ def check_address(address: str) -> None:
 def _known(address: str) -> Address:
     parsed = parse(address)
     if parsed.scheme not in SINKS:
-        shown = f"{parsed.scheme}:{parsed.place.rpartition('@')[2]}"  # of a scheme forgotten, the user and password
-        raise SinkError(f"sink {shown} is not known; expected one of {', '.join(f'{name}:' for name in SINKS)}")
+        raise SinkError(f"sink {parsed} is not known; expected one of {', '.join(f'{name}:' for name in SINKS)}")
     return parsed

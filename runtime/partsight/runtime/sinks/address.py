@@ -19,6 +19,8 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 _UNUSABLE = re.compile("[\0\ud800-\udc7f\udd00-\udfff]")
 """What no path or host has. Of halves of surrogate pairs, those from U+DC80 on stand for bytes of a path."""
 
+_HIDDEN = "***"
+
 _LONGEST = 4096
 """Characters of an address: as many as Linux lets a path have."""
 
@@ -40,15 +42,17 @@ class Address:
         scheme: what kind of sink.
         place: a path, or `//host:port/topic`.
         options: as they were written.
+        shown: what messages may carry of it.
     """
 
     scheme: str
     place: str
     options: dict[str, str]
+    shown: str
 
     def __str__(self) -> str:
-        """Return it without options, which no message may carry: they name what is secret."""
-        return f"{self.scheme}:{self.place}"
+        """Return what messages may carry."""
+        return self.shown
 
     def read_options(self, form: type[OptionsT]) -> OptionsT:
         """Return the options as numbers, truths and texts.
@@ -59,7 +63,8 @@ class Address:
         known = ", ".join(form.__struct_fields__) or "none"
         unknown = [name for name in self.options if name not in form.__struct_fields__]
         if unknown:
-            raise SinkError(f"sink {self}: option {', '.join(unknown)} is not known; its options are: {known}")
+            names = _HIDDEN if self.shown.endswith(_HIDDEN) else ", ".join(unknown)
+            raise SinkError(f"sink {self}: option {names} is not known; its options are: {known}")
         try:
             options = msgspec.convert(self.options, form, strict=False)
         except (msgspec.ValidationError, UnicodeEncodeError) as error:
@@ -100,14 +105,14 @@ def parse(address: str) -> Address:
         SinkError: it has no scheme, a malformed option, the same option twice, a password, or what no address has.
     """
     if len(address) > _LONGEST:
-        raise SinkError(f"sink {address[:20]!r}…: {len(address)} characters; expected at most {_LONGEST}")
+        raise SinkError(f"sink {shown(address)[:20]!r}…: {len(address)} characters; expected at most {_LONGEST}")
     scheme, colon, rest = address.partition(":")
     if not colon or not _SCHEME.fullmatch(scheme):
-        shown = address.partition("?")[0].rpartition("@")[2]
-        raise SinkError(f"sink {shown!r} has no scheme; expected SCHEME:PLACE, such as jsonl:results.jsonl")
+        raise SinkError(f"sink {shown(address)!r} has no scheme; expected SCHEME:PLACE, such as jsonl:results.jsonl")
     place, _, query = rest.partition("?")
     network = _NETWORK.search(place)  # also behind a second colon
-    if network and "@" in network[0] and not _NO_USER.fullmatch(network[0]):
+    is_doubtful = network and "@" in rest and not _NO_USER.fullmatch(network[0])
+    if is_doubtful or any("@" in pair.partition("=")[0] for pair in query.split("&")):  # no option is called so
         raise SinkError(
             f"sink {scheme}: the address holds a user or a password, and addresses are logged; "
             "name the user by an option and the file or the variable that holds the password"
@@ -115,13 +120,31 @@ def parse(address: str) -> Address:
     try:
         pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
     except ValueError as error:
-        raise SinkError(f"sink {scheme}:{place}: malformed options; expected ?name=value&name=value") from error
+        raise SinkError(f"sink {shown(address)}: malformed options; expected ?name=value&name=value") from error
     options = dict(pairs)
     if any(_UNUSABLE.search(text) for text in (place, *options, *options.values())):
-        raise SinkError(f"sink {scheme}:{place!r}: it or an option holds a character that no path and no host has")
+        raise SinkError(f"sink {shown(address)!r}: it or an option holds a character that no path and no host has")
     if len(options) < len(pairs):
-        raise SinkError(f"sink {scheme}:{place}: an option is given twice; expected each once")
-    return Address(scheme, place, options)
+        raise SinkError(f"sink {shown(address)}: an option is given twice; expected each once")
+    return Address(scheme, place, options, shown(address))
+
+
+def shown(address: str) -> str:
+    """Return what messages may carry of an address: no options, which name what is secret, and no user or password.
+
+    Whatever stands before the last `@` may be one, for users mistype addresses; that of an option as well, unless the
+    host has ended before: a password may hold any character.
+    """
+    scheme, colon, rest = address.partition(":")
+    if not colon or not _SCHEME.fullmatch(scheme):
+        scheme, colon, rest = "", "", address
+    place, _, query = rest.partition("?")
+    host = _NO_USER.fullmatch(place)
+    if "@" in query and not (host and host[3]):
+        place = _HIDDEN
+    elif "@" in place:
+        place = f"{_HIDDEN}@{place.rpartition('@')[2]}"
+    return f"{scheme}{colon}{place}"
 
 
 def need(library: str, extra: str) -> ModuleType:

@@ -13,6 +13,7 @@ import msgspec
 
 from partsight.runtime.errors import SinkError
 from partsight.runtime.sinks.address import Options
+from partsight.runtime.sinks.files import flush_folder, identity, lock_file
 
 _BLOCK = 1 << 20
 _SHOWN = 500  # bytes of a torn piece that the log shows
@@ -61,6 +62,8 @@ class AppendedFile:
         self._changed = threading.Condition()
         self._fd: int | None = None
         self._size = self._unsynced = 0
+        self._identity: tuple[int, int] | None = None
+        self._surplus: list[Path] = []
         self._closed = False
         self._failure: OSError | None = None
         self._open()
@@ -78,8 +81,7 @@ class AppendedFile:
             if self._closed:
                 raise SinkError(f"{self._path}: this sink is closed; open it again")
             self._raise_failure()
-            self._rotate(len(data))
-            fd = self._open()
+            fd = self._prepare(len(data))
             waiting = self._unsynced + 1
             try:
                 _write_all(fd, data)
@@ -111,6 +113,27 @@ class AppendedFile:
         self._let_go()
         self._raise_failure()
 
+    def _prepare(self, coming: int) -> int:
+        """Return the file that a piece of so many bytes goes into."""
+        self._look_after()
+        fd = self._open()
+        if self._is_full(coming):
+            self._set_aside()
+            fd = self._open()
+        self._prune()
+        return fd
+
+    def _look_after(self) -> None:
+        """Let go of a file that another program has changed while it was open; opening it again mends it."""
+        if self._fd is None:
+            return
+        with contextlib.suppress(OSError):  # of a disk or a network that has lost it
+            if identity(self._path) == self._identity and os.fstat(self._fd).st_size == self._size:
+                return
+        self._let_go()
+        text = "%s: another program removed, replaced or changed it while it was open; it is opened again"
+        _log.warning(text, self._path, extra={"event": "file_changed"})
+
     def _open(self) -> int:
         if self._fd is not None:
             return self._fd
@@ -128,7 +151,7 @@ class AppendedFile:
         except SinkError:
             os.close(fd)
             raise
-        self._fd = fd
+        self._fd, self._identity = fd, identity(fd)
         return fd
 
     def _repair(self, fd: int) -> int:
@@ -137,6 +160,8 @@ class AppendedFile:
         if not stat.S_ISREG(facts.st_mode):
             raise SinkError(f"{self._path}: is a device or a pipe; expected a file, or jsonl:- for standard output")
         size = facts.st_size
+        if size == 0:  # it is new
+            flush_folder(self._path.parent)
         with self._path.open("rb") as file:
             start = file.read(len(self._head))
         if not self._head.startswith(start):
@@ -161,31 +186,41 @@ class AppendedFile:
     def _take_back(self) -> None:
         """Remove what was written of a piece that failed, or let the next one's opening remove it."""
         try:
-            if self._fd is not None:
+            if self._fd is not None and os.fstat(self._fd).st_size > self._size:  # else another program cut it off
                 os.ftruncate(self._fd, self._size)
         except OSError:
             self._let_go()
 
-    def _rotate(self, coming: int) -> None:
+    def _is_full(self, coming: int) -> bool:
         limit = self._options.rotate_mb
-        if (
-            limit is None
-            or self._size <= (len(self._head) if self._header else 0)
-            or self._size + coming <= limit * 1e6
-        ):
-            return
-        aside = self._set_aside()
-        following = aside[-1][0] + 1 if aside else 1
-        self._let_go()
+        if limit is None or self._size <= (len(self._head) if self._header else 0):
+            return False
+        return self._size + coming > limit * 1e6
+
+    def _set_aside(self) -> None:
         try:
-            self._path.rename(self._path.with_name(f"{self._path.stem}.{following:06d}{self._path.suffix}"))
-            if self._options.keep is not None:
-                for _, path in self._set_aside()[: -self._options.keep]:
-                    path.unlink()
+            aside = self._find_aside()
+            following = aside[-1][0] + 1 if aside else 1
+            target = self._path.with_name(f"{self._path.stem}.{following:06d}{self._path.suffix}")
+            self._let_go()
+            self._path.rename(target)
         except OSError as error:
             raise SinkError(f"{self._path}: cannot be set aside ({error}); is its folder writable?") from error
+        self._size = 0
+        if self._options.keep is not None:
+            self._surplus = [*(path for _, path in aside), target][: -self._options.keep]
 
-    def _set_aside(self) -> list[tuple[int, Path]]:
+    def _prune(self) -> None:
+        """Remove what is more than `keep`, once the new file is open; with the next one, what cannot be removed now."""
+        surplus, self._surplus = self._surplus, []
+        for path in surplus:
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                text = "%s: is more than keep= allows and cannot be removed (%s); tried again with the next one"
+                _log.warning(text, path, error, extra={"event": "old_file_kept"})
+
+    def _find_aside(self) -> list[tuple[int, Path]]:
         """Return the files that were set aside, the oldest first."""
         found = []
         for path in self._path.parent.iterdir():
@@ -236,17 +271,3 @@ def _write_all(fd: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
-
-
-def lock_file(fd: int, path: Path) -> None:
-    """Let no other program write into the file. Windows has no lock that readers would not feel."""
-    try:
-        import fcntl  # noqa: PLC0415 (POSIX alone)
-    except ImportError:
-        return
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        raise SinkError(
-            f"{path}: another sink writes into it ({error}); give each its own file, or end the other program"
-        ) from error

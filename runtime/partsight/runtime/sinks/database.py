@@ -53,6 +53,8 @@ def open_database(path: Path, form: Form, busy_s: float = 2.0) -> sqlite3.Connec
     Raises:
         SinkError: it cannot be opened, or is somebody else's or of another version.
     """
+    if str(path) == ":memory:":
+        raise SinkError(f"{path}: is no file to SQLite, and what is in it ends with the program; name a file")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -16,6 +16,7 @@ from partsight.runtime.errors import ResultRefusedError, SinkError
 from partsight.runtime.images import Pixels
 from partsight.runtime.record import Record, Told
 from partsight.runtime.sinks.address import Address, Options
+from partsight.runtime.sinks.files import flush_folder
 from partsight.runtime.sinks.sink import Sink
 
 _PARTIAL = ".partial"
@@ -79,9 +80,11 @@ class ImagesFolder:
             # The record first: a picture in the folder always has one.
             _write(self._folder / f"{name}.json", record)
             _write(self._folder / f"{name}.{self._options.format}", picture)
+            flush_folder(self._folder)
         except OSError as error:
             if name not in self._kept:
-                self._remove(name)
+                with contextlib.suppress(OSError):  # a half that stays is removed when the folder is opened again
+                    self._remove(name)
             raise SinkError(f"{self._folder}: {error}; free or mend the disk: what was kept is whole") from error
         self._kept[name] = size
         self._bytes += size

@@ -11,7 +11,7 @@ import msgspec
 from partsight.runtime.errors import KeyFileError, SinkError
 from partsight.runtime.key_file import check_secret, read_key_file
 from partsight.runtime.record import Told
-from partsight.runtime.sinks.address import Address, Options, need
+from partsight.runtime.sinks.address import Address, Options, need, shown
 from partsight.runtime.sinks.password import read_password
 from partsight.runtime.sinks.publisher import WINDOW, Publisher
 from partsight.runtime.sinks.serving import joined
@@ -129,7 +129,9 @@ def open_address(address: Address) -> Sink:
     host, port = address.host_and_port(8883 if tls else 1883)
     topic = address.topic()
     if not topic or set(topic) & set("+#") or not _is_utf8(topic):
-        raise SinkError(f"sink {address}: topic {topic!r}; expected {address.scheme}://host:port/TOPIC without + and #")
+        raise SinkError(
+            f"sink {address}: topic {shown(topic)!r}; expected {address.scheme}://host:port/TOPIC without + and #"
+        )
     if not options.spool:
         raise SinkError(f"sink {address}: names no spool; add ?spool=PATH, a file on disk in which results wait")
     if options.needs_subscriber and options.protocol != "5":

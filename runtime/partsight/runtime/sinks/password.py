@@ -26,7 +26,7 @@ def read_password(where: object, username: str, file: str, variable: str) -> str
     if not file:
         return os.environ.get(variable, "")
     try:
-        lines = read_key_file(Path(file), check_secret).decode("utf-8").split("\n")
+        lines = read_key_file(Path(file), check_secret).decode("utf-8-sig").split("\n")
     except (KeyFileError, ValueError) as error:
         raise SinkError(f"sink {where}: password_file: {error}") from error
     password = lines[0].rstrip("\r")

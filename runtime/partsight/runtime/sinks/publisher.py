@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from partsight.runtime.errors import SinkError
+from partsight.runtime.sinks.address import shown
 from partsight.runtime.sinks.spool import Spool
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ WINDOW = 100
 """Results that may be on their way at once, at most: a broker that allows fewer says so when it accepts us."""
 
 PAUSE_S = 5.0
-"""After the broker refused a result, or the disk failed."""
+"""After the broker refused a result, the disk failed, or a certificate could not be read."""
 
 STALL_S = 30.0
 """Without a connection or an acknowledgement while results wait; then the client is made anew."""
@@ -70,22 +71,37 @@ class Publisher:
         self._thread.join()
 
     def _run(self) -> None:
+        client: Client | None = None
         try:
-            client = self._start()
             try:
+                client = self._work(client)
                 while self._wait():
-                    if time.monotonic() - self._alive > STALL_S:
-                        self._tell(f"nothing came from the broker for {STALL_S:g} s; connecting anew")
-                        self._stop(client)
-                        client = self._start()
-                    self._take_answers()
-                    self._send(client)
+                    client = self._work(client)
             finally:
-                self._stop(client)
+                if client is not None:
+                    self._stop(client)
         except Exception as error:  # noqa: BLE001 (`write` tells it: the line must know that nothing is sent any more)
             with self._news:
                 self.failure = error
                 self._news.notify_all()
+
+    def _work(self, client: "Client | None") -> "Client | None":
+        """Do what there is to do, and return the client: another one if the broker was silent for too long.
+
+        The spool's disk may fail for a while, and a certificate may be away while it is renewed: that is waited for.
+        """
+        try:
+            if client is not None and time.monotonic() - self._alive > STALL_S:
+                self._tell(f"nothing came from the broker for {STALL_S:g} s; connecting anew")
+                self._stop(client)
+                client = None
+            if client is None:
+                client = self._start()
+            self._take_answers()
+            self._send(client)
+        except SinkError as error:
+            self._again(f"{error}; results stay in the spool, and it is tried again")
+        return client
 
     def _wait(self) -> bool:
         """Wait until there is something to do; return False when it is to end."""
@@ -114,20 +130,21 @@ class Publisher:
             if code < 0x80 and not (self._needs and code == _NO_SUBSCRIBER):
                 self._removable.append(row)
             else:
-                self._again(f"the broker answered {reason!r} to a result on topic {self._topic!r}")
+                why = f"the broker answered {reason!r} to a result on topic {shown(self._topic)!r}"
+                self._again(f"{why}; it stays in the spool and is sent again")
         if self._removable:
             try:
                 self._spool.remove(self._removable)
                 self._removable.clear()
                 self._all_well()
             except SinkError as error:
-                self._again(f"acknowledged results cannot be taken out of the spool: {error}")
+                self._again(f"acknowledged results cannot be taken out of the spool: {error}; it is tried again")
             with self._news:
                 self._news.notify_all()
 
-    def _again(self, why: str) -> None:
-        """Pause, then send what was not taken once more."""
-        self._tell(f"{why}; it stays in the spool and is sent again every {PAUSE_S:g} s")
+    def _again(self, trouble: str) -> None:
+        """Tell of it and pause, then send what was not taken once more."""
+        self._tell(f"{trouble} every {PAUSE_S:g} s")
         self._resume = time.monotonic() + PAUSE_S
         self._cursor = 0
         self._added = True

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Self
 
 from partsight.runtime.errors import SinkError
-from partsight.runtime.sinks.appending import lock_file
 from partsight.runtime.sinks.database import Form, open_database, telling
+from partsight.runtime.sinks.files import lock_file
 
 FORM = Form(
     application=0x70737370,  # "pssp"

@@ -1,5 +1,6 @@
 """`sqlite:PATH`: a table of a SQLite database, one row a result."""
 
+import logging
 import sqlite3
 from pathlib import Path
 from typing import Annotated, Self
@@ -10,6 +11,7 @@ from partsight.runtime.errors import ResultRefusedError, SinkError
 from partsight.runtime.record import Record, Told
 from partsight.runtime.sinks.address import Address, Options
 from partsight.runtime.sinks.database import Form, open_database, telling
+from partsight.runtime.sinks.files import identity
 from partsight.runtime.sinks.sink import Sink
 
 FORM = Form(
@@ -47,6 +49,7 @@ _SAME = (
     "SELECT count(*) FROM result WHERE run = :run AND camera = :camera AND sequence = :sequence "
     "AND timestamp = :timestamp AND outcome = :outcome AND label IS :label AND error = :error"
 )
+_log = logging.getLogger("partsight.sinks")
 
 
 class SqliteOptions(Options, frozen=True, kw_only=True):
@@ -68,10 +71,11 @@ class SqliteTable:
         Raises:
             SinkError: it cannot be opened, or is somebody else's or of another version.
         """
-        self._path = Path(path)
-        self._connection: sqlite3.Connection | None = open_database(
-            self._path, FORM, (options or SqliteOptions()).busy_s
-        )
+        self._path, self._options = Path(path), options or SqliteOptions()
+        self._closed = False
+        self._connection: sqlite3.Connection | None = None
+        self._identity: tuple[int, int] | None = None
+        self._open()
 
     def write(self, told: Told) -> None:
         """Insert a row; when this returns, not even a power cut loses it.
@@ -80,14 +84,15 @@ class SqliteTable:
             ResultRefusedError: it has another result of the same run, camera and sequence.
             SinkError: the disk is full or failed, or another program holds the database for too long.
         """
-        if self._connection is None:
+        if self._closed:
             raise SinkError(f"{self._path}: this sink is closed; open it again")
+        connection = self._open()
         record = told.record
         values = {name: _value(getattr(record, name)) for name in _COLUMNS}
         values["top"] = msgspec.json.encode(record.top).decode()
         with telling(self._path):
-            inserted = self._connection.execute(_INSERT, values).rowcount
-            if not inserted and self._connection.execute(_SAME, values).fetchone() != (1,):
+            inserted = connection.execute(_INSERT, values).rowcount
+            if not inserted and connection.execute(_SAME, values).fetchone() != (1,):
                 raise ResultRefusedError(
                     f"{self._path}: has another result of run {record.run!r}, camera {record.camera!r}, sequence "
                     f"{record.sequence}, which stays; each run needs an id of its own"
@@ -95,6 +100,7 @@ class SqliteTable:
 
     def close(self) -> None:
         """Let go. May be called twice."""
+        self._closed = True
         connection, self._connection = self._connection, None
         if connection is not None:
             with telling(self._path):
@@ -105,6 +111,28 @@ class SqliteTable:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _open(self) -> sqlite3.Connection:
+        """Return the connection to the file that is at the path now, not to one that another program took away."""
+        if self._connection is not None and identity(self._path) != self._identity:
+            self._leave(self._connection)
+            self._connection = None
+            text = "%s: another program removed or replaced it while it was open; it is opened again"
+            _log.warning(text, self._path, extra={"event": "file_changed"})
+        if self._connection is None:
+            self._connection = open_database(self._path, FORM, self._options.busy_s)
+            self._identity = identity(self._path)
+        return self._connection
+
+    def _leave(self, connection: sqlite3.Connection) -> None:
+        """Close a file that was taken away. What waits in its log goes with it, and into no other of its name."""
+        with telling(self._path):
+            is_busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            if is_busy:
+                raise SinkError(
+                    f"{self._path}: was removed or replaced while this program and another had it open; end that one"
+                )
+            connection.close()
 
 
 def _value(value: object) -> object:
