@@ -48,6 +48,14 @@ def small_catalog(example_parts: Path, tmp_path_factory: pytest.TempPathFactory)
     return folder
 
 
+@pytest.fixture(scope="session")
+def few_samples() -> Iterator[None]:
+    """Let a calibration take no more frames than there are parts: of a dozen, it is most of a training's time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("partsight.train.calibrate.SMALLEST_SAMPLE", 1)
+        yield
+
+
 @pytest.fixture
 def pythons_sigint() -> Iterator[None]:
     """Ctrl-C raises KeyboardInterrupt, though a shell that runs the tests in the background has it ignored."""

@@ -203,6 +203,8 @@ def test_the_same_sink_twice(call: Call) -> None:
     ended = call("run", "line.partsight", "a.png", "--sink", "jsonl:-", "--sink", "jsonl:-")
     assert ended.code == 2
     assert "sinks are jsonl:-, jsonl:-; expected at least one, and each once" in ended.err
+    mistyped = ("--sink", "mqtt:line:s3cret@host/t")
+    assert "s3cret" not in call("run", "line.partsight", "a.png", *mistyped, *mistyped).err
 
 
 def test_a_package_that_is_none_leaves_no_file(call: Call, photos: Path, tmp_path: Path) -> None:

@@ -23,6 +23,11 @@ PARTS = ("bolt", "clip", "nut", "pin")
 QUICK = ("--weights", "none", "--side", "32", "--max-epochs", "0")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _quick(few_samples: None) -> None:
+    """For all trainings in this process."""
+
+
 @pytest.fixture(scope="module")
 def catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four parts of coarse random blocks, one image each."""
@@ -146,6 +151,14 @@ def test_what_training_refuses(
     assert (ended.code, ended.out) == (1, "")
     assert said in ended.err
     assert ended.err.startswith("partsight: error: ")
+    assert not (tmp_path / "run").exists()
+
+
+def test_options_of_fine_tuning_alone(call: Call, catalog: Path, tmp_path: Path) -> None:
+    """They would be passed over."""
+    ended = call("train", catalog, "--out", tmp_path / "run", "--cut", "nonsense", "--max-cache-gb", "2")
+    assert ended.code == 2
+    assert "--cut, --max-cache-gb: of fine-tuning, which --budget full does; expected both, or neither" in ended.err
     assert not (tmp_path / "run").exists()
 
 

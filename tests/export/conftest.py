@@ -13,6 +13,11 @@ from partsight.train.run_folder import RunFolder, TrainConfig
 from partsight.train.trainer import train
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _quick(few_samples: None) -> None:
+    """For all trainings."""
+
+
 @pytest.fixture(scope="session")
 def small_run(small_catalog: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """EfficientNet-Lite0 at 64 px with a cosine head, over `small_catalog`."""

@@ -15,6 +15,11 @@ from partsight.train.trainer import train
 SPEC = PreprocessSpec(height=64, width=64)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _quick(few_samples: None) -> None:
+    """For all trainings."""
+
+
 @pytest.fixture(scope="session")
 def small_run(small_catalog: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """EfficientNet-Lite0 at 64 px with a cosine head, over `small_catalog`. Shared: copy it before changing it."""

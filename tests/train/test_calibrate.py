@@ -146,6 +146,17 @@ def test_of_many_a_sample_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len({round(image.mean()) for image in scorer.images}) > 12  # of all brightnesses, none twice
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_of_few_each_is_varied_often_enough(headers: list[Pixels], monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    """So that the share which may be refused holds for other frames, and the worst of three does not decide."""
+    monkeypatch.setattr(module, "SMALLEST_SAMPLE", 300)
+    found, other = (run(headers[:count], 0.01, seed)[0] for seed in (1, 2))
+    decision, curve = found.verified_decision, other.verified_curve
+    assert decision.samples == 300
+    assert decision.expected_false_reject > 0  # the worst is refused
+    assert np.interp(decision.threshold, curve.threshold, curve.false_reject) < 0.04
+
+
 def test_the_seed_draws() -> None:
     first, again, other = (run(even(12), 0.5, seed)[0] for seed in (1, 1, 2))
     assert first == again
@@ -238,10 +249,10 @@ def test_parts_that_all_look_the_same(headers: list[Pixels]) -> None:
 
 @pytest.mark.parametrize("share", [0, 0.01, 1])
 def test_one_part(headers: list[Pixels], share: float) -> None:
-    """Left out, it leaves nothing that could agree."""
+    """Left out, it leaves nothing that could agree, and nothing to estimate."""
     found, _ = run(headers[:1], share)
     assert found.verified_decision.threshold > 0.3
-    assert found.verified_decision.expected_false_accept == found.decision.expected_false_accept == 0
+    assert found.verified_decision.expected_false_accept is found.decision.expected_false_accept is None
     assert (found.expected_right, found.expected_wrong) == (1, 0)
     assert found.verification.clear_margin == 0
 

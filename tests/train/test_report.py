@@ -260,3 +260,13 @@ def test_long_labels_keep_both_ends() -> None:
     short = title.split("\n")[0]
     assert short.startswith("header_")
     assert short.endswith("_12_pins")
+
+
+def test_of_one_part_nothing_is_said_of_unknown_ones(small_run: RunFolder, tmp_path: Path) -> None:
+    record = small_run.record
+    decision = msgspec.structs.replace(record.calibration.verified_decision, expected_false_accept=None)
+    calibration = msgspec.structs.replace(record.calibration, verified_decision=decision)
+    text = " ".join(
+        Page(written(tmp_path, msgspec.structs.replace(record, calibration=calibration), pictures(12))).text
+    )
+    assert text.count("cannot be told of one part") == 2

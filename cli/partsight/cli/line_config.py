@@ -10,6 +10,7 @@ from partsight.runtime import PartsightError, Recognizer
 from partsight.runtime.cameras import CameraOptions
 from partsight.runtime.engines.engine import Arithmetic
 from partsight.runtime.line import Policy
+from partsight.runtime.sinks.address import shown
 
 IMAGES = "files"
 """The name of the camera that image files are, which were named one by one."""
@@ -90,8 +91,8 @@ class LineConfig:
         if self.watch and Path(self.package).suffix == ".onnx":
             raise ConfigError("--watch looks at a package's folder, and not at an .onnx file alone")
         if not self.sinks or len(set(self.sinks)) < len(self.sinks):
-            raise ConfigError(f"sinks are {', '.join(self.sinks) or 'none'}; expected at least one, and each once")
-
+            names = ", ".join(map(shown, self.sinks)) or "none"
+            raise ConfigError(f"sinks are {names}; expected at least one, and each once")
         if self.metrics is not None:
             _check_listen_address(self.metrics)
 

@@ -29,6 +29,8 @@ Features of images that did not change come from the cache: training again after
 Interrupted, it leaves no run folder; the same command goes on from the features and epochs that were computed.
 """
 
+_OF_TUNING = ("cut", "copies", "epochs", "fresh_variation", "max_cache_gb")
+
 
 def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     """Add `partsight train` to the command."""
@@ -131,6 +133,10 @@ def _run(args: argparse.Namespace) -> int:
         config = msgspec.convert(values, TrainConfig)
     except msgspec.ValidationError as error:
         args.parser.error(str(error))
+    unused = [name for name in _OF_TUNING if getattr(config, name) != getattr(TrainConfig(), name)]
+    if unused and config.budget == "quick":
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in unused)
+        args.parser.error(f"{options}: of fine-tuning, which --budget full does; expected both, or neither")
     finished = train(args.catalog, args.out, config, args.cache)
     record = finished.record
     for first, second in record.twins:

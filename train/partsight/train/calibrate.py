@@ -34,6 +34,10 @@ from partsight.train.progress import progress
 from partsight.train.reject_record import Calibration
 
 LARGEST_SAMPLE = 1000
+
+SMALLEST_SAMPLE = 300
+"""The share of frames that may be refused is a few in a hundred: of a dozen frames, the worst would set the threshold."""
+
 _BATCH = 32
 
 
@@ -57,8 +61,8 @@ class Subject:
 def calibrate(subject: Subject, max_false_reject: float, seed: int) -> Calibration:
     """Choose thresholds that refuse at most a share of taught parts as the line would show them.
 
-    Up to 1,000 golden images, drawn at random, are varied once each. Classes are pooled: with one image a class there
-    is nothing to fit for each.
+    Up to 1,000 golden images, drawn at random, are varied once each; where there are fewer than 300, as often as it
+    takes for so many frames. Classes are pooled: with one image a class there is nothing to fit for each.
 
     Args:
         subject: what is calibrated.
@@ -68,8 +72,9 @@ def calibrate(subject: Subject, max_false_reject: float, seed: int) -> Calibrati
     verification = verification_spec(subject.goldens[0], subject.spec)
     rng = np.random.default_rng(seed)
     size = min(LARGEST_SAMPLE, len(subject.goldens))
+    drawn = rng.choice(len(subject.goldens), size, replace=False)
     # In the order of the labels: siblings have like names, and their references are still ready.
-    chosen = np.sort(rng.choice(len(subject.goldens), size, replace=False))
+    chosen = np.sort(np.resize(drawn, max(size, SMALLEST_SAMPLE)))
     references = golden_references(subject.goldens, subject.spec, verification)
     network: list[Answered] = []
     verified: list[Answered] = []
@@ -80,9 +85,14 @@ def calibrate(subject: Subject, max_false_reject: float, seed: int) -> Calibrati
         verified += _compare(frames, scores, places, references, verification)
     by_network, by_agreement = Trial.of(network), Trial.of(verified)
     decision = by_agreement.decision("agreement", max_false_reject)
+    of_network = by_network.decision(subject.head.score, max_false_reject)
+    if len(subject.goldens) == 1:  # with it left out there was nothing to take a frame for
+        decision, of_network = (
+            msgspec.structs.replace(item, expected_false_accept=None) for item in (decision, of_network)
+        )
     is_accepted = by_agreement.taught >= decision.threshold
     return Calibration(
-        decision=by_network.decision(subject.head.score, max_false_reject),
+        decision=of_network,
         curve=by_network.curve(),
         verification=msgspec.structs.replace(verification, clear_margin=CLEAR_SAFETY * max(confused)),
         verified_decision=decision,

@@ -40,11 +40,14 @@ def reject_sections(calibration: Calibration, plot_folder: Path) -> list[Section
         plot_folder: where `reject_curves` was saved as `CURVES_NAME`.
     """
     decision, spec = calibration.verified_decision, calibration.verification
-    accepted = decision.expected_false_accept or 0.0
+    accepted = decision.expected_false_accept
+    refused = "cannot be told of one part"
+    if accepted is not None:
+        refused = f"{1 - accepted:.1%} of frames expected, where siblings of the part are taught"
     rows = (
         ("reject threshold", f"agreement of {decision.threshold:.3f}"),
         ("taught parts refused", f"{decision.expected_false_reject:.1%} of frames expected"),
-        ("unknown parts refused", f"{1 - accepted:.1%} of frames expected, where siblings of the part are taught"),
+        ("unknown parts refused", refused),
         ("equally alike", f"a lead of less than {spec.least_margin:g} over the next part is answered unknown too"),
         ("network alone", f"threshold {calibration.decision.threshold:.3f} on the {calibration.decision.score}"),
         ("found by", decision.method),

@@ -62,17 +62,17 @@ def _verdict(record: RunRecord) -> str:
 
 def _expectation(record: RunRecord, plot_folder: Path) -> Section:
     found = record.calibration
-    accepted = found.verified_decision.expected_false_accept or 0.0
+    accepted = found.verified_decision.expected_false_accept
     unknown = 1 - found.expected_right - found.expected_wrong
     return Section(
         "What is to be expected on the line?",
-        f"Estimated on {found.verified_decision.samples} golden images, each varied once as a controlled line varies. "
+        f"Estimated on {found.verified_decision.samples} frames: golden images, varied as a controlled line varies. "
         "Compare the samples with frames of your line: if yours vary more, expect less.",
         rows=(
             ("right part", f"{found.expected_right:.2%}"),
             ("wrong part", f"{found.expected_wrong:.2%}"),
             ("answered unknown, although taught", f"{max(unknown, 0):.2%}"),
-            ("unknown part given a label", f"{accepted:.2%}"),
+            ("unknown part given a label", "cannot be told of one part" if accepted is None else f"{accepted:.2%}"),
         ),
         pictures=(("Golden images (left) and how the line is thought to vary them", plot_folder / "variation.png"),),
     )

@@ -17,10 +17,12 @@ def without_credentials(address: str) -> str:
     Whatever stands before the last `@` is taken for credentials, so that a password with `/` in it is not shown either.
     """
     scheme, separator, rest = address.partition("//")  # a colon may have been forgotten
-    if not separator:
-        return address
+    if not separator:  # or a slash
+        scheme, separator, rest = address.partition(":")
+        if "@" not in rest or scheme in ("folder", "video"):  # whose names may hold one
+            return address
     shown = _SECRET.sub(r"\1=***", rest.rpartition("@")[2])
-    return f"{scheme}//{shown}"
+    return f"{scheme}{separator}{shown}"
 
 
 def check_network_address(address: str) -> None:
