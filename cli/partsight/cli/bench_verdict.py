@@ -161,7 +161,8 @@ def _queue(facts: Facts) -> Iterator[str]:
     if overlapping >= _CLEARLY:
         yield (
             "Of frames that wait for their turn (--policy queue or block) it recognises "
-            f"{rate(queue.overlapped_frames_per_s)} a second, {overlapping:.1f} times as many, since batches overlap."
+            f"{rate(queue.overlapped_frames_per_s)} a second, since batches overlap: {overlapping:.1f} times the "
+            f"{rate(queue.apart_frames_per_s)} that one batch after the other gave in turns with them."
         )
     helping = queue.comparers_frames_per_s / max(queue.overlapped_frames_per_s, queue.apart_frames_per_s)
     if helping >= _CLEARLY:
