@@ -184,12 +184,7 @@ def test_what_limits_it() -> None:
     [
         (None, []),
         (Queue(92.7, 94.0, 1, 95.0), []),
-        (
-            Queue(92.7, 115.9, 1, 117.0),
-            [
-                "115 a second, since batches overlap: 1.3 times the 92 that one batch after the other gave in turns with them."
-            ],
-        ),
+        (Queue(92.7, 115.9, 1, 117.0), ["115 a second, since batches overlap: 1.3 times the 92 that one batch"]),
         (Queue(92.7, 90.0, 1, 185.9), ["(a process beside it, some 160 MB each) it recognises 185 frames a second"]),
         (Queue(92.7, 115.9, 3, 231.9), ["--policy queue", "With --comparers 3 (3 processes", "2.0 times as many."]),
     ],
