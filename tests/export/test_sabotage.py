@@ -177,6 +177,21 @@ def test_a_damaged_run(refuses: Callable[..., str], small_run: RunFolder, tmp_pa
     refuses(RunError, run)
 
 
+@pytest.mark.usefixtures("converted_once")
+def test_a_model_that_answers_differently_than_it_was_trained_to(
+    refuses: Callable[..., str], small_run: RunFolder, tmp_path: Path
+) -> None:
+    run, goldens = tmp_path / "run", list(small_run.record.goldens)
+    shutil.copytree(small_run.path, run)
+    goldens[3] = msgspec.structs.replace(goldens[3], predicted=goldens[4].label)
+    record = msgspec.structs.replace(small_run.record, goldens=tuple(goldens))
+    (run / RECORD_NAME).write_bytes(msgspec.json.encode(record))
+    message = refuses(RunError, run)
+    assert "1 of 12 golden images get another label" in message
+    assert f"{goldens[3].file}: received {goldens[3].label}, expected {goldens[4].label}" in message
+    assert message.endswith("train again")
+
+
 def test_a_full_disk(refuses: Callable[..., str], converted_once: None, monkeypatch: pytest.MonkeyPatch) -> None:
     write = Path.write_bytes
 

@@ -9,6 +9,7 @@ import pytest
 
 from partsight.runtime.errors import TrainingError
 from partsight.train.backbones import backbone_names, find_backbone
+from partsight.train.cuts import describe
 from partsight.train.layers import FrameNormalization
 
 NAMED = ["InceptionV3", "VGG16", "ResNet50", "ResNet50V2", "MobileNetV2", "DenseNet121", "Xception"]
@@ -61,7 +62,14 @@ def test_normalisation_survives_its_configuration() -> None:
 def test_every_model_of_keras_has_a_normalisation() -> None:
     """A new family in a new Keras must be entered by hand, or `any keras.applications model` would not be true."""
     models = {name for name, value in vars(keras.applications).items() if callable(value) and name[0].isupper()}
-    assert models == set(backbone_names()) - {"EfficientNetLite0"}
+    refused = {name for name in models if name.startswith("ConvNeXt")}
+    assert models - refused == set(backbone_names()) - {"EfficientNetLite0"}
+
+
+@pytest.mark.parametrize("name", ["ConvNeXtTiny", "ConvNeXtXLarge"])
+def test_a_backbone_that_could_never_be_exported(name: str) -> None:
+    with pytest.raises(TrainingError, match=f"'{name}' can be trained but never exported: .*; expected one of Eff"):
+        find_backbone(name)
 
 
 @pytest.mark.parametrize(("name", "side"), [("EfficientNetLite0", 224), ("InceptionV3", 150), ("VGG16", 150)])
@@ -121,6 +129,29 @@ def test_weights_of_a_file(tmp_path: Path) -> None:
     network.save_weights(tmp_path / "mine.weights.h5")
     again = backbone.build((32, 32), str(tmp_path / "mine.weights.h5"))
     for expected, found in zip(network.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+_ONE_OF_EACH_FAMILY = [
+    *("DenseNet121", "EfficientNetV2B0", "EfficientNetV2S", "InceptionResNetV2", "InceptionV3", "MobileNet"),
+    *("MobileNetV2", "MobileNetV3Small", "NASNetMobile", "ResNet50", "ResNet50V2", "VGG16", "VGG19", "Xception"),
+]
+
+
+@pytest.mark.filterwarnings("ignore")  # of Keras, about the input's size
+@pytest.mark.parametrize(
+    "name", ["EfficientNetB0", *(pytest.param(name, marks=pytest.mark.long) for name in _ONE_OF_EACH_FAMILY)]
+)
+def test_a_file_gives_the_network_that_imagenet_gives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Keras builds some networks differently for `imagenet`, though the weights are the same."""
+    constructor, weights = getattr(keras.applications, name), str(tmp_path / "notop.weights.h5")
+    constructor(include_top=False, weights=None, input_shape=(96, 96, 3)).save_weights(weights)
+    monkeypatch.setattr(sys.modules["keras.src.utils.file_utils"], "get_file", lambda *_, **__: weights)
+    imagenet, file, random = (find_backbone(name).build((96, 96), source) for source in ("imagenet", weights, "none"))
+    assert describe(file) == describe(imagenet) == describe(random)
+    for expected, found in zip(imagenet.get_weights(), file.get_weights(), strict=True):
         np.testing.assert_array_equal(found, expected)
 
 

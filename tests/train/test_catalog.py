@@ -11,6 +11,7 @@ from PIL import Image
 
 from partsight.runtime.errors import CatalogError
 from partsight.runtime.images import read_image
+from partsight.runtime.preprocess import Region
 from partsight.train.catalog import read_catalog
 
 needs_case = pytest.mark.skipif(sys.platform != "linux", reason="the file system may not tell cases apart")
@@ -30,10 +31,10 @@ def save(path: Path, pixels: np.ndarray, mode: str | None = None) -> None:
     (image.convert(mode) if mode else image).save(path)
 
 
-def faults(root: Path) -> list[str]:
+def faults(root: Path, region: Region | None = None) -> list[str]:
     """The lines of the error, without the first; the first must count them."""
     with pytest.raises(CatalogError) as caught:
-        read_catalog(root)
+        read_catalog(root, region)
     first, *lines = str(caught.value).split("\n  ")
     assert first == f"{root}: {len(lines)} thing{'s' if len(lines) > 1 else ''} to mend in the catalogue"
     return lines
@@ -177,6 +178,29 @@ def test_folders_and_images_mixed(tmp_path: Path) -> None:
     assert fault.startswith("holds both folders (bolt, …) and images (nut.png, …)")
 
 
+def test_files_that_are_not_read(tmp_path: Path) -> None:
+    """Passed over, their parts would be missing without a word."""
+    save(tmp_path / "bolt.png", picture(0))
+    for name in ("nut.HEIC", "pin.gif", "bolt.psd", ".hidden.gif", "notes.txt"):
+        (tmp_path / name).write_bytes(b"content")
+    first, second = faults(tmp_path)
+    assert first.startswith("nut: nut.HEIC is in an image format that is not read; expected bmp, jpeg, jpg, png, tif")
+    assert second.startswith("pin: pin.gif is")
+    (tmp_path / "bolt.png").unlink()
+    assert len(faults(tmp_path)) == 3
+
+
+@pytest.mark.parametrize("visible", [["bolt", "nut"], []])
+def test_a_hidden_folder_that_holds_what_a_part_holds(tmp_path: Path, visible: list[str]) -> None:
+    for seed, label in enumerate(visible):
+        save(tmp_path / label / "1.png", picture(seed))
+    save(tmp_path / ".5 mm screw" / "1.png", picture(9))
+    save(tmp_path / ".git" / "objects" / "1.png", picture(8))
+    save(tmp_path / ".trash" / "._1.png", picture(7))
+    (fault,) = faults(tmp_path)
+    assert fault.startswith(".5 mm screw: a hidden folder with an image in it; if it is a part, give it a name without")
+
+
 def test_part_without_image(tmp_path: Path) -> None:
     save(tmp_path / "bolt" / "1.png", picture(0))
     (tmp_path / "nut").mkdir()
@@ -205,6 +229,26 @@ def test_same_image_twice(tmp_path: Path, suffix: str) -> None:
     assert fault.startswith("bolt and nut and screw: the same image")
 
 
+def test_parts_that_are_equal_inside_the_region(tmp_path: Path) -> None:
+    for label, change in {"bolt": 0, "nut": 0, "pin": 1, "screw": 255}.items():
+        image = picture(0)
+        image[0, 0] = picture(len(label))[0, 0]  # outside
+        image[10, 10] ^= change
+        save(tmp_path / label / "1.png", image)
+    (fault,) = faults(tmp_path, Region(1, 1, 40, 30))
+    assert fault.startswith("bolt and nut: the same image inside the region; take the right picture")
+    shutil.rmtree(tmp_path / "nut")
+    assert read_catalog(tmp_path, Region(1, 1, 40, 30)).twins == (("bolt", "pin"),)
+
+
+def test_images_that_the_region_does_not_fit(tmp_path: Path) -> None:
+    for seed, label in enumerate(["bolt", "nut", "pin"]):
+        save(tmp_path / f"{label}.png", np.tile(picture(seed), (1 if label == "nut" else 2, 2, 1)))
+    (fault,) = faults(tmp_path, Region(10, 0, 90, 80))
+    assert fault.startswith("nut: 100×40 px, the region reaches to (100, 80); expected a region inside every golden")
+    assert len(faults(tmp_path, Region(11, 0, 90, 80))) == 3
+
+
 def test_same_bytes_in_another_shape_are_another_image(tmp_path: Path) -> None:
     save(tmp_path / "wide.png", picture(0))
     save(tmp_path / "high.png", picture(0).reshape(50, 40, 3))
@@ -229,6 +273,25 @@ def test_a_name_that_is_not_utf_8(catalog_copy: Path) -> None:
     with pytest.raises(CatalogError, match=r"udcff': a name that is not UTF-8.*rename it") as caught:
         read_catalog(catalog_copy)
     str(caught.value).encode()  # the message itself can be written
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere not every name can be a file's")
+@pytest.mark.parametrize("label", ["nut\n", "a\tb", "del\x7f", "M5 \u202egnp", " nut", "nut ", "no\u00a0break"])
+@pytest.mark.parametrize("name", ["{}/1.png", "{}.png"])
+def test_a_name_that_enrolment_would_refuse(tmp_path: Path, label: str, name: str) -> None:
+    save(tmp_path / name.format("Müller 2"), picture(0))
+    save(tmp_path / name.format(label), picture(1))
+    assert faults(tmp_path) == [
+        f"{label!r}: is no name for a part; expected printable characters, no space at either end: rename it"
+    ]
+
+
+@needs_case
+def test_names_that_differ_only_in_how_accents_are_encoded(tmp_path: Path) -> None:
+    for seed, label in enumerate(["M\u00fcller", "Mu\u0308ller", "MU\u0308LLER", "Muller"]):
+        save(tmp_path / label / "1.png", picture(seed))
+    (fault,) = faults(tmp_path)
+    assert fault.startswith("MU\u0308LLER and Mu\u0308ller and M\u00fcller: names that differ only in case, or in how")
 
 
 def test_grey_among_colour(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import keras
 import numpy as np
 import pytest
 
@@ -183,6 +184,19 @@ def test_identity_is_of_what_features_depend_on(extractor: Extractor) -> None:
         Extractor.of(network, PreprocessSpec(height=64, width=32), architecture),
     ]
     assert len({same, *(other.identity for other in others)}) == 5
+
+
+def test_identity_is_of_every_layer_whatever_its_name() -> None:
+    """Rescaling and activations have no weights to be known by, and names count up within a process."""
+
+    def identity(scale: float, activation: str) -> str:
+        frames, inputs = keras.Input((64, 64, 3)), keras.Input((64, 64, 3))
+        inner = keras.Model(inputs, keras.layers.Rescaling(scale)(inputs))
+        network = keras.Model(frames, keras.layers.Activation(activation)(keras.layers.Flatten()(inner(frames))))
+        return Extractor.of(network, SPEC, "a network").identity
+
+    assert identity(0.5, "relu") == identity(0.5, "relu")
+    assert len({identity(0.5, "relu"), identity(0.25, "relu"), identity(0.5, "tanh")}) == 3
 
 
 def test_identity_of_the_same_network_built_twice(extractor: Extractor) -> None:

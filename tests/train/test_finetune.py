@@ -20,7 +20,7 @@ from partsight.train import finetune as module
 from partsight.train.backbones import Backbone, find_backbone
 from partsight.train.catalog import read_catalog
 from partsight.train.cuts import inner_network
-from partsight.train.finetune import Stage1, Tuned, finetune
+from partsight.train.finetune import Stage1, Tuned, find_cut, finetune
 from partsight.train.fit import fit_head
 from partsight.train.freeze import batch_norm_layers, freeze
 from partsight.train.heads import find_head
@@ -248,6 +248,13 @@ def test_a_cut_inside_a_block_is_refused_before_any_work(small_catalog: Path, tm
     with pytest.raises(TrainingError, match=r"block1_bn.*block1_add"):
         run(small_catalog, tmp_path, replace_config(FULL, cut="block1_bn"))
     assert not list(tmp_path.iterdir())
+
+
+def test_the_end_of_the_network_is_no_cut_for_a_head_that_does_not_train(small_catalog: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="'block2_add', after which nothing would train"):
+        run(small_catalog, tmp_path, replace_config(FULL, cut="block2_add"))
+    start = stage1(small_catalog, "dense")
+    assert find_cut(TINY, start.extractor, start.head, "block2_add") == "block2_add"
 
 
 def test_a_dense_head_trains_with_the_backbone(small_catalog: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from partsight.runtime.errors import TrainingError
 from partsight.train.backbones import find_backbone
-from partsight.train.cuts import boundaries, check_cut, find_network, inner_network, split
+from partsight.train.cuts import boundaries, check_cut, cuts_that_train, find_network, inner_network, split
 from partsight.train.features import Extractor
 from partsight.train.freeze import BatchNormGuard, batch_norm_layers, freeze
 from partsight.train.heads import find_head
@@ -85,6 +85,24 @@ def test_without_a_wish_three_quarters_of_the_network_are_frozen() -> None:
     assert check_cut(None, [f"b{number}" for number in range(16)]) == "b12"
     with pytest.raises(TrainingError, match="no place to cut"):
         check_cut(None, [])
+
+
+def test_a_cut_after_which_nothing_trains_is_not_offered() -> None:
+    useful = cuts_that_train(residual_network(), BLOCKS)
+    assert useful == BLOCKS[:-1]
+    with pytest.raises(TrainingError, match=r"'block2_add', after which nothing would train; .*of stem_bn, block1_add"):
+        check_cut("block2_add", BLOCKS, useful)
+    assert check_cut(None, BLOCKS) == "block2_add"
+    assert check_cut(None, BLOCKS, useful) == "block1_add"
+    with pytest.raises(TrainingError, match="anything would train; use another backbone, or --budget quick"):
+        check_cut(None, BLOCKS, cuts_that_train(residual_network(), BLOCKS[-1:]))
+
+
+def test_batch_norm_after_a_cut_does_not_train() -> None:
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(4, 3, name="conv")(inputs)
+    network = keras.Model(inputs, keras.layers.ReLU()(keras.layers.BatchNormalization(name="bn")(x)))
+    assert cuts_that_train(network, ("conv", "bn")) == ()
 
 
 @pytest.mark.parametrize("wrap", [nested_model, flat_model])

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from partsight.runtime.errors import CatalogError, FrameError, OutputError, TrainingError
+from partsight.runtime.errors import CatalogError, OutputError, TrainingError
 from partsight.runtime.images import read_image
 from partsight.runtime.preprocess import Region, preprocess
 from partsight.train import trainer
@@ -125,7 +125,7 @@ def test_one_part(small_catalog: Path, tmp_path: Path) -> None:
     record = train(first_goldens(small_catalog, tmp_path / "golden", 1), tmp_path / "run", SMALL).record
     assert record.reached
     assert record.goldens[0].nearest == record.goldens[0].predicted == record.labels[0]
-    assert record.calibration.verified_decision.expected_false_accept == 0
+    assert record.calibration.verified_decision.expected_false_accept is None  # there is nothing to take it for
     assert record.calibration.expected_right == 1
     assert RunFolder.read(tmp_path / "run").record == record
 
@@ -156,9 +156,20 @@ def test_parts_that_look_the_same_at_the_networks_size(tmp_path: Path) -> None:
         (TrainConfig(head="linear"), TrainingError, "head 'linear' is not known"),
         (TrainConfig(weights="nowhere.npz"), TrainingError, "there is no such file"),
         (TrainConfig(backbone="InceptionV3", weights="none", side_px=64), TrainingError, "at least 75"),
-        (TrainConfig(region=Region(200, 0, 100, 100)), FrameError, "region reaches to"),
+        (TrainConfig(region=Region(200, 0, 100, 100)), CatalogError, "256×256 px, the region reaches to"),
+        (TrainConfig(side_px=64, budget="full", cut="b14"), TrainingError, "received cut 'b14'; expected the end of"),
+        (
+            TrainConfig(backbone="VGG16", weights="none", side_px=32, budget="full", cut="block5_pool"),
+            TrainingError,
+            "nothing would train; expected the end of a block: one of block1_pool, .*, block4_pool$",
+        ),
+        (
+            TrainConfig(backbone="NASNetMobile", weights="none", side_px=32, budget="full"),
+            TrainingError,
+            "use another backbone, or --budget quick",
+        ),
     ],
-    ids=["backbone", "head", "weights", "too small", "region"],
+    ids=["backbone", "head", "weights", "too small", "region", "wrong cut", "last cut", "no cut"],
 )
 def test_what_cannot_be_trained(
     small_catalog: Path, tmp_path: Path, config: TrainConfig, error: type[Exception], message: str

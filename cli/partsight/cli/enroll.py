@@ -75,7 +75,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     parser.add_argument(
         "--remove", nargs="+", action="extend", default=[], metavar="NAME", help="parts to remove from the package"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the varied copies, which only the estimates depend on")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of the varied copies, which only the estimates depend on (default: 0)"
+    )
     parser.set_defaults(run=run, parser=parser)
 
 

@@ -47,12 +47,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
         "--backbone",
         default="EfficientNetLite0",
         metavar="NAME",
-        help="EfficientNetLite0, InceptionV3, VGG16 or any keras.applications model (default: %(default)s)",
+        help="EfficientNetLite0, InceptionV3, VGG16 or any keras.applications model but ConvNeXt (default: %(default)s)",
     )
     parser.add_argument(
         "--weights",
-        metavar="PATH|imagenet|none",
-        help="of the backbone; Keras downloads imagenet (default: embedded for EfficientNetLite0, else imagenet)",
+        metavar="PATH|embedded|imagenet|none",
+        help="of the backbone: embedded are EfficientNetLite0's own and its default; Keras downloads imagenet for any "
+        "other, which is theirs",
     )
     parser.add_argument("--head", default="cosine", choices=("cosine", "dense"), help="(default: %(default)s)")
     parser.add_argument(
@@ -61,7 +62,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     parser.add_argument(
         "--region", type=_region, metavar="X,Y,W,H", help="what the network sees of a frame, in pixels (default: all)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="the same seed and catalogue give the same model")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="the same one and catalogue give the same model (default: 0)"
+    )
     parser.add_argument(
         "--target-accuracy", type=float, default=0.99, metavar="SHARE", help="on golden images (default: %(default)s)"
     )

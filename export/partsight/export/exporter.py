@@ -77,7 +77,7 @@ def export(
         The package, as read back from the disk.
 
     Raises:
-        RunError: the run folder is damaged.
+        RunError: the run folder is damaged, or its model does not give the labels that its record says.
         ExportError: the model cannot be converted, a golden image is missing or was changed, or a precision is not
             known.
         ParityError: ONNX Runtime answers differently from Keras; nothing is written.

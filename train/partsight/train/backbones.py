@@ -1,5 +1,6 @@
 """Backbones: the networks that features come from, each with its own normalisation."""
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,7 +32,6 @@ _LITE0 = Normalization("rgb", (127.0,) * 3, (1 / 128,) * 3)
 
 # By the beginning of a keras.applications name; the longest that fits counts.
 _NORMALIZATION_BY_FAMILY: Mapping[str, Normalization] = {
-    "ConvNeXt": _IN_THE_MODEL,
     "DenseNet": _TORCH,
     "EfficientNet": _IN_THE_MODEL,
     "Inception": _MINUS_ONE_TO_ONE,
@@ -45,6 +45,15 @@ _NORMALIZATION_BY_FAMILY: Mapping[str, Normalization] = {
     "VGG": _CAFFE,
     "Xception": _MINUS_ONE_TO_ONE,
 }
+
+# tf2onnx knows neither how TensorFlow runs their grouped convolutions nor Erfc, which their activation is made of.
+_CANNOT_BE_EXPORTED = ("ConvNeXt",)
+
+# EfficientNetB0 to B7 divide by the square root of the deviation, a second time, before the first convolution
+# (tensorflow/tensorflow#49930). Keras builds that in for `imagenet` alone, although it belongs to the same weights from
+# a file. In Keras 3.15 no other family of keras.applications is built differently for its weights.
+_SCALED_TWICE = "EfficientNetB"
+_SECOND_SCALE = tuple(1 / math.sqrt(deviation) for deviation in (0.229, 0.224, 0.225))
 
 _DEFAULT_SIDE_PX = {"EfficientNetLite0": 224, "InceptionV3": 150, "VGG16": 150}
 
@@ -66,7 +75,7 @@ class Backbone:
     default_weights: Literal["embedded", "imagenet"]
 
     def build(self, input_hw: tuple[int, int], weights: str) -> Any:
-        """Build the network without its classifier.
+        """Build the network without its classifier; its layers are the same whatever the weights.
 
         Args:
             input_hw: height and width of the input.
@@ -83,8 +92,7 @@ class Backbone:
         try:
             if self.name == "EfficientNetLite0":
                 return build_lite0(input_hw, source)
-            constructor = getattr(keras.applications, self.name)
-            return constructor(include_top=False, weights=source, input_shape=(*input_hw, 3))
+            return _build_of_keras(self.name, input_hw, source)
         except (ValueError, OSError) as error:
             raise TrainingError(
                 f"{self.name} with weights {weights!r} and input {input_hw[0]}×{input_hw[1]}: {error}"
@@ -109,10 +117,15 @@ def find_backbone(name: str) -> Backbone:
     """Return the backbone called `name`.
 
     Raises:
-        TrainingError: there is none of that name.
+        TrainingError: there is none of that name, or what is learned with it could never be exported.
     """
     if name == "EfficientNetLite0":
         return Backbone(name, _LITE0, _DEFAULT_SIDE_PX[name], "embedded")
+    if name.startswith(_CANNOT_BE_EXPORTED):
+        raise TrainingError(
+            f"backbone {name!r} can be trained but never exported: tf2onnx does not know its operations "
+            f"StatefulPartitionedCall and Erfc; expected one of {', '.join(backbone_names())}"
+        )
     families = [family for family in _NORMALIZATION_BY_FAMILY if name.startswith(family)]
     if not families or not callable(getattr(keras.applications, name, None)):
         known = ", ".join(backbone_names())
@@ -126,6 +139,24 @@ def backbone_names() -> list[str]:
     families = tuple(_NORMALIZATION_BY_FAMILY)
     names = (name for name in dir(keras.applications) if name.startswith(families))
     return ["EfficientNetLite0", *sorted(names)]
+
+
+def _build_of_keras(name: str, input_hw: tuple[int, int], weights: str | None) -> Any:
+    constructor, shape = getattr(keras.applications, name), (*input_hw, 3)
+    if weights == "imagenet" or not name.startswith(_SCALED_TWICE):
+        return constructor(include_top=False, weights=weights, input_shape=shape)
+    plain = constructor(include_top=False, weights=None, input_shape=shape)
+    network = keras.models.clone_model(plain, call_function=_call_and_scale)
+    if weights is not None:
+        network.load_weights(weights)
+    return network
+
+
+def _call_and_scale(layer: Any, *args: Any, **options: Any) -> Any:
+    output = layer(*args, **options)
+    if isinstance(layer, keras.layers.Normalization):
+        return keras.layers.Rescaling(list(_SECOND_SCALE))(output)
+    return output
 
 
 def _check_weights(backbone: Backbone, weights: str) -> None:

@@ -36,7 +36,7 @@ from partsight.train.reject_record import Calibration
 LARGEST_SAMPLE = 1000
 
 SMALLEST_SAMPLE = 300
-"""The share of frames that may be refused is a few in a hundred: of a dozen frames, the worst would set the threshold."""
+"""Few frames in a hundred may be refused: of a dozen, the worst would set the threshold."""
 
 _BATCH = 32
 

@@ -1,7 +1,9 @@
 """The catalogue: one golden image for each part."""
 
+import functools
 import hashlib
 import os
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +16,16 @@ import numpy as np
 
 from partsight.runtime.errors import CatalogError, ImageError
 from partsight.runtime.images import IMAGE_SUFFIXES, ImageFiles, Pixels, read_image
+from partsight.runtime.preprocess import Region
 from partsight.runtime.storage import sha256_bytes
+
+_OTHER_IMAGE_SUFFIXES = (
+    *(".avif", ".bpg", ".dib", ".exr", ".gif", ".hdr", ".heic", ".heif", ".ico", ".j2k", ".jfif", ".jif", ".jp2"),
+    *(".jpe", ".jpx", ".jxl", ".pbm", ".pcx", ".pgm", ".pnm", ".ppm", ".tga"),
+    *(".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".raf", ".raw", ".rw2"),
+    *(".ai", ".emf", ".eps", ".psd", ".svg", ".wmf", ".xcf"),
+)
+"""Of image files that partsight does not read: a part of which there is no other would be missing without a word."""
 
 _TWIN_SIDE_PX = 64
 _TWIN_RMS = 1.0  # grey levels of 255 at 64×64 px: below the noise of an industrial camera
@@ -70,15 +81,19 @@ class Catalog:
         return digest.hexdigest()
 
 
-def read_catalog(root: str | Path) -> Catalog:
+def read_catalog(root: str | Path, region: Region | None = None) -> Catalog:
     """Read a catalogue: a folder with one folder for each part, or with one image file for each part.
 
     The part's name is the folder's name, or the file's without its suffix. Every image is decoded.
 
+    Args:
+        root: the folder.
+        region: of each image, that the network will see; None for all of it.
+
     Raises:
-        CatalogError: there is nothing to learn from, a part has no image or several, an image cannot be used,
-            two parts have the same image or names that differ only in case, or grey and colour are mixed.
-            All faults are named at once, so that one pass mends them.
+        CatalogError: there is nothing to learn from, a part has no image or several, an image cannot be used or is
+            too small for the region, a name cannot be used, two parts have the same image or names that are one
+            elsewhere, or grey and colour are mixed. All faults are named at once, so that one pass mends them.
     """
     root = Path(root)
     try:
@@ -89,12 +104,12 @@ def read_catalog(root: str | Path) -> Catalog:
         raise CatalogError(
             f"{root}: cannot be read ({error}); make it readable, or copy the images elsewhere"
         ) from error
-    faults += _clashing_names(paths) + _unwritable_names(paths)
+    faults += _clashing_names(paths) + _unusable_names(paths)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        read = list(pool.map(_read, paths.items()))
+        read = list(pool.map(functools.partial(_read, region=region), paths.items()))
     faults += [item for item in read if isinstance(item, str)]
     images = [item for item in read if not isinstance(item, str)]
-    faults += _same_pixels(images) + _mixed_color(images)
+    faults += _same_pixels(images, region) + _mixed_color(images)
     if faults:
         raise CatalogError(_describe(root, faults))
     images.sort(key=lambda item: item.golden.label)
@@ -112,29 +127,35 @@ class _Image:
 
 def _find(root: Path) -> tuple[dict[str, Path], list[str]]:
     """Return the image of each label, and what is wrong with the folder."""
-    entries = [entry for entry in sorted(root.iterdir()) if not entry.name.startswith(".")]
+    everything = sorted(root.iterdir())
+    entries = [entry for entry in everything if not entry.name.startswith(".")]
     folders = [entry for entry in entries if entry.is_dir()]
     files = [entry for entry in entries if entry.is_file() and _is_image(entry)]
+    others = [entry for entry in entries if entry.is_file() and entry.suffix.lower() in _OTHER_IMAGE_SUFFIXES]
     if folders and files:
         return {}, [
             f"holds both folders ({folders[0].name}, …) and images ({files[0].name}, …); "
             "expected one folder for each part, or one image for each part"
         ]
-    if not folders and not files:
+    if files or (others and not folders):
+        return _find_files(files, others)
+    hidden = [
+        f"{entry.name}: a hidden folder with an image in it; if it is a part, give it a name without the dot, "
+        "or move it out of the catalogue"
+        for entry in everything
+        if entry.name.startswith(".") and _is_like_a_part(entry)
+    ]
+    if not folders and not hidden:
         return {}, ["holds no images; expected one folder for each part, or one image for each part"]
-    return _find_in_folders(folders) if folders else _find_files(files)
+    paths, faults = _find_in_folders(folders)
+    return paths, hidden + faults
 
 
 def _find_in_folders(folders: list[Path]) -> tuple[dict[str, Path], list[str]]:
     paths: dict[str, Path] = {}
     faults: list[str] = []
     for folder in folders:
-        # Hidden files are not images: macOS leaves `._golden.jpg` beside `golden.jpg`.
-        images = [
-            path
-            for path in sorted(folder.iterdir())
-            if path.is_file() and _is_image(path) and not path.name.startswith(".")
-        ]
+        images = _images_in(folder)
         if len(images) == 1:
             paths[folder.name] = images[0]
         elif images:
@@ -144,13 +165,33 @@ def _find_in_folders(folders: list[Path]) -> tuple[dict[str, Path], list[str]]:
     return paths, faults
 
 
-def _find_files(files: list[Path]) -> tuple[dict[str, Path], list[str]]:
+def _images_in(folder: Path) -> list[Path]:
+    # Hidden files are not images: macOS leaves `._golden.jpg` beside `golden.jpg`.
+    entries = sorted(folder.iterdir())
+    return [path for path in entries if path.is_file() and _is_image(path) and not path.name.startswith(".")]
+
+
+def _is_like_a_part(entry: Path) -> bool:
+    try:
+        return entry.is_dir() and bool(_images_in(entry))
+    except OSError:  # such as the bin of another user: it holds no part
+        return False
+
+
+def _find_files(files: list[Path], others: list[Path]) -> tuple[dict[str, Path], list[str]]:
     paths: dict[str, Path] = {}
     faults: list[str] = []
     for path in files:
         if path.stem in paths:
             faults.append(f"{path.stem}: has {paths[path.stem].name} and {path.name}; keep one of them")
         paths[path.stem] = path
+    read = ", ".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))
+    faults += [
+        f"{path.stem}: {path.name} is in an image format that is not read; expected {read}: save it as one of them, "
+        "or move it out of the catalogue"
+        for path in others
+        if path.stem not in paths  # what a picture was made of may lie beside it
+    ]
     return paths, faults
 
 
@@ -161,24 +202,29 @@ def _is_image(path: Path) -> bool:
 def _clashing_names(labels: Iterable[str]) -> list[str]:
     by_folded: dict[str, list[str]] = defaultdict(list)
     for label in labels:
-        by_folded[label.casefold()].append(label)
+        by_folded[unicodedata.normalize("NFC", label).casefold()].append(label)
     return [
-        f"{' and '.join(group)}: names that differ only in case, which is one name on Windows; rename one"
+        f"{' and '.join(group)}: names that differ only in case, or in how accents are encoded, which is one name on "
+        "Windows or macOS; rename one"
         for group in by_folded.values()
         if len(group) > 1
     ]
 
 
-def _unwritable_names(labels: Iterable[str]) -> list[str]:
-    """Name labels that no UTF-8 text can hold: on Linux a file's name may be any bytes."""
-    return [
-        f"{label!a}: a name that is not UTF-8, so that no result could name the part; rename it"
-        for label in labels
-        if any("\ud800" <= letter <= "\udfff" for letter in label)
-    ]
+def _unusable_names(labels: Iterable[str]) -> list[str]:
+    """Name labels that cannot be read off a line's screen, or that no UTF-8 text can hold, as enrolment does."""
+    faults = []
+    for label in labels:
+        if any("\ud800" <= letter <= "\udfff" for letter in label):  # on Linux a file's name may be any bytes
+            faults.append(f"{label!a}: a name that is not UTF-8, so that no result could name the part; rename it")
+        elif not label.isprintable() or label != label.strip():
+            faults.append(
+                f"{label!r}: is no name for a part; expected printable characters, no space at either end: rename it"
+            )
+    return faults
 
 
-def _read(item: tuple[str, Path]) -> "_Image | str":
+def _read(item: tuple[str, Path], region: Region | None) -> "_Image | str":
     """Return what is needed of an image, or what is wrong with it."""
     label, path = item
     try:
@@ -186,17 +232,27 @@ def _read(item: tuple[str, Path]) -> "_Image | str":
         golden = GoldenImage(label, path, sha256_bytes(path.read_bytes()))
     except (ImageError, OSError) as error:
         return f"{label}: {error}"
+    if region is not None:
+        height, width = pixels.shape[:2]
+        right, bottom = region.x + region.width, region.y + region.height
+        if right > width or bottom > height:
+            return (
+                f"{label}: {width}×{height} px, the region reaches to ({right}, {bottom}); expected a region inside "
+                "every golden image: choose a smaller one, or take the picture again as the line delivers its frames"
+            )
+        pixels = pixels[region.y : bottom, region.x : right]
     small = np.asarray(cv2.resize(pixels, (_TWIN_SIDE_PX,) * 2, interpolation=cv2.INTER_AREA), np.uint8)
     shape = np.asarray(pixels.shape, np.int64).tobytes()
     return _Image(golden, sha256_bytes(shape + pixels.tobytes()), pixels.ndim == 2, small)
 
 
-def _same_pixels(images: list[_Image]) -> list[str]:
+def _same_pixels(images: list[_Image], region: Region | None) -> list[str]:
     by_pixels: dict[str, list[str]] = defaultdict(list)
     for image in images:
         by_pixels[image.pixels_sha256].append(image.golden.label)
+    where = "" if region is None else " inside the region"
     return [
-        f"{' and '.join(group)}: the same image; take the right picture of one, or keep one of the parts"
+        f"{' and '.join(group)}: the same image{where}; take the right picture of one, or keep one of the parts"
         for group in by_pixels.values()
         if len(group) > 1
     ]

@@ -12,7 +12,6 @@ from partsight.runtime.errors import TrainingError
 # By the beginning of a keras.applications name; the longest that fits counts. The group names the block: of several
 # layers in one block that could be cut at, such as a convolution's normalisation and its activation, the last counts.
 _BLOCK_ENDS_BY_FAMILY: Mapping[str, str] = {
-    "ConvNeXt": r"(add(?:_\d+)?)",
     "DenseNet": r"(conv\d+_block\d+_concat|pool\d+_pool)",
     "EfficientNet": r"(block\d+[a-z])_(?:project_bn|project_activation|add)",
     "EfficientNetLite": r"(b\d+)_(?:project_bn|add)",
@@ -68,18 +67,37 @@ def block_ends(architecture: str, network: Any) -> tuple[str, ...]:
     return tuple({match[1]: match[0] for match in matches if match}.values())
 
 
-def check_cut(cut: str | None, allowed: Sequence[str]) -> str:
+def cuts_that_train(network: Any, cuts: Sequence[str]) -> tuple[str, ...]:
+    """Return those of `cuts` after which a layer of the network can train: BatchNormalization never does."""
+    layers = layers_in_order(network)
+    last = max((index for index, layer in enumerate(layers) if _can_train(layer)), default=0)
+    before = {layer.name for layer in layers[:last]}
+    return tuple(cut for cut in cuts if cut in before)
+
+
+def check_cut(cut: str | None, allowed: Sequence[str], useful: Sequence[str] | None = None) -> str:
     """Return the layer to cut at: `cut`, or the one at three quarters of the network if it is None.
 
+    Args:
+        cut: what was asked for.
+        allowed: ends of blocks, in order.
+        useful: those of them after which something trains; None for all.
+
     Raises:
-        TrainingError: there is no such place, or it is inside a block.
+        TrainingError: there is no such place, it is inside a block, or nothing would train after it.
     """
-    if not allowed:
-        raise TrainingError("received a network that has no place to cut it at; use another backbone, or budget quick")
+    useful = allowed if useful is None else useful
+    if not useful:
+        raise TrainingError(
+            "received a network that has no place to cut it at after which anything would train; use another backbone, "
+            "or --budget quick"
+        )
     if cut is None:
-        return allowed[len(allowed) * 3 // 4]
-    if cut not in allowed:
-        raise TrainingError(f"received cut {cut!r}; expected the end of a block: one of {', '.join(allowed)}")
+        default = allowed[len(allowed) * 3 // 4]
+        return default if default in useful else useful[-1]
+    if cut not in useful:
+        why = ", after which nothing would train" if cut in allowed else ""
+        raise TrainingError(f"received cut {cut!r}{why}; expected the end of a block: one of {', '.join(useful)}")
     return cut
 
 
@@ -138,6 +156,29 @@ def find_network(model: Any, cut: str) -> Any:
 def layers_in_order(network: Any) -> list[Any]:
     """Return a functional network's layers so that each comes after those whose outputs it takes."""
     return list({id(node.operation): node.operation for node in _nodes(network)}.values())
+
+
+def describe(network: Any) -> str:
+    """Return what a functional network computes, but for its weights: equal for equal networks, in any process.
+
+    It is each layer's class, configuration and inputs. Names are left out, because they count up within a process, and
+    `trainable`, on which no answer depends.
+    """
+    nodes = _nodes(network)
+    place = {id(node): index for index, node in enumerate(nodes)}
+    return "\n".join(f"{[place[id(parent)] for parent in node.parent_nodes]} {_describe(node)}" for node in nodes)
+
+
+def _can_train(layer: Any) -> bool:
+    return bool(getattr(layer, "weights", ())) and not isinstance(layer, keras.layers.BatchNormalization)
+
+
+def _describe(node: Any) -> str:
+    layer = node.operation
+    if isinstance(layer, keras.Model):
+        return f"({describe(layer)})"
+    config = {key: value for key, value in layer.get_config().items() if key not in ("name", "trainable")}
+    return f"{type(layer).__name__} {config}"
 
 
 def _nodes(network: Any) -> list[Any]:

@@ -17,6 +17,7 @@ from partsight.runtime.preprocess import PreprocessSpec, preprocess
 from partsight.runtime.session import FloatArray
 from partsight.runtime.storage import sha256_bytes, write_file
 from partsight.train.catalog import GoldenImage
+from partsight.train.cuts import describe
 from partsight.train.progress import progress
 
 BATCH = 32
@@ -40,15 +41,14 @@ class Extractor:
 
     @classmethod
     def of(cls, network: Any, spec: PreprocessSpec, architecture: str) -> "Extractor":
-        """Describe a network; its features are known again by its weights, architecture and preprocessing.
+        """Describe a network; its features are known again by its weights, layers and preprocessing.
 
         Args:
             network: the frozen network.
             spec: the preprocessing before it.
-            architecture: says how the network is built. Keras' own description would not do: it holds layer
-                names that count up within a process.
+            architecture: says what the network is, for what its layers do not tell.
         """
-        parts = [architecture, repr(spec), tf.__version__, keras.__version__]
+        parts = [architecture, describe(network), repr(spec), tf.__version__, keras.__version__]
         parts += [sha256_bytes(np.ascontiguousarray(weight).tobytes()) for weight in network.get_weights()]
         return cls(network, spec, sha256_bytes("\n".join(parts).encode()))
 

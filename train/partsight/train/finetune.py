@@ -16,7 +16,7 @@ from partsight.runtime.storage import sha256_bytes
 from partsight.train.activations import ActivationCache, Copies, Source
 from partsight.train.backbones import Backbone
 from partsight.train.catalog import GoldenImage
-from partsight.train.cuts import check_cut, inner_network, split
+from partsight.train.cuts import check_cut, cuts_that_train, inner_network, split
 from partsight.train.features import Extractor
 from partsight.train.freeze import BatchNormGuard, FreezePlan, freeze
 from partsight.train.heads import Head
@@ -66,6 +66,23 @@ class Tuned:
     record: TuneRecord
 
 
+def find_cut(backbone: Backbone, extractor: Extractor, head: Head, cut: str | None) -> str:
+    """Return the layer after which to fine-tune: `cut`, or the default if it is None.
+
+    Args:
+        backbone: the kind of the network in `extractor`.
+        extractor: the network from frames to features.
+        head: that comes after it. The prototypes of a cosine head do not train, so something else has to.
+        cut: what was asked for.
+
+    Raises:
+        TrainingError: the cut is not between blocks, or nothing would train after it.
+    """
+    network = inner_network(extractor.network)
+    allowed = backbone.cuts(network)
+    return check_cut(cut, allowed, cuts_that_train(network, allowed) if head.score == "cosine" else None)
+
+
 def finetune(stage1: Stage1, config: TrainConfig, folder: Path, recipe: Recipe | None = None) -> Tuned:
     """Fine-tune the network of stage 1, in place.
 
@@ -78,13 +95,13 @@ def finetune(stage1: Stage1, config: TrainConfig, folder: Path, recipe: Recipe |
         recipe: how to train; None for the head's default.
 
     Raises:
-        TrainingError: the cut is not between blocks, the cache is too small, golden accuracy before the first step is
-            not stage 1's, or a BatchNormalization layer changed.
+        TrainingError: the cut is not between blocks or nothing would train after it, the cache is too small, golden
+            accuracy before the first step is not stage 1's, or a BatchNormalization layer changed.
         OutputError: the cache cannot be written.
     """
     recipe = recipe or Recipe.of(stage1.head)
     extractor, backbone = stage1.extractor, stage1.backbone
-    cut = check_cut(config.cut, backbone.cuts(inner_network(extractor.network)))
+    cut = find_cut(backbone, extractor, stage1.head, config.cut)
     parts = split(extractor.network, cut)
     trunk = Extractor.of(parts.trunk, extractor.spec, f"{backbone}, up to {cut}")
     copies = Copies(stage1.goldens, recipe.variation, config.seed, trunk)

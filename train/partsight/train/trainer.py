@@ -18,14 +18,14 @@ import tensorflow as tf
 
 from partsight.runtime.errors import TrainingError
 from partsight.runtime.images import Pixels
-from partsight.runtime.preprocess import PreprocessSpec, check_frame, preprocess
+from partsight.runtime.preprocess import PreprocessSpec, preprocess
 from partsight.runtime.session import SCORE_NAME, FloatArray
 from partsight.runtime.storage import check_output_folder, new_folder, sha256_bytes
 from partsight.train.backbones import find_backbone
 from partsight.train.calibrate import Subject, calibrate
 from partsight.train.catalog import Catalog, read_catalog
 from partsight.train.features import FeatureCache
-from partsight.train.finetune import Stage1, finetune
+from partsight.train.finetune import Stage1, find_cut, finetune
 from partsight.train.fit import BATCH, Fit, fit_head
 from partsight.train.heads import find_head
 from partsight.train.interrupts import interrupts_kept
@@ -134,17 +134,19 @@ def _read_task(catalog_folder: str | Path, config: TrainConfig) -> _Task:
         ) from error
     backbone = find_backbone(config.backbone)
     find_head(config.head)
-    catalog = read_catalog(catalog_folder)
+    catalog = read_catalog(catalog_folder, config.region)
     side = config.side_px or backbone.side_px
     spec = PreprocessSpec(height=side, width=side, color=catalog.color, region=config.region)
-    check_frame(catalog.images[0], spec)  # a region that does not fit is found before the work
     return _Task(config, catalog, spec, config.weights or backbone.default_weights)
 
 
 def _learn(task: _Task, cache: FeatureCache, watch: _Stopwatch) -> _Learned:
     config, head = task.config, find_head(task.config.head)
     with watch.stage("build the backbone"):
-        extractor = build_extractor(find_backbone(config.backbone), task.weights, head, task.spec)
+        backbone = find_backbone(config.backbone)
+        extractor = build_extractor(backbone, task.weights, head, task.spec)
+        if config.budget == "full":
+            find_cut(backbone, extractor, head, config.cut)  # a wrong one is found before the work
     with watch.stage("features of golden images"):
         features, _ = cache.golden_features(extractor, task.catalog.goldens)
     with watch.stage("train the head"):
@@ -153,7 +155,7 @@ def _learn(task: _Task, cache: FeatureCache, watch: _Stopwatch) -> _Learned:
     tuning = None
     if config.budget == "full":
         stage1 = Stage1(
-            backbone=find_backbone(config.backbone),
+            backbone=backbone,
             extractor=extractor,
             head=head,
             head_model=head_model,
