@@ -14,6 +14,7 @@ from typing import Any
 import cv2
 import pytest
 
+from partsight.cli.line import _named
 from partsight.runtime import ProviderError, Recognizer
 from tests.cli.conftest import Ended
 from tests.processes import running
@@ -128,6 +129,13 @@ def test_wrong_usage(call: Call, tiny_package: Path, tmp_path: Path, options: li
     assert message in ended.err
 
 
+def test_sinks_that_are_called_the_same() -> None:
+    addresses = [f"mqtt://u:1/s3cret@broker/t?spool={name}.db" for name in "ab"]
+    named = _named(["jsonl:-", *addresses])
+    assert list(named) == ["jsonl:-", "mqtt:***@broker/t", "mqtt:***@broker/t (3)"]
+    assert list(named.values()) == ["jsonl:-", *addresses]
+
+
 @pytest.mark.parametrize("address", ["gopro:1", "left=gopro:1", "usb"])
 def test_a_camera_that_nobody_knows_is_an_error_at_once(call: Call, tiny_package: Path, address: str) -> None:
     ended = call("run", tiny_package, "--camera", address)
@@ -160,7 +168,9 @@ def test_a_reader_that_ends_beside_another_sink_is_an_error(tiny_package: Path, 
         first = json.loads(process.stdout.readline())
         process.stdout.close()
         err = process.stderr.read()
-    assert (process.returncode, err) == (1, "partsight: error: jsonl:-: the reader of standard output has ended\n")
+    assert process.returncode == 1
+    assert err.startswith("camera0: ")
+    assert err.endswith("results lost\npartsight: error: jsonl:-: the reader of standard output has ended\n")
     found = records(lines)
     assert found[0] == first
     assert [record["sequence"] for record in found] == list(range(len(found)))

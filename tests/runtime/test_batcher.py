@@ -200,6 +200,15 @@ def test_no_deadline_at_all(recognizer: Recognizer, batches: list[int]) -> None:
     assert batches == [4]
 
 
+def test_closing_in_a_callback(recognizer: Recognizer) -> None:
+    batcher, closed = MicroBatcher(recognizer, max_wait_ms=0), threading.Event()
+    batcher.submit(solid("red")).add_done_callback(lambda _: (batcher.close(), closed.set()))
+    assert closed.wait(10)
+    batcher.close()
+    with pytest.raises(PartsightError, match="closed"):
+        batcher.submit(solid("red"))
+
+
 def test_callbacks_of_answers_never_wait_for_others(recognizer: Recognizer) -> None:
     """They run in the thread that answers."""
     further: queue.Queue[Any] = queue.Queue()

@@ -4,7 +4,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -18,7 +18,8 @@ from partsight.cli.log import log_to_stderr
 from partsight.runtime import PartsightError, SinkGoneError
 from partsight.runtime.cameras import Camera, FileCamera, open_camera
 from partsight.runtime.line import CameraCounters, Line, LineCounters, Watch
-from partsight.runtime.sinks import Sink, open_sink
+from partsight.runtime.sinks import open_sink
+from partsight.runtime.sinks.address import name_of
 
 _LOOK_S = 0.2
 
@@ -51,8 +52,8 @@ def run_line(config: LineConfig) -> int:
             check_addresses(config)
             return _run(config)
         except PartsightError as error:
-            if isinstance(error, SinkGoneError) and config.sinks == (STDOUT,):
-                return ExitCode.DONE  # `partsight run ... | head`: the reader has what it wanted
+            if _has_enough(error, config):
+                return ExitCode.DONE
             if is_text:
                 raise
             _log.critical("%s", error, extra={"event": "error"})
@@ -63,7 +64,7 @@ def _run(config: LineConfig) -> int:
     sources = _sources(config)
     with ExitStack() as stack:
         recognizer = stack.enter_context(config.load(config.package))
-        sinks: dict[str, Sink] = {address: stack.enter_context(open_sink(address)) for address in config.sinks}
+        sinks = {name: stack.enter_context(open_sink(address)) for name, address in _named(config.sinks).items()}
         openers = {name: source.open for name, source in sources.items()}
         line = Line(recognizer, openers, sinks, policy=config.named_policy, takt_ms=config.takt_ms)
         stack.push(partial(_tell_if_failed, line, config))
@@ -86,6 +87,11 @@ def _run(config: LineConfig) -> int:
     lost = sum(sink.lost for sink in counters.sinks.values())
     failed = sum(camera.failed + camera.partial for camera in counters.cameras.values())
     return ExitCode.SOME_FAILED if failed or lost else ExitCode.DONE
+
+
+def _has_enough(error: BaseException, config: LineConfig) -> bool:
+    """Tell whether the only reader has what it wanted, as of `partsight run ... | head`."""
+    return isinstance(error, SinkGoneError) and config.sinks == (STDOUT,)
 
 
 def _watch_health(line: Line, metrics: str | None, stack: ExitStack) -> None:
@@ -148,6 +154,15 @@ def _source(camera: CameraConfig) -> Source:
     return Source(opener)
 
 
+def _named(addresses: Sequence[str]) -> dict[str, str]:
+    """Return sinks' addresses by what they are called; those that must not be shown may look the same."""
+    named: dict[str, str] = {}
+    for address in addresses:
+        name = name_of(address)
+        named[f"{name} ({len(named) + 1})" if name in named else name] = address
+    return named
+
+
 def _total(sources: dict[str, Source]) -> int | None:
     totals = [source.total for source in sources.values() if source.total is not None]
     return sum(totals) if len(totals) == len(sources) else None
@@ -169,7 +184,7 @@ def _tell(counters: LineCounters, config: LineConfig) -> None:
 def _tell_if_failed(line: Line, config: LineConfig, _: object, error: BaseException | None, __: object) -> None:
     """Say what became of the frames of a line that an error ended; of one whose reader has had enough nobody asks."""
     counters = line.counters()
-    if isinstance(error, PartsightError) and not isinstance(error, SinkGoneError) and counters.seen:
+    if isinstance(error, PartsightError) and not _has_enough(error, config) and counters.seen:
         _tell(counters, config)
 
 

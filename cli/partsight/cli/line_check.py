@@ -14,6 +14,7 @@ from partsight.runtime.choice import AUTO
 from partsight.runtime.engines.providers import find_provider
 from partsight.runtime.package import ModelPackage
 from partsight.runtime.sinks import check_address as check_sink
+from partsight.runtime.sinks.address import name_of
 
 
 def check_addresses(config: LineConfig) -> None:
@@ -68,7 +69,7 @@ def _facts(config: LineConfig) -> Iterator[tuple[str, str]]:
     for name, camera in config.cameras.items():
         yield f"camera {name}", _camera(camera)
     for address in config.sinks:
-        yield "sink", address
+        yield "sink", name_of(address)
     policy = config.named_policy
     yield "policy", policy.name if policy.name == "latest" else f"{policy.name}, {policy.bound} frames of each camera"
     if config.takt_ms is not None:

@@ -42,7 +42,8 @@ class MicroBatcher:
         Args:
             recognizer: whose `batch_size` is the most frames of a batch. It is not closed with the batcher.
             max_wait_ms: how long the first frame of a batch waits for others; 0 for those that are there already.
-            max_waiting: how many frames may wait; `submit` blocks where there are more. None for four batches.
+            max_waiting: how many frames may wait; `submit` blocks where there are more, except within a callback of an
+                answer. None for four batches.
 
         Raises:
             ValueError: a number is out of bounds.
@@ -106,7 +107,8 @@ class MicroBatcher:
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
-        self._thread.join()
+        if not self._is_its_own_thread():
+            self._thread.join()
 
     def __enter__(self) -> Self:
         return self

@@ -122,7 +122,10 @@ def test_real_images(example_parts: Path) -> None:
     assert Path(frame.source).is_relative_to(example_parts / "line")
 
 
-@pytest.mark.parametrize("address", ["rtsp:line:s3cret@host/x", "rtsp:/line:s3cret@host", "rtsp:\\\\line:s3cret@host"])
+@pytest.mark.parametrize(
+    "address",
+    ["rtsp:line:s3cret@host/x", "rtsp:/line:s3cret@host", "rtsp:\\\\line:s3cret@host", "rtsp:host/x?password=s3cret"],
+)
 def test_a_password_is_not_shown_though_a_slash_was_forgotten(address: str) -> None:
     with pytest.raises(CameraError, match="is not known") as caught:
         open_camera(address)

@@ -4,6 +4,7 @@ import gc
 import itertools
 import logging
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -131,7 +132,46 @@ def test_one_that_cannot_start_again_is_tried_again(
         pool._comparers[0].kill()
         assert len(recognizer.recognize_batch(FRAMES)) == len(FRAMES)
         wait_for(lambda: "cannot be started" in caplog.text)
+        time.sleep(0.5)
     wait_free(pool, 2)
+    events = [record.event for record in caplog.records]  # type: ignore[attr-defined]
+    assert events == ["comparer_lost", "comparer_waiting"]  # told once, though it was tried again and again
+
+
+def test_none_comes_back_without_golden_images(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It would refuse each frame."""
+    path = write_outlined_package(tmp_path / "gone.partsight")
+    with Recognizer(path, comparers=1) as recognizer:
+        pool = pool_of(recognizer)
+        wait_free(pool, 2)
+        recognizer.recognize_batch(FRAMES)  # golden images are ready in this process
+        shutil.rmtree(path)
+        keep_from_here(pool)
+        pool._break_s = [0.01]
+        pool._comparers[0].kill()
+        recognizer.recognize(FRAMES[0])
+        wait_for(lambda: "was the package's folder removed?" in caplog.text)
+        assert pool._free.qsize() == 0
+
+
+@POSIX
+def test_one_that_hangs_is_ended_though_the_recogniser_was_closed_meanwhile(
+    recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by a swap: the batch under way is still answered."""
+    monkeypatch.setattr(pool_module, "_LOOK_S", 0.05)
+    monkeypatch.setattr(pool_module, "_HANGS_S", 0.5)
+    pool = pool_of(recognizer)
+    keep_from_here(pool)
+    for comparer in pool._comparers:
+        os.kill(comparer.process_id, signal.SIGSTOP)
+    found: list[Result] = []
+    caller = threading.Thread(target=lambda: found.extend(recognizer.recognize_batch(FRAMES[:2])))
+    caller.start()
+    wait_free(pool, 0)
+    recognizer.close()
+    caller.join(20)
+    assert [result.label for result in found] == ["blue", "cyan"]
 
 
 def test_closing_meanwhile_starts_no_other(recognizer: Recognizer, caplog: pytest.LogCaptureFixture) -> None:

@@ -102,6 +102,25 @@ def test_an_old_model_that_another_process_uses_stays_on_windows(model: Path, mo
     assert open_cache(cache) is None  # OpenVINO would load it
 
 
+def test_models_that_openvino_made_read_only_are_removed_on_windows(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache, unlink = filled(model, 11), Path.unlink
+    for path in cache.glob("*.blob"):
+        path.chmod(0o440)
+    (cache / "half.blob").write_bytes(b"not sealed")
+    (cache / "half.blob").chmod(0o440)
+
+    def refuse(path: Path, *, missing_ok: bool = False) -> None:
+        if path.exists() and not path.stat().st_mode & 0o200:
+            raise PermissionError("it is read-only")
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    assert open_cache(cache) == cache
+    assert sorted(cache.glob("*.blob")) == sorted(cache / f"{place}.blob" for place in range(5, 12))
+
+
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_a_damaged_model_is_removed(model: Path, damage: Callable[[bytes], bytes]) -> None:
     model.write_bytes(damage(model.read_bytes()))

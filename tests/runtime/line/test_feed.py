@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from partsight.runtime import CameraTimeoutError, PartialFrameError, PartsightError, Recognizer
+from partsight.runtime import CameraError, CameraTimeoutError, PartialFrameError, PartsightError, Recognizer
 from partsight.runtime.cameras import Camera
-from partsight.runtime.line import Line, LineCounters, Policy
+from partsight.runtime.line import Line, LineCounters, Policy, outbox
 from partsight.runtime.line import feed as feed_module
+from partsight.runtime.record import Told
 from tests.runtime.line.scripted import ListSink, ScriptedCamera, pictures, wait_until
 
 BLOCK = Policy("block", 4)
@@ -26,9 +27,13 @@ def recognizer(tiny_package: Path) -> Iterator[Recognizer]:
 class RemovedCamera(ScriptedCamera):
     """Raises when it is closed, as a driver whose device is gone."""
 
+    def __init__(self, steps: Any, *, ends: bool = True, error: type[Exception] = RuntimeError) -> None:
+        super().__init__(steps, ends=ends)
+        self._error = error
+
     def close(self) -> None:
         super().close()
-        raise RuntimeError("the device was removed")
+        raise self._error("the device was removed")
 
 
 class HangingCamera(ScriptedCamera):
@@ -37,14 +42,36 @@ class HangingCamera(ScriptedCamera):
     def __init__(self) -> None:
         super().__init__([], ends=False)
         self.let_go, self.was_let_go = threading.Event(), True
+        self._is_closing = self.is_closed = False
 
     def close(self) -> None:
-        self.was_let_go &= self.let_go.wait(5)
-        super().close()
+        if not self._is_closing:  # the second call does not wait for the first
+            self._is_closing = True
+            self.was_let_go &= self.let_go.wait(5)
+            super().close()
+            time.sleep(0.2)
+            self.is_closed = True
 
 
 def endless() -> ScriptedCamera:
     return ScriptedCamera((lambda: time.sleep(0.005), *pictures(1))[place % 2] for place in range(10**6))
+
+
+def test_files_are_shown_to_a_slow_plc_one_and_all(recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With `block`, for sources that lose nothing."""
+    monkeypatch.setattr(outbox, "SHOWN_BOUND", 2)
+
+    class Slow(ListSink):
+        may_lose = True
+
+        def write(self, told: Told) -> None:
+            time.sleep(0.005)
+            super().write(told)
+
+    sink = Slow()
+    with Line(recognizer, {"c": lambda: ScriptedCamera(pictures(40))}, {"s": sink}, policy=BLOCK) as line:
+        assert line.wait(20)
+    assert len(sink.records) == 40
 
 
 @pytest.mark.parametrize("name", ["line", "sink s", "", "waiting"])
@@ -68,12 +95,18 @@ def test_a_camera_that_cannot_be_closed_stops_with_the_others(recognizer: Recogn
     assert counters.seen == len(sink.records)
 
 
-def test_a_camera_that_has_ended_is_not_opened_again_though_it_cannot_be_closed(recognizer: Recognizer) -> None:
+@pytest.mark.parametrize("error", [RuntimeError, CameraError])
+def test_a_camera_that_has_ended_is_not_opened_again_though_it_cannot_be_closed(
+    recognizer: Recognizer, caplog: pytest.LogCaptureFixture, error: type[Exception]
+) -> None:
     sink = ListSink()
-    with Line(recognizer, {"c": lambda: RemovedCamera(pictures(3))}, {"s": sink}, policy=BLOCK) as line:
+    cameras = {"c": lambda: RemovedCamera(pictures(3), error=error)}
+    with Line(recognizer, cameras, {"s": sink}, policy=BLOCK) as line:
         assert line.wait(20)
     assert [record.sequence for record in sink.records] == [0, 1, 2]
     assert line.counters().cameras["c"].reopened == 0
+    events = [record.event for record in caplog.records]  # type: ignore[attr-defined]
+    assert events == ["camera_close_failed"]
 
 
 def test_a_camera_that_takes_its_time_to_close_keeps_no_other_going(recognizer: Recognizer) -> None:
@@ -83,8 +116,9 @@ def test_a_camera_that_takes_its_time_to_close_keeps_no_other_going(recognizer: 
         wait_until(lambda: line.counters().cameras["good"].seen > 0)
         line.stop()
         wait_until(lambda: line.states()["good"] == "ended")
-        hanging.let_go.set()
+        threading.Timer(0.2, hanging.let_go.set).start()
     assert hanging.was_let_go
+    assert hanging.is_closed  # when the line is
 
 
 def test_timeouts_are_in_a_row_only_if_nothing_comes_between(recognizer: Recognizer) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from partsight.runtime.errors import DependencyError, SinkError
 from partsight.runtime.sinks import SINKS, check_address, open_sink
-from partsight.runtime.sinks.address import Options, need, parse
+from partsight.runtime.sinks.address import Options, name_of, need, parse
 
 
 class Some(Options, frozen=True, kw_only=True):
@@ -185,3 +185,9 @@ def test_every_sink_opens_lazily() -> None:
     code = "import sys, partsight.runtime.sinks; print({'paho', 'asyncua', 'pymodbus', 'sqlite3'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
     assert set(SINKS) >= {"csv", "jsonl"}
+
+
+def test_what_a_sink_is_called() -> None:
+    """Its address, unless a password may be in it."""
+    assert name_of("sqlite:r.db?busy_s=1") == "sqlite:r.db?busy_s=1"
+    assert name_of("mqtt://admin:123/s3cret@broker/topic?spool=s.db") == "mqtt:***@broker/topic"

@@ -19,7 +19,7 @@ def without_credentials(address: str) -> str:
     scheme, separator, rest = address.partition("//")  # a colon may have been forgotten
     if not separator:  # or a slash
         scheme, separator, rest = address.partition(":")
-        if "@" not in rest or scheme in ("folder", "video"):  # whose names may hold one
+        if scheme in ("folder", "video"):  # whose names may hold anything
             return address
     shown = _SECRET.sub(r"\1=***", rest.rpartition("@")[2])
     return f"{scheme}{separator}{shown}"

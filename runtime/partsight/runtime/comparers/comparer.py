@@ -81,6 +81,11 @@ class Comparer:
         return 0.0 if since is None else time.monotonic() - since
 
     @property
+    def is_running(self) -> bool:
+        """Whether the process has not ended. May be asked by any thread."""
+        return self._process.poll() is None
+
+    @property
     def process_id(self) -> int:
         """Of the process, as the system knows it."""
         return self._process.pid

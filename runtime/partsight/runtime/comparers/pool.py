@@ -3,6 +3,7 @@
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
@@ -123,32 +124,42 @@ class Comparers:
         comparer.close()
         if self._closing.is_set():
             return
-        break_s = self._break_s[place]
         _log.warning(
             "a process that compares frames is lost (%s): the others go on, and frames take longer until another takes "
             "its place in %.0f s; was it killed for its memory?",
             error,
-            break_s,
+            self._break_s[place],
             extra={"event": "comparer_lost", "pid": comparer.process_id},
         )
-        self._break_s[place] = min(2 * break_s, _LONGEST_BREAK_S)
-        self._in_background(self._replace, place, break_s)
+        self._in_background(self._replace, place)
 
-    def _replace(self, place: int, break_s: float) -> None:
-        """Put another process in a lost one's place after a while."""
-        if self._closing.wait(break_s):
+    def _replace(self, place: int) -> None:
+        """Put another process in a lost one's place after a while, or after some more."""
+        trouble: ComparerError | None = None
+        while not self._closing.wait(self._break_s[place]):
+            self._break_s[place] = min(2 * self._break_s[place], _LONGEST_BREAK_S)
+            try:
+                comparer = self._start_again(place)
+            except ComparerError as error:
+                if trouble is None:  # told once: memory may be short for days
+                    text = "no other process takes a lost one's place yet (%s); it is tried again and again"
+                    _log.warning(text, error, extra={"event": "comparer_waiting"})
+                trouble = error
+                continue
+            if self._give([place]):
+                text, extra = "another process compares frames in a lost one's place", {"event": "comparer_back"}
+                _log.info(text, extra=extra | {"pid": comparer.process_id})
             return
-        try:
-            comparer = self._comparers[place] = Comparer(self._setup)
+
+    def _start_again(self, place: int) -> Comparer:
+        if next(self._goldens(), None) is None:
+            raise ComparerError("no golden image can be read any more: was the package's folder removed?")
+        with ExitStack() as stack:
+            comparer = _started(self._setup, stack)
             comparer.wait_ready()
-        except ComparerError as error:
-            self._lose(place, error)
-            return
-        if self._give([place]):
-            _log.info(
-                "another process compares frames in a lost one's place",
-                extra={"event": "comparer_back", "pid": comparer.process_id},
-            )
+            stack.pop_all()
+        self._comparers[place] = comparer
+        return comparer
 
     def _give(self, places: list[int]) -> list[int]:
         """Give processes their golden images, and frames after that; return the places of those that are not lost."""
@@ -170,11 +181,13 @@ class Comparers:
         self._given.set()
 
     def _look_after(self) -> None:
-        """End a process that hangs."""
-        while not self._closing.wait(_LOOK_S):
+        """End a process that hangs; after closing as well, until the calls under way have come to their end."""
+        while not self._closing.wait(_LOOK_S) or any(comparer.is_running for comparer in self._comparers):
             for comparer in self._comparers:
                 if comparer.busy_s > _HANGS_S:
                     comparer.kill()
+            if self._closing.is_set():
+                time.sleep(_LOOK_S)
 
     def _goldens(self) -> Iterator[tuple[int, bytes]]:
         room = MOST_HELD_BYTES

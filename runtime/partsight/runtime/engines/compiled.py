@@ -4,6 +4,7 @@ OpenVINO loads a compiled model in which a page was lost (a power cut, a failing
 scores. So each has a seal beside it, its SHA-256, and one that does not match its seal is removed and compiled again.
 """
 
+import contextlib
 import hashlib
 import logging
 from pathlib import Path
@@ -52,7 +53,7 @@ def open_cache(folder: Path) -> Path | None:
     try:
         for model in _keep_newest(folder):
             if not _is_whole(model):
-                model.unlink(missing_ok=True)
+                _remove(model)
     except OSError as error:
         _warn(folder, error)
         return None
@@ -88,10 +89,16 @@ def _written_at(model: Path) -> float:
         return 0.0
 
 
+def _remove(model: Path) -> None:
+    with contextlib.suppress(OSError):  # it may be another's, or gone
+        model.chmod(0o600)  # OpenVINO makes it read-only, and Windows removes no such file
+    model.unlink(missing_ok=True)
+
+
 def _is_removed(model: Path) -> bool:
     try:
-        model.unlink(missing_ok=True)
-    except OSError:  # Windows removes no file that another process uses
+        _remove(model)
+    except OSError:  # Windows removes none that another process uses, either
         return False
     _seal_of(model).unlink(missing_ok=True)
     return True

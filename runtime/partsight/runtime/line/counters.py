@@ -65,7 +65,7 @@ class LineCounters:
         sinks: by name.
         callback_errors: how often the callback raised.
         swaps: packages that were put in place of another.
-        refused_swaps: packages that were not, because something was wrong with them.
+        refused_swaps: packages that were not, because something was wrong with them or the line was closed.
     """
 
     cameras: Mapping[str, CameraCounters] = field(default_factory=dict)

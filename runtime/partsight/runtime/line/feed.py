@@ -22,6 +22,9 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 MOST_TIMEOUTS = 3
 """In a row; then the camera is opened again, since some never recover on their own."""
 
+CLOSE_S = 5.0
+"""How long a camera that is being closed is waited for at the line's end."""
+
 _log = logging.getLogger("partsight.line")
 
 
@@ -47,6 +50,7 @@ class Feed:
         self._said = ""
         self.state = "opening"
         self.error: BaseException | None = None
+        self._closer: threading.Thread | None = None
         self._thread = threading.Thread(target=self._run, name=f"partsight-camera-{name}", daemon=True)
 
     def start(self) -> None:
@@ -58,11 +62,14 @@ class Feed:
         if not self._stopping.is_set():
             self._stopping.set()
             # By a thread of its own: a driver may take its time, and the other cameras are to stop meanwhile.
-            threading.Thread(target=self._close, name=f"partsight-close-{self.name}", daemon=True).start()
+            self._closer = threading.Thread(target=self._close, name=f"partsight-close-{self.name}", daemon=True)
+            self._closer.start()
 
     def join(self) -> None:
-        """Wait for the thread's end."""
+        """Wait for the thread's end, and until the camera is closed, but not for a driver that hangs."""
         self._thread.join()
+        if self._closer is not None:
+            self._closer.join(CLOSE_S)
 
     def _run(self) -> None:
         try:
@@ -82,8 +89,11 @@ class Feed:
             if camera is not None:
                 camera.close()
         except Exception as error:  # noqa: BLE001 (a driver may raise anything: it has been told to stop)
-            extra = {"event": "camera_close_failed", "camera": self.name}
-            _log.warning("camera %s cannot be closed in order: %s", self.name, error, extra=extra)
+            self._say_not_closed(error)
+
+    def _say_not_closed(self, error: Exception) -> None:
+        extra = {"event": "camera_close_failed", "camera": self.name}
+        _log.warning("camera %s cannot be closed in order: %s", self.name, error, extra=extra)
 
     def _supervise(self) -> None:
         """Open the camera and read it, again and again; with pauses that grow while it sends no frame."""
@@ -99,20 +109,27 @@ class Feed:
                     has_ended = self._read_all(camera)
             except DependencyError:
                 raise  # no waiting will mend it
-            except CameraLostError as error:
-                self._say("lost", f"is gone ({error})")
-            except PartsightError as error:
-                self._say("waiting", f"cannot be opened ({error})")
             except Exception as error:  # noqa: BLE001 (a driver may raise anything: the camera is opened anew)
-                self._say("lost", f"failed in a way that was not foreseen ({type(error).__name__}: {error})")
+                if has_ended:
+                    self._say_not_closed(error)
+                else:
+                    self._say_trouble(error)
             finally:
                 with self._lock:
                     self._camera = None
-            if has_ended:  # though closing it may have failed
+            if has_ended:
                 return
             pause = FIRST_PAUSE_S if self._next > before else pause
             self._stopping.wait(pause)
             pause = min(2 * pause, LONGEST_PAUSE_S)
+
+    def _say_trouble(self, error: Exception) -> None:
+        if isinstance(error, CameraLostError):
+            self._say("lost", f"is gone ({error})")
+        elif isinstance(error, PartsightError):
+            self._say("waiting", f"cannot be opened ({error})")
+        else:
+            self._say("lost", f"failed in a way that was not foreseen ({type(error).__name__}: {error})")
 
     def _open(self) -> Camera:
         camera = self._open_camera()

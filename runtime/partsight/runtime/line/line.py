@@ -66,6 +66,7 @@ class Line:
         self._swap_lock = threading.Lock()
         self._place_lock, self._is_closed = threading.Lock(), False  # of what answers
         self._tally, policy = Tally(), policy or Policy()
+        self._may_wait = policy.name == "block"
         self._inbox = Inbox(tuple(cameras), policy, self._tally)
         self._answerer = Answerer(
             recognizer,
@@ -105,7 +106,9 @@ class Line:
 
     def start(self) -> None:
         """Open cameras and begin to answer."""
-        self._outboxes = {name: Outbox(name, sink, self._tally) for name, sink in self._sinks.items()}
+        self._outboxes = {
+            name: Outbox(name, sink, self._tally, may_wait=self._may_wait) for name, sink in self._sinks.items()
+        }
         self._answerer.outboxes = self._outboxes
         self._engine.start()
         self._holder.start()

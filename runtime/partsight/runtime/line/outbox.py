@@ -5,10 +5,11 @@ import logging
 import queue
 import threading
 import time
+from collections.abc import Callable
 
 from partsight.runtime.errors import ResultRefusedError, SinkError, SinkGoneError
 from partsight.runtime.line.counters import Owner, Tally
-from partsight.runtime.record import Told
+from partsight.runtime.record import Record, Told
 from partsight.runtime.sinks.sink import Sink
 
 BOUND = 1000
@@ -18,7 +19,7 @@ PICTURES_BOUND = 16
 """The same, of a sink that keeps pictures."""
 
 SHOWN_BOUND = 64
-"""The same, of one that shows the last result: those that waited longest are lost then, and the line does not wait."""
+"""The same, of one that shows the last result; those that waited longest are lost then, unless the line may wait."""
 
 ATTEMPTS = 4
 """Of a sink that may lose results; one while it refuses them all."""
@@ -45,23 +46,26 @@ class Outbox:
     refuse them.
     """
 
-    def __init__(self, name: str, sink: Sink, tally: Tally) -> None:
+    def __init__(self, name: str, sink: Sink, tally: Tally, *, may_wait: bool) -> None:
         """Start.
 
         Args:
             name: of the sink, for messages and counters.
             sink: closed by `close`.
             tally: of the line.
+            may_wait: whether the line may wait for one that shows the last result, so that it shows them all.
         """
         self._name, self._sink, self._tally = name, sink, tally
         self._keeps_pictures = bool(getattr(sink, "keeps_pictures", False))
         self._may_lose = bool(getattr(sink, "may_lose", False))
+        self._wants: Callable[[Record], bool] | None = getattr(sink, "wants", None)
+        self._waits_when_slow = not self._may_lose or self._keeps_pictures or may_wait
         self._queue: queue.Queue[Told | None] = queue.Queue(self._bound())
         self._ending, self._is_closed = threading.Event(), False
         self._ends_at = float("inf")
-        self._is_waited_for = False
-        self._refused = 0  # results in a row that were lost to it
-        self._is_slow = False
+        self._is_waited_for = self._is_slow = False
+        self._refuses = False  # it took nothing of the last result, and not for what that was
+        self._lost = 0  # while it refuses or is slow
         self.gone: SinkGoneError | None = None
         self._thread = threading.Thread(target=self._run, name=f"partsight-sink-{name}", daemon=True)
         self._thread.start()
@@ -73,7 +77,9 @@ class Outbox:
 
     def put(self, told: Told) -> None:
         """Hand in a result; blocks while too many wait, unless the sink may lose those that waited longest."""
-        while self._may_lose and self._queue.full() and (self._refused or not self._keeps_pictures):
+        if self._wants is not None and not self._wants(told.record):
+            return
+        while self._may_lose and self._queue.full() and (self._refuses or not self._waits_when_slow):
             self._lose_oldest()
         # Without its picture, unless the sink keeps pictures: a thousand of them would not fit into memory.
         self._queue.put(told if self._keeps_pictures else Told(told.record))
@@ -100,18 +106,22 @@ class Outbox:
     def _lose_oldest(self) -> None:
         with contextlib.suppress(queue.Empty):  # it was taken meanwhile
             self._queue.get_nowait()
-            self._tally.add(owner_of(self._name), "lost")
-            if not self._is_slow:
+            self._count_lost()
+            if not (self._is_slow or self._refuses):
                 self._is_slow, text = True, "sink %s: takes results slower than they come; the oldest are lost to it"
                 _log.warning(text, self._name, extra=self._event("results_lost"))
+
+    def _count_lost(self) -> None:
+        self._tally.add(owner_of(self._name), "lost")
+        self._lost += 1
 
     def _run(self) -> None:
         unasked = 0
         while (told := self._queue.get()) is not None:
-            # Who refused a result after the end is not asked again: each attempt may take seconds, and many may wait.
+            # Who refuses results after the end is not asked again: each attempt may take seconds, and many may wait.
             # Nor is who may lose them, or a PLC that is off would hold up the end.
-            if time.monotonic() > self._ends_at and (self._may_lose or self._refused):
-                self._tally.add(owner_of(self._name), "lost")
+            if time.monotonic() > self._ends_at and (self._may_lose or self._refuses):
+                self._count_lost()
                 unasked += 1
             else:
                 self._write(told)
@@ -136,11 +146,7 @@ class Outbox:
             self._say_refused(error)
             self._pause(pause)
             pause = min(2 * pause, LONGEST_PAUSE_S)
-        if self._is_waited_for or self._refused:
-            lost = f"{self._refused} were" if self._refused > 1 else "1 was" if self._refused else "none was"
-            text, extra = "sink %s: takes results again; %s lost meanwhile", self._event("sink_recovered")
-            _log.info(text, self._name, lost, extra=extra)
-            self._is_waited_for, self._refused = False, 0
+        self._say_taken()
 
     def _event(self, name: str) -> dict[str, object]:
         return {"event": name, "sink": self._name}
@@ -155,7 +161,7 @@ class Outbox:
     def _is_worth_waiting(self, error: Exception, attempts: int) -> bool:
         if not isinstance(error, SinkError) or isinstance(error, ResultRefusedError | SinkGoneError):
             return False  # no waiting will mend it
-        most = 1 if self._refused else ATTEMPTS
+        most = 1 if self._refuses else ATTEMPTS
         return time.monotonic() < self._ends_at and not (self._may_lose and attempts == most)
 
     def _pause(self, seconds: float) -> None:
@@ -169,16 +175,26 @@ class Outbox:
             extra = self._event("sink_waited_for")
             _log.warning("sink %s: takes nothing and is waited for: %s", self._name, error, extra=extra)
 
+    def _say_taken(self) -> None:
+        keeps_up = self._is_slow and self._queue.empty()
+        if self._is_waited_for or self._refuses or keeps_up:
+            lost = {0: "none was", 1: "1 was"}.get(self._lost, f"{self._lost} were")
+            text, extra = "sink %s: takes results again; %s lost meanwhile", self._event("sink_recovered")
+            _log.info(text, self._name, lost, extra=extra)
+        self._is_waited_for = self._refuses = False
+        self._is_slow = self._is_slow and not keeps_up
+        if not self._is_slow:
+            self._lost = 0
+
     def _lose(self, told: Told, error: Exception) -> None:
-        """Count a result that is lost, and say so of the first in a row, or of each that is to blame itself."""
+        """Count a result that is lost, and say so: while the sink refuses them all, of the first."""
+        self._count_lost()
         self._is_waited_for = False
-        self._tally.add(owner_of(self._name), "lost")
-        record = told.record
-        is_sinks = isinstance(error, SinkError) and not isinstance(error, ResultRefusedError)
-        self._refused += is_sinks
-        if not isinstance(error, SinkGoneError) and not (is_sinks and self._refused > 1):
+        did_refuse, self._refuses = self._refuses, not isinstance(error, ResultRefusedError)
+        if isinstance(error, SinkGoneError):  # it is raised to whoever waits for the line
+            self.gone = error
+        elif not (did_refuse and self._refuses):
+            record = told.record
             text, place = "sink %s: frame %s of camera %s is lost to it: %s", (record.sequence, record.camera)
             extra = self._event("result_lost") | {"camera": record.camera, "sequence": record.sequence}
             _log.error(text, self._name, *place, error, extra=extra)
-        if isinstance(error, SinkGoneError):
-            self.gone = error

@@ -147,6 +147,11 @@ def shown(address: str) -> str:
     return f"{scheme}{colon}{place}"
 
 
+def name_of(address: str) -> str:
+    """Return what a sink is called in logs and counters: its address, or what of it may be shown."""
+    return shown(address) if _HIDDEN in shown(address) else address
+
+
 def need(library: str, extra: str) -> ModuleType:
     """Import an optional library.
 

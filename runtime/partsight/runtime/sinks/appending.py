@@ -119,8 +119,8 @@ class AppendedFile:
         fd = self._open()
         if self._is_full(coming):
             self._set_aside()
+            self._prune()  # before the new file is begun, for which the disk may have no room
             fd = self._open()
-        self._prune()
         return fd
 
     def _look_after(self) -> None:
@@ -211,7 +211,7 @@ class AppendedFile:
             self._surplus = [*(path for _, path in aside), target][: -self._options.keep]
 
     def _prune(self) -> None:
-        """Remove what is more than `keep`, once the new file is open; with the next one, what cannot be removed now."""
+        """Remove what is more than `keep`; when the next is set aside, what cannot be removed now."""
         surplus, self._surplus = self._surplus, []
         for path in surplus:
             try:

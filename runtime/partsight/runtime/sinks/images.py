@@ -71,7 +71,7 @@ class ImagesFolder:
         """
         if self._closed:
             raise SinkError(f"{self._folder}: this sink is closed; open it again")
-        if told.frame is None or not self._is_wanted(told.record):
+        if told.frame is None or not self.wants(told.record):
             return
         record, picture = told.record.to_json(), self._encode(told.frame.image)
         name, size = _name(told.record), len(record) + len(picture)
@@ -82,9 +82,8 @@ class ImagesFolder:
             _write(self._folder / f"{name}.{self._options.format}", picture)
             flush_folder(self._folder)
         except OSError as error:
-            if name not in self._kept:
-                with contextlib.suppress(OSError):  # a half that stays is removed when the folder is opened again
-                    self._remove(name)
+            with contextlib.suppress(OSError):  # a half that stays is removed when the folder is opened again
+                self._remove(name)
             raise SinkError(f"{self._folder}: {error}; free or mend the disk: what was kept is whole") from error
         self._kept[name] = size
         self._bytes += size
@@ -99,7 +98,8 @@ class ImagesFolder:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _is_wanted(self, record: Record) -> bool:
+    def wants(self, record: Record) -> bool:
+        """Tell whether the picture is one to learn from."""
         return record.outcome != "recognised" or record.margin is None or record.margin < self._options.margin
 
     def _encode(self, image: Pixels) -> bytes:

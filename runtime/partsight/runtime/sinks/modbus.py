@@ -23,6 +23,7 @@ LAYOUT = 1
 REGISTERS = 20
 CODES = {"recognised": 1, "unknown": 2, "failed": 3}
 _WRITES_COIL = (5, 15)
+_MISSING_WHEN_OFF = 3  # results in a row
 _log = logging.getLogger("partsight.sinks")
 
 
@@ -95,8 +96,8 @@ class ModbusSink:
     def write(self, told: Told) -> None:
         """Show a result, once the PLC has cleared the coil or `ack_s` is over.
 
-        A PLC that did not clear it is not waited for again until it does: it is off, and what it finds when it comes
-        back is to be the last result.
+        A PLC that did not clear it three times in a row is not waited for again until it does: it is off, and what it
+        finds when it comes back is to be the last result.
 
         Raises:
             SinkError: the PLC did not clear it and `not_cleared` is `error`.
@@ -105,7 +106,8 @@ class ModbusSink:
             raise SinkError(f"{self._where}: this sink is closed; open it again")
         self._loop.run(_nothing())  # that the server is alive
         with self._cleared:
-            if self._cleared.wait_for(lambda: not self._new, 0 if self._missing else self._options.ack_s):
+            is_off = self._missing >= _MISSING_WHEN_OFF
+            if self._cleared.wait_for(lambda: not self._new, 0 if is_off else self._options.ack_s):
                 self._taken()
             else:
                 self._miss()

@@ -100,6 +100,7 @@ class Publisher:
             self._take_answers()
             self._send(client)
         except SinkError as error:
+            self._alive = time.monotonic()  # it is not the broker
             self._again(f"{error}; results stay in the spool, and it is tried again")
         return client
 

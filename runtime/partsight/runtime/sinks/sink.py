@@ -8,9 +8,11 @@ from partsight.runtime.record import Told
 class Sink(Protocol):
     """Takes results. Used as a context manager, by one thread at a time.
 
-    Two attributes may be there. `keeps_pictures`: true for a sink that is handed frames beside records. `may_lose`:
+    Three attributes may be there. `keeps_pictures`: true for a sink that is handed frames beside records. `may_lose`:
     true for one that shows the last result or keeps pictures: what it does not take in a few attempts is counted as
-    lost, where the line waits for any other sink until it takes the result.
+    lost, in one while it refuses them all, and so are the oldest of too many that wait; for any other sink the line
+    waits until it takes the result. `wants`: a function of a record, called by another thread, which tells whether the
+    sink is to be handed its result at all.
     """
 
     def write(self, told: Told) -> None:
