@@ -47,7 +47,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
         "--backbone",
         default="EfficientNetLite0",
         metavar="NAME",
-        help="EfficientNetLite0, InceptionV3, VGG16 or any keras.applications model but ConvNeXt (default: %(default)s)",
+        help="EfficientNetLite0 (default), InceptionV3, VGG16 or any keras.applications model but ConvNeXt",
     )
     parser.add_argument(
         "--weights",
