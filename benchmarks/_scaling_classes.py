@@ -150,7 +150,8 @@ def _turn(task: Callable[[], object]) -> Callable[[], float]:
 
 
 def _batches(frames: Pixels, size: int) -> Iterator[Pixels]:
-    return itertools.cycle([frames[start : start + size] for start in range(0, len(frames) - size + 1, size)])
+    starts = range(0, max(len(frames) - size, 0) + 1, size)  # of too few frames, some come twice
+    return itertools.cycle([frames[np.arange(start, start + size) % len(frames)] for start in starts])
 
 
 def _embedding(session: Any, batches: Iterator[Pixels]) -> Callable[[], object]:

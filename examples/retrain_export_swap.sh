@@ -4,6 +4,9 @@
 #   examples/retrain_export_swap.sh golden line3.partsight     # line3.partsight is a link, or is not there yet
 #   examples/retrain_export_swap.sh --back line3.partsight
 #
+# `partsight` must be on the PATH. The package has every precision, so that the line finds its own; for a line that
+# demands a signature, add `partsight sign` before the link is turned.
+#
 # Nothing changes unless every step before the last one succeeds, and the last one is atomic: the line sees the old
 # package or the new one. The line's log says package_swapped, or package_refused and why; it then goes on with the old.
 set -euo pipefail
@@ -23,7 +26,7 @@ if [ -e "$link" ] && [ ! -L "$link" ]; then
     exit 1
 fi
 if [ "$1" = "--back" ]; then
-    before=$(readlink "$link.before")
+    before=$(readlink "$link.before") || { echo "$link: there was no package before this one" >&2; exit 1; }
     turn "$link.before" "$(readlink "$link")"  # so that a second --back comes back here
     turn "$link" "$before"
     echo "$link is $before again"
@@ -33,7 +36,7 @@ fi
 name=$(date -u +%Y%m%dT%H%M%SZ)
 folder=$(dirname "$(realpath -m -s "$link")")/packages
 partsight train "$1" --out "$folder/$name.run"
-partsight export "$folder/$name.run" --precision fp32 --out "$folder/$name.partsight"
+partsight export "$folder/$name.run" --out "$folder/$name.partsight"
 partsight inspect "$folder/$name.partsight" > /dev/null  # whole, as it lies on this disk
 if [ -L "$link" ]; then
     turn "$link.before" "$(readlink "$link")"

@@ -23,7 +23,8 @@ def on_result(told: Told) -> None:
 
 cameras = {"left": lambda: open_camera(left), "right": lambda: open_camera(right)}
 sinks = {
-    "plc": open_sink(f"modbus://{plc}?cameras=left,right"),  # we serve, the PLC reads: pip install "partsight[modbus]"
+    # We serve, the PLC reads (extra modbus). For part numbers add &labels=labels.csv; without, every part is 65535.
+    "plc": open_sink(f"modbus://{plc}?cameras=left,right"),
     "rows": open_sink(f"sqlite:{database}"),
 }
 # A frame that cannot be served at once gives way to a newer one; 200 ms after it came, nobody needs its answer.

@@ -92,3 +92,9 @@ def test_packages_that_are_wrong(call: Call, file: Path, tiny_package: Path, tmp
         ended = call("run", package, "--config", file, "--no-watch", "--check")
         assert (ended.code, ended.out) == (1, "")
         assert package.name in ended.err
+
+
+def test_a_package_with_an_altered_file(call: Call, altered_package: Path) -> None:
+    """Which the line would find when a frame needs it."""
+    ended = call("run", altered_package, "a.png", "--check")
+    assert (ended.code, "gallery/red.png has SHA-256" in ended.err) == (1, True)

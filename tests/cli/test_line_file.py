@@ -217,6 +217,7 @@ def test_what_cannot_be_run(call: Any, tmp_path: Path) -> None:
     }.items():
         file.write_text(text)
         ended = call("run", "--config", file)
-        assert (ended.code, ended.out) == (1, "")
+        assert (ended.code, ended.out) == (2, "")
+        assert ended.err.startswith("partsight: error: ")
         assert said in ended.err
     assert call("run").code == 2

@@ -258,10 +258,10 @@ def test_wrong_values(call: Call, option: str, value: str) -> None:
 
 
 def test_images_or_a_camera(call: Call, photos: Path) -> None:
-    for arguments in ((), ("a.png", "--camera", "folder:photos")):
+    for arguments, received in (((), "neither"), (("a.png", "--camera", "folder:photos"), "both")):
         ended = call("run", "line.partsight", *arguments)
         assert (ended.code, ended.out) == (2, "")
-        assert "expected either IMAGE ... or --camera folder:PATH, and not both" in ended.err
+        assert f"received {received}; expected either IMAGE ... or --camera folder:PATH" in ended.err
     for option in ("--fps=3", "--trigger=software"):
         ended = call("run", "line.partsight", "a.png", option)
         assert ended.code == 2

@@ -42,6 +42,7 @@ def test_colour_files_come_as_bgr(tmp_path: Path, suffix: str) -> None:
 def test_real_golden_image_equals_opencv(example_parts: Path) -> None:
     path = min((example_parts / "golden").glob("*/golden.jpg"))
     np.testing.assert_array_equal(read_image(path), cv2.imread(str(path)))
+    np.testing.assert_array_equal(read_image(str(path)), cv2.imread(str(path)))
 
 
 def test_grey_file_has_two_axes(tmp_path: Path) -> None:

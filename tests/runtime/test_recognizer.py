@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from partsight.runtime import FrameError, PackageError, PartsightError, ProviderError, Recognizer, Result, package
+from partsight.runtime.cameras import Frame
 from partsight.runtime.decision import decide_verified
 from partsight.runtime.engines.providers import PROVIDERS
 from partsight.runtime.model_digest import with_digest
@@ -412,6 +413,12 @@ def test_closed(tiny_package: Path) -> None:
     recognizer.close()  # once more does no harm
     assert recognizer.provider == "cpu"
     assert recognizer.labels == tuple(COLOURS)
+
+
+def test_a_frame_of_a_camera_of_ours(recognizer: Recognizer) -> None:
+    """Whose picture is meant."""
+    with pytest.raises(FrameError, match=r"received Frame; expected .*: pass its `image`"):
+        recognizer.recognize(Frame(solid("red"), "usb:0", 0, 0.0))  # type: ignore[arg-type]
 
 
 def test_closing_inside_the_block(tiny_package: Path) -> None:

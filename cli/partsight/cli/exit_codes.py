@@ -17,7 +17,7 @@ class ExitCode(IntEnum):
 MEANINGS = {
     ExitCode.DONE: "done",
     ExitCode.ERROR: "an error, told on stderr; or `doctor` found what keeps partsight from working",
-    ExitCode.USAGE: "wrong usage",
+    ExitCode.USAGE: "wrong usage, or a line's file that is wrong",
     ExitCode.BELOW_TARGET: "training ended below its target accuracy",
     ExitCode.SOME_FAILED: "`run` answered, but some frames could not be read, or some results not be written",
     ExitCode.INTERRUPTED: "interrupted (Ctrl-C)",

@@ -18,8 +18,8 @@ never from the command line, which every user of a machine can read.
 
 _EXAMPLE = """\
 examples:
-  partsight keygen --out keys/factory
-  partsight keygen --out keys/factory --passphrase-file /media/safe/passphrase
+  partsight keygen --out factory
+  partsight keygen --out factory --passphrase-file /media/safe/passphrase
 
 It needs the package `cryptography`: pip install 'partsight[sign]'. docs/signing.md tells what signing is good for.
 """

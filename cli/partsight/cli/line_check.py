@@ -53,6 +53,7 @@ def _package(config: LineConfig) -> str:
         return f"{path}: a model alone, which is looked into when it runs"
     package = ModelPackage.read(path, config.trusted_keys or None)
     package.model("fp32" if config.precision == "bf16" else config.precision)
+    package.verify()
     signed = f", signed by key {', '.join(package.signed_by)}" if package.signed_by else ""
     return f"{path}: {len(package.manifest.labels)} parts, id {package.package_id}{signed}"
 

@@ -84,7 +84,8 @@ class LineConfig:
         if not self.package:
             raise ConfigError("no package is named; expected PACKAGE, or package = in the file of --config")
         if bool(self.images) == bool(self.cameras):
-            raise ConfigError("expected either IMAGE ... or --camera folder:PATH, and not both")
+            received = "both" if self.images else "neither"
+            raise ConfigError(f"received {received}; expected either IMAGE ... or --camera folder:PATH")
         folders = [image for image in self.images if os.path.isdir(image)]  # noqa: PTH112 (Path.is_dir raises where it may not look)
         if folders:
             raise ConfigError(f"{folders[0]} is a folder; expected image files, or --camera folder:{folders[0]}")

@@ -1,6 +1,7 @@
 """`partsight run`: recognise the parts in images or in the frames of cameras."""
 
 import argparse
+import sys
 from typing import Any
 
 from partsight.cli.exit_codes import ExitCode
@@ -146,9 +147,10 @@ def run(args: argparse.Namespace) -> int:
     try:
         config = describe(args)
     except ConfigError as error:
-        if args.config is not None:
-            raise
-        args.parser.error(str(error))
+        if args.config is None:
+            args.parser.error(str(error))
+        print(f"partsight: error: {error}", file=sys.stderr)  # the usage would not tell what a file may hold
+        return ExitCode.USAGE
     if not args.check:
         return run_line(config)
     print_plan(config)

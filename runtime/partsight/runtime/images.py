@@ -36,7 +36,7 @@ _MEND_BY_MODE = {
 }
 
 
-def read_image(path: Path) -> Pixels:
+def read_image(path: str | Path) -> Pixels:
     """Read an image file as a camera would deliver it.
 
     The file is decoded strictly: a truncated file is an error, never a picture with a grey lower half.
@@ -52,6 +52,7 @@ def read_image(path: Path) -> Pixels:
     # Here: frames of a camera need no Pillow, and a line that starts again waits for each import.
     from PIL import Image, ImageOps, UnidentifiedImageError  # noqa: PLC0415
 
+    path = Path(path)
     try:
         with Image.open(path, formats=_FORMATS) as image:
             _check_header(image, path)

@@ -255,7 +255,8 @@ def _check_digest(data: bytes, source: str) -> None:
         return
     found = sha256_bytes(data[:start])
     if found.encode() != digest:
+        said = digest[:12].decode("ascii", "replace")
         raise PackageError(
-            f"{source}: the manifest has SHA-256 {found[:12]}…, and says {digest[:12]!r}: it was damaged or altered "
-            "after export; copy the package again or export it again"
+            f"{source}: the manifest has SHA-256 {found[:12]}…, and says {said}…: it was damaged or altered after "
+            "export; copy the package again or export it again"
         )

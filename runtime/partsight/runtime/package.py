@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import get_args
 
 from partsight.runtime.errors import PackageError, SignatureError
 from partsight.runtime.images import Pixels
@@ -125,6 +126,8 @@ class ModelPackage:
             raise PackageError(
                 f"{self.path}: asked for precision {precision}, which export did not write: {refused}; {has}"
             )
+        if precision not in get_args(Precision):
+            raise PackageError(f"{self.path}: precision {precision!r} is not known; {has}")
         wanted = ",".join((*self.manifest.models, precision))
         raise PackageError(
             f"{self.path}: asked for precision {precision}; {has}. Make a package that has it with: "

@@ -54,7 +54,8 @@ def check_frame(frame: object, spec: PreprocessSpec) -> Pixels:
     shapes = "(height, width, 3)" if spec.color == "bgr" else "(height, width)"
     expected = f"expected a contiguous uint8 NumPy array of shape {shapes}"
     if not isinstance(frame, np.ndarray):
-        raise FrameError(f"received {type(frame).__name__}; {expected}")
+        hint = ": pass its `image`" if hasattr(frame, "image") else ""  # of partsight's cameras
+        raise FrameError(f"received {type(frame).__name__}; {expected}{hint}")
     if frame.dtype != np.uint8:
         raise FrameError(f"received dtype {frame.dtype}; {expected}: set the camera to 8 bits a channel")
     if frame.size == 0:

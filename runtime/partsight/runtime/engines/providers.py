@@ -72,7 +72,9 @@ def find_provider(name: str, arithmetic: Arithmetic = "fp32") -> Provider:
     try:
         provider = PROVIDERS[name]
     except KeyError:
-        raise ProviderError(f"provider {name!r} is not known; expected one of {', '.join(PROVIDERS)}") from None
+        raise ProviderError(
+            f"provider {name!r} is not known; expected one of {', '.join(PROVIDERS)}, or auto"
+        ) from None
     if arithmetic not in provider.arithmetic:
         able = [other.name for other in PROVIDERS.values() if arithmetic in other.arithmetic]
         raise ProviderError(
