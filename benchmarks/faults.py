@@ -301,9 +301,9 @@ def _wait(until: Callable[[], bool], timeout_s: float = 30.0) -> None:
 
 @contextlib.contextmanager
 def _small_disk(folder: Path) -> Iterator[Path]:
-    """Mount a disk of 256 kB."""
+    """Mount a disk of 4 MB: room for all results, with what fills it up removed."""
     folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
+    command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError as error:
