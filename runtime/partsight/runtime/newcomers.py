@@ -9,6 +9,7 @@ import numpy as np
 
 from partsight.runtime.errors import EnrollError, FrameError, ImageError
 from partsight.runtime.images import ImageFiles
+from partsight.runtime.labels import USABLE, folded, is_usable
 from partsight.runtime.package import ModelPackage
 from partsight.runtime.preprocess import check_frame, preprocess
 from partsight.runtime.references import encode_reference
@@ -125,9 +126,7 @@ def _check_labels(labels: Sequence[str], changes: Changes) -> list[str]:
         if label not in has
     ]
     faults += [
-        f"{label!r}: is no name for a part; expected printable characters, no space at either end"
-        for label in changes.additions
-        if not label.isprintable() or label != label.strip() or not label
+        f"{label!r}: is no name for a part; expected {USABLE}" for label in changes.additions if not is_usable(label)
     ]
     if not wanted:
         faults.append("nothing shall be changed; name parts to add, replace or remove")
@@ -145,10 +144,11 @@ def _repeated(names: Sequence[str]) -> list[str]:
 def _clashing(stay: Collection[str], additions: Collection[str]) -> list[str]:
     by_folded: dict[str, list[str]] = defaultdict(list)
     for label in (*stay, *additions):
-        if label not in by_folded[label.casefold()]:
-            by_folded[label.casefold()].append(label)
+        if label not in by_folded[folded(label)]:
+            by_folded[folded(label)].append(label)
     return [
-        f"{' and '.join(group)}: names that differ only in case, which is one name on Windows; rename the new one"
+        f"{' and '.join(group)}: names that differ only in case, or in how accents are encoded, which is one name on "
+        "Windows or macOS; rename the new one"
         for group in by_folded.values()
         if len(group) > 1
     ]

@@ -64,7 +64,7 @@ def new_folder(path: Path) -> Iterator[Path]:
             _flush_folder(partial)
             partial.rename(target)
         with contextlib.suppress(OSError):  # it is there; only a power cut could still undo it
-            _flush(target.parent)
+            flush(target.parent)
 
 
 @contextlib.contextmanager
@@ -197,10 +197,15 @@ def _flush_folder(folder: Path) -> None:
     """Flush every file and name to the disk, so that a power cut after the rename finds them whole."""
     for path in (folder, *folder.rglob("*")):
         if path.is_file() or path.is_dir():
-            _flush(path)
+            flush(path)
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Bring a file, or the names in a folder, to the disk.
+
+    Raises:
+        OSError: the disk failed, or its file system flushes no folder.
+    """
     if os.name == "nt":
         if path.is_dir():
             return  # Windows opens no folder, and keeps names in a journal

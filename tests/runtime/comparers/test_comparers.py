@@ -121,6 +121,18 @@ def test_another_takes_the_place_of_a_lost_one(
     assert untimed(recognizer.recognize_batch(FRAMES)) == expected
 
 
+def test_an_error_that_nobody_foresaw_loses_no_place(recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the caller's, and the process is replaced: its answer may be under way."""
+    pool = pool_of(recognizer)
+    keep_from_here(pool)
+    pool._break_s = [0.1, 0.1]
+    with monkeypatch.context() as patch, pytest.raises(MemoryError):
+        patch.setattr(comparer_module.Comparer, "compare", lambda *_: (_ for _ in ()).throw(MemoryError))
+        recognizer.recognize(FRAMES[0])
+    wait_free(pool, 2)
+    assert recognizer.recognize(FRAMES[0]).label == "blue"
+
+
 def test_one_that_cannot_start_again_is_tried_again(
     recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -52,20 +52,26 @@ def spool(tmp_path: Path) -> Iterator[Spool]:
         yield opened
 
 
-def test_spool_that_cannot_be_read_for_a_while(spool: Spool, caplog: pytest.LogCaptureFixture) -> None:
-    client = Client()
+def test_spool_that_cannot_be_read_for_a_while(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """For which the broker is not to blame: it is not connected to anew."""
+    monkeypatch.setattr("partsight.runtime.sinks.publisher.STALL_S", 0.2)
+    client, made = Client(), []
     spool.add(b"a")
     other = sqlite3.connect(spool.path, isolation_level=None)
     other.execute("INSERT INTO waiting (payload) VALUES ('damaged')")
-    publisher = Publisher(spool, "line3", lambda: client, needs_subscriber=False)
+    publisher = Publisher(spool, "line3", lambda: (made.append(1), client)[1], needs_subscriber=False)
     deadline = time.monotonic() + 10
     while "a result in it is damaged" not in caplog.text and time.monotonic() < deadline:
         time.sleep(0.01)
+    time.sleep(0.5)
     other.execute("DELETE FROM waiting WHERE payload = 'damaged'")
     other.close()
     publisher.close(10)
     assert client.published == [b"a"]
     assert caplog.text.count("a result in it is damaged") == 1
+    assert len(made) == 1
 
 
 def test_certificate_that_is_away_for_a_while(spool: Spool, caplog: pytest.LogCaptureFixture) -> None:

@@ -3,7 +3,6 @@
 import functools
 import hashlib
 import os
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ import numpy as np
 
 from partsight.runtime.errors import CatalogError, ImageError
 from partsight.runtime.images import IMAGE_SUFFIXES, ImageFiles, Pixels, read_image
+from partsight.runtime.labels import USABLE, folded, is_usable
 from partsight.runtime.preprocess import Region
 from partsight.runtime.storage import sha256_bytes
 
@@ -202,7 +202,7 @@ def _is_image(path: Path) -> bool:
 def _clashing_names(labels: Iterable[str]) -> list[str]:
     by_folded: dict[str, list[str]] = defaultdict(list)
     for label in labels:
-        by_folded[unicodedata.normalize("NFC", label).casefold()].append(label)
+        by_folded[folded(label)].append(label)
     return [
         f"{' and '.join(group)}: names that differ only in case, or in how accents are encoded, which is one name on "
         "Windows or macOS; rename one"
@@ -212,15 +212,13 @@ def _clashing_names(labels: Iterable[str]) -> list[str]:
 
 
 def _unusable_names(labels: Iterable[str]) -> list[str]:
-    """Name labels that cannot be read off a line's screen, or that no UTF-8 text can hold, as enrolment does."""
+    """Name labels that cannot be read off a line's screen, or that no UTF-8 text can hold."""
     faults = []
     for label in labels:
         if any("\ud800" <= letter <= "\udfff" for letter in label):  # on Linux a file's name may be any bytes
             faults.append(f"{label!a}: a name that is not UTF-8, so that no result could name the part; rename it")
-        elif not label.isprintable() or label != label.strip():
-            faults.append(
-                f"{label!r}: is no name for a part; expected printable characters, no space at either end: rename it"
-            )
+        elif not is_usable(label):
+            faults.append(f"{label!r}: is no name for a part; expected {USABLE}: rename it")
     return faults
 
 

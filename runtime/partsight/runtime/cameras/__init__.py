@@ -41,10 +41,8 @@ def open_camera(address: str, options: CameraOptions | None = None) -> Camera:
         CameraError: no camera is known for the address, it cannot be opened, or did not take an option.
         DependencyError: the library that it needs is not installed.
     """
-    options = options or CameraOptions()
-    check_address(address, options)
     opener, _, place = _find(address)
-    return opener(place, options)
+    return opener(place, options or CameraOptions())
 
 
 def check_address(address: str, options: CameraOptions | None = None) -> None:
@@ -53,17 +51,20 @@ def check_address(address: str, options: CameraOptions | None = None) -> None:
     Raises:
         CameraError: the address is of no camera that is known, or one of its kind cannot do as told.
     """
-    scheme, _, place = address.partition(":")
-    if scheme not in _OPENERS or not place or (_is_network(scheme) and not place.startswith("//")):
-        raise CameraError(f"camera {without_credentials(address)!r} is not known; expected {_known()}")
     _, check, place = _find(address)
     if check is not None:
         check(place, options or CameraOptions())
 
 
 def _find(address: str) -> tuple[Opener, Checker | None, str]:
-    """Return what opens and what checks a camera, and the place that they take."""
+    """Return what opens and what checks a camera, and the place that they take.
+
+    Raises:
+        CameraError: no camera is known for the address.
+    """
     scheme, _, place = address.partition(":")
+    if scheme not in _OPENERS or not place or (_is_network(scheme) and not place.startswith("//")):
+        raise CameraError(f"camera {without_credentials(address)!r} is not known; expected {_known()}")
     module_name, _, function = _OPENERS[scheme][0].partition(":")
     module = import_module(f"partsight.runtime.cameras.{module_name}")
     check = getattr(module, function.replace("open_", "check_"), None)

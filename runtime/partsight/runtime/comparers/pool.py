@@ -107,9 +107,11 @@ class Comparers:
         comparer = self._comparers[place]
         try:
             verified = comparer.compare(pixels, score, threshold)
-        except ComparerError as error:
+        except Exception as error:  # what it would answer next is nobody's
             self._lose(place, error)
-            return None
+            if isinstance(error, ComparerError):
+                return None
+            raise
         self._set_free(place)
         return verified
 
@@ -135,16 +137,16 @@ class Comparers:
 
     def _replace(self, place: int) -> None:
         """Put another process in a lost one's place after a while, or after some more."""
-        trouble: ComparerError | None = None
+        is_told = False  # memory may be short for days
         while not self._closing.wait(self._break_s[place]):
             self._break_s[place] = min(2 * self._break_s[place], _LONGEST_BREAK_S)
             try:
                 comparer = self._start_again(place)
             except ComparerError as error:
-                if trouble is None:  # told once: memory may be short for days
+                if not is_told:
                     text = "no other process takes a lost one's place yet (%s); it is tried again and again"
                     _log.warning(text, error, extra={"event": "comparer_waiting"})
-                trouble = error
+                is_told = True
                 continue
             if self._give([place]):
                 text, extra = "another process compares frames in a lost one's place", {"event": "comparer_back"}

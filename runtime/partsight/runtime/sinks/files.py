@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from partsight.runtime.errors import SinkError
+from partsight.runtime.storage import flush
 
 _KEPT_OTHERWISE = (errno.EACCES, errno.EINVAL, errno.ENOTSUP)
 """Answers of file systems that flush no folder, and of a folder that may not be read; no waiting will mend them."""
@@ -34,19 +35,13 @@ def lock_file(fd: int, path: Path) -> None:
 
 
 def flush_folder(folder: Path) -> None:
-    """Bring the names of files to the disk, so that a power cut finds them; Windows keeps names in a journal.
+    """Bring the names of files to the disk, so that a power cut finds them.
 
     Raises:
         OSError: the disk failed.
     """
-    if os.name == "nt":
-        return
     try:
-        fd = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        flush(folder)
     except OSError as error:
         if error.errno not in _KEPT_OTHERWISE:
             raise
