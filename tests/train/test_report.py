@@ -262,11 +262,17 @@ def test_long_labels_keep_both_ends() -> None:
     assert short.endswith("_12_pins")
 
 
-def test_of_one_part_nothing_is_said_of_unknown_ones(small_run: RunFolder, tmp_path: Path) -> None:
+def test_of_one_part_nothing_is_said_of_others(small_run: RunFolder, tmp_path: Path) -> None:
+    """Neither of unknown ones, nor of such that look alike."""
     record = small_run.record
     decision = msgspec.structs.replace(record.calibration.verified_decision, expected_false_accept=None)
     calibration = msgspec.structs.replace(record.calibration, verified_decision=decision)
-    text = " ".join(
-        Page(written(tmp_path, msgspec.structs.replace(record, calibration=calibration), pictures(12))).text
-    )
+    one = msgspec.structs.replace(record, calibration=calibration, goldens=(golden("bolt", "bolt", "bolt"),))
+    of_one = Page(written(tmp_path, one, pictures(1)))
+    of_twelve = Page((small_run.path / REPORT_NAME).read_text("utf-8"))
+    text = " ".join(of_one.text)
+    assert "1 part, one golden image each." in text
     assert text.count("cannot be told of one part") == 2
+    assert "look most alike" in " ".join(of_twelve.text)
+    assert "look most alike" not in text
+    assert of_one.tags.count("img") == of_twelve.tags.count("img") - 2

@@ -144,7 +144,7 @@ def _run(args: argparse.Namespace) -> int:
     record = finished.record
     for first, second in record.twins:
         print(f"partsight: warning: {first} and {second} have hardly different images", file=sys.stderr)
-    print(f"{len(record.labels)} parts: {record.outcome}")
+    print(f"{len(record.labels)} part{'s' if len(record.labels) > 1 else ''}: {record.outcome}")
     print(f"run:    {finished.path}")
     print(f"report: {finished.path / 'report.html'}")
     return ExitCode.DONE if record.reached else ExitCode.BELOW_TARGET

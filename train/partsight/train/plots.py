@@ -24,7 +24,7 @@ def curves(history: Sequence[Epoch], target: float) -> Figure:
     accuracy.plot(epochs, [epoch.golden_accuracy for epoch in history], marker="o", color=_RIGHT)
     accuracy.axhline(target, color=_NEUTRAL, linestyle="--", linewidth=1, label=f"target {target:g}")
     accuracy.set(xlabel="epoch (0: before training)", ylabel="golden accuracy", ylim=(-0.02, 1.02))
-    accuracy.xaxis.set_major_locator(MaxNLocator(integer=True))
+    accuracy.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     accuracy.legend(loc="lower right")
     losses = [(epoch.epoch, epoch.loss) for epoch in history if epoch.loss is not None]
     if losses:
@@ -51,13 +51,13 @@ def tuning_curves(record: TuneRecord) -> Figure:
     accuracy.set(
         xlabel="epoch (0: before fine-tuning)", ylabel="accuracy", ylim=(lowest - 0.05 * (1.02 - lowest), 1.005)
     )
-    accuracy.xaxis.set_major_locator(MaxNLocator(integer=True))
+    accuracy.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     accuracy.legend(loc="lower right", fontsize=8)
     losses = [(epoch.epoch, epoch.loss) for epoch in record.history if epoch.loss is not None]
     if losses:
         loss.plot(*zip(*losses, strict=True), marker="o", color=_NEUTRAL)
     loss.set(xlabel="epoch", ylabel="training loss")
-    loss.xaxis.set_major_locator(MaxNLocator(integer=True))
+    loss.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     return figure
 
 

@@ -8,6 +8,7 @@ from partsight.train.page import Section
 from partsight.train.reject_record import Calibration
 
 CURVES_NAME = "reject_curves.png"
+_CURVES_TITLE = "What each threshold costs, and (right) the exchange between both errors"
 
 _TAUGHT, _UNKNOWN, _NEUTRAL = "#1f7a4d", "#c0392b", "#34495e"
 
@@ -58,9 +59,8 @@ def reject_sections(calibration: Calibration, plot_folder: Path) -> list[Section
             "A frame is laid over the golden images of the likeliest parts; where it agrees with none, the part is "
             "answered unknown. The threshold was chosen without a picture of an unknown part: golden images were "
             "varied as the line varies, and each part in turn was left out, so that it was unknown among its "
-            "siblings. More refused taught parts mean fewer accepted unknown ones: the right picture shows the "
-            "exchange.",
+            "siblings. More refused taught parts mean fewer accepted unknown ones.",
             rows=rows,
-            pictures=(("What each threshold costs, and the exchange between both errors", plot_folder / CURVES_NAME),),
+            pictures=() if accepted is None else ((_CURVES_TITLE, plot_folder / CURVES_NAME),),
         )
     ]

@@ -42,7 +42,7 @@ def training_sections(record: RunRecord, plot_folder: Path) -> list[Section]:
     return [
         _expectation(record, plot_folder),
         *reject_report.reject_sections(record.calibration, plot_folder),
-        _look_alikes(record, plot_folder),
+        *([_look_alikes(record, plot_folder)] if len(record.labels) > 1 else []),
         _golden_images(record, plot_folder),
         *(tune_report.tuning_sections(record.tuning, plot_folder) if record.tuning else []),
         Section("How long did it take?", rows=_time_rows(record)),
@@ -53,8 +53,9 @@ def training_sections(record: RunRecord, plot_folder: Path) -> list[Section]:
 def _verdict(record: RunRecord) -> str:
     found = record.calibration
     samples = found.verified_decision.samples
+    parts = f"{len(record.labels)} part{'s' if len(record.labels) > 1 else ''}"
     return (
-        f"{len(record.labels)} parts, one golden image each. Of {samples} frames as the line should deliver them, "
+        f"{parts}, one golden image each. Of {samples} frames as the line should deliver them, "
         f"{round(found.expected_right * samples)} were given the right part, {round(found.expected_wrong * samples)} a "
         f"wrong one, and the rest were answered unknown. Golden images: {record.outcome}."
     )
