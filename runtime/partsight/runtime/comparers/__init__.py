@@ -1,1 +1,0 @@
-"""Comparers: processes that compare frames with golden images, where one of Python's is not enough."""
