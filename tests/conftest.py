@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tiny import tiny_verification, write_tiny_package
+from tests.tiny import tiny_matching, write_tiny_package
 
 
 @pytest.fixture(scope="session")
@@ -19,7 +19,7 @@ def tiny_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def verified_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same, and frames are compared with its golden images. Shared: copy it before changing it."""
-    return write_tiny_package(tmp_path_factory.mktemp("packages") / "v.partsight", verification=tiny_verification())
+    return write_tiny_package(tmp_path_factory.mktemp("packages") / "v.partsight", matching=tiny_matching())
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from partsight.runtime.alignment import Update, pyramid
 from partsight.runtime.images import Pixels, read_image
-from partsight.runtime.verification import LONGEST_PX
+from partsight.runtime.matching import LONGEST_PX
+from partsight.runtime.matching.poses import Poses
 
 
 def golden(example_parts: Path, part: str, side_px: int | None = None) -> Pixels:
@@ -19,14 +19,8 @@ def golden(example_parts: Path, part: str, side_px: int | None = None) -> Pixels
 def as_compared(image: Pixels) -> Pixels:
     """Return an image at the size at which frames are compared."""
     scale = LONGEST_PX / max(image.shape)
-    size = round(image.shape[1] * scale), round(image.shape[0] * scale)
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def updates(image: Pixels) -> tuple[Update, Update, Update]:
-    """Return what aligns frames with a golden image, itself as it is compared: coarse, middle and fine."""
-    coarse, middle, fine = pyramid(image)
-    return tuple(Update.of(level, with_tilt=level is fine) for level in (coarse, middle, fine))  # type: ignore[return-value]
+    width, height = (6 * max(6, round(side * scale / 6)) for side in (image.shape[1], image.shape[0]))
+    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def matrix_of(
@@ -70,3 +64,9 @@ def farthest_px(shape: tuple[int, ...], found: np.ndarray, true: np.ndarray) -> 
     height, width = shape[:2]
     corners = np.array([[x * width, y * height, 1] for x in (0.15, 0.85) for y in (0.15, 0.85)])
     return float(np.hypot(*(corners @ (found[:2] - true[:2]).T).T).max())
+
+
+def matrix_at(shape: tuple[int, ...], poses: Poses, frame: int = 0, candidate: int = 0) -> np.ndarray:
+    """Return the (3, 3) of one of many poses, see `matrix_of`."""
+    x, y, angle, shear, stretch = (float(values[frame, candidate]) for values in poses.values)
+    return matrix_of(shape, x=x, y=y, turn_deg=float(np.rad2deg(angle)), shear=shear, stretch=stretch)

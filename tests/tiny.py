@@ -12,21 +12,23 @@ from partsight.export.search import replace_head
 from partsight.runtime.images import Pixels
 from partsight.runtime.manifest import (
     METADATA_KEY,
+    SCHEMA_VERSION,
     Decision,
     Manifest,
+    Matching,
     ModelFile,
     Parity,
     Provenance,
     Search,
-    Verification,
 )
+from partsight.runtime.matching import BANK_FILE, MatchingSpec, encode_bank, prepare_all
+from partsight.runtime.matching.gallery import decode_reference
 from partsight.runtime.model_digest import DIGEST_KEY, with_digest
 from partsight.runtime.preprocess import PreprocessSpec
 from partsight.runtime.prototype_file import PROTOTYPE_FILE, encode_prototypes
 from partsight.runtime.storage import new_folder, sha256_bytes
-from partsight.runtime.verification import VerificationSpec
 
-SIDE_PX = 32
+SIDE_PX = 36
 COLOURS_BGR = {
     "blue": (255, 0, 0),
     "cyan": (255, 255, 0),
@@ -50,7 +52,7 @@ def solid(colour: str | tuple[int, int, int], height: int = 48, width: int = 64)
 def tiny_manifest() -> Manifest:
     """Return the manifest as it stands in the ONNX file's metadata: without models and files."""
     return Manifest(
-        schema_version=1,
+        schema_version=SCHEMA_VERSION,
         labels=tuple(COLOURS_BGR),
         preprocess=PreprocessSpec(height=SIDE_PX, width=SIDE_PX),
         decision=Decision(
@@ -69,10 +71,10 @@ def tiny_manifest() -> Manifest:
     )
 
 
-def tiny_verification() -> Verification:
-    """Return what `write_tiny_package(..., verification=tiny_verification())` compares frames with: its gallery."""
-    return Verification(
-        spec=VerificationSpec(height=SIDE_PX, width=SIDE_PX),
+def tiny_matching() -> Matching:
+    """Return what `write_tiny_package(..., matching=tiny_matching())` compares frames with: its gallery."""
+    return Matching(
+        spec=MatchingSpec(height=SIDE_PX, width=SIDE_PX),
         decision=Decision(
             score="agreement",
             threshold=AGREEMENT_THRESHOLD,
@@ -82,6 +84,7 @@ def tiny_verification() -> Verification:
             expected_false_accept=0.25,
         ),
         references=tuple(f"gallery/{label}.png" for label in COLOURS_BGR),
+        bank=BANK_FILE,
     )
 
 
@@ -152,6 +155,9 @@ def write_tiny_package(path: Path, *, is_searched: bool = False, **changes: obje
     files = {f"gallery/{label}.png": _png(label) for label in COLOURS_BGR}
     files["report.html"] = b"<!doctype html><title>tiny</title>\n"
     search = None
+    if bare.matching is not None and bare.matching.bank is not None:
+        images = [decode_reference(files[name], name) for name in bare.matching.references]
+        files[bare.matching.bank] = encode_bank(prepare_all(images, range(len(images))))
     if is_searched:
         model = searched(model)
         files[PROTOTYPE_FILE] = encode_prototypes(tiny_prototypes())

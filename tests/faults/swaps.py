@@ -140,11 +140,11 @@ def _load_package(path: str | Path) -> "Recognizer":
 
 
 def _prepare(folder: Path) -> None:
-    from tests.tiny import COLOURS_BGR, tiny_verification, write_tiny_package
+    from tests.tiny import COLOURS_BGR, tiny_matching, write_tiny_package
 
     labels = tuple("rot" if label == "red" else label for label in COLOURS_BGR)
-    write_tiny_package(folder / _OLD, verification=tiny_verification())
-    write_tiny_package(folder / _NEW, verification=tiny_verification(), labels=labels)
+    write_tiny_package(folder / _OLD, matching=tiny_matching())
+    write_tiny_package(folder / _NEW, matching=tiny_matching(), labels=labels)
     _turn(folder / _PLACE, _OLD)
 
 

@@ -4,6 +4,7 @@ from tests.fuzz.surface import Surface
 from tests.fuzz.surfaces import (
     addresses,
     answers,
+    banks,
     frames,
     manifests,
     models,
@@ -43,7 +44,8 @@ _ALL = (
     Surface("model-in-package", models.open_packages, 10_000),
     Surface("model-files", models.open_alone, 30_000),
     Surface("camera-buffers", frames.open_buffers, 30_000),
-    Surface("prototypes", prototypes.open_prototypes, 47_000),
+    Surface("prototypes", prototypes.open_prototypes, 41_000),
+    Surface("banks", banks.open_banks, 6_000),
     Surface("line-files", settings.open_line_files, 40_000),
     Surface("options", settings.open_options, 50_700),
     Surface("keys-signatures", settings.open_keys, 20_000, needs=("cryptography",)),

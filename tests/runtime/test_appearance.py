@@ -10,7 +10,7 @@ from partsight.runtime.appearance import Appearance, appearance_of
 from partsight.runtime.images import Pixels
 from partsight.runtime.preprocess import PreprocessSpec, Region
 from tests.laid import as_compared, golden, laid
-from tests.tiny import SIDE_PX, solid, tiny_verification, write_tiny_package
+from tests.tiny import SIDE_PX, solid, tiny_matching, write_tiny_package
 
 
 @pytest.fixture(params=range(3))
@@ -98,16 +98,16 @@ def test_of_a_recogniser(verified_package: Path, tiny_package: Path) -> None:
 
 def test_frames_are_cropped_as_for_recognition_and_golden_images_are_not(tmp_path: Path) -> None:
     preprocess = PreprocessSpec(height=SIDE_PX, width=SIDE_PX, region=Region(x=8, y=8, width=32, height=32))
-    package = write_tiny_package(tmp_path / "r.partsight", preprocess=preprocess, verification=tiny_verification())
+    package = write_tiny_package(tmp_path / "r.partsight", preprocess=preprocess, matching=tiny_matching())
     frame = np.zeros((48, 64, 3), np.uint8)
     frame[8:40, 8:40] = (255, 0, 0)
     with Recognizer(package) as recognizer:
         assert recognizer.appearance(frame, "blue") == Appearance(None, 0.0)
 
 
-def test_it_leaves_the_references_in_memory_as_they_are(verified_package: Path) -> None:
+def test_it_keeps_no_golden_image_in_memory(verified_package: Path) -> None:
     with Recognizer(verified_package) as recognizer:
         recognizer.appearance(solid("blue"), "blue")
         assert recognizer._pipeline is not None and recognizer._pipeline.comparison is not None
-        assert not recognizer._pipeline.comparison.references._ready
+        assert not recognizer._pipeline.comparison.package._kept
         assert msgspec.structs.asdict(recognizer.decision)["score"] == "agreement"

@@ -12,11 +12,12 @@ import pytest
 
 from partsight.runtime import ModelPackage, PackageError, Recognizer, SignatureError
 from partsight.runtime.keys import PrivateKey
+from partsight.runtime.matching import BANK_FILE
 from partsight.runtime.package_folder import MANIFEST_NAME, SIGNATURE_NAME
 from partsight.runtime.signature import Demand, Signature, SignatureFile, check_signatures
 from partsight.runtime.storage import sha256_bytes
 from tests.runtime.signed import new_key, signed_copy
-from tests.tiny import solid, tiny_manifest, tiny_verification, write_tiny_package
+from tests.tiny import solid, tiny_manifest, tiny_matching, write_tiny_package
 
 MODEL, REPORT, RED, BLUE = "model.fp32.onnx", "report.html", "gallery/red.png", "gallery/blue.png"
 
@@ -63,7 +64,7 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> tuple[PrivateKey, PrivateK
 def other(keys: tuple[PrivateKey, PrivateKey], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("other")
     decision = msgspec.structs.replace(tiny_manifest().decision, threshold=-1.0)
-    made = write_tiny_package(folder / "made.partsight", decision=decision, verification=tiny_verification())
+    made = write_tiny_package(folder / "made.partsight", decision=decision, matching=tiny_matching())
     return signed_copy(made, folder / "other.partsight", keys[0])
 
 
@@ -130,7 +131,7 @@ Attack = Callable[[Scene], object]
 
 ALTERED: dict[str, Attack] = {
     f"{name} altered at {place:.0%}": alter(name, place)
-    for name in (MODEL, REPORT, RED, BLUE, MANIFEST_NAME, SIGNATURE_NAME)
+    for name in (MODEL, REPORT, RED, BLUE, BANK_FILE, MANIFEST_NAME, SIGNATURE_NAME)
     for place in (0, 0.3, 1)
 }
 FILES: dict[str, Attack] = {
@@ -143,6 +144,7 @@ FILES: dict[str, Attack] = {
     "model removed": lambda scene: (scene.package / MODEL).unlink(),
     "report removed": lambda scene: (scene.package / REPORT).unlink(),
     "reference removed": lambda scene: (scene.package / RED).unlink(),
+    "bank removed": lambda scene: (scene.package / BANK_FILE).unlink(),
     "manifest removed": lambda scene: (scene.package / MANIFEST_NAME).unlink(),
     "signature removed": lambda scene: (scene.package / SIGNATURE_NAME).unlink(),
     "files swapped": lambda scene: swap(scene, RED, BLUE),
@@ -150,6 +152,7 @@ FILES: dict[str, Attack] = {
     "file made longer": lambda scene: scene.write(REPORT, scene.read(REPORT) + b"\0"),
     "model linked": lambda scene: replace_by_link(scene, MODEL),
     "reference linked": lambda scene: replace_by_link(scene, RED),
+    "bank linked": lambda scene: replace_by_link(scene, BANK_FILE),
     "report linked": lambda scene: replace_by_link(scene, REPORT),
     "folder linked": lambda scene: replace_by_link(scene, "gallery"),
     "manifest linked": lambda scene: replace_by_link(scene, MANIFEST_NAME),
@@ -165,7 +168,7 @@ MANIFESTS: dict[str, Attack] = {
     "labels turned": lambda scene: scene.edit_manifest(lambda document: document["labels"].reverse()),
     "field added": lambda scene: scene.edit_manifest(lambda document: document.update(remark="")),
     "file taken out": lambda scene: scene.edit_manifest(lambda document: document["files"].pop(REPORT)),
-    "field twice": lambda scene: twice(scene, MANIFEST_NAME, b'"schema_version": 1'),
+    "field twice": lambda scene: twice(scene, MANIFEST_NAME, b'"schema_version": 2'),
     "space at the end": lambda scene: scene.write(MANIFEST_NAME, scene.read(MANIFEST_NAME) + b" "),
     "byte order mark": lambda scene: scene.write(MANIFEST_NAME, b"\xef\xbb\xbf" + scene.read(MANIFEST_NAME)),
     "line ends": lambda scene: scene.write(MANIFEST_NAME, scene.read(MANIFEST_NAME).replace(b"\n", b"\r\n")),

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from partsight.runtime.alignment import Pose
-from partsight.runtime.decision import decide, decide_verified
-from partsight.runtime.verification import VerificationSpec, Verified
+from partsight.runtime.decision import decide, decide_matched
+from partsight.runtime.matching import Matches, MatchingSpec
+from partsight.runtime.matching.poses import Poses
 
 LABELS = [f"part {index}" for index in range(60)]
 
@@ -103,30 +103,53 @@ def test_no_rows() -> None:
     assert decide(np.empty((0, 60), np.float32), LABELS, 0.5, 5) == []
 
 
-SPEC = VerificationSpec(height=64, width=64, least_margin=0.05)
+SPEC = MatchingSpec(height=72, width=72, least_margin=0.05)
 
 
-def verified(*agreement: float) -> Verified:
-    """Finalists 7, 2, 5, …, which agree so well."""
-    classes = (7, 2, 5, 0, 9)[: len(agreement)]
-    return Verified(classes, agreement, (Pose(),) * len(agreement))
+def matched(*agreement: tuple[float, ...]) -> Matches:
+    """Frames with finalists 7, 2, 5, …, which agree so well."""
+    values = np.array(agreement, np.float32)
+    classes = np.tile(np.array([7, 2, 5, 0, 9]), (len(values), 1))[:, : values.shape[1]]
+    return Matches(classes, values, Poses(*[np.zeros_like(values)] * 5), classes)
 
 
-def test_verified_and_known() -> None:
-    answer = decide_verified(verified(0.75, 0.5, 0.25), SPEC, LABELS, 0.75, 2)
+def test_matched_and_known() -> None:
+    (answer,) = decide_matched(matched((0.75, 0.5, 0.25)), SPEC, LABELS, 0.75, 2)
     assert (answer.label, answer.score, answer.margin, answer.accepted) == ("part 7", 0.75, 0.25, True)
     assert answer.top == (("part 7", 0.75), ("part 2", 0.5))
 
 
 @pytest.mark.parametrize("agreement", [(0.74, 0.5), (0.9, 0.86), (0.9, 0.9), (float("nan"), 0.5)])
-def test_verified_and_unknown(agreement: tuple[float, ...]) -> None:
+def test_matched_and_unknown(agreement: tuple[float, ...]) -> None:
     """Because it agrees too little, or another agrees as well."""
-    answer = decide_verified(verified(*agreement), SPEC, LABELS, 0.75, 5)
+    (answer,) = decide_matched(matched(agreement), SPEC, LABELS, 0.75, 5)
     assert (answer.label, answer.accepted) == (None, False)
+    assert answer.score == pytest.approx(agreement[0], nan_ok=True)
+    named = [label for label, _ in answer.top]
+    assert named == (["part 7", "part 2"] if agreement[0] > 0 else ["part 2"])
+
+
+def test_matched_among_one() -> None:
+    (answer,) = decide_matched(matched((0.8125,)), SPEC, LABELS, 0.75, 5)
+    assert (answer.label, answer.margin, answer.top) == ("part 7", 0.8125, (("part 7", 0.8125),))
+
+
+def test_each_frame_has_an_answer_of_its_own() -> None:
+    answers = decide_matched(matched((0.875, 0.5), (0.5, 0.25), (0.75, 0.625)), SPEC, LABELS, 0.75, 1)
+    assert [answer.label for answer in answers] == ["part 7", None, "part 7"]
+    assert [answer.score for answer in answers] == [0.875, 0.5, 0.75]
+    assert [answer.margin for answer in answers] == [0.375, 0.25, 0.125]
+    assert [answer.top for answer in answers] == [(("part 7", score),) for score in (0.875, 0.5, 0.75)]
+    assert decide_matched(matched((0.5, 0.25)), SPEC, LABELS, 0.5, 1)[0].accepted  # at the threshold
+
+
+def test_a_finalist_that_is_none_is_not_named() -> None:
+    """Fewer classes than finalists were among the candidates."""
+    (answer,) = decide_matched(matched((0.875, 0.5, 0.0, 0.0)), SPEC, LABELS, 0.75, 4)
     assert [label for label, _ in answer.top] == ["part 7", "part 2"]
-    assert answer.top[0][1] is answer.score is agreement[0]
 
 
-def test_verified_among_one() -> None:
-    answer = decide_verified(verified(0.8), SPEC, LABELS, 0.75, 5)
-    assert (answer.label, answer.margin, answer.top) == ("part 7", 0.8, (("part 7", 0.8),))
+def test_types_of_a_matched_answer_are_pythons_own() -> None:
+    (answer,) = decide_matched(matched((0.875, 0.5)), SPEC, LABELS, 0.75, 2)
+    values = (answer.label, answer.score, answer.margin, answer.accepted, answer.top[0][1])
+    assert [type(value) for value in values] == [str, float, float, bool, float]

@@ -20,7 +20,7 @@ from partsight.runtime.package_folder import MANIFEST_NAME
 from partsight.runtime.preprocess import PreprocessSpec, Region
 from partsight.runtime.session import Session
 from tests.runtime.enrolling import picture, rewrite_model, write_package
-from tests.tiny import COLOURS_BGR, solid, tiny_manifest, write_tiny_package
+from tests.tiny import COLOURS_BGR, SIDE_PX, solid, tiny_manifest, write_tiny_package
 
 ORANGE, VIOLET = (0, 128, 255), (255, 0, 128)
 OLD = tuple(COLOURS_BGR)
@@ -49,8 +49,8 @@ def prototypes(path: Path) -> np.ndarray:
 
 def reference(path: Path, label: str) -> bytes:
     manifest = ModelPackage.read(path).manifest
-    assert manifest.verification
-    return (path / manifest.verification.references[manifest.labels.index(label)]).read_bytes()
+    assert manifest.matching
+    return (path / manifest.matching.references[manifest.labels.index(label)]).read_bytes()
 
 
 def recognised(path: Path, *colours: str | tuple[int, int, int]) -> list[str | None]:
@@ -89,7 +89,7 @@ def test_everything_else_is_the_same_to_the_bit(package: Path, orange: Path, out
     assert [node.SerializeToString() for node in before.graph.node] == [
         node.SerializeToString() for node in after.graph.node
     ]
-    batch = np.random.default_rng(1).integers(0, 256, (5, 32, 32, 3), np.uint8)
+    batch = np.random.default_rng(1).integers(0, 256, (5, SIDE_PX, SIDE_PX, 3), np.uint8)
     scores = [Session((path / "model.fp32.onnx").read_bytes()).run(batch).score for path in (package, out)]
     assert (scores[0] == scores[1][:, : len(OLD)]).all()
 
@@ -99,7 +99,7 @@ def test_the_prototype_is_the_normalised_mean(package: Path, tmp_path: Path, out
     enroll(package, out, additions={"orange": paths})
     embedding = (
         Session((package / "model.fp32.onnx").read_bytes())
-        .run(np.stack([solid((0, green, 255), 32, 32) for green in (110, 128, 150)]))
+        .run(np.stack([solid((0, green, 255), SIDE_PX, SIDE_PX) for green in (110, 128, 150)]))
         .embedding
     )
     mean = embedding.mean(axis=0)
@@ -136,7 +136,7 @@ def test_all_at_once_and_again(package: Path, orange: Path, tmp_path: Path, out:
     enroll(out, third, removals=["orange"], additions={"red": [picture(tmp_path / "red.png", "red")]})
     manifest = ModelPackage.read(third).manifest
     assert [change.removed for change in manifest.provenance.enrolments] == [("red",), ("orange",)]
-    assert len(set(manifest.verification.references)) == 6  # type: ignore[union-attr]
+    assert len(set(manifest.matching.references)) == 6  # type: ignore[union-attr]
     assert recognised(third, "red", "green") == ["red", "green"]
 
 
@@ -160,7 +160,7 @@ def test_the_threshold_stays_and_its_rates_are_estimated_again(package: Path, or
     manifest = enroll(package, out, additions={"orange": [orange]}).package.manifest
     for before, after in (
         (old.decision, manifest.decision),
-        (old.verification.decision, manifest.verification.decision),  # type: ignore[union-attr]
+        (old.matching.decision, manifest.matching.decision),  # type: ignore[union-attr]
     ):
         assert before.threshold == after.threshold
         assert "enrolment: rates estimated again on 32 varied images of 1 new parts" in after.method
@@ -293,7 +293,7 @@ def test_what_cannot_be(changes: dict[str, object], message: str, package: Path,
 
 
 def test_an_image_smaller_than_the_region(tmp_path: Path, orange: Path, out: Path) -> None:
-    spec = PreprocessSpec(32, 32, region=Region(0, 0, 200, 40))
+    spec = PreprocessSpec(SIDE_PX, SIDE_PX, region=Region(0, 0, 200, 40))
     package = write_package(tmp_path / "region.partsight", preprocess=spec)
     with pytest.raises(EnrollError, match=r"orange: .*orange.png: received 64×48 px, but the package's region"):
         enroll(package, out, additions={"orange": [orange]})
@@ -347,7 +347,7 @@ def test_without_onnx(package: Path, orange: Path, out: Path, monkeypatch: pytes
 
 
 def test_a_grey_package(tmp_path: Path, out: Path) -> None:
-    package = write_package(tmp_path / "grey.partsight", preprocess=PreprocessSpec(32, 32, "mono"))
+    package = write_package(tmp_path / "grey.partsight", preprocess=PreprocessSpec(SIDE_PX, SIDE_PX, "mono"))
     manifest = Manifest.from_json((package / MANIFEST_NAME).read_bytes(), "grey")
     assert manifest.preprocess.color == "mono"
     white = picture(tmp_path / "white.png", np.full((48, 64), 250, np.uint8))

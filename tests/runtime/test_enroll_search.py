@@ -15,7 +15,7 @@ from partsight.runtime.prototypes import BOUNDS_NAME, DIRECTIONS_NAME
 from partsight.runtime.search import bound_matrix
 from partsight.runtime.session import Session
 from tests.runtime.enrolling import picture, rewrite_model, write_package
-from tests.tiny import COLOURS_BGR, solid, tiny_prototypes
+from tests.tiny import COLOURS_BGR, SIDE_PX, solid, tiny_prototypes
 
 ORANGE, VIOLET = (0, 128, 255), (255, 0, 128)
 OLD = tuple(COLOURS_BGR)
@@ -51,7 +51,9 @@ def test_a_part_is_added(package: Path, tmp_path: Path, out: Path) -> None:
     found = prototypes(out)
     np.testing.assert_array_equal(found[:-1], tiny_prototypes())
     session = Session((package / "model.fp32.onnx").read_bytes(), search=ModelPackage.read(package).search())
-    mean = session.run(np.stack([solid((0, green, 255), 32, 32) for green in (110, 128, 150)])).embedding.mean(axis=0)
+    mean = session.run(
+        np.stack([solid((0, green, 255), SIDE_PX, SIDE_PX) for green in (110, 128, 150)])
+    ).embedding.mean(axis=0)
     np.testing.assert_allclose(found[-1], mean / np.linalg.norm(mean), atol=1e-6)
 
 

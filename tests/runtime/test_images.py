@@ -11,7 +11,7 @@ from PIL import Image
 
 from partsight.runtime.errors import ImageError, PackageError
 from partsight.runtime.images import MOST_PIXELS, SHORTEST_SIDE_PX, read_image
-from partsight.runtime.references import decode_reference
+from partsight.runtime.matching.gallery import decode_reference
 
 
 def noise(height: int, width: int, *channels: int, dtype: type = np.uint8) -> np.ndarray:

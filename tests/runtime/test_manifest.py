@@ -7,14 +7,15 @@ import pytest
 
 from partsight.runtime.errors import PackageError
 from partsight.runtime.manifest import MOST_LABELS, SCHEMA_VERSION, Manifest, ModelFile, Parity
+from partsight.runtime.matching import MatchingSpec
 from partsight.runtime.preprocess import PreprocessSpec, Region
-from tests.tiny import COLOURS_BGR, tiny_manifest, tiny_verification
+from tests.tiny import COLOURS_BGR, SIDE_PX, tiny_manifest, tiny_matching
 
 DELETE = object()
 
 
 def verified() -> Manifest:
-    return msgspec.structs.replace(tiny_manifest(), verification=tiny_verification())
+    return msgspec.structs.replace(tiny_manifest(), matching=tiny_matching())
 
 
 def changed(path: str, value: object) -> bytes:
@@ -39,17 +40,19 @@ def test_round_trip() -> None:
     manifest = msgspec.structs.replace(
         tiny_manifest(),
         labels=("Schraube Ø 3 µm", "ねじ", "a\nb"),
-        preprocess=PreprocessSpec(299, 299, "mono", Region(1, 2, 3, 4)),
+        preprocess=PreprocessSpec(299, 299, "mono", Region(1, 2, 3, 4), via=(299, 300)),
         models={"fp16": ModelFile("model.fp16.onnx", "0" * 64, 17, 2, Parity(6, 5, 1e-7, 0.5))},
         files={"gallery/ねじ.png": "f" * 64},
-        verification=msgspec.structs.replace(tiny_verification(), references=("a.jpg", "b.jpg", "gallery/ねじ.png")),
+        matching=msgspec.structs.replace(
+            tiny_matching(), references=("a.jpg", "b.jpg", "gallery/ねじ.png"), graph="matching.onnx"
+        ),
     )
     assert Manifest.from_json(manifest.to_json(), "here") == manifest
 
 
 def test_json_is_for_people_too() -> None:
     text = msgspec.structs.replace(tiny_manifest(), labels=("ねじ",)).to_json().decode()
-    assert '\n "schema_version": 1,\n' in text
+    assert f'\n "schema_version": {SCHEMA_VERSION},\n' in text
     assert "ねじ" in text
 
 
@@ -61,19 +64,30 @@ def test_models_and_files_may_be_left_out() -> None:
 
 @pytest.mark.parametrize("value", [None, DELETE])
 def test_a_package_may_compare_with_nothing(value: object) -> None:
-    assert Manifest.from_json(changed("verification", value), "here") == tiny_manifest()
+    assert Manifest.from_json(changed("matching", value), "here") == tiny_manifest()
 
 
-@pytest.mark.parametrize("name", ["shortlist", "finalists", "tolerance_px", "least_margin", "clear_margin"])
+@pytest.mark.parametrize(
+    "name", ["by_thumbnail", "by_network", "finalists", "tolerance_px", "tolerance_tilt", "least_margin"]
+)
 def test_how_to_compare_has_defaults(name: str) -> None:
-    assert Manifest.from_json(changed(f"verification.spec.{name}", DELETE), "here") == verified()
+    assert Manifest.from_json(changed(f"matching.spec.{name}", DELETE), "here") == verified()
 
 
 @pytest.mark.parametrize("count", [0, 1, len(COLOURS_BGR) - 1, len(COLOURS_BGR) + 1])
 def test_one_reference_for_each_label(count: int) -> None:
     names = [f"{index}.jpg" for index in range(count)]
     with pytest.raises(PackageError, match=rf"line3: the manifest names {count} references for 6 labels; expected one"):
-        Manifest.from_json(changed("verification.references", names), "line3")
+        Manifest.from_json(changed("matching.references", names), "line3")
+
+
+@pytest.mark.parametrize("via", [(SIDE_PX - 1, SIDE_PX), (SIDE_PX, SIDE_PX - 1)])
+def test_first_size_is_at_least_the_references_size(via: tuple[int, int]) -> None:
+    network = {"height": SIDE_PX // 2, "width": SIDE_PX // 2}
+    fits = Manifest.from_json(changed("preprocess", network | {"via": (SIDE_PX, SIDE_PX)}), "line3")
+    assert fits.preprocess.via == tiny_matching().spec.size_hw == (SIDE_PX, SIDE_PX)
+    with pytest.raises(PackageError, match=r"line3: .*does not fit its references \(received via .*export the package"):
+        Manifest.from_json(changed("preprocess", network | {"via": via}), "line3")
 
 
 def test_fields_of_a_later_partsight_of_the_same_schema_are_passed_over() -> None:
@@ -82,13 +96,73 @@ def test_fields_of_a_later_partsight_of_the_same_schema_are_passed_over() -> Non
 
 @pytest.mark.parametrize("version", [0, SCHEMA_VERSION + 1, "1", None, 1.5, [1], DELETE])
 def test_other_schema_versions(version: object) -> None:
-    with pytest.raises(PackageError, match=r"line3: manifest of schema version .*; this partsight reads version 1"):
+    with pytest.raises(
+        PackageError, match=r"line3: manifest of schema version .*; this partsight reads versions 1 and 2"
+    ):
         Manifest.from_json(changed("schema_version", version), "line3")
 
 
+def of_version_1(height: object = SIDE_PX, width: object = SIDE_PX, **changes: object) -> bytes:
+    """The manifest as partsight wrote it before schema version 2."""
+    document = json.loads(verified().to_json())
+    matching = document.pop("matching")
+    spec = {"height": height, "width": width, "shortlist": 32, "outlined": 20, "clear_margin": 0.2}
+    document["schema_version"] = 1
+    document["verification"] = {
+        "spec": spec | {"least_margin": 0.03, "finalists": 5},
+        "decision": matching["decision"],
+        "references": matching["references"],
+        "outlines": "outlines.npy",
+    }
+    document["verification"] |= changes
+    return json.dumps(document).encode()
+
+
+def test_version_1_is_read_and_compared_as_this_version_does() -> None:
+    expected = msgspec.structs.replace(tiny_matching(), bank=None)
+    found = Manifest.from_json(of_version_1(), "here")
+    assert found == msgspec.structs.replace(verified(), schema_version=1, matching=expected)
+    assert found.matching is not None and found.matching.spec == MatchingSpec(height=SIDE_PX, width=SIDE_PX)
+
+
+@pytest.mark.parametrize(
+    ("side", "expected"), [(32, 36), (36, 36), (38, 36), (40, 42), (128, 126), (191, 192), (192, 192)]
+)
+def test_sides_of_version_1_become_multiples_of_6(side: int, expected: int) -> None:
+    found = Manifest.from_json(of_version_1(height=side, width=192), "here").matching
+    assert found is not None and found.spec.size_hw == (expected, 192)
+
+
+def test_version_1_without_golden_images_to_compare_with() -> None:
+    document = json.loads(of_version_1())
+    for value in (None, DELETE):
+        document["verification"] = value
+        if value is DELETE:
+            del document["verification"]
+        found = Manifest.from_json(json.dumps(document).encode(), "here")
+        assert found == msgspec.structs.replace(tiny_manifest(), schema_version=1)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        of_version_1(height=31),
+        of_version_1(width=1025),
+        of_version_1(width="64"),
+        of_version_1(spec={}),
+        of_version_1(decision=None),
+        of_version_1(references=[1] * 6),
+        of_version_1(references=["a.jpg"]),
+    ],
+)
+def test_a_damaged_manifest_of_version_1(data: bytes) -> None:
+    with pytest.raises(PackageError, match=r"line3: .*export (it|the package) again"):
+        Manifest.from_json(data, "line3")
+
+
 def test_a_future_schema_is_named_whatever_else_it_changed() -> None:
-    with pytest.raises(PackageError, match=r"schema version 2; .*install the partsight that made the package"):
-        Manifest.from_json(b'{"schema_version": 2, "labels": {"a": 1}}', "line3")
+    with pytest.raises(PackageError, match=r"schema version 3; .*install the partsight that made the package"):
+        Manifest.from_json(b'{"schema_version": 3, "labels": {"a": 1}}', "line3")
 
 
 @pytest.mark.parametrize(
@@ -101,11 +175,11 @@ def test_a_future_schema_is_named_whatever_else_it_changed() -> None:
         "preprocess.height",
         "decision.threshold",
         "provenance.head",
-        "verification.spec",
-        "verification.decision",
-        "verification.references",
-        "verification.spec.height",
-        "verification.decision.threshold",
+        "matching.spec",
+        "matching.decision",
+        "matching.references",
+        "matching.spec.height",
+        "matching.decision.threshold",
     ],
 )
 def test_missing_field(field: str) -> None:
@@ -124,6 +198,9 @@ def test_missing_field(field: str) -> None:
         ("preprocess.width", 100_000),
         ("preprocess.color", "rgb"),
         ("preprocess.resize", "lanczos"),
+        ("preprocess.via", [SIDE_PX - 1, SIDE_PX]),
+        ("preprocess.via", [SIDE_PX]),
+        ("preprocess.via", 224),
         ("preprocess.region", {"x": -1, "y": 0, "width": 1, "height": 1}),
         ("preprocess.region", {"x": 0, "y": 0, "width": 0, "height": 1}),
         ("decision.threshold", "high"),
@@ -132,17 +209,22 @@ def test_missing_field(field: str) -> None:
         ("decision.expected_false_reject", 1.5),
         ("decision.expected_false_accept", -0.1),
         ("provenance.catalog_sha256", "abc"),
-        ("verification", []),
-        ("verification.spec.height", 31),
-        ("verification.spec.width", 1025),
-        ("verification.spec.shortlist", 0),
-        ("verification.spec.finalists", 1001),
-        ("verification.spec.tolerance_levels", 0),
-        ("verification.spec.tolerance_px", -0.3),
-        ("verification.spec.tolerance_tilt", "some"),
-        ("verification.spec.least_margin", -0.01),
-        ("verification.decision.score", "likeness"),
-        ("verification.references", [1, 2, 3, 4, 5, 6]),
+        ("matching", []),
+        ("matching.spec.height", 31),
+        ("matching.spec.width", 1025),
+        ("matching.spec.height", 38),
+        ("matching.spec.height", 30),
+        ("matching.spec.width", 198),
+        ("matching.spec.by_thumbnail", -1),
+        ("matching.spec.by_network", 0),
+        ("matching.bank", 1),
+        ("matching.spec.finalists", 1001),
+        ("matching.spec.tolerance_levels", 0),
+        ("matching.spec.tolerance_px", -0.3),
+        ("matching.spec.tolerance_tilt", "some"),
+        ("matching.spec.least_margin", -0.01),
+        ("matching.decision.score", "likeness"),
+        ("matching.references", [1, 2, 3, 4, 5, 6]),
         ("models", {"fp8": {}}),
         ("files", {"a": "b"}),
     ],
@@ -233,4 +315,4 @@ def test_more_labels_than_there_may_be() -> None:
 @pytest.mark.parametrize("name", ["tolerance_levels", "tolerance_px", "tolerance_tilt"])
 def test_a_tolerance_whose_square_is_no_number(name: str, value: float) -> None:
     with pytest.raises(PackageError, match="line3: the manifest cannot be read"):
-        Manifest.from_json(changed(f"verification.spec.{name}", value), "line3")
+        Manifest.from_json(changed(f"matching.spec.{name}", value), "line3")

@@ -1,50 +1,42 @@
-import gc
-from concurrent.futures import ThreadPoolExecutor
+import ctypes
+import sys
+from pathlib import Path
 
-import numpy as np
+import pytest
 
-from partsight.runtime.memory import Pieces
-
-
-def test_arrays_lie_beside_each_other() -> None:
-    shapes = [(7,), (2, 3, 3), (0, 4), (1, 5)]
-    arrays = Pieces(2).take(shapes)
-    for value, array in enumerate(arrays):
-        array[...] = value
-    assert [array.shape for array in arrays] == shapes
-    assert all((array == value).all() and array.dtype == np.float32 for value, array in enumerate(arrays))
+from partsight.runtime import memory
+from partsight.runtime.memory import give_back_freed
 
 
-def test_a_piece_is_used_again_when_the_last_view_is_gone() -> None:
-    pieces = Pieces(2)
-    first, second = (_filled(pieces, 2 * [100], value) for value in (1, 2))
-    address, view = first[0].ctypes.data, first[1][50:]
-    del first
-    gc.collect()
-    (beside,) = _filled(pieces, [100], 3)  # none is free: on the heap
-    assert (view == 1).all() and (second[0] == 2).all() and (beside == 3).all()
-    del view
-    gc.collect()
-    (again,) = _filled(pieces, [200], 4)
-    assert again.ctypes.data == address
-    assert (again == 4).all() and (second[0] == 2).all() and (beside == 3).all()
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux")
+def test_what_was_freed_is_given_back() -> None:
+    """Between blocks that stay, where the C library keeps it."""
+
+    def resident_mb() -> float:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6
+
+    if not hasattr(ctypes.CDLL(None), "malloc_trim"):
+        pytest.skip("needs glibc")
+    blocks = [bytearray(b"x" * 50_000) for _ in range(4000)]
+    stays = blocks[::200]
+    held = resident_mb()
+    blocks.clear()
+    give_back_freed()
+    assert resident_mb() < held - 100
+    assert all(block == b"x" * 50_000 for block in stays)
 
 
-def test_by_many_threads() -> None:
-    pieces = Pieces(6)
-
-    def use(value: int) -> bool:
-        kept = [_filled(pieces, [50], value + turn)[0] for turn in range(3)]
-        return all((copy == value + turn).all() for turn, copy in enumerate(kept))
-
-    with ThreadPoolExecutor(8) as pool:
-        assert all(pool.map(use, range(2000)))
-    gc.collect()
-    assert sorted(pieces._free) == list(range(6))
+def test_where_there_is_nothing_like_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(ctypes, "CDLL", None)  # whoever calls it gets an error
+    give_back_freed()
 
 
-def _filled(pieces: Pieces, lengths: list[int], value: int) -> list[np.ndarray]:
-    arrays: list[np.ndarray] = [*pieces.take([(length,) for length in lengths])]
-    for array in arrays:
-        array[...] = value
-    return arrays
+@pytest.mark.parametrize("error", [OSError, AttributeError])
+def test_another_c_library(monkeypatch: pytest.MonkeyPatch, error: type[Exception]) -> None:
+    def without(_: object) -> object:
+        raise error
+
+    monkeypatch.setattr(memory.sys, "platform", "linux")
+    monkeypatch.setattr(memory.ctypes, "CDLL", without)
+    give_back_freed()

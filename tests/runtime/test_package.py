@@ -1,4 +1,5 @@
 import json
+import mmap
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from partsight.runtime.errors import PackageError
+from partsight.runtime.matching import encode_bank, prepare_all
 from partsight.runtime.package import ModelPackage
 from partsight.runtime.prototype_file import encode_prototypes
 from partsight.runtime.storage import sha256_bytes
@@ -76,24 +78,27 @@ def test_a_manifest_too_large_is_not_read(package: Path) -> None:
         ModelPackage.read(package)
 
 
-@pytest.mark.parametrize("name", ["model.fp32.onnx", "gallery/red.png", "report.html"])
-def test_missing_file(package: Path, name: str) -> None:
-    (package / name).unlink()
+@pytest.mark.parametrize("name", ["model.fp32.onnx", "gallery/red.png", "report.html", "bank.npy"])
+def test_missing_file(verified: Path, name: str) -> None:
+    (verified / name).unlink()
     with pytest.raises(PackageError, match=f"{name} is missing; copy the package again"):
-        ModelPackage.read(package)
+        ModelPackage.read(verified)
 
 
-@pytest.mark.parametrize("name", ["model.fp32.onnx", "gallery/red.png", "report.html"])
-def test_one_altered_bit(package: Path, name: str) -> None:
-    data = bytearray((package / name).read_bytes())
+@pytest.mark.parametrize("name", ["model.fp32.onnx", "gallery/red.png", "report.html", "bank.npy"])
+def test_one_altered_bit(verified: Path, name: str) -> None:
+    data = bytearray((verified / name).read_bytes())
     data[len(data) // 2] ^= 1
-    (package / name).write_bytes(data)
-    read = ModelPackage.read(package)
+    (verified / name).write_bytes(data)
+    read = ModelPackage.read(verified)
     with pytest.raises(PackageError, match=f"{name} has SHA-256 .* the manifest says .* altered or damaged"):
         read.verify()
     if name.endswith(".onnx"):
         with pytest.raises(PackageError, match=r"altered or damaged"):
             read.model_bytes("fp32")
+    if name.endswith(".npy"):
+        with pytest.raises(PackageError, match=r"bank\.npy has SHA-256 .* altered or damaged"):
+            read.bank_records()
 
 
 def test_a_file_lost_after_reading(package: Path) -> None:
@@ -190,9 +195,9 @@ def test_a_package_may_be_reached_by_a_link(package: Path, tmp_path: Path) -> No
 def test_references(verified_package: Path, tiny_package: Path) -> None:
     package = ModelPackage.read(verified_package)
     for place, colour in enumerate(COLOURS_BGR):
-        np.testing.assert_array_equal(package.reference(place), solid(colour, SIDE_PX, SIDE_PX))
+        np.testing.assert_array_equal(package.golden_image(place), solid(colour, SIDE_PX, SIDE_PX))
     with pytest.raises(PackageError, match=r"tiny\.partsight: the package has no references to compare frames with"):
-        ModelPackage.read(tiny_package).reference(0)
+        ModelPackage.read(tiny_package).golden_image(0)
 
 
 def test_a_reference_without_a_hash(verified: Path) -> None:
@@ -204,7 +209,7 @@ def test_a_reference_without_a_hash(verified: Path) -> None:
 @pytest.mark.parametrize("name", ["../x.jpg", "C:\\x", "/etc/hostname"])
 def test_a_reference_outside_the_package(verified: Path, name: str) -> None:
     (verified.parent / "x.jpg").touch()
-    edit(verified, lambda document: document["verification"]["references"].__setitem__(0, name))
+    edit(verified, lambda document: document["matching"]["references"].__setitem__(0, name))
     with pytest.raises(PackageError, match=r"no SHA-256"):
         ModelPackage.read(verified)
     edit(verified, lambda document: document["files"].update({name: "0" * 64}))
@@ -225,11 +230,11 @@ def test_an_altered_reference(verified: Path) -> None:
     (verified / "gallery" / "red.png").write_bytes(data)
     labels = list(COLOURS_BGR)
     with pytest.raises(PackageError, match=r"gallery/red\.png has SHA-256 .* altered or damaged"):
-        read.reference(labels.index("red"))
-    assert read.reference(labels.index("blue")).shape == (SIDE_PX, SIDE_PX, 3)
+        read.golden_image(labels.index("red"))
+    assert read.golden_image(labels.index("blue")).shape == (SIDE_PX, SIDE_PX, 3)
     (verified / "gallery" / "red.png").unlink()
     with pytest.raises(PackageError, match=r"gallery/red\.png cannot be read"):
-        read.reference(labels.index("red"))
+        read.golden_image(labels.index("red"))
 
 
 def test_a_reference_that_is_no_image(verified: Path) -> None:
@@ -237,7 +242,114 @@ def test_a_reference_that_is_no_image(verified: Path) -> None:
     (verified / "gallery" / "red.png").write_bytes(b"no image")
     edit(verified, lambda document: document["files"].update({"gallery/red.png": sha256_bytes(b"no image")}))
     with pytest.raises(PackageError, match=r"line4\.partsight: gallery/red\.png: is not an image"):
-        ModelPackage.read(verified).reference(list(COLOURS_BGR).index("red"))
+        ModelPackage.read(verified).golden_image(list(COLOURS_BGR).index("red"))
+
+
+def test_a_golden_image_that_is_kept(verified: Path) -> None:
+    """Its file is needed no more."""
+    read, place = ModelPackage.read(verified), list(COLOURS_BGR).index("red")
+    path = verified / "gallery" / "red.png"
+    assert read.keep_golden_image(place) == path.stat().st_size
+    path.unlink()
+    np.testing.assert_array_equal(read.golden_image(place), solid("red", SIDE_PX, SIDE_PX))
+    with pytest.raises(PackageError, match=r"gallery/red\.png cannot be read"):
+        ModelPackage(read.path, read.manifest, read.package_id).keep_golden_image(place)
+
+
+def test_the_bank(verified_package: Path, tiny_package: Path) -> None:
+    records = ModelPackage.read(verified_package).bank_records()
+    images = [solid(colour, SIDE_PX, SIDE_PX) for colour in COLOURS_BGR]
+    np.testing.assert_array_equal(records, prepare_all(images, range(len(images))))
+    with pytest.raises(PackageError, match=r"tiny\.partsight: the package has no references to compare frames with"):
+        ModelPackage.read(tiny_package).bank_records()
+
+
+def test_the_bank_is_mapped_and_not_read(verified: Path) -> None:
+    records = ModelPackage.read(verified).bank_records()
+    while isinstance(records.base, np.ndarray):
+        records = records.base
+    assert isinstance(records.base, (mmap.mmap, memoryview)), type(records.base)
+    with pytest.raises(ValueError, match="read-only"):
+        records[0] = records[1]
+
+
+def test_a_bank_without_a_hash(verified: Path) -> None:
+    edit(verified, lambda document: document["files"].pop("bank.npy"))
+    with pytest.raises(PackageError, match=r"names no SHA-256 of bank\.npy"):
+        ModelPackage.read(verified)
+
+
+@pytest.mark.parametrize("name", ["bank", "graph"])
+def test_a_file_of_matching_outside_the_package(verified: Path, name: str) -> None:
+    (verified.parent / "x.npy").touch()
+    edit(verified, lambda document: document["matching"].update({name: "../x.npy"}))
+    with pytest.raises(PackageError, match=r"no SHA-256 of \.\./x\.npy"):
+        ModelPackage.read(verified)
+    edit(verified, lambda document: document["files"].update({"../x.npy": "0" * 64}))
+    with pytest.raises(PackageError, match=r"outside the package or be no file; do not use it"):
+        ModelPackage.read(verified)
+
+
+def with_bank(package: Path, data: bytes) -> ModelPackage:
+    """A package with another bank, whose bytes are those that the manifest names."""
+    (package / "bank.npy").write_bytes(data)
+    edit(package, lambda document: document["files"].update({"bank.npy": sha256_bytes(data)}))
+    return ModelPackage.read(package)
+
+
+def test_a_bank_of_other_labels(verified: Path) -> None:
+    records = ModelPackage.read(verified).bank_records()
+    with pytest.raises(PackageError, match=r"line4\.partsight: bank\.npy: is no bank of 6 or more references"):
+        with_bank(verified, encode_bank(records[:5])).bank_records()
+    with pytest.raises(PackageError, match=r"bank\.npy: the classes of its references are not 0 to 5"):
+        with_bank(verified, encode_bank(records[[0, 1, 2, 3, 4, 4]])).bank_records()
+
+
+def test_an_empty_bank(verified: Path) -> None:
+    with pytest.raises(PackageError, match=r"bank\.npy"):
+        with_bank(verified, b"").bank_records()
+
+
+def test_a_bank_that_is_larger_than_its_labels_need(verified: Path) -> None:
+    with (verified / "bank.npy").open("r+b") as file:
+        file.truncate(2**33)  # sparse: takes no space
+    with pytest.raises(PackageError, match=r"bank\.npy has 8589934592 bytes; expected at most"):
+        ModelPackage.read(verified).bank_records()
+
+
+def of_version_1(package: Path) -> Path:
+    """Make a package one of schema version 1: no bank, and another second stage on the same golden images."""
+
+    def change(document: Any) -> None:
+        matching = document.pop("matching")
+        spec = {"height": matching["spec"]["height"], "width": matching["spec"]["width"], "shortlist": 32}
+        document["schema_version"] = 1
+        document["verification"] = {"spec": spec, "outlines": None} | {
+            name: matching[name] for name in ("decision", "references")
+        }
+        del document["files"]["bank.npy"]
+
+    (package / "bank.npy").unlink()
+    edit(package, change)
+    return package
+
+
+def test_version_1_prepares_its_bank_and_says_so(verified: Path, caplog: pytest.LogCaptureFixture) -> None:
+    expected = np.array(ModelPackage.read(verified).bank_records())
+    package = ModelPackage.read(of_version_1(verified))
+    assert package.manifest.schema_version == 1
+    assert caplog.messages == []
+    np.testing.assert_array_equal(package.bank_records(), expected)
+    (said,) = caplog.messages
+    assert "line4.partsight: a package of schema version 1" in said
+    assert "its 6 references are prepared now, at each start. Export it again" in said
+
+
+def test_version_1_with_a_damaged_golden_image(verified: Path) -> None:
+    of_version_1(verified)
+    (verified / "gallery" / "red.png").write_bytes((verified / "gallery" / "blue.png").read_bytes())
+    with pytest.raises(PackageError, match=r"gallery/red\.png has SHA-256"):
+        ModelPackage.read(verified).bank_records()
 
 
 @pytest.fixture
@@ -285,5 +397,5 @@ def test_prototypes_of_other_labels(searched: Path) -> None:
 def test_an_array_that_is_larger_than_its_labels_need(searched: Path) -> None:
     with (searched / "prototypes.npy").open("r+b") as file:
         file.truncate(2**33)  # sparse: takes no space
-    with pytest.raises(PackageError, match=r"prototypes\.npy has 8589934592 bytes; expected at most 1638400"):
+    with pytest.raises(PackageError, match=r"prototypes\.npy has 8589934592 bytes; expected at most 25231360"):
         ModelPackage.read(searched).verify()

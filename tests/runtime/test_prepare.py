@@ -33,6 +33,17 @@ def test_several_sizes_are_those_of_each_alone(size: tuple[int, int]) -> None:
             np.testing.assert_array_equal(found, preprocess(batch, spec))
 
 
+@pytest.mark.parametrize("size", [(40, 60), (300, 200), (1024, 1280)])
+@pytest.mark.parametrize("sizes", [1, 2])
+def test_a_shared_first_size_gives_the_pixels_of_each_alone(size: tuple[int, int], sizes: int) -> None:
+    batch, specs = frames(3, *size), [PreprocessSpec(24, 32, via=(36, 48)), PreprocessSpec(36, 48, via=(36, 48))]
+    with ThreadPoolExecutor(3) as workers:
+        prepared = Preparer(specs, 8, workers).start(batch, sizes=sizes).wait()
+        assert len(prepared) == sizes
+        for found, spec in zip(prepared, specs, strict=False):
+            np.testing.assert_array_equal(found, preprocess(batch, spec))
+
+
 def test_a_released_buffer_is_used_again_and_no_other() -> None:
     with ThreadPoolExecutor(2) as workers:
         preparer = Preparer([SPEC], 4, workers)

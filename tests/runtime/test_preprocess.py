@@ -1,11 +1,12 @@
 from typing import Any
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 
 from partsight.runtime.errors import FrameError
-from partsight.runtime.preprocess import PreprocessSpec, Region, check_frame, preprocess, resize
+from partsight.runtime.preprocess import PreprocessSpec, Region, check_frame, preprocess, preprocess_sizes, resize
 
 SPEC = PreprocessSpec(height=24, width=32)
 MONO = PreprocessSpec(height=24, width=32, color="mono")
@@ -156,6 +157,93 @@ def test_region_chooses_the_interpolation() -> None:
     frame = noise(100, 100, 3)
     expected = cv2.resize(np.ascontiguousarray(frame[:12, :16]), (32, 24), interpolation=cv2.INTER_LINEAR)
     np.testing.assert_array_equal(preprocess([frame], spec)[0], expected)
+
+
+VIA = (40, 48)
+
+
+def spec_via(height: int, width: int, color: Any = "bgr", region: Region | None = None) -> PreprocessSpec:
+    return PreprocessSpec(height, width, color, region, via=VIA)
+
+
+@pytest.mark.parametrize(
+    ("size", "interpolation"),
+    [
+        ((24, 32), cv2.INTER_LINEAR),
+        ((40, 32), cv2.INTER_LINEAR),
+        ((21, 48), cv2.INTER_LINEAR),
+        ((20, 32), cv2.INTER_AREA),
+        ((24, 24), cv2.INTER_AREA),
+        ((10, 12), cv2.INTER_AREA),
+    ],
+)
+@pytest.mark.parametrize("color", ["bgr", "mono"])
+@pytest.mark.parametrize("region", [None, Region(x=10, y=3, width=160, height=170)])
+def test_second_step_is_bilinear_unless_that_skips_pixels(
+    size: tuple[int, int], interpolation: int, color: Any, region: Region | None
+) -> None:
+    frame = noise(181, 300, 3) if color == "bgr" else noise(181, 300)
+    first = preprocess([frame], PreprocessSpec(*VIA, color, region))[0]
+    expected = cv2.resize(first, size[::-1], interpolation=interpolation)
+    np.testing.assert_array_equal(preprocess([frame], spec_via(*size, color, region))[0], expected)
+
+
+@pytest.mark.parametrize("color", ["bgr", "mono"])
+@pytest.mark.parametrize("size", [(200, 333), (40, 48), (30, 200), (200, 30), (10, 10)])
+def test_via_of_the_inputs_size_is_the_straight_way(size: tuple[int, int], color: Any) -> None:
+    frame = noise(*size, 3) if color == "bgr" else noise(*size)
+    straight = PreprocessSpec(*VIA, color)
+    np.testing.assert_array_equal(preprocess([frame], spec_via(*VIA, color)), preprocess([frame], straight))
+
+
+@pytest.mark.parametrize("size", [(39, 300), (300, 47), (24, 32), (10, 10)])
+def test_a_frame_smaller_than_via_goes_straight(size: tuple[int, int]) -> None:
+    frame = noise(*size, 3)
+    np.testing.assert_array_equal(preprocess([frame], spec_via(24, 32)), preprocess([frame], SPEC))
+
+
+@pytest.mark.parametrize("color", ["bgr", "mono"])
+@pytest.mark.parametrize("region", [None, Region(x=3, y=5, width=60, height=50)])
+@pytest.mark.parametrize("size", [(60, 70), (480, 640)])
+@pytest.mark.parametrize("others", [[], [PreprocessSpec(40, 48)], [PreprocessSpec(20, 20, via=(30, 20))]])
+def test_shared_calls_give_the_pixels_of_separate_ones(
+    size: tuple[int, int], region: Region | None, color: Any, others: list[PreprocessSpec]
+) -> None:
+    frames = [noise(size[0] + place, size[1], *([3] if color == "bgr" else [])) for place in range(2)]
+    specs = [PreprocessSpec(24, 32), spec_via(24, 32), spec_via(*VIA), spec_via(40, 20), *others]
+    specs = [msgspec.structs.replace(spec, color=color, region=region) for spec in specs]
+    outs = [np.empty((2, spec.height, spec.width, 3), np.uint8) for spec in specs]
+    preprocess_sizes(frames, specs, outs)
+    for out, spec in zip(outs, specs, strict=True):
+        np.testing.assert_array_equal(out, preprocess(frames, spec))
+
+
+@pytest.mark.parametrize("specs", [[(24, 32), (40, 48)], [(40, 48), (24, 32)], [(24, 48), (40, 32)]])
+@pytest.mark.parametrize("color", ["bgr", "mono"])
+def test_the_frame_is_passed_over_once(
+    specs: list[tuple[int, int]], color: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = noise(45, 60, 3) if color == "bgr" else noise(45, 60)  # too small for more than one step to VIA
+    sources: list[tuple[int, ...]] = []
+    opencv = cv2.resize
+    monkeypatch.setattr(
+        cv2, "resize", lambda image, *args, **kw: (sources.append(image.shape), opencv(image, *args, **kw))[1]
+    )
+    preprocess_sizes(
+        [frame], [spec_via(*size, color) for size in specs], [np.empty((1, *size, 3), np.uint8) for size in specs]
+    )
+    assert sources.count(frame.shape) == 1
+
+
+@pytest.mark.parametrize("via", [(23, 32), (24, 31), (1, 1), (200, 31)])
+def test_via_is_at_least_the_inputs_size(via: tuple[int, int]) -> None:
+    match = rf"received via \(height, width\) \({via[0]}, {via[1]}\); expected at least the input's \(24, 32\)"
+    with pytest.raises(ValueError, match=match):
+        PreprocessSpec(24, 32, via=via)
+    with pytest.raises(ValueError, match=match):
+        msgspec.structs.replace(spec_via(40, 48), height=24, width=32, via=via)
+    with pytest.raises(msgspec.ValidationError, match=match):
+        msgspec.convert({"height": 24, "width": 32, "via": via}, PreprocessSpec)
 
 
 BAD_FRAMES = {

@@ -1,7 +1,9 @@
 import io
 import itertools
+import json
 import os
 import shutil
+import sys
 import threading
 import time
 import weakref
@@ -17,14 +19,14 @@ import pytest
 
 from partsight.runtime import FrameError, PackageError, PartsightError, ProviderError, Recognizer, Result, package
 from partsight.runtime.cameras import Frame
-from partsight.runtime.decision import decide_verified
+from partsight.runtime.decision import decide_matched
 from partsight.runtime.engines.providers import PROVIDERS
+from partsight.runtime.matching import Matcher, MatchingSpec
 from partsight.runtime.model_digest import with_digest
 from partsight.runtime.pipeline import Pipeline
 from partsight.runtime.prepare import Preparer
 from partsight.runtime.preprocess import PreprocessSpec, Region
 from partsight.runtime.session import Inference, Session
-from partsight.runtime.verification import VerificationSpec, verify
 from tests.tiny import (
     AGREEMENT_THRESHOLD,
     COLOURS_BGR,
@@ -32,8 +34,8 @@ from tests.tiny import (
     THRESHOLD,
     solid,
     tiny_manifest,
+    tiny_matching,
     tiny_model,
-    tiny_verification,
     write_tiny_package,
 )
 
@@ -226,11 +228,31 @@ def test_warm_up_runs_what_is_slow_at_first(
         assert sorted(len(batch) for batch in runs) == sizes
 
 
+@pytest.mark.parametrize("count", [0, 3, -1])
+def test_comparers_have_no_effect_and_a_warning(verified_package: Path, count: int) -> None:
+    with pytest.warns(DeprecationWarning, match=r"^comparers has no effect: .*; remove it$") as told:
+        recognizer = Recognizer(verified_package, comparers=count)
+    assert [warning.filename for warning in told] == [__file__]
+    with recognizer, Recognizer(verified_package) as without:
+        frames = mixed(6)
+        assert [answer(part) for part in recognizer.recognize_batch(frames)] == [
+            answer(part) for part in without.recognize_batch(frames)
+        ]
+
+
 def put_on_a_card(recognizer: Recognizer) -> None:
     """Let a recogniser believe that its network runs on a GPU."""
     assert recognizer._pipeline is not None
     session = recognizer._pipeline.session
     session.provider = replace(session.provider, on_card=True)
+
+
+def test_a_card_needs_the_matching_graph(verified_package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is never compared on the processor instead without a word."""
+    monkeypatch.setitem(PROVIDERS, "cpu", replace(PROVIDERS["cpu"], on_card=True))
+    with pytest.raises(PackageError, match=r"has no matching graph, which provider cpu needs; export the package aga"):
+        Recognizer(verified_package)
+    Recognizer(verified_package, verify=False).close()
 
 
 @pytest.mark.parametrize("kind", ["tiny_package", "verified_package"])
@@ -246,7 +268,7 @@ def test_on_a_card_the_answers_are_the_same(kind: str, request: pytest.FixtureRe
 def test_a_batch_is_prepared_while_another_runs_if_that_leaves_a_core(
     tiny_package: Path, verified_package: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on a card, and where this process compares; with the network alone on the CPU, or comparers, it does not."""
+    """As on a card, and where frames are compared; with the network alone on the CPU it does not."""
     overlapped, one_by_one = ["prepare", "prepare", "run", "prepare", "run", "run"], ["prepare", "run"] * 3
     events: list[str] = []
     start, run = Preparer.start, Session.run
@@ -260,23 +282,22 @@ def test_a_batch_is_prepared_while_another_runs_if_that_leaves_a_core(
         put_on_a_card(recognizer)
         recognizer.recognize_batch(mixed(6))
         assert events == overlapped
-    for comparers, expected in ((0, overlapped), (1, one_by_one)):
-        with Recognizer(verified_package, batch_size=2, comparers=comparers) as recognizer:
-            events.clear()
-            recognizer.recognize_batch(mixed(6))
-            assert events == expected
+    with Recognizer(verified_package, batch_size=2) as recognizer:
+        events.clear()
+        recognizer.recognize_batch(mixed(6))
+        assert events == overlapped
 
 
 def test_an_answer_is_not_ready_before_those_before_it(verified_package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Though the second batch may have been compared while the first still is."""
-    first = threading.Lock()
+    first, match = threading.Lock(), Matcher.match
 
     def slow_at_first(*args: Any) -> Any:
         if first.acquire(blocking=False):
             time.sleep(0.3)
-        return verify(*args)
+        return match(*args)
 
-    monkeypatch.setattr("partsight.runtime.pipeline.verify", slow_at_first)
+    monkeypatch.setattr(Matcher, "match", slow_at_first)
     with Recognizer(verified_package, batch_size=2) as recognizer:
         latencies = [part.latency_ms for part in recognizer.recognize_batch(mixed(4))]
     assert latencies == sorted(latencies)
@@ -286,24 +307,23 @@ def test_the_comparison_is_timed_when_it_ends(verified_package: Path, monkeypatc
     """Though the network of the next batch runs before anybody asks for it."""
     compared = threading.Semaphore(0)
     ends: list[float] = []
-    run = Session.run
+    run, match = Session.run, Matcher.match
 
     def count(*args: Any) -> Any:
-        found = verify(*args)
+        found = match(*args)
         compared.release()
         return found
 
     def wait(session: Session, batch: np.ndarray) -> Any:
         found = run(session, batch)
         if ends:  # of the second batch: the first is compared meanwhile
-            for _ in range(2):
-                assert compared.acquire(timeout=60)
+            assert compared.acquire(timeout=60)
             time.sleep(0.1)
         ends.append(time.perf_counter())
         return found
 
     with Recognizer(verified_package, batch_size=2) as recognizer:
-        monkeypatch.setattr("partsight.runtime.pipeline.verify", count)
+        monkeypatch.setattr(Matcher, "match", count)
         monkeypatch.setattr(Session, "run", wait)
         started = time.perf_counter()
         first, *_ = recognizer.recognize_batch(mixed(4))
@@ -327,22 +347,22 @@ def test_batches_that_are_started_give_the_same_answers(kind: str, request: pyte
     assert [(answer(part), numbers(part)) for part in found] == [(answer(part), numbers(part)) for part in expected]
 
 
-@pytest.mark.parametrize(("comparers", "on_card", "is_done"), [(0, False, False), (1, False, True), (1, True, False)])
+@pytest.mark.parametrize("is_done", [False, True])
 def test_a_started_batch_is_compared_while_others_are_in_the_network_if_that_leaves_a_core(
-    verified_package: Path, monkeypatch: pytest.MonkeyPatch, comparers: int, on_card: bool, is_done: bool
+    verified_package: Path, monkeypatch: pytest.MonkeyPatch, is_done: bool
 ) -> None:
     opened, ended = threading.Event(), threading.Event()
 
     def gated(*args: Any) -> Any:
         assert is_done or opened.wait(20)
-        found = decide_verified(*args)
+        found = decide_matched(*args)
         ended.set()
         return found
 
-    with Recognizer(verified_package, comparers=comparers) as recognizer:
-        if on_card:
-            put_on_a_card(recognizer)
-        monkeypatch.setattr("partsight.runtime.pipeline.decide_verified", gated)
+    if is_done:
+        monkeypatch.setattr(Pipeline, "ahead", 0)
+    with Recognizer(verified_package) as recognizer:
+        monkeypatch.setattr("partsight.runtime.pipeline.decide_matched", gated)
         batch = recognizer.start_batch([solid("red")])
         assert ended.is_set() == is_done
         opened.set()
@@ -350,10 +370,16 @@ def test_a_started_batch_is_compared_while_others_are_in_the_network_if_that_lea
         assert [part.label for part in batch.wait()] == ["red"]
 
 
-def test_a_started_batch_that_cannot_be_answered_says_so_each_time(altered_package: Path) -> None:
-    with Recognizer(altered_package) as recognizer:
+def test_a_started_batch_that_cannot_be_answered_says_so_each_time(
+    verified_package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> Any:
+        raise MemoryError("no room")
+
+    with Recognizer(verified_package) as recognizer:
+        monkeypatch.setattr(Matcher, "match", fail)
         batch = recognizer.start_batch([solid("red")])
-        with pytest.raises(PackageError, match=r"gallery/red\.png has SHA-256"):
+        with pytest.raises(MemoryError, match="no room"):
             batch.wait()
         with pytest.raises(PartsightError, match="could not be answered, as an earlier call told"):
             batch.wait()
@@ -505,7 +531,7 @@ def test_labels_that_do_not_match_the_network(tmp_path: Path, labels: tuple[str,
 @pytest.mark.parametrize("size", [(SIDE_PX, SIDE_PX + 1), (SIDE_PX + 1, SIDE_PX)])
 def test_size_that_does_not_match_the_network(tmp_path: Path, size: tuple[int, int]) -> None:
     package = write_tiny_package(tmp_path / "line3.partsight", preprocess=PreprocessSpec(*size))
-    with pytest.raises(PackageError, match=rf"prepares frames of \({size[0]}, {size[1]}\).*takes \(32, 32\)"):
+    with pytest.raises(PackageError, match=rf"prepares frames of \({size[0]}, {size[1]}\).*takes \(36, 36\)"):
         Recognizer(package)
 
 
@@ -631,16 +657,16 @@ def test_the_golden_images_decide_not_the_network(tmp_path: Path) -> None:
     """Two of them are swapped in the manifest: so are the answers."""
     swapped = {"red": "green", "green": "red"}
     names = tuple(f"gallery/{swapped.get(label, label)}.png" for label in COLOURS)
-    verification = msgspec.structs.replace(tiny_verification(), references=names)
-    with Recognizer(write_tiny_package(tmp_path / "l.partsight", verification=verification)) as recognizer:
+    matching = msgspec.structs.replace(tiny_matching(), references=names)
+    with Recognizer(write_tiny_package(tmp_path / "l.partsight", matching=matching)) as recognizer:
         for colour in COLOURS:
             assert recognizer.recognize(solid(colour)).label == swapped.get(colour, colour)
 
 
 def test_what_two_golden_images_fit_is_unknown(tmp_path: Path) -> None:
     names = tuple(f"gallery/{'red' if label == 'magenta' else label}.png" for label in COLOURS)
-    verification = msgspec.structs.replace(tiny_verification(), references=names)
-    with Recognizer(write_tiny_package(tmp_path / "l.partsight", verification=verification)) as recognizer:
+    matching = msgspec.structs.replace(tiny_matching(), references=names)
+    with Recognizer(write_tiny_package(tmp_path / "l.partsight", matching=matching)) as recognizer:
         part = recognizer.recognize(solid("red"))
         assert (part.label, part.margin) == (None, pytest.approx(0, abs=1e-6))
         assert part.score == pytest.approx(1, abs=1e-3)
@@ -648,17 +674,65 @@ def test_what_two_golden_images_fit_is_unknown(tmp_path: Path) -> None:
         assert recognizer.recognize(solid("blue")).label == "blue"
 
 
-def test_what_is_held_is_ready(verified_package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No frame waits until the golden images of its shortlist are decoded."""
-    decoded: list[str] = []
-    decode = package.decode_reference
-    monkeypatch.setattr(package, "decode_reference", lambda *args: (decoded.append(args[1]), decode(*args))[1])
-    with Recognizer(verified_package) as recognizer:
+def test_what_is_held_needs_its_folder_no_more(verified_package: Path, tmp_path: Path) -> None:
+    package = Path(shutil.copytree(verified_package, tmp_path / "line3.partsight"))
+    frames = mixed(12)
+    with Recognizer(package, batch_size=5) as recognizer:
+        expected = recognizer.recognize_batch(frames)
         recognizer.hold()
-        assert len(decoded) == len(COLOURS)
-        decoded.clear()
-        assert recognizer.recognize(solid("red")).label == "red"
-    assert len(decoded) == 2  # those that it was compared with in full
+        for path in package.rglob("*.*"):  # overwritten, too: a map of a deleted file would still have its pages
+            path.write_bytes(bytes(path.stat().st_size))
+        shutil.rmtree(package)
+        found = recognizer.recognize_batch(frames)
+        golden = recognizer.golden_image("red")
+        assert recognizer.appearance(solid("red"), "red") is not None
+    assert [(answer(part), numbers(part)) for part in found] == [(answer(part), numbers(part)) for part in expected]
+    np.testing.assert_array_equal(golden, solid("red", SIDE_PX, SIDE_PX))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a file that is mapped cannot be deleted")
+def test_a_folder_that_is_deleted_is_still_mapped(verified_package: Path, tmp_path: Path) -> None:
+    """Of a bank that is too large to be held."""
+    package = Path(shutil.copytree(verified_package, tmp_path / "line3.partsight"))
+    with pytest.MonkeyPatch.context() as patch, Recognizer(package) as recognizer:
+        patch.setattr("partsight.runtime.loading._MAX_HELD_BYTES", 100)
+        recognizer.hold()
+        shutil.rmtree(package)
+        assert [recognizer.recognize(solid(colour)).label for colour in COLOURS] == COLOURS
+        with pytest.raises(PackageError, match=r"gallery/yellow\.png cannot be read"):
+            recognizer.golden_image("yellow")
+
+
+def test_what_is_too_large_is_not_held(verified_package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Recognizer(verified_package) as recognizer:
+        pipeline = recognizer._pipeline
+        assert pipeline is not None and pipeline.comparison is not None
+        matcher, kept = pipeline.comparison.matcher, pipeline.comparison.package._kept
+        before, size = matcher.bank.records, matcher.bank.records.nbytes
+        monkeypatch.setattr("partsight.runtime.loading._MAX_HELD_BYTES", 150)
+        recognizer.hold()
+        assert matcher.bank.records is before
+        assert 0 < len(kept) < len(COLOURS)  # until there is no room
+        monkeypatch.setattr("partsight.runtime.loading._MAX_HELD_BYTES", size)
+        recognizer.hold()
+        assert matcher.bank.records is not before and matcher.bank.records.flags.owndata
+        assert len(kept) == len(COLOURS)
+
+
+def test_holding_ends_when_the_recogniser_is_closed(verified_package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recognizer = Recognizer(verified_package)
+    kept: list[int] = []
+
+    def keep(_: object, index: int) -> int:
+        kept.append(index)
+        recognizer.close()
+        return 1
+
+    monkeypatch.setattr(package.ModelPackage, "keep_golden_image", keep)
+    recognizer.hold()
+    assert kept == [0]
+    with pytest.raises(PartsightError, match="closed"):
+        recognizer.hold()
 
 
 @pytest.mark.parametrize(("threshold", "label"), [(0.0, "red"), (0.02, "red"), (None, None), (1.1, None)])
@@ -669,14 +743,18 @@ def test_the_threshold_is_on_the_agreement(verified_package: Path, threshold: fl
         assert part.label == label
 
 
-@pytest.mark.parametrize(("threshold", "compared"), [(None, 2), (1.1, 5)])
+@pytest.mark.parametrize("threshold", [None, 1.1])
+@pytest.mark.parametrize("finalists", [1, 2, 4, 6, 20])
 @pytest.mark.parametrize("top", [1, 3, 6])
-def test_top_names_the_compared(verified_package: Path, top: int, threshold: float | None, compared: int) -> None:
-    """Two of a frame that is accepted, where the others differ far more; all finalists of one that is refused."""
-    with Recognizer(verified_package, top=top, threshold=threshold) as recognizer:
+def test_top_names_the_finalists(tmp_path: Path, top: int, finalists: int, threshold: float | None) -> None:
+    """Whether the frame is accepted or not."""
+    spec = MatchingSpec(height=SIDE_PX, width=SIDE_PX, finalists=finalists)
+    matching = msgspec.structs.replace(tiny_matching(), spec=spec)
+    package = write_tiny_package(tmp_path / "l.partsight", matching=matching)
+    with Recognizer(package, top=top, threshold=threshold) as recognizer:
         part = recognizer.recognize(solid("red"))
-    count = min(top, compared)
-    assert len(part.top) == count
+    assert len(part.top) == min(top, finalists, len(COLOURS))
+    assert len({label for label, _ in part.top}) == len(part.top)
     assert [score for _, score in part.top] == sorted((score for _, score in part.top), reverse=True)
 
 
@@ -687,7 +765,8 @@ def test_batches_of_compared_frames(verified_package: Path, batch_size: int) -> 
         together = recognizer.recognize_batch(frames)
         one_by_one = [recognizer.recognize(frame) for frame in frames]
     assert [answer(result) for result in together] == [answer(result) for result in one_by_one]
-    assert [numbers(result) for result in together] == [numbers(result) for result in one_by_one]
+    for left, right in zip(together, one_by_one, strict=True):
+        np.testing.assert_allclose(numbers(left), numbers(right), atol=1e-5)
     assert len({result.label for result in together}) > 3
 
 
@@ -707,14 +786,14 @@ def test_an_onnx_file_alone_compares_with_nothing(verified_package: Path, tmp_pa
     """It brings no golden images, whatever its metadata says."""
     alone = Path(shutil.copy(verified_package / "model.fp32.onnx", tmp_path / "alone.onnx"))
     with Recognizer(alone) as recognizer:
-        assert recognizer.manifest.verification is None
+        assert recognizer.manifest.matching is None
         assert recognizer.threshold == THRESHOLD
         assert recognizer.recognize(solid("red")).margin == pytest.approx(2 / 3, abs=1e-6)
 
 
 def test_a_region_is_compared_alone(tmp_path: Path) -> None:
     spec = PreprocessSpec(SIDE_PX, SIDE_PX, region=Region(x=10, y=20, width=30, height=15))
-    package = write_tiny_package(tmp_path / "l.partsight", preprocess=spec, verification=tiny_verification())
+    package = write_tiny_package(tmp_path / "l.partsight", preprocess=spec, matching=tiny_matching())
     frame = solid("blue", 60, 80)
     frame[20:35, 10:40] = COLOURS_BGR["red"]
     with Recognizer(package) as recognizer:
@@ -723,39 +802,124 @@ def test_a_region_is_compared_alone(tmp_path: Path) -> None:
 
 def test_grey_frames_are_compared(tmp_path: Path) -> None:
     spec = PreprocessSpec(SIDE_PX, SIDE_PX, color="mono")
-    package = write_tiny_package(tmp_path / "l.partsight", preprocess=spec, verification=tiny_verification())
+    package = write_tiny_package(tmp_path / "l.partsight", preprocess=spec, matching=tiny_matching())
     with Recognizer(package) as recognizer:
         assert recognizer.recognize(np.full((50, 60), 255, np.uint8)).label is None
 
 
-def test_references_of_another_size_than_the_manifest_says(tmp_path: Path) -> None:
-    spec = VerificationSpec(height=SIDE_PX, width=SIDE_PX + 1)
-    verification = msgspec.structs.replace(tiny_verification(), spec=spec)
-    package, said = write_tiny_package(tmp_path / "l.partsight", verification=verification), r"\(32, 32, 3\); expected"
-    with Recognizer(package) as recognizer, pytest.raises(PackageError, match=said):
-        recognizer.recognize(solid("red"))
+def test_golden_images_of_another_size_than_the_manifest_says(tmp_path: Path) -> None:
+    """Of the bank alone the size counts; what people are shown is brought to it."""
+    spec = MatchingSpec(height=SIDE_PX + 6, width=SIDE_PX)
+    matching = msgspec.structs.replace(tiny_matching(), spec=spec)
+    with pytest.raises(PackageError, match=r"bank\.npy: is no bank of 6 or more references of 36×42 px"):
+        Recognizer(write_tiny_package(tmp_path / "l.partsight", matching=matching))
 
 
-def test_an_altered_reference_is_refused_when_it_is_needed(altered_package: Path) -> None:
-    with Recognizer(altered_package) as recognizer, pytest.raises(PackageError, match=r"gallery/red\.png has SHA-256"):
-        recognizer.recognize(solid("red"))
+def test_an_altered_bank_is_refused_when_the_package_is_loaded(verified_package: Path, tmp_path: Path) -> None:
+    package = Path(shutil.copytree(verified_package, tmp_path / "line3.partsight"))
+    data = bytearray((package / "bank.npy").read_bytes())
+    data[-1] ^= 1
+    (package / "bank.npy").write_bytes(data)
+    with pytest.raises(PackageError, match=r"bank\.npy has SHA-256 .* altered or damaged"):
+        Recognizer(package)
+    with Recognizer(package, verify=False) as recognizer:
+        assert recognizer.recognize(solid("red")).label == "red"
+
+
+def test_an_altered_golden_image_is_refused_when_it_is_needed(altered_package: Path) -> None:
+    """The line compares with the bank; a golden image is for people and for how sharp a frame is."""
+    said = r"gallery/red\.png has SHA-256"
+    with Recognizer(altered_package) as recognizer:
+        assert [recognizer.recognize(solid(colour)).label for colour in COLOURS] == COLOURS
+        assert recognizer.golden_image("blue") is not None
+        with pytest.raises(PackageError, match=said):
+            recognizer.golden_image("red")
+        with pytest.raises(PackageError, match=said):
+            recognizer.appearance(solid("red"), "red")
+        with pytest.raises(PackageError, match=said):
+            recognizer.hold()
     with Recognizer(altered_package, verify=False) as recognizer:
         assert recognizer.recognize(solid("red")).label == "red"
+        recognizer.hold()  # of nothing
+
+
+def as_version_1(package: Path, side_px: int = SIDE_PX) -> Path:
+    """Make a package one that partsight wrote before schema version 2."""
+    path = package / "manifest.json"
+    document = json.loads(path.read_bytes())
+    matching = document.pop("matching")
+    document["schema_version"] = 1
+    document["verification"] = {
+        "spec": {"height": side_px, "width": side_px, "shortlist": 32, "finalists": 5, "clear_margin": 0.2},
+        "decision": matching["decision"],
+        "references": matching["references"],
+        "outlines": "bank.npy",
+    }
+    path.write_text(json.dumps(document))
+    return package
+
+
+def test_a_package_of_schema_version_1_answers_alike(
+    verified_package: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    package = as_version_1(Path(shutil.copytree(verified_package, tmp_path / "line3.partsight")))
+    (package / "bank.npy").write_bytes(b"outlines")  # which nothing reads
+    frames = mixed(20)
+    with Recognizer(verified_package) as recognizer:
+        expected = recognizer.recognize_batch(frames)
+    assert caplog.messages == []
+    with Recognizer(package) as recognizer:
+        assert recognizer.threshold == AGREEMENT_THRESHOLD
+        found = recognizer.recognize_batch(frames)
+        recognizer.hold()
+        golden = recognizer.golden_image("red")
+    (said,) = caplog.messages
+    assert "line3.partsight: a package of schema version 1" in said
+    assert [(answer(part), numbers(part)) for part in found] == [(answer(part), numbers(part)) for part in expected]
+    np.testing.assert_array_equal(golden, solid("red", SIDE_PX, SIDE_PX))
+
+
+@pytest.mark.parametrize(("side_px", "expected"), [(32, 36), (40, 42), (64, 66)])
+def test_a_package_of_schema_version_1_of_another_size(
+    verified_package: Path, tmp_path: Path, side_px: int, expected: int
+) -> None:
+    """No multiple of 6, as its golden images were too: both are brought to the next."""
+    package = as_version_1(Path(shutil.copytree(verified_package, tmp_path / "line3.partsight")), side_px)
+    with Recognizer(package) as recognizer:
+        assert [recognizer.recognize(solid(colour)).label for colour in COLOURS] == COLOURS
+        assert recognizer.recognize(solid(ORANGE)).label is None
+        golden = recognizer.golden_image("red")
+        assert golden is not None and golden.shape == (expected, expected, 3)
+
+
+def test_a_package_of_schema_version_1_that_compares_with_nothing(
+    tiny_package: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    package = Path(shutil.copytree(tiny_package, tmp_path / "line3.partsight"))
+    document = json.loads((package / "manifest.json").read_bytes())
+    del document["matching"]
+    (package / "manifest.json").write_text(json.dumps(document | {"schema_version": 1, "verification": None}))
+    with Recognizer(package) as recognizer:
+        assert recognizer.threshold == THRESHOLD
+        assert recognizer.recognize(solid("red")).label == "red"
+    assert caplog.messages == []
 
 
 @pytest.mark.parametrize("alone", [False, True])
 def test_as_many_references_as_labels(tmp_path: Path, alone: bool) -> None:
-    verification = msgspec.structs.replace(tiny_verification(), references=tiny_verification().references[:-1])
-    package = write_tiny_package(tmp_path / "line3.partsight", verification=verification)
+    matching = msgspec.structs.replace(tiny_matching(), references=tiny_matching().references[:-1])
+    package = write_tiny_package(tmp_path / "line3.partsight", matching=matching)
     with pytest.raises(PackageError, match=r"the manifest names 5 references for 6 labels; expected one each"):
         Recognizer(package / "model.fp32.onnx" if alone else package)
 
 
-def test_a_reference_without_a_hash(tmp_path: Path) -> None:
-    names = (*tiny_verification().references[:-1], "gallery/yellow.jpg")
-    verification = msgspec.structs.replace(tiny_verification(), references=names)
-    with pytest.raises(PackageError, match=r"names no SHA-256 of gallery/yellow\.jpg; export the package again"):
-        Recognizer(write_tiny_package(tmp_path / "line3.partsight", verification=verification))
+def test_a_reference_without_a_hash(verified_package: Path, tmp_path: Path) -> None:
+    package = Path(shutil.copytree(verified_package, tmp_path / "line3.partsight"))
+    document = json.loads((package / "manifest.json").read_bytes())
+    del document["files"]["gallery/yellow.png"]
+    (package / "manifest.json").write_text(json.dumps(document))
+    with pytest.raises(PackageError, match=r"names no SHA-256 of gallery/yellow\.png; export the package again"):
+        Recognizer(package)
 
 
 def test_a_package_with_a_search_answers_alike(recognizer: Recognizer, tmp_path: Path) -> None:

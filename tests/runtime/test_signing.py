@@ -406,12 +406,21 @@ def test_what_changes_after_the_check_is_not_used(signed: Path, first: PrivateKe
         read.file_bytes(name)
 
 
-def test_a_reference_that_changes_while_the_line_runs(signed: Path, first: PrivateKey) -> None:
+def test_a_golden_image_that_changes_while_the_line_runs(signed: Path, first: PrivateKey) -> None:
     with Recognizer(signed, trusted_keys=[first.public], threads=1) as recognizer:
-        for name in ("red", "blue"):
-            (signed / "gallery" / f"{name}.png").write_bytes((signed / "gallery" / "green.png").read_bytes())
+        (signed / "gallery" / "red.png").write_bytes((signed / "gallery" / "green.png").read_bytes())
         with pytest.raises(PackageError, match="altered or damaged after export"):
-            recognizer.recognize(solid("red"))
+            recognizer.golden_image("red")
+        assert recognizer.recognize(solid("red")).label == "red"
+
+
+def test_a_bank_that_changes_after_the_check_is_not_used(signed: Path, first: PrivateKey) -> None:
+    read = ModelPackage.read(signed, [first.public])
+    data = bytearray((signed / "bank.npy").read_bytes())
+    data[-1] ^= 1
+    (signed / "bank.npy").write_bytes(data)
+    with pytest.raises(PackageError, match="altered or damaged after export"):
+        read.bank_records()
 
 
 @POSIX

@@ -8,23 +8,52 @@ from dataclasses import dataclass
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
+from partsight.runtime.arrays import FloatArray
 from partsight.runtime.images import Pixels
 from partsight.runtime.manifest import Decision
-from partsight.runtime.outlines import MOST_PARTS, Outlines
+from partsight.runtime.matching import LONGEST_PX, Bank, Matcher, Matches, MatchingSpec, prepare_all
+from partsight.runtime.matching.gallery import decode_reference, encode_reference
 from partsight.runtime.preprocess import PreprocessSpec, preprocess
-from partsight.runtime.references import References, decode_reference, encode_reference
-from partsight.runtime.session import FloatArray
-from partsight.runtime.verification import LONGEST_PX, VerificationSpec, verify
 
-CLEAR_SAFETY = 1.25
-"""By how much the lead from which the network is trusted exceeds the largest lead of a wrong answer."""
+MAX_SCREENED_PARTS = 10_000
+"""Packages of more parts screen no thumbnails: that would take longer than the network does."""
 
+_MISSED_SHARE = 0.0005  # of varied frames whose part need not be among the candidates
+_MIN_BY_THUMBNAIL, _MIN_BY_NETWORK = 16, 4  # as a line varies more than is simulated
+_MAX_CANDIDATES = 64
+_MULTIPLE_PX, _MIN_BLOCKS = 6, 6  # of a reference's sides: multiples of 6 px, at least 36 px
 _CURVE_POINTS = 200
 _REFUSED = 0.0  # in place of an agreement, which is never so low: refused at any threshold
 
-Answered = tuple[float, float, bool]
-"""Best score of a frame, best score with its own part left out, whether the best is its own part's and can count."""
+
+@dataclass(frozen=True)
+class Answered:
+    """How one varied frame is answered.
+
+    Attributes:
+        best: its best score.
+        left_out: its best score with its own part left out.
+        is_right: whether the best is its own part's, and can count.
+    """
+
+    best: float
+    left_out: float
+    is_right: bool
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """How many other parts come before the right one, of varied frames; each (frames,).
+
+    Attributes:
+        by_thumbnail: as thumbnails of all parts rank them.
+        by_network: as the network does.
+    """
+
+    by_thumbnail: npt.NDArray[np.intp]
+    by_network: npt.NDArray[np.intp]
 
 
 class RejectCurve(msgspec.Struct, frozen=True):
@@ -56,10 +85,13 @@ class Trial:
     is_right: np.ndarray
 
     @classmethod
-    def of(cls, answers: Sequence["Answered"]) -> "Trial":
+    def of(cls, answers: Sequence[Answered]) -> "Trial":
         """Gather the answers to single frames."""
-        taught, left_out, is_right = zip(*answers, strict=True)
-        return cls(np.array(taught, np.float32), np.array(left_out, np.float32), np.array(is_right, bool))
+        return cls(
+            np.array([answer.best for answer in answers], np.float32),
+            np.array([answer.left_out for answer in answers], np.float32),
+            np.array([answer.is_right for answer in answers], bool),
+        )
 
     def decision(self, score: str, max_false_reject: float) -> Decision:
         """Choose the threshold that refuses at most a share of the frames that would get their own label.
@@ -92,82 +124,116 @@ class Trial:
         )
 
 
-def verification_spec(golden: Pixels, spec: PreprocessSpec) -> VerificationSpec:
-    """Return how frames are compared, at the shape of what the network sees of a golden image."""
-    height, width = (spec.region.height, spec.region.width) if spec.region else golden.shape[:2]
-    scale = LONGEST_PX / max(height, width)
-    return VerificationSpec(height=max(32, round(height * scale)), width=max(32, round(width * scale)))
+def matching_spec(golden: Pixels, spec: PreprocessSpec) -> MatchingSpec:
+    """Return how frames are compared, at the shape of what the network sees of a golden image.
+
+    Height and width are multiples of 6: a third and a sixth of the size are then means over whole blocks of pixels.
+    """
+    sides = (spec.region.height, spec.region.width) if spec.region else golden.shape[:2]
+    scale = LONGEST_PX / max(sides)
+    height, width = (_MULTIPLE_PX * max(_MIN_BLOCKS, round(side * scale / _MULTIPLE_PX)) for side in sides)
+    return MatchingSpec(height=height, width=width)
 
 
-def reference_files(goldens: Sequence[Pixels], spec: PreprocessSpec, verification: VerificationSpec) -> Iterator[bytes]:
+def first_size(network: PreprocessSpec, matching: MatchingSpec) -> tuple[int, int]:
+    """Return the (height, width) that a frame is shrunk to once, for the network and for the comparison: `via`."""
+    return max(network.height, matching.height), max(network.width, matching.width)
+
+
+def reference_files(goldens: Sequence[Pixels], spec: PreprocessSpec, matching: MatchingSpec) -> Iterator[bytes]:
     """Yield each golden image as the package holds it to compare frames with, in the order of the classes."""
-    prepared = verification.preprocess(spec)
+    prepared = matching.preprocess(spec)
     for golden in goldens:
         yield encode_reference(preprocess([golden], prepared)[0])
 
 
-def golden_references(goldens: Sequence[Pixels], spec: PreprocessSpec, verification: VerificationSpec) -> References:
-    """Return the references, with outlines, that a package with these golden images has, without a package."""
-    prepared = verification.preprocess(spec)
-
-    def load(index: int) -> Pixels:
-        """As the package holds it: what is measured holds for the line, which compares with that."""
-        return decode_reference(encode_reference(preprocess([goldens[index]], prepared)[0]), f"class {index}")
-
-    outlines = Outlines.of(map(load, range(len(goldens)))) if len(goldens) <= MOST_PARTS else None
-    return References(load, verification.size_hw, outlines)
+def golden_bank(goldens: Sequence[Pixels], spec: PreprocessSpec, matching: MatchingSpec) -> Bank:
+    """Return the bank that a package with these golden images has, without a package."""
+    # From the gallery's files: what is measured holds for the line, which compares with those.
+    files = reference_files(goldens, spec, matching)
+    images = (decode_reference(data, f"class {index}") for index, data in enumerate(files))
+    return Bank.of(prepare_all(images, range(len(goldens))))
 
 
-def find_candidates(
-    frame: Pixels, score: FloatArray, references: References, spec: VerificationSpec, more: int = 1
-) -> list[tuple[int, float]]:
-    """Compare a frame in full and return classes and their agreement, best first.
-
-    Args:
-        frame: (spec.height, spec.width, 3) uint8 BGR.
-        score: (classes,) float32, the network's.
-        references: of the classes.
-        spec: how to compare.
-        more: candidates more than on the line, so that as many are left when some are not counted.
-    """
-    # The limits of `Count`, which `replace` does not check, hold for what is written into packages only.
-    wider = msgspec.structs.replace(
-        spec,
-        shortlist=spec.shortlist + more,
-        outlined=spec.outlined + more,
-        screened=spec.screened + more,
-        finalists=spec.finalists + more,
-    )
-    verified = verify(frame, score, references, wider)
-    return list(zip(verified.classes, verified.agreement, strict=True))
-
-
-def answer_by_agreement(found: Sequence[tuple[int, float]], place: int, spec: VerificationSpec) -> Answered:
-    """Return what the comparison says of a frame.
+def answer_by_agreement(
+    matcher: Matcher,
+    frames: Pixels,
+    score: FloatArray,
+    classes: npt.NDArray[np.intp],
+    excluded: npt.NDArray[np.bool_] | None = None,
+) -> list[Answered]:
+    """Return what the comparison says of frames, and what it says with their own parts left out.
 
     Args:
-        found: of `find_candidates`.
-        place: the class of the frame's own part.
-        spec: how it was compared.
+        matcher: with the package's references.
+        frames: (frames, height, width, 3) uint8 BGR, prepared for it.
+        score: (frames, classes) float32, the network's.
+        classes: (frames,) of the frames' own parts.
+        excluded: (frames, classes) other parts that are left out of both; None for none.
     """
-    best = _counted(found, spec)
-    left_out = _counted([item for item in found if item[0] != place], spec)
-    return best, left_out, best > _REFUSED and found[0][0] == place
+    left_out = np.arange(score.shape[1]) == classes[:, None]
+    if excluded is not None:
+        left_out |= excluded
+    found, others = matcher.match(frames, score, excluded), matcher.match(frames, score, left_out)
+    best, best_of_others = _counted(found, matcher.spec), _counted(others, matcher.spec)
+    is_right = (found.classes[:, 0] == classes) & (best > _REFUSED)
+    return [Answered(*row) for row in zip(best.tolist(), best_of_others.tolist(), is_right.tolist(), strict=True)]
 
 
-def answer_by_score(score: FloatArray, place: int) -> Answered:
-    """Return what the network alone says of a frame, from its (classes,) scores."""
-    others = np.delete(score, place)
-    return float(score.max()), float(others.max()) if len(others) else -1.0, int(score.argmax()) == place
+def _counted(matches: Matches, spec: MatchingSpec) -> FloatArray:
+    """Return (frames,) best agreement, or `_REFUSED` where the next is too close for it to be accepted."""
+    return np.where(matches.is_accepted(_REFUSED, spec), matches.agreement[:, 0], np.float32(_REFUSED))
 
 
-def lead(score: FloatArray) -> float:
-    """Return by how much the best of (classes,) scores exceeds the second; there must be two."""
-    second, first = np.partition(score, -2)[-2:]
-    return float(first - second)
+def with_candidates(spec: MatchingSpec, ranks: Ranks, parts: int) -> MatchingSpec:
+    """Return how frames are compared: with as few candidates as hold the right part of nearly all varied frames.
+
+    A network that names its part among few saves time; thumbnails find what it misses.
+
+    Args:
+        spec: how frames are compared else.
+        ranks: of the right part, by thumbnails and by the network.
+        parts: how many the package has.
+    """
+    if parts > MAX_SCREENED_PARTS:
+        return msgspec.structs.replace(spec, by_thumbnail=0, by_network=_MAX_CANDIDATES)
+    allowed = int(_MISSED_SHARE * len(ranks.by_network))
+    best = (_MAX_CANDIDATES, _MAX_CANDIDATES)
+    for by_network in range(_MIN_BY_NETWORK, _MAX_CANDIDATES + 1):
+        needed = _needed(ranks.by_thumbnail[ranks.by_network >= by_network], allowed)
+        if needed <= _MAX_CANDIDATES:
+            best = min(best, (max(needed, _MIN_BY_THUMBNAIL), by_network), key=sum)
+    by_thumbnail, by_network = best
+    return msgspec.structs.replace(spec, by_thumbnail=by_thumbnail, by_network=by_network)
 
 
-def _counted(found: Sequence[tuple[int, float]], spec: VerificationSpec) -> float:
-    """Return the best agreement, or `_REFUSED` where the next is too close for it to be accepted."""
-    agreement = [value for _, value in found] + [0.0, 0.0]
-    return agreement[0] if agreement[0] - agreement[1] >= spec.least_margin else _REFUSED
+def with_more_candidates(spec: MatchingSpec, ranks: Ranks) -> MatchingSpec:
+    """Return how frames are compared: with more candidates if those of now miss the right part, never with fewer.
+
+    Frames whose part no permitted count would hold have no say: they would cost time and win nothing.
+
+    Args:
+        spec: how frames are compared now.
+        ranks: of the right part, by thumbnails and by the network.
+    """
+    most_by_network = max(spec.by_network, _MAX_CANDIDATES)
+    most_by_thumbnail = max(spec.by_thumbnail, _MAX_CANDIDATES) if spec.by_thumbnail else 0
+    can_be_held = (ranks.by_thumbnail < most_by_thumbnail) | (ranks.by_network < most_by_network)
+    allowed = int(_MISSED_SHARE * len(ranks.by_network))
+    fewest = (most_by_thumbnail, most_by_network)
+    for by_network in range(spec.by_network, most_by_network + 1):
+        needed = _needed(ranks.by_thumbnail[can_be_held & (ranks.by_network >= by_network)], allowed)
+        if needed <= most_by_thumbnail:
+            fewest = min(fewest, (max(needed, spec.by_thumbnail), by_network), key=sum)
+    return msgspec.structs.replace(spec, by_thumbnail=fewest[0], by_network=fewest[1])
+
+
+def _needed(ranks: npt.NDArray[np.intp], allowed: int) -> int:
+    """Return how many candidates hold all parts of these ranks but so many."""
+    return int(np.sort(ranks)[::-1][allowed]) + 1 if len(ranks) > allowed else 0
+
+
+def answer_by_score(score: FloatArray, index: int) -> Answered:
+    """Return what the network alone says of a frame of a class, from its (classes,) scores."""
+    others = np.delete(score, index)
+    return Answered(float(score.max()), float(others.max()) if len(others) else -1.0, int(score.argmax()) == index)

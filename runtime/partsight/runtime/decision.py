@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from partsight.runtime.matching import Matches, MatchingSpec
 from partsight.runtime.selection import best_first
 from partsight.runtime.session import FloatArray
-from partsight.runtime.verification import VerificationSpec, Verified
 
 
 @dataclass(frozen=True)
@@ -47,27 +47,38 @@ def decide(score: FloatArray, labels: Sequence[str], threshold: float, top: int)
     return [_answer(row, best_first(row, max(2, top)), labels, threshold, top) for row in score]
 
 
-def decide_verified(
-    verified: Verified, spec: VerificationSpec, labels: Sequence[str], threshold: float, top: int
-) -> Answer:
-    """Turn the comparison with golden images into an answer.
+def decide_matched(
+    matches: Matches, spec: MatchingSpec, labels: Sequence[str], threshold: float, top: int
+) -> list[Answer]:
+    """Turn the comparison with golden images into answers.
 
     Args:
-        verified: of one frame.
-        spec: how it was compared.
+        matches: of frames.
+        spec: how they were compared.
         labels: of the classes, in order.
         threshold: a best agreement below it is answered "unknown".
         top: how many candidates to name.
     """
-    accepted = verified.is_accepted(threshold, spec)
-    named = tuple((labels[index], value) for index, value in zip(verified.classes, verified.agreement, strict=True))
-    return Answer(
-        label=named[0][0] if accepted else None,
-        score=verified.agreement[0],
-        margin=verified.margin,
-        accepted=accepted,
-        top=named[:top],
+    rows = zip(
+        matches.classes.tolist(),
+        matches.agreement.tolist(),
+        matches.margin.tolist(),
+        matches.is_accepted(threshold, spec).tolist(),
+        strict=True,
     )
+    return [
+        Answer(
+            label=labels[classes[0]] if accepted else None,
+            score=agreement[0],
+            margin=margin,
+            accepted=accepted,
+            # An agreement of 0 stands for no part: fewer classes than finalists were among the candidates.
+            top=tuple((labels[index], value) for index, value in zip(classes, agreement, strict=True) if value > 0)[
+                :top
+            ],
+        )
+        for classes, agreement, margin, accepted in rows
+    ]
 
 
 def _answer(row: FloatArray, order: np.ndarray, labels: Sequence[str], threshold: float, top: int) -> Answer:

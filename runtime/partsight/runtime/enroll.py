@@ -9,7 +9,6 @@ Example:
     >>> print(enrolled.parts[0].right, enrolled.parts[0].lookalike)
 """
 
-import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -18,21 +17,22 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from partsight.runtime.arrays import FloatArray
 from partsight.runtime.enroll_plan import Plan, make_plan
 from partsight.runtime.errors import EnrollError
 from partsight.runtime.findings import NewPart, find_harmed, judge
 from partsight.runtime.manifest import Gate, Manifest, Precision
+from partsight.runtime.matching import Bank, Matcher, MatchingSpec, encode_bank, prepare_all
+from partsight.runtime.matching.gallery import decode_reference
 from partsight.runtime.newcomers import Changes, Newcomer, learn, read_newcomers, refuse_dense
-from partsight.runtime.outlines import Outlines, outline_of
 from partsight.runtime.package import ModelPackage
 from partsight.runtime.package_folder import MANIFEST_NAME
 from partsight.runtime.preprocess import preprocess
 from partsight.runtime.prototype_file import encode_prototypes
 from partsight.runtime.prototypes import PrototypeModel, import_onnx
-from partsight.runtime.recheck import Sample, Subject, Track, answer_samples, draw_samples, update_manifest
-from partsight.runtime.references import References, decode_reference
+from partsight.runtime.recheck import Sample, Subject, Track, draw_samples, evaluate, update_manifest
 from partsight.runtime.search import PrototypeSearch
-from partsight.runtime.session import FloatArray, Session
+from partsight.runtime.session import Session
 from partsight.runtime.storage import check_output_folder, new_folder, sha256_bytes
 
 MOST_NEIGHBOURS = 200
@@ -52,6 +52,7 @@ class Enrolled:
         neighbours: how many of the other parts were looked at again.
         harmed: those of them with a frame that got its label before, and now does not.
         largest_difference: between old and new scores of the parts that stayed; 0 where ONNX Runtime is exact.
+        spec_before: how the old package compares frames; the new one may compare with more candidates.
     """
 
     package: ModelPackage
@@ -59,6 +60,7 @@ class Enrolled:
     neighbours: int
     harmed: tuple[str, ...]
     largest_difference: float
+    spec_before: MatchingSpec | None = None
 
 
 def untracked(items: Sequence[int], what: str) -> Iterable[int]:  # noqa: ARG001 (of `Track`)
@@ -85,7 +87,7 @@ def enroll(
         package: the folder to start from; left as it is.
         out: the new package's folder; must not exist.
         additions: image files of each new part. The prototype is the mean of their embeddings; frames are compared
-            with the first.
+            with the best-fitting of them, and the gallery shows the first.
         replacements: the same, of parts that the package has.
         removals: labels.
         seed: of the variation on which the expected rates are estimated.
@@ -116,18 +118,21 @@ def enroll(
         for precision, model in old.manifest.models.items()
     }
     session = Session(old.model_bytes(_main(old)), search=search)
-    work = _Work(old, plan, models, learn(old, newcomers, session), session)
+    records = old.bank_records() if old.manifest.matching else None
+    work = _Work(old, plan, models, learn(old, newcomers, session), session, records)
     subject = work.subject()
     difference = work.largest_difference(subject.session)
-    frames = answer_samples(subject, [*draw_samples(*plan.drawn()), *work.neighbours()], seed, track)
-    manifest = update_manifest(plan.manifest, frames)
-    work.write(out, manifest)
+    evaluation = evaluate(subject, [*draw_samples(*plan.drawn()), *work.neighbours()], seed, track)
+    subject, frames = evaluation.subject, evaluation.frames
+    manifest = update_manifest(subject.manifest, frames)
+    work.write(out, manifest, subject)
     return Enrolled(
         package=ModelPackage.examine(out),
         parts=tuple(judge(subject, place, newcomer, frames) for place, newcomer in plan.newcomers()),
         neighbours=len({frame.sample.place for frame in frames if not frame.sample.is_new}),
         harmed=find_harmed(manifest, frames),
         largest_difference=difference,
+        spec_before=old.manifest.matching.spec if old.manifest.matching else None,
     )
 
 
@@ -141,6 +146,7 @@ class _Work:
         models: its ONNX files.
         learned: prototypes of the newcomers, (d,) each, by label.
         before: the old package's network; its scores are all exact.
+        records: of the old package's bank; None where it compares no golden images.
     """
 
     old: ModelPackage
@@ -148,6 +154,7 @@ class _Work:
     models: dict[Precision, PrototypeModel]
     learned: dict[str, FloatArray]
     before: Session
+    records: np.ndarray | None
 
     def prototypes(self, precision: Precision) -> FloatArray:
         """Return the new prototypes, (classes, d)."""
@@ -165,25 +172,34 @@ class _Work:
 
     def subject(self) -> Subject:
         """Return the new package as it answers, before it is on the disk."""
-        manifest, verification = self.plan.manifest, self.plan.manifest.verification
-        references = None
-        if verification:
-            references = References(self._reference, verification.spec.size_hw, self._outlines)
+        manifest = self.plan.manifest
+        matcher = None
+        if manifest.matching and self.records is not None:
+            matcher = Matcher(Bank.of(self._new_records(self.records)), manifest.matching.spec)
         main = _main(self.old)
         search = PrototypeSearch(self.prototypes(main), is_plain=True) if manifest.search else None
         session = Session(self.model_bytes(main, manifest), search=search)
-        return Subject(session, manifest, references, frozenset(place for place, _ in self.plan.newcomers()))
+        return Subject(session, manifest, matcher, frozenset(place for place, _ in self.plan.newcomers()))
 
-    def _reference(self, place: int) -> np.ndarray:
-        source = self.plan.sources[place]
-        if not isinstance(source, Newcomer):
-            return self.old.reference(source)
-        return decode_reference(source.reference or b"", source.label)
+    def _new_records(self, records: np.ndarray) -> np.ndarray:
+        """Return the new package's: those of parts that stay, under their new places, and one for each new image."""
+        places = np.full(len(self.old.manifest.labels), -1, np.int32)
+        for place, source in self.plan.kept():
+            places[source] = place
+        of_row = places[records["class"]]
+        kept: np.ndarray = records[of_row >= 0]
+        kept["class"] = of_row[of_row >= 0]
+        new = [(place, data) for place, newcomer in self.plan.newcomers() for data in newcomer.references]
+        if not new:
+            return kept
+        images = (decode_reference(data, self.plan.manifest.labels[place]) for place, data in new)
+        joined: np.ndarray = np.concatenate([kept, prepare_all(images, [place for place, _ in new])])
+        return joined[np.argsort(joined["class"], kind="stable")]
 
     def neighbours(self) -> list[Sample]:
         """Return the golden images in the package that are most like a new part's, in the order of the labels."""
         kept = self.plan.kept()
-        if not self.learned or not kept or self.plan.manifest.verification is None:
+        if not self.learned or not kept or self.plan.manifest.matching is None:
             return []
         values = self.models[_main(self.old)].values.astype(np.float32)
         likeness = np.stack(list(self.learned.values())) @ values[:, [source for _, source in kept]]
@@ -192,7 +208,7 @@ class _Work:
         samples = []
         for index in sorted(np.argsort(-likeness.max(axis=0), kind="stable")[:count]):
             place, source = kept[index]
-            image = self.old.reference(source)
+            image = self.old.golden_image(source)
             samples.append(Sample(place, [np.ascontiguousarray(image[:, :, 0]) if is_mono else image], 0, is_new=False))
         return samples
 
@@ -213,34 +229,22 @@ class _Work:
             )
         return largest
 
-    @functools.cached_property
-    def _outlines(self) -> Outlines | None:
-        """The new package's: those of parts that stay, and of the newcomers' golden images."""
-        old = self.old.references()
-        if old is None or old.outlines is None:
-            return None
-        values = old.outlines.values
-        return Outlines(
-            np.stack(
-                [
-                    outline_of(self._reference(place)) if isinstance(source, Newcomer) else values[source]
-                    for place, source in enumerate(self.plan.sources)
-                ]
-            )
-        )
+    def _array_files(self, manifest: Manifest, subject: Subject) -> Iterator[tuple[str, bytes]]:
+        if manifest.search:
+            yield manifest.search.file, encode_prototypes(self.prototypes(_main(self.old)))
+        if manifest.matching and manifest.matching.bank and subject.matcher:
+            yield manifest.matching.bank, encode_bank(subject.matcher.bank.records)
+        if manifest.matching and manifest.matching.graph and subject.matcher:
+            from partsight.runtime.matching.trace import matching_graph  # noqa: PLC0415 (it needs the package onnx)
 
-    def _array_files(self) -> Iterator[tuple[str, bytes]]:
-        search, verification = self.plan.manifest.search, self.plan.manifest.verification
-        if search:
-            yield search.file, encode_prototypes(self.prototypes(_main(self.old)))
-        if verification and verification.outlines and self._outlines:
-            yield verification.outlines, self._outlines.to_bytes()
+            graph = matching_graph(manifest.matching.spec, subject.matcher.bank)
+            yield manifest.matching.graph, graph.SerializeToString(deterministic=True)
 
-    def write(self, out: Path, manifest: Manifest) -> None:
+    def write(self, out: Path, manifest: Manifest, subject: Subject) -> None:
         """Write the new package; it is there whole or not at all."""
         with new_folder(out) as folder:
             files = {}
-            for name, data in chain(self._array_files(), self.plan.files(self.old)):
+            for name, data in chain(self._array_files(manifest, subject), self.plan.files(self.old, manifest)):
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 (folder / name).write_bytes(data)
                 files[name] = sha256_bytes(data)

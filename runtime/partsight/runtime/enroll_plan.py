@@ -8,13 +8,15 @@ from dataclasses import dataclass
 import msgspec
 
 from partsight.runtime.images import Pixels
-from partsight.runtime.manifest import Enrolment, Manifest, Verification
+from partsight.runtime.manifest import SCHEMA_VERSION, Enrolment, Manifest, Matching
+from partsight.runtime.matching import BANK_FILE, GRAPH_FILE
 from partsight.runtime.newcomers import Changes, Newcomer
 from partsight.runtime.package import ModelPackage
 
 Source = int | Newcomer
 """Where a part comes from: its place among the old package's labels, or a newcomer."""
 
+_OUTLINE_FILE = "outlines.npy"  # of packages of schema version 1, in place of a bank
 _NUMBERED = re.compile(r"gallery/(\d+)\.jpg")
 
 
@@ -43,21 +45,34 @@ class Plan:
         newcomers = self.newcomers()
         return [newcomer.images for _, newcomer in newcomers], [place for place, _ in newcomers]
 
-    def files(self, old: ModelPackage) -> Iterator[tuple[str, bytes]]:
-        """Yield every file but models, arrays and the manifest; those that stay with the bytes that they had."""
-        verification, was = self.manifest.verification, old.manifest.verification
+    def files(self, old: ModelPackage, manifest: Manifest) -> Iterator[tuple[str, bytes]]:
+        """Yield every file but models, arrays and the manifest; those that stay with the bytes that they had.
+
+        Args:
+            old: the package to start from.
+            manifest: of the new one, as it will be written.
+        """
+        matching = manifest.matching
         new = {}
-        if verification:
-            new = {verification.references[place]: newcomer.reference or b"" for place, newcomer in self.newcomers()}
-        stale = set(was.references) - set(verification.references) if was and verification else set()
-        if old.manifest.search:
-            stale.add(old.manifest.search.file)
-        if was and was.outlines:
-            stale.add(was.outlines)
+        if matching:
+            new = {matching.references[place]: newcomer.references[0] for place, newcomer in self.newcomers()}
+        stale = _made_anew(old.manifest) - set(matching.references if matching else ())
         for name in old.manifest.files:
             if name not in new and name not in stale:
                 yield name, old.file_bytes(name)
         yield from new.items()
+
+
+def _made_anew(old: Manifest) -> set[str]:
+    """Return the files that depend on the parts of a package."""
+    stale = set(old.matching.references if old.matching else ())
+    if old.search:
+        stale.add(old.search.file)
+    if old.matching:
+        stale.update(name for name in (old.matching.bank, old.matching.graph) if name)
+    if old.schema_version == 1:
+        stale.add(_OUTLINE_FILE)
+    return stale
 
 
 def make_plan(package: ModelPackage, changes: Changes, newcomers: Sequence[Newcomer]) -> Plan:
@@ -85,20 +100,23 @@ def make_plan(package: ModelPackage, changes: Changes, newcomers: Sequence[Newco
     provenance = msgspec.structs.replace(old.provenance, enrolments=(*old.provenance.enrolments, enrolment))
     manifest = msgspec.structs.replace(
         old,
+        schema_version=SCHEMA_VERSION,
         labels=tuple(sources),
         provenance=provenance,
-        verification=_verification(old, stay, len(changes.additions)),
+        matching=_matching(old, stay, len(changes.additions)),
     )
     return Plan(manifest, tuple(sources.values()))
 
 
-def _verification(old: Manifest, stay: Iterable[str], added: int) -> Verification | None:
-    """Name the reference of each label: those that stay keep their file's name, new ones get numbers never used."""
-    verification = old.verification
-    if verification is None:
+def _matching(old: Manifest, stay: Iterable[str], added: int) -> Matching | None:
+    """Name the golden image of each label: those that stay keep their file's name, new ones get numbers never used."""
+    matching = old.matching
+    if matching is None:
         return None
-    names = dict(zip(old.labels, verification.references, strict=True))
+    names = dict(zip(old.labels, matching.references, strict=True))
     numbers = [int(match[1]) for match in map(_NUMBERED.fullmatch, old.files) if match]
     first = max(numbers, default=-1) + 1
     fresh = [f"gallery/{number:05d}.jpg" for number in range(first, first + added)]
-    return msgspec.structs.replace(verification, references=(*(names[label] for label in stay), *fresh))
+    return msgspec.structs.replace(
+        matching, references=(*(names[label] for label in stay), *fresh), bank=BANK_FILE, graph=GRAPH_FILE
+    )

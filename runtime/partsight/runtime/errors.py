@@ -18,7 +18,6 @@ PartsightError
 │   └── SignatureError  it is not signed by a key that is trusted
 ├── KeyFileError       a key to sign or to check packages with cannot be used
 ├── ProviderError      the execution provider that was asked for cannot be had, or cannot run the model
-├── ComparerError      a process that compares frames does not start, or is gone
 ├── OutputError        a result cannot be written where it was asked for
 ├── MetricsError       metrics cannot be served where it was asked for
 └── SinkError          a sink cannot be opened, or cannot take a result now
@@ -99,10 +98,6 @@ class KeyFileError(PartsightError):
 
 class ProviderError(PartsightError):
     """The execution provider that was asked for cannot be had, or cannot run the model."""
-
-
-class ComparerError(PartsightError):
-    """A process that compares frames does not start, or is gone."""
 
 
 class OutputError(PartsightError):

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from partsight.runtime.calibration import find_candidates
+from partsight.runtime.arrays import FloatArray
+from partsight.runtime.calibration import Answered
 from partsight.runtime.images import Pixels
 from partsight.runtime.manifest import Manifest
 from partsight.runtime.newcomers import Newcomer
 from partsight.runtime.preprocess import preprocess
 from partsight.runtime.recheck import Frame, Subject
-from partsight.runtime.session import FloatArray
 
 TWIN_AGREEMENT = 0.5
 """From here on two golden images differ nowhere by more than noise and light explain."""
@@ -68,11 +68,11 @@ def judge(subject: Subject, place: int, newcomer: Newcomer, frames: Sequence[Fra
         subject: the package.
         place: of the part among the labels.
         newcomer: the part.
-        frames: of `recheck.answer_samples`, those of other parts among them.
+        frames: of `recheck.evaluate`, those of other parts among them.
     """
     own = [frame for frame in frames if frame.sample.place == place]
-    accepted = [_is_accepted(subject.manifest, frame.final[0]) for frame in own]
-    right = [is_accepted and frame.final[2] for is_accepted, frame in zip(accepted, own, strict=True)]
+    accepted = [_is_accepted(subject.manifest, frame.final.best) for frame in own]
+    right = [is_accepted and frame.final.is_right for is_accepted, frame in zip(accepted, own, strict=True)]
     image = newcomer.images[0]
     score = subject.session.run(preprocess([image], subject.manifest.preprocess)).score[0]
     return NewPart(
@@ -88,15 +88,15 @@ def judge(subject: Subject, place: int, newcomer: Newcomer, frames: Sequence[Fra
 
 
 def _is_accepted(manifest: Manifest, score: float) -> bool:
-    decision = manifest.verification.decision if manifest.verification else manifest.decision
+    decision = manifest.matching.decision if manifest.matching else manifest.decision
     return bool(score >= np.float32(decision.threshold))
 
 
 def find_harmed(manifest: Manifest, frames: Sequence[Frame]) -> tuple[str, ...]:
     """Return the old parts with a frame that got its label without the new parts, and with them does not."""
 
-    def is_right(answered: tuple[float, float, bool]) -> bool:
-        return answered[2] and _is_accepted(manifest, answered[0])
+    def is_right(answered: Answered) -> bool:
+        return answered.is_right and _is_accepted(manifest, answered.best)
 
     old = [frame for frame in frames if not frame.sample.is_new]
     harmed = (frame for frame in old if is_right(frame.final_before) and not is_right(frame.final))
@@ -116,17 +116,17 @@ def _find_lookalike(subject: Subject, place: int, image: Pixels, score: FloatArr
         None if there is no other part.
     """
     manifest = subject.manifest
-    verification = manifest.verification
+    matching = manifest.matching
     if len(score) < 2:
         return None
-    if verification and subject.references:
-        frame = preprocess([image], verification.spec.preprocess(manifest.preprocess))[0]
-        found = find_candidates(frame, score, subject.references, verification.spec)
-        other, likeness = next(item for item in found if item[0] != place)
-        threshold, twin = verification.decision.threshold, TWIN_AGREEMENT
+    is_own = np.arange(len(score)) == place
+    if matching and subject.matcher:
+        frame = preprocess([image], matching.spec.preprocess(manifest.preprocess))
+        matches = subject.matcher.match(frame, score[None], is_own[None])
+        other, likeness = int(matches.classes[0, 0]), float(matches.agreement[0, 0])
+        threshold, twin = matching.decision.threshold, TWIN_AGREEMENT
     else:
-        others = score.copy()
-        others[place] = -np.inf
+        others = np.where(is_own, -np.inf, score)
         other, threshold, twin = int(others.argmax()), manifest.decision.threshold, TWIN_COSINE
         likeness = float(others[other])
     return Lookalike(manifest.labels[other], likeness, likeness >= threshold, likeness >= twin)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,69 +10,66 @@ import msgspec
 
 from partsight.runtime.choice import Choice, open_session
 from partsight.runtime.engines.engine import Arithmetic, Settings
+from partsight.runtime.engines.providers import Provider
 from partsight.runtime.errors import PackageError, SignatureError
-from partsight.runtime.manifest import METADATA_KEY, Manifest, Precision, Verification
+from partsight.runtime.manifest import METADATA_KEY, Manifest, Matching, Precision
+from partsight.runtime.matching import Bank, GraphMatcher, Matcher
 from partsight.runtime.memory import give_back_freed
 from partsight.runtime.model_digest import check_digest
 from partsight.runtime.onnx_file import check_onnx
 from partsight.runtime.package import ModelPackage, package_id_of
-from partsight.runtime.references import MOST_LEVELS, References
 from partsight.runtime.session import Session
 from partsight.runtime.trust import KeyLike, check_cache, find_demands
 
-MOST_HELD_BYTES = 256 * 2**20  # some thirty thousand golden images
+_MAX_HELD_BYTES = 256 * 2**20  # of golden images, some thirty thousand; of the bank, some three thousand references
 
 
 @dataclass(frozen=True)
 class Comparison:
     """The second stage of a package."""
 
-    verification: Verification
-    references: References
+    matching: Matching
+    matcher: Matcher | GraphMatcher
     package: ModelPackage
 
-    def hold(self, wanted: Callable[[], bool]) -> None:
-        """Read the golden images' files into memory while they are wanted, `MOST_HELD_BYTES` of them.
-
-        What a shortlist needs of them is made ready as well: a frame of a part that was not seen yet would otherwise
-        wait for that of all 32 candidates.
+    def preload(self, wanted: Callable[[], bool]) -> None:
+        """Read bank and golden images into memory while they are wanted, at most `_MAX_HELD_BYTES` of each.
 
         Raises:
-            PackageError: one is damaged or gone.
+            PackageError: a golden image is damaged or gone.
         """
-        room = MOST_HELD_BYTES
-        for index in range(len(self.verification.references)):
+        self.matcher.preload(_MAX_HELD_BYTES)
+        room = _MAX_HELD_BYTES
+        for index in range(len(self.matching.references)):
             if room <= 0 or not wanted():
                 return
-            room -= self.package.keep_reference(index)
-            if index < MOST_LEVELS:
-                self.references.levels([index])
+            room -= self.package.keep_golden_image(index)
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """What was found at a path; `package` is None for an ONNX file alone."""
+    """What was found at a path: `package` is None for an ONNX file alone, `comparison` without a second stage."""
 
     manifest: Manifest
     package_id: str
     choice: Choice
-    package: ModelPackage | None
+    package: ModelPackage | None = None
+    comparison: Comparison | None = None
 
     @property
     def signed_by(self) -> tuple[str, ...]:
         """Ids of the trusted keys that signed it; empty where no signature was demanded."""
         return self.package.signed_by if self.package else ()
 
-    def comparison(self) -> Comparison | None:
-        """Return the second stage; None where there is none, or no golden images for it."""
-        verification = self.manifest.verification
-        if verification is None or self.package is None:
-            return None
-        references = self.package.references()
-        return None if references is None else Comparison(verification, references, self.package)
 
-
-def load(path: Path, provider: str, settings: Settings, trusted_keys: Sequence[KeyLike] | None = None) -> Loaded:
+def load(
+    path: Path,
+    provider: str,
+    settings: Settings,
+    trusted_keys: Sequence[KeyLike] | None = None,
+    *,
+    has_comparison: bool = True,
+) -> Loaded:
     """Load a package's folder, or an ONNX file alone by the manifest in its metadata.
 
     Args:
@@ -79,6 +77,7 @@ def load(path: Path, provider: str, settings: Settings, trusted_keys: Sequence[K
         provider: see `choice.open_session`.
         settings: how the network is run.
         trusted_keys: see `ModelPackage.read`.
+        has_comparison: whether the second stage is loaded, where there is one.
 
     Raises:
         PackageError: it is damaged or altered, or its labels do not match its network.
@@ -91,7 +90,7 @@ def load(path: Path, provider: str, settings: Settings, trusted_keys: Sequence[K
     loaded = (
         _load_alone(path, provider, settings, trusted_keys)
         if is_alone
-        else _load_package(path, provider, settings, trusted_keys)
+        else _load_package(path, provider, settings, trusted_keys, has_comparison)
     )
     _check_agreement(path, loaded.manifest, loaded.choice.session)
     give_back_freed()
@@ -117,19 +116,45 @@ def _load_alone(path: Path, provider: str, settings: Settings, trusted_keys: Seq
         raise PackageError(
             f"{path}: its metadata holds no partsight manifest; use a file that `partsight export` wrote"
         )
-    manifest = msgspec.structs.replace(Manifest.from_json(text.encode(), str(path)), verification=None)
-    return Loaded(manifest, package_id_of(text.encode()), choice, None)
+    manifest = msgspec.structs.replace(Manifest.from_json(text.encode(), str(path)), matching=None)
+    return Loaded(manifest, package_id_of(text.encode()), choice)
 
 
-def _load_package(path: Path, provider: str, settings: Settings, trusted_keys: Sequence[KeyLike] | None) -> Loaded:
+def _load_package(
+    path: Path, provider: str, settings: Settings, trusted_keys: Sequence[KeyLike] | None, has_comparison: bool
+) -> Loaded:
     package = ModelPackage.read(path, trusted_keys)
     if package.signed_by and settings.cache is not None:
         check_cache(settings.cache)
-    spec = package.manifest.preprocess
+    spec, matching = package.manifest.preprocess, package.manifest.matching
     known = replace(settings, input_hw=(spec.height, spec.width))
     model = package.model_bytes(_file_of(settings.arithmetic))
-    choice = open_session(model, provider, known, package.search())
-    return Loaded(package.manifest, package.package_id, choice, package)
+    with ThreadPoolExecutor(1, "partsight-load") as pool:  # the bank is hashed while the network is made ready
+        records = pool.submit(package.bank_records) if matching and has_comparison else None
+        choice = open_session(model, provider, known, package.search())
+        comparison = None
+        if matching and records:
+            matcher = _matcher(package, matching, Bank.of(records.result()), choice.session.provider, settings)
+            comparison = Comparison(matching, matcher, package)
+    return Loaded(package.manifest, package.package_id, choice, package, comparison)
+
+
+def _matcher(
+    package: ModelPackage, matching: Matching, bank: Bank, provider: Provider, settings: Settings
+) -> Matcher | GraphMatcher:
+    """Return what compares frames: on a card the graph, on a processor NumPy and OpenCV, which are faster there."""
+    if not provider.on_card:
+        return Matcher(bank, matching.spec)
+    if matching.graph is None:
+        raise PackageError(
+            f"{package.path}: has no matching graph, which provider {provider.name} needs; export the package again"
+        )
+    graph = package.file_bytes(matching.graph)
+    check_onnx(graph, f"{package.path}: {matching.graph}")
+    # FP32, whatever the network is computed in: places in FP16 would be a pixel off, and TF32 has no more digits. CUDA
+    # graphs would bind addresses for each size of batch.
+    gpu = replace(settings.gpu, cuda_graphs=False, tf32=False)
+    return GraphMatcher(graph, bank, matching.spec, provider.name, replace(settings, arithmetic="fp32", gpu=gpu))
 
 
 def _file_of(arithmetic: Arithmetic) -> Precision:

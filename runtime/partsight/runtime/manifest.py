@@ -5,11 +5,13 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from partsight.runtime.errors import PackageError
+from partsight.runtime.matching import LONGEST_PX, MatchingSpec
 from partsight.runtime.preprocess import PreprocessSpec
 from partsight.runtime.storage import sha256_bytes
-from partsight.runtime.verification import VerificationSpec
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""Version 1 compared frames by an earlier algorithm, and is read: see `_of_version_1`."""
+
 METADATA_KEY = "partsight.manifest"
 """Key of the manifest in an ONNX file's metadata, so that the file alone can be used."""
 
@@ -47,21 +49,23 @@ class Decision(msgspec.Struct, frozen=True):
     expected_false_accept: Share | None = None
 
 
-class Verification(msgspec.Struct, frozen=True):
-    """The second stage: comparison with the golden images of the network's best candidates.
+class Matching(msgspec.Struct, frozen=True):
+    """The second stage: frames are compared with golden images.
 
     Attributes:
         spec: how they are compared.
         decision: on the agreement, in place of that on the network's score.
         references: the golden images in the package, one for each label, in order.
-        outlines: file with all of them at the size at which each frame is screened against all parts; None where frames
-            are compared with the network's candidates alone.
+        bank: file with what matching needs of them and of further references; None in a package of schema version 1,
+            whose bank is computed while it is loaded.
+        graph: file with the algorithm as an ONNX graph, for cards and other languages; None where there is none.
     """
 
-    spec: VerificationSpec
+    spec: MatchingSpec
     decision: Decision
     references: tuple[str, ...]
-    outlines: str | None = None
+    bank: str | None = None
+    graph: str | None = None
 
 
 class Search(msgspec.Struct, frozen=True):
@@ -179,7 +183,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         labels: in the order of the network's scores: sorted by training, then what was enrolled, appended.
         decision: on the network's score.
-        verification: None where frames are not compared with golden images; so in the copy that an ONNX file's
+        matching: None where frames are not compared with golden images; so in the copy that an ONNX file's
             metadata holds, because the file brings no golden images.
         search: None where the network gives the scores; None in that copy, too.
         models: by precision; empty in that copy.
@@ -192,7 +196,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     preprocess: PreprocessSpec
     decision: Decision
     provenance: Provenance
-    verification: Verification | None = None
+    matching: Matching | None = None
     search: Search | None = None
     models: dict[Precision, ModelFile] = {}
     refused: dict[Precision, str] = {}
@@ -200,7 +204,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
     def without_files(self) -> "Manifest":
         """Return the copy that an ONNX file's metadata holds."""
-        return msgspec.structs.replace(self, verification=None, search=None, models={}, refused={}, files={})
+        return msgspec.structs.replace(self, matching=None, search=None, models={}, refused={}, files={})
 
     def to_json(self) -> bytes:
         """Return the manifest as indented JSON in UTF-8, with a digest of itself."""
@@ -222,25 +226,62 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         try:
             version: Any = msgspec.json.decode(data, type=dict[str, msgspec.Raw]).get("schema_version")
             found = None if version is None else msgspec.json.decode(version)
-            if found != SCHEMA_VERSION:
+            if found not in (1, SCHEMA_VERSION):
                 raise PackageError(
-                    f"{source}: manifest of schema version {found}; this partsight reads version {SCHEMA_VERSION}: "
-                    "install the partsight that made the package, or export it again with this one"
+                    f"{source}: manifest of schema version {found}; this partsight reads versions 1 and "
+                    f"{SCHEMA_VERSION}: install the partsight that made the package, or export it again with this one"
                 )
-            manifest = msgspec.json.decode(data, type=cls)
+            manifest = msgspec.json.decode(data, type=cls) if found == SCHEMA_VERSION else _of_version_1(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise PackageError(
                 f"{source}: the manifest cannot be read ({error}); the package is damaged, export it again"
             ) from error
         if not manifest.labels or len(set(manifest.labels)) != len(manifest.labels):
             raise PackageError(f"{source}: the manifest's labels are empty or not unique; export the package again")
-        verification = manifest.verification
-        if verification and len(verification.references) != len(manifest.labels):
+        matching = manifest.matching
+        if matching and len(matching.references) != len(manifest.labels):
             raise PackageError(
-                f"{source}: the manifest names {len(verification.references)} references for {len(manifest.labels)} "
+                f"{source}: the manifest names {len(matching.references)} references for {len(manifest.labels)} "
                 "labels; expected one each: export the package again"
             )
+        if matching:
+            try:
+                matching.spec.preprocess(manifest.preprocess)
+            except ValueError as error:
+                raise PackageError(
+                    f"{source}: the manifest's preprocessing does not fit its references ({error}); "
+                    "export the package again"
+                ) from error
         return manifest
+
+
+class _Size(msgspec.Struct):
+    height: Annotated[int, msgspec.Meta(ge=32, le=LONGEST_PX)]
+    width: Annotated[int, msgspec.Meta(ge=32, le=LONGEST_PX)]
+
+
+class _Matching1(msgspec.Struct):
+    spec: _Size
+    decision: Decision
+    references: tuple[str, ...]
+
+
+class _Manifest1(msgspec.Struct):
+    verification: _Matching1 | None = None
+
+
+def _of_version_1(data: bytes) -> Manifest:
+    """Read a manifest of schema version 1: its second stage was another algorithm on the same golden images.
+
+    Agreement has the same scale, so that its threshold holds; how many parts are compared is what this version takes.
+    """
+    manifest = msgspec.json.decode(data, type=Manifest)
+    old = msgspec.json.decode(data, type=_Manifest1).verification
+    if old is None:
+        return manifest
+    height, width = (6 * max(6, round(side / 6)) for side in (old.spec.height, old.spec.width))
+    matching = Matching(MatchingSpec(height=height, width=width), old.decision, old.references)
+    return msgspec.structs.replace(manifest, matching=matching)
 
 
 def _check_digest(data: bytes, source: str) -> None:

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
+from partsight.runtime.arrays import FloatArray
 from partsight.runtime.errors import EnrollError, FrameError, ImageError
 from partsight.runtime.images import ImageFiles
 from partsight.runtime.labels import USABLE, folded, is_usable
+from partsight.runtime.matching.gallery import encode_reference
 from partsight.runtime.package import ModelPackage
 from partsight.runtime.preprocess import check_frame, preprocess
-from partsight.runtime.references import encode_reference
-from partsight.runtime.session import FloatArray, Session
+from partsight.runtime.session import Session
 from partsight.runtime.storage import sha256_bytes
 
 _MOST_NAMED = 20
@@ -24,7 +25,7 @@ class Changes:
     """What shall be changed in a package.
 
     Attributes:
-        additions: image files of each new part, the best first: frames are compared with that one.
+        additions: image files of each new part; the gallery shows the first, frames are compared with all.
         replacements: the same, of parts that the package has.
         removals: labels.
     """
@@ -43,14 +44,15 @@ class Newcomer:
         images: golden images, each (height, width, 3) uint8 BGR, or (height, width) in a mono package; read when
             asked for: many may not fit into memory.
         sha256: of their files.
-        reference: the first as the package holds it to compare frames with; None where the package compares none.
+        references: each image as a gallery holds it, for frames to be compared with; empty where the package compares
+            none.
         pictures: SHA-256 of each image in that form, by which copies are found; of the files where it compares none.
     """
 
     label: str
     images: ImageFiles
     sha256: tuple[str, ...]
-    reference: bytes | None
+    references: tuple[bytes, ...]
     pictures: tuple[str, ...]
 
 
@@ -157,21 +159,21 @@ def _clashing(stay: Collection[str], additions: Collection[str]) -> list[str]:
 def _read(package: ModelPackage, label: str, paths: Sequence[Path]) -> Newcomer:
     if not paths:
         raise EnrollError("no image is named; expected at least one golden image")
-    spec, verification = package.manifest.preprocess, package.manifest.verification
+    spec, matching = package.manifest.preprocess, package.manifest.matching
     images, references = ImageFiles(paths), []
     for path, image in zip(paths, images, strict=True):
         try:
             check_frame(image, spec)
         except FrameError as error:
             raise FrameError(f"{path}: {error}") from error
-        if verification:
-            references.append(encode_reference(preprocess([image], verification.spec.preprocess(spec))[0]))
+        if matching:
+            references.append(encode_reference(preprocess([image], matching.spec.preprocess(spec))[0]))
     try:
         hashes = tuple(sha256_bytes(path.read_bytes()) for path in paths)
     except OSError as error:
         raise ImageError(f"{error}; is it being written?") from error
     pictures = tuple(map(sha256_bytes, references)) or hashes
-    return Newcomer(label, images, hashes, references[0] if references else None, pictures)
+    return Newcomer(label, images, hashes, tuple(references), pictures)
 
 
 def _check_same_images(package: ModelPackage, changes: Changes, newcomers: Sequence[Newcomer]) -> list[str]:
@@ -179,8 +181,8 @@ def _check_same_images(package: ModelPackage, changes: Changes, newcomers: Seque
     manifest = package.manifest
     gone = {*changes.removals, *(newcomer.label for newcomer in newcomers)}
     owners: dict[str, list[str]] = defaultdict(list)
-    if manifest.verification:
-        for label, name in zip(manifest.labels, manifest.verification.references, strict=True):
+    if manifest.matching:
+        for label, name in zip(manifest.labels, manifest.matching.references, strict=True):
             if label not in gone:
                 owners[manifest.files[name]].append(label)
     files: dict[str, Path] = {}

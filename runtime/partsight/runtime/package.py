@@ -1,15 +1,19 @@
 """Reading a model package: the folder that export writes and the line loads."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
 
+import numpy as np
+
 from partsight.runtime.errors import PackageError, SignatureError
 from partsight.runtime.images import Pixels
-from partsight.runtime.manifest import Manifest, ModelFile, Precision
+from partsight.runtime.manifest import Manifest, Matching, ModelFile, Precision
+from partsight.runtime.matching import decode_bank, prepare_all
+from partsight.runtime.matching.gallery import decode_reference, resized
 from partsight.runtime.onnx_file import check_onnx
-from partsight.runtime.outlines import Outlines
 from partsight.runtime.package_folder import (
     MANIFEST_NAME,
     SIGNATURE_NAME,
@@ -17,19 +21,21 @@ from partsight.runtime.package_folder import (
     check_names,
     find_files,
     hash_file,
+    map_file,
     read_file,
 )
 from partsight.runtime.prototype_file import decode_prototypes
-from partsight.runtime.references import References, decode_reference
 from partsight.runtime.search import PrototypeSearch
 from partsight.runtime.signature import Demand, check_signatures
 from partsight.runtime.storage import is_temporary, sha256_bytes
 from partsight.runtime.trust import KeyLike, find_demands
 
+_log = logging.getLogger("partsight")
+
 LARGEST_MANIFEST_BYTES = 64 * 2**20  # of 100,000 parts, 20 MB
 _LARGEST_MODEL_BYTES = 2 * 2**30  # of the format
 _LARGEST_ARRAY_BYTES = 16 * 2**30
-_LARGEST_HEADER_BYTES, _LARGEST_ROW_BYTES = 2**16, 2**18
+_LARGEST_HEADER_BYTES, _LARGEST_ROW_BYTES = 2**16, 2**22
 _LARGEST_OTHER_BYTES = 64 * 2**20
 
 
@@ -146,47 +152,56 @@ class ModelPackage:
         check_onnx(data, f"{self.path}: {name}")
         return data
 
-    def reference(self, index: int) -> Pixels:
+    def golden_image(self, index: int) -> Pixels:
         """Return the golden image that frames of a class are compared with, checked against the manifest.
 
         Returns:
-            (height, width, 3) uint8 BGR.
+            (height, width, 3) uint8 BGR, as it lies in the package.
 
         Raises:
             PackageError: the package has none, or the file is not the one that export wrote.
         """
-        verification = self.manifest.verification
-        if verification is None:
-            raise PackageError(f"{self.path}: the package has no references to compare frames with; export it again")
-        name = verification.references[index]
+        name = self._matching().references[index]
         return decode_reference(self.file_bytes(name), f"{self.path}: {name}")
 
-    def references(self) -> References | None:
-        """Return all golden images, each read when it is needed, and their outlines; None without a second stage.
-
-        Raises:
-            PackageError: the file of outlines is not the one that export wrote.
-        """
-        verification, outlines = self.manifest.verification, None
-        if verification is None:
-            return None
-        if verification.outlines is not None:
-            data, source = self.file_bytes(verification.outlines), f"{self.path}: {verification.outlines}"
-            outlines = Outlines.from_bytes(data, len(self.manifest.labels), verification.spec.size_hw, source)
-        return References(self.reference, verification.spec.size_hw, outlines)
-
-    def keep_reference(self, index: int) -> int:
+    def keep_golden_image(self, index: int) -> int:
         """Keep the file of a golden image in memory, checked against the manifest, and return how many bytes it has.
 
         Raises:
-            PackageError: as of `reference`.
+            PackageError: as of `golden_image`.
         """
-        verification = self.manifest.verification
-        if verification is None:
-            raise PackageError(f"{self.path}: the package has no references to keep; export it again")
-        name = verification.references[index]
+        name = self._matching().references[index]
         self._kept[name] = self.file_bytes(name)
         return len(self._kept[name])
+
+    def bank_records(self) -> np.ndarray:
+        """Return what matching needs of references, one record each, mapped into memory.
+
+        Of a package of schema version 1 it is computed from the golden images.
+
+        Raises:
+            PackageError: the package has none, or a file is not the one that export wrote.
+        """
+        matching = self._matching()
+        classes, size_hw = len(self.manifest.labels), matching.spec.size_hw
+        if matching.bank is None:
+            _log.warning(
+                "%s: a package of schema version %s, made for an earlier comparison; its %d references are prepared "
+                "now, at each start. Export it again for a faster start and for a threshold found with this comparison",
+                self.path,
+                self.manifest.schema_version,
+                classes,
+            )
+            images = (resized(self.golden_image(index), size_hw) for index in range(classes))
+            return prepare_all(images, range(classes))
+        mapped = map_file(self._folder or self.path, matching.bank, self._largest(matching.bank))
+        self._check_hash(matching.bank, sha256_bytes(mapped), self._hash_of(matching.bank))
+        return decode_bank(mapped, classes, size_hw, f"{self.path}: {matching.bank}")
+
+    def _matching(self) -> Matching:
+        if self.manifest.matching is None:
+            raise PackageError(f"{self.path}: the package has no references to compare frames with; export it again")
+        return self.manifest.matching
 
     def search(self, *, is_plain: bool = False) -> PrototypeSearch | None:
         """Return what finds the scores, from prototypes checked against the manifest.
@@ -254,14 +269,14 @@ class ModelPackage:
             )
 
     def _largest(self, name: str) -> int:
-        if name.endswith(".npy"):  # a row for each label
+        if name.endswith(".npy"):  # a row for each label, or for each of its references
             return min(_LARGEST_ARRAY_BYTES, _LARGEST_HEADER_BYTES + _LARGEST_ROW_BYTES * len(self.manifest.labels))
         return _LARGEST_OTHER_BYTES if name in self.manifest.files else _LARGEST_MODEL_BYTES
 
     def _check_names(self) -> None:
-        verification, search = self.manifest.verification, self.manifest.search
-        used = [*(verification.references if verification else ()), *([search.file] if search else ())]
-        used += [verification.outlines] if verification and verification.outlines else []
+        matching, search = self.manifest.matching, self.manifest.search
+        used = [*(matching.references if matching else ()), *([search.file] if search else ())]
+        used += [name for name in (matching.bank, matching.graph) if name] if matching else []
         unnamed = [name for name in used if name not in self.manifest.files]
         if unnamed:
             raise PackageError(f"{self.path}: the manifest names no SHA-256 of {unnamed[0]}; export the package again")

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import mmap
 import os
 import re
 import stat
@@ -149,6 +150,16 @@ def read_file(folder: Path | HeldFolder, name: str, largest: int) -> bytes:
     """
     with _open(folder, name, largest) as (file, size):
         return file.read(size)
+
+
+def map_file(folder: Path | HeldFolder, name: str, largest: int) -> mmap.mmap:
+    """Return a file of a package's folder, mapped into memory: pages are read when they are first needed.
+
+    Raises:
+        PackageError: as of `read_file`, or it is empty.
+    """
+    with _open(folder, name, largest) as (file, size):
+        return mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
 
 
 def hash_file(folder: Path | HeldFolder, name: str, largest: int) -> str:

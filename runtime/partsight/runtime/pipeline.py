@@ -1,27 +1,21 @@
 """The pipeline of a recogniser: frames are prepared, go through the network, and are compared with golden images."""
 
-import os
 import time
-import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from partsight.runtime.decision import Answer, decide, decide_verified
+from partsight.runtime.decision import Answer, decide, decide_matched
 from partsight.runtime.images import Pixels
 from partsight.runtime.loading import Comparison
 from partsight.runtime.manifest import Manifest
+from partsight.runtime.matching.matcher import usable_cores
 from partsight.runtime.prepare import Preparer, late
 from partsight.runtime.preprocess import checked_frames
 from partsight.runtime.results import Chunk, Started
-from partsight.runtime.session import FloatArray, Session
-from partsight.runtime.verification import verify
-
-if TYPE_CHECKING:
-    from partsight.runtime.comparers.pool import Comparers
+from partsight.runtime.session import Session
 
 
 class Pipeline:
@@ -30,7 +24,6 @@ class Pipeline:
     Attributes:
         session: the network.
         comparison: with golden images; None for the network's answer alone.
-        comparers: processes that compare beside this one; None where it does so alone.
     """
 
     def __init__(
@@ -41,9 +34,8 @@ class Pipeline:
         *,
         batch_size: int,
         top: int,
-        comparers: int,
     ) -> None:
-        """Start the threads and processes.
+        """Start the threads.
 
         Args:
             session: the network, loaded.
@@ -51,33 +43,25 @@ class Pipeline:
             comparison: see the class.
             batch_size: the most frames in one run of the network.
             top: how many candidates an answer names.
-            comparers: how many processes.
-
-        Raises:
-            ComparerError: one does not start.
         """
         self.session, self.comparison = session, comparison
         self._labels, self._spec = manifest.labels, manifest.preprocess
         self._batch_size, self._top = batch_size, top
         specs = [self._spec]
         if comparison is not None:
-            specs.append(comparison.verification.spec.preprocess(self._spec))
-        self._workers = ThreadPoolExecutor(max(_usable_cores(), comparers + 1), "partsight")
+            specs.append(comparison.matching.spec.preprocess(self._spec))
+        self._workers = ThreadPoolExecutor(usable_cores(), "partsight")
         self._comparing = ThreadPoolExecutor(1, "partsight-compare")
         self._preparer = Preparer(specs, batch_size, self._workers)
-        self.comparers = _start_comparers(comparers, comparison, session.classes) if comparison and comparers else None
-        if self.comparers is not None:
-            weakref.finalize(self, self.comparers.close)
 
     @property
     def ahead(self) -> int:
         """How many batches are begun before one is waited for.
 
-        A network on the CPU takes all cores, and so do comparers. Where this process compares, Python takes one step at
-        a time, and the network of the next batch gets the cores that are left.
+        A network on the CPU takes all cores, and so does matching. But each leaves them idle now and then, which the
+        other uses: batches that overlap are answered faster, one alone is not.
         """
-        compares_here = self.comparison is not None and self.comparers is None
-        return 1 if self.session.provider.on_card or compares_here else 0
+        return 1 if self.session.provider.on_card or self.comparison is not None else 0
 
     def warm_up(self) -> None:
         """Run what the line will run, so that its first frame is as fast as its last.
@@ -96,7 +80,7 @@ class Pipeline:
         """
         started = time.perf_counter()
         for chunk in self.chunks(frames, 1 if self.comparison is None else 2):
-            find = partial(_listed, self._decide(chunk, threshold))
+            find = partial(self._decide, chunk, threshold)
             yield Started(chunk, self._comparing.submit(find).result if ahead else find, started)
 
     def chunks(self, frames: Sequence[Pixels], sizes: int) -> Iterator[Chunk]:
@@ -122,53 +106,21 @@ class Pipeline:
             yield Chunk(prepared, inference, ready - max(started, free), done - ready, done)
             free = done
 
-    def hold(self, wanted: Callable[[], bool]) -> None:
-        """Make golden images ready while they are wanted; see `Recognizer.hold`.
+    def preload(self, wanted: Callable[[], bool]) -> None:
+        """Read bank and golden images into memory while they are wanted; see `Recognizer.preload`.
 
         Raises:
-            PackageError: one is damaged or gone.
+            PackageError: a golden image is damaged or gone.
         """
         if self.comparison is not None:
-            self.comparison.hold(wanted)
-        if self.comparers is not None:
-            self.comparers.wait_given()
+            self.comparison.preload(wanted)
 
-    def close(self) -> None:
-        """End the processes; calls under way come to their end."""
-        if self.comparers is not None:
-            self.comparers.close()
-
-    def _decide(self, chunk: Chunk, threshold: float) -> Iterable[Answer]:
-        """Return the answers to the frames of a batch, which are compared one by one when they are asked for.
-
-        By one thread, that is: two take longer, since each operation of OpenCV gives Python's lock away and then waits
-        for it. Comparers work side by side, and begin at once.
-        """
-        score, comparison, comparers = chunk.inference.score, self.comparison, self.comparers
+    def _decide(self, chunk: Chunk, threshold: float) -> tuple[list[Answer], float]:
+        """Return the answers to the frames of a batch, and when they were ready, by `time.perf_counter`."""
+        score, comparison = chunk.inference.score, self.comparison
         if comparison is None:
-            return decide(score, self._labels, threshold, self._top)
-        spec = comparison.verification.spec
-
-        def answer(frame: Pixels, score: FloatArray) -> Answer:
-            if comparers is None:
-                verified = verify(frame, score, comparison.references, spec, threshold)
-            else:
-                verified = comparers.compare(frame, score, threshold)
-            return decide_verified(verified, spec, self._labels, threshold, self._top)
-
-        return (map if comparers is None else self._workers.map)(answer, chunk.prepared.wait()[1], score)
-
-
-def _listed(answers: Iterable[Answer]) -> tuple[list[Answer], float]:
-    """Return all answers, and when the last was ready, by `time.perf_counter`."""
-    return list(answers), time.perf_counter()
-
-
-def _start_comparers(count: int, comparison: Comparison, classes: int) -> "Comparers":
-    from partsight.runtime.comparers.pool import Comparers  # noqa: PLC0415 (few need them, and a start waits for imports)
-
-    return Comparers(count, comparison, classes)
-
-
-def _usable_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+            answers = decide(score, self._labels, threshold, self._top)
+        else:
+            matches = comparison.matcher.match(chunk.prepared.wait()[1], score)
+            answers = decide_matched(matches, comparison.matching.spec, self._labels, threshold, self._top)
+        return answers, time.perf_counter()

@@ -34,7 +34,7 @@ class Preparer:
         """Take what all batches share.
 
         Args:
-            specs: the network's preprocessing, and others that differ from it in size alone.
+            specs: the network's preprocessing, and others for the same frames, see `preprocess_sizes`.
             batch_size: the most frames of a batch.
             workers: threads that share the frames of a batch.
         """
@@ -59,7 +59,7 @@ class Preparer:
             preprocess_sizes(frames, specs, batches)
             return Prepared(batches, buffers, self._buffers, [])
         pending = [
-            self._workers.submit(preprocess_into, frame, specs[0].region, [batch[place] for batch in batches])
+            self._workers.submit(preprocess_into, frame, specs, [batch[place] for batch in batches])
             for place, frame in enumerate(check_frames(frames, specs[0]))
         ]
         return Prepared(batches, buffers, self._buffers, pending)

@@ -36,6 +36,9 @@ class PreprocessSpec(msgspec.Struct, frozen=True):
         region: cropped out of each frame first; None for the whole frame.
         resize: how the size changes, see `resize`. A field so that a package made with another rule is refused by a
             runtime that does not know it.
+        via: (height, width) in pixels, at least the input's: the size to which a frame is shrunk first. The input is
+            made from that, see `second_step`. Specs with the same `via` share the first step. None for straight to
+            height × width; a frame with fewer rows or columns than `via` takes that way too.
     """
 
     height: Side
@@ -43,6 +46,18 @@ class PreprocessSpec(msgspec.Struct, frozen=True):
     color: Literal["bgr", "mono"] = "bgr"
     region: Region | None = None
     resize: Literal["sampled-area"] = "sampled-area"
+    via: tuple[Side, Side] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a first size from which the input would have to be enlarged.
+
+        Raises:
+            ValueError: `via` is smaller than the input; while a manifest is read, msgspec's error for a wrong value.
+        """
+        if self.via is not None and (self.via[0] < self.height or self.via[1] < self.width):
+            raise ValueError(
+                f"received via (height, width) {self.via}; expected at least the input's {(self.height, self.width)}"
+            )
 
 
 def check_frame(frame: object, spec: PreprocessSpec) -> Pixels:
@@ -143,7 +158,7 @@ def preprocess_sizes(frames: Sequence[object], specs: Sequence[PreprocessSpec], 
 
     Args:
         frames: see `preprocess`.
-        specs: that differ in height and width alone; at least one.
+        specs: at least one; they differ in height, width and `via` alone.
         outs: for each, a batch to write into; see `preprocess`.
 
     Raises:
@@ -152,7 +167,7 @@ def preprocess_sizes(frames: Sequence[object], specs: Sequence[PreprocessSpec], 
     for out, spec in zip(outs, specs, strict=True):
         _check_out(out, len(frames), spec)
     for place, frame in enumerate(check_frames(frames, specs[0])):
-        preprocess_into(frame, specs[0].region, [out[place] for out in outs])
+        preprocess_into(frame, specs, [out[place] for out in outs])
 
 
 def _check_out(out: Pixels, count: int, spec: PreprocessSpec) -> None:
@@ -166,23 +181,44 @@ def _check_out(out: Pixels, count: int, spec: PreprocessSpec) -> None:
         )
 
 
-def preprocess_into(frame: Pixels, region: Region | None, slots: Sequence[Pixels]) -> None:
+def preprocess_into(frame: Pixels, specs: Sequence[PreprocessSpec], slots: Sequence[Pixels]) -> None:
     """Crop and resize one frame into places of batches.
 
     Args:
         frame: checked, see `check_frame`.
-        region: of the package.
-        slots: each (height, width, 3) uint8, contiguous.
+        specs: see `preprocess_sizes`.
+        slots: for each spec, (height, width, 3) uint8, contiguous.
     """
+    region = specs[0].region
     if region is not None:
         frame = frame[region.y : region.y + region.height, region.x : region.x + region.width]
-    if frame.ndim == 3:
-        resize(frame, slots)
+    is_mono = frame.ndim == 2
+    outs = [np.empty(slot.shape[:2], np.uint8) for slot in slots] if is_mono else slots
+    for via in dict.fromkeys(spec.via for spec in specs):
+        _resize_via(frame, via, [out for spec, out in zip(specs, outs, strict=True) if spec.via == via])
+    if is_mono:
+        for mono, slot in zip(outs, slots, strict=True):
+            cv2.cvtColor(mono, cv2.COLOR_GRAY2BGR, dst=slot)
+
+
+def _resize_via(frame: Pixels, via: tuple[int, int] | None, outs: Sequence[Pixels]) -> None:
+    """Resize a frame into arrays that share the first size `via`, see `PreprocessSpec`."""
+    # To enlarge a frame and shrink it again would blur it.
+    if via is None or frame.shape[0] < via[0] or frame.shape[1] < via[1]:
+        resize(frame, outs)
         return
-    monos = [np.empty(slot.shape[:2], np.uint8) for slot in slots]
-    resize(frame, monos)
-    for mono, slot in zip(monos, slots, strict=True):
-        cv2.cvtColor(mono, cv2.COLOR_GRAY2BGR, dst=slot)
+    first = next((out for out in outs if out.shape[:2] == via), None)
+    if first is None:
+        first = np.empty((*via, *frame.shape[2:]), np.uint8)
+    resize(frame, [first])
+    for out in outs:
+        if out is not first:
+            cv2.resize(first, out.shape[1::-1], dst=out, interpolation=second_step(via, out.shape[:2]))
+
+
+def second_step(via: tuple[int, ...], size_hw: tuple[int, ...]) -> int:
+    """Return OpenCV's interpolation from the first size to the input: bilinear unless that would skip pixels."""
+    return cv2.INTER_LINEAR if via[0] < 2 * size_hw[0] and via[1] < 2 * size_hw[1] else cv2.INTER_AREA
 
 
 def resize(frame: Pixels, outs: Sequence[Pixels]) -> None:

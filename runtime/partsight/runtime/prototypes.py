@@ -106,8 +106,8 @@ def import_onnx() -> ModuleType:
         import onnx  # noqa: PLC0415 (an optional dependency)
     except ImportError as error:
         raise DependencyError(
-            f"enrolment changes an ONNX file, and the package that does so cannot be imported ({error}); install it "
-            "with: pip install 'partsight[enroll]'"
+            f"enrolment and bundles write ONNX files, and the library for that cannot be imported ({error}); install "
+            "it with: pip install 'partsight[enroll]'"
         ) from error
     return onnx  # type: ignore[no-any-return]
 

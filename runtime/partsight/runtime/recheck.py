@@ -4,29 +4,29 @@ The threshold stays. Golden images of the new parts, varied as a line varies, sa
 that look like a new one are varied, too: each of their frames is answered with the new parts and without them, and the
 difference is what enrolment changed. That of the other parts is taken for nothing. Their golden images are those in the
 package, a little coarser than the network's input, which both answers suffer alike.
+
+The counts of candidates grow if a frame's own part is not among them, and never shrink.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import msgspec
 import numpy as np
 
 from partsight.runtime.calibration import (
-    CLEAR_SAFETY,
     Answered,
+    Ranks,
     Trial,
     answer_by_agreement,
     answer_by_score,
-    find_candidates,
-    lead,
+    with_more_candidates,
 )
 from partsight.runtime.images import Pixels
 from partsight.runtime.manifest import Decision, Manifest
+from partsight.runtime.matching import Matcher, MatchingSpec
 from partsight.runtime.preprocess import PreprocessSpec, preprocess
-from partsight.runtime.references import References
-from partsight.runtime.session import FloatArray, Session
+from partsight.runtime.session import Session
 from partsight.runtime.variation import Variation, vary
 
 BATCH = 32
@@ -34,7 +34,6 @@ FRAMES = 256
 """About how many varied images of new parts there are, at most 32 of each and at least one."""
 
 _MOST_COPIES = 32
-_MORE_CANDIDATES = 6  # than on the line, so that enough are left when new parts are not counted
 
 Track = Callable[[Sequence[int], str], Iterable[int]]
 """Yields the items, and may show how far they are; takes them and what is being done."""
@@ -69,14 +68,22 @@ class Subject:
     Attributes:
         session: of its network.
         manifest: of it.
-        references: None where frames are not compared with golden images.
+        matcher: None where frames are not compared with golden images.
         new: places of its new parts among the labels.
     """
 
     session: Session
     manifest: Manifest
-    references: References | None
+    matcher: Matcher | None
     new: frozenset[int]
+
+    def with_spec(self, spec: MatchingSpec) -> "Subject":
+        """Return the package with frames compared in another way."""
+        if self.matcher is None or self.manifest.matching is None or spec == self.matcher.spec:
+            return self
+        matching = msgspec.structs.replace(self.manifest.matching, spec=spec)
+        manifest = msgspec.structs.replace(self.manifest, matching=matching)
+        return replace(self, manifest=manifest, matcher=Matcher(self.matcher.bank, spec))
 
 
 @dataclass(frozen=True)
@@ -87,7 +94,7 @@ class Frame:
         sample: what it was made from.
         network, network_before: by the network's score, with the new parts and without them.
         agreement, agreement_before: by comparison with golden images; None where there is none.
-        lead: of the network's best score where that is another part's, else 0.
+        rank_by_network, rank_by_thumbnail: how many other parts come before its own, with the new parts.
     """
 
     sample: Sample
@@ -95,7 +102,8 @@ class Frame:
     network_before: Answered
     agreement: Answered | None
     agreement_before: Answered | None
-    lead: float
+    rank_by_network: int
+    rank_by_thumbnail: int
 
     @property
     def final(self) -> Answered:
@@ -106,6 +114,19 @@ class Frame:
     def final_before(self) -> Answered:
         """The answer that the line gave before."""
         return self.network_before if self.agreement_before is None else self.agreement_before
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What varied images say of a package.
+
+    Attributes:
+        subject: the package; frames may be compared with more candidates than before.
+        frames: as it answers them.
+    """
+
+    subject: Subject
+    frames: Sequence[Frame]
 
 
 def draw_samples(newcomers: Sequence[Sequence[Pixels]], places: Sequence[int]) -> list[Sample]:
@@ -123,8 +144,8 @@ def draw_samples(newcomers: Sequence[Sequence[Pixels]], places: Sequence[int]) -
     ]
 
 
-def answer_samples(subject: Subject, samples: Sequence[Sample], seed: int, track: Track) -> list[Frame]:
-    """Vary each sample once and answer the frame.
+def evaluate(subject: Subject, samples: Sequence[Sample], seed: int, track: Track) -> Evaluation:
+    """Vary each sample once and answer the frame; again, if more candidates are found to be needed.
 
     Args:
         subject: the package.
@@ -132,25 +153,24 @@ def answer_samples(subject: Subject, samples: Sequence[Sample], seed: int, track
         seed: of the variation.
         track: shows progress.
     """
+    frames = _answer_all(subject, samples, seed, track)
+    if subject.matcher is None:
+        return Evaluation(subject, frames)
+    ranks = Ranks(
+        np.array([frame.rank_by_thumbnail for frame in frames], np.intp),
+        np.array([frame.rank_by_network for frame in frames], np.intp),
+    )
+    grown = subject.with_spec(with_more_candidates(subject.matcher.spec, ranks))
+    return Evaluation(grown, frames if grown is subject else _answer_all(grown, samples, seed, track))
+
+
+def _answer_all(subject: Subject, samples: Sequence[Sample], seed: int, track: Track) -> list[Frame]:
     rng = np.random.default_rng(seed)
     frames: list[Frame] = []
-    with ThreadPoolExecutor(2) as pool:
-        for start in track(range(0, len(samples), BATCH), "looking at the threshold again"):
-            chunk = samples[start : start + BATCH]
-            varied = [vary(sample.image, Variation(), rng) for sample in chunk]
-            frames += pool.map(lambda item: _answer(subject, *item), _scored(subject, chunk, varied))
+    for start in track(range(0, len(samples), BATCH), "looking at the threshold again"):
+        chunk = samples[start : start + BATCH]
+        frames += _answer(subject, chunk, [vary(sample.image, Variation(), rng) for sample in chunk])
     return frames
-
-
-def _scored(
-    subject: Subject, samples: Sequence[Sample], images: Sequence[Pixels]
-) -> Iterator[tuple[Sample, Pixels, FloatArray]]:
-    """Yield each image with the network's scores, (classes,)."""
-    spec = subject.manifest.preprocess
-    batch = np.concatenate(
-        [preprocess([image], seen_by(spec, sample)) for sample, image in zip(samples, images, strict=True)]
-    )
-    yield from zip(samples, images, subject.session.run(batch).score, strict=True)
 
 
 def seen_by(spec: PreprocessSpec, sample: Sample) -> PreprocessSpec:
@@ -158,50 +178,57 @@ def seen_by(spec: PreprocessSpec, sample: Sample) -> PreprocessSpec:
     return spec if sample.is_new else msgspec.structs.replace(spec, region=None)
 
 
-def _answer(subject: Subject, sample: Sample, image: Pixels, score: FloatArray) -> Frame:
-    place = sample.place
-    kept = [index for index in range(len(score)) if index not in subject.new or index == place]
-    network = answer_by_score(score, place)
-    network_before = answer_by_score(score[kept], kept.index(place))
-    agreement = agreement_before = None
-    verification = subject.manifest.verification
-    if verification and subject.references:
-        spec = verification.spec
-        frame = preprocess([image], spec.preprocess(seen_by(subject.manifest.preprocess, sample)))[0]
-        found = find_candidates(frame, score, subject.references, spec, _MORE_CANDIDATES)
-        agreement = answer_by_agreement(found, place, spec)
-        old = [item for item in found if item[0] not in subject.new or item[0] == place]
-        agreement_before = answer_by_agreement(old, place, spec) if old else (0.0, 0.0, False)
-    is_confused = not network[2] and len(score) > 1
-    return Frame(sample, network, network_before, agreement, agreement_before, lead(score) if is_confused else 0.0)
+def _prepared(samples: Sequence[Sample], images: Sequence[Pixels], spec: PreprocessSpec) -> Pixels:
+    parts = [preprocess([image], seen_by(spec, sample)) for sample, image in zip(samples, images, strict=True)]
+    return np.concatenate(parts)
+
+
+def _answer(subject: Subject, samples: Sequence[Sample], images: Sequence[Pixels]) -> list[Frame]:
+    spec, matcher = subject.manifest.preprocess, subject.matcher
+    score = subject.session.run(_prepared(samples, images, spec)).score
+    classes = np.array([sample.place for sample in samples], np.intp)
+    index = np.arange(score.shape[1])
+    others_new = np.isin(index, list(subject.new)) & (index != classes[:, None])
+    network = [answer_by_score(row, place) for row, place in zip(score, classes.tolist(), strict=True)]
+    network_before = [
+        answer_by_score(row[~new], place - int(new[:place].sum()))
+        for row, new, place in zip(score, others_new, classes.tolist(), strict=True)
+    ]
+    by_network = (score > np.take_along_axis(score, classes[:, None], 1)).sum(axis=1)
+    agreement: Sequence[Answered | None] = [None] * len(samples)
+    agreement_before, by_thumbnail = agreement, np.full(len(samples), score.shape[1])
+    if matcher is not None:
+        frames = _prepared(samples, images, matcher.spec.preprocess(spec))
+        agreement = agreement_before = answer_by_agreement(matcher, frames, score, classes)
+        if others_new.any():
+            agreement_before = answer_by_agreement(matcher, frames, score, classes, others_new)
+        if matcher.spec.by_thumbnail:
+            by_thumbnail = matcher.rank(frames, classes)
+    rows = zip(
+        *(samples, network, network_before, agreement, agreement_before),
+        *(by_network.tolist(), by_thumbnail.tolist()),
+        strict=True,
+    )
+    return [Frame(*row) for row in rows]
 
 
 def update_manifest(manifest: Manifest, frames: Sequence[Frame]) -> Manifest:
     """Return the manifest with the expected rates of the same thresholds, estimated again.
-
-    Where the network was surer of a wrong part than it was in training, frames are also compared in full from a larger
-    lead on.
 
     Args:
         manifest: with the new labels.
         frames: answered with it.
     """
     decision = _estimate(manifest.decision, manifest, [(it.sample, it.network, it.network_before) for it in frames])
-    verification = manifest.verification
-    if verification:
+    matching = manifest.matching
+    if matching:
         compared = [
             (frame.sample, frame.agreement, frame.agreement_before)
             for frame in frames
             if frame.agreement is not None and frame.agreement_before is not None
         ]
-        surest = max((frame.lead for frame in frames if frame.sample.is_new), default=0.0)
-        clear_margin = max(verification.spec.clear_margin, CLEAR_SAFETY * surest)
-        verification = msgspec.structs.replace(
-            verification,
-            spec=msgspec.structs.replace(verification.spec, clear_margin=clear_margin),
-            decision=_estimate(verification.decision, manifest, compared),
-        )
-    return msgspec.structs.replace(manifest, decision=decision, verification=verification)
+        matching = msgspec.structs.replace(matching, decision=_estimate(matching.decision, manifest, compared))
+    return msgspec.structs.replace(manifest, decision=decision, matching=matching)
 
 
 def _estimate(decision: Decision, manifest: Manifest, found: Sequence[tuple[Sample, Answered, Answered]]) -> Decision:

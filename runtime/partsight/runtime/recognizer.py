@@ -1,6 +1,7 @@
 """The recogniser: frames in, parts out. The class that people embed."""
 
 import math
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
@@ -12,12 +13,16 @@ from partsight.runtime.engines.engine import Arithmetic, GpuSettings, Settings
 from partsight.runtime.errors import PartsightError
 from partsight.runtime.images import Pixels
 from partsight.runtime.loading import load
+from partsight.runtime.matching.gallery import resized
 from partsight.runtime.pipeline import Pipeline
 from partsight.runtime.prepare import late
 from partsight.runtime.preprocess import preprocess
 from partsight.runtime.results import Result, Started
 from partsight.runtime.session import Inference
 from partsight.runtime.trust import KeyLike, read_keys
+
+COMPARERS_TEXT = "comparers has no effect: matching uses all cores by threads; remove it"
+"""The warning about `comparers`, which Python, `partsight run` and a line's file still accept in this release."""
 
 
 class Recognizer:
@@ -42,7 +47,7 @@ class Recognizer:
         threshold: float | None = None,
         verify: bool = True,
         threads: int | None = None,
-        comparers: int = 0,
+        comparers: int | None = None,
         spinning: bool = True,
         cache: str | Path | None = None,
         gpu: GpuSettings | None = None,
@@ -61,8 +66,7 @@ class Recognizer:
             verify: compare frames with golden images where the package has them (an `.onnx` file alone has none);
                 False for the network's answer alone.
             threads: for the CPU's share of the network; None for one a physical core.
-            comparers: processes beside this one that compare frames with golden images: one less than there are cores
-                is the most that helps, where frames come together. Each holds some 160 MB.
+            comparers: Deprecated. It has no effect, and the next release removes it.
             spinning: let ONNX Runtime's threads spin for a moment while they wait within a run. False spares some of
                 the processor's time, and a batch of one takes a tenth longer.
             cache: folder where OpenVINO and TensorRT keep what they compiled, for a faster start; None for none.
@@ -77,15 +81,14 @@ class Recognizer:
             KeyFileError: a trusted key cannot be read.
             ProviderError: the provider cannot be had here, or not in this precision.
             DependencyError: no ONNX Runtime is installed, or no `cryptography` where a signature is demanded.
-            ComparerError: a comparer does not start.
             ValueError: a number is not one that can be.
         """
         _check_positive("batch_size", batch_size)
         _check_positive("top", top)
         if threads is not None:
             _check_positive("threads", threads)
-        if comparers < 0:
-            raise ValueError(f"comparers is {comparers}; expected 0 or more")
+        if comparers is not None:
+            warnings.warn(COMPARERS_TEXT, DeprecationWarning, stacklevel=2)
         if threshold is not None and not math.isfinite(threshold):  # nothing is below NaN, nor above
             raise ValueError(
                 f"threshold is {threshold}; expected a finite number, or None for the package's own: scores are at "
@@ -100,15 +103,15 @@ class Recognizer:
             gpu=gpu or GpuSettings(),
         )
         self.trusted_keys = None if trusted_keys is None else read_keys(trusted_keys)
-        loaded = load(Path(package), provider, settings, self.trusted_keys)
+        loaded = load(Path(package), provider, settings, self.trusted_keys, has_comparison=verify)
         session = loaded.choice.session
         self.manifest, self.package_id, self.signed_by = loaded.manifest, loaded.package_id, loaded.signed_by
         self.batch_size = batch_size
         self._provider, self._provider_reason = session.provider.name, loaded.choice.reason
-        comparison = loaded.comparison() if verify else None
-        self.decision = comparison.verification.decision if comparison else self.manifest.decision
+        comparison = loaded.comparison
+        self.decision = comparison.matching.decision if comparison else self.manifest.decision
         self.threshold = self.decision.threshold if threshold is None else threshold
-        pipeline = Pipeline(session, self.manifest, comparison, batch_size=batch_size, top=top, comparers=comparers)
+        pipeline = Pipeline(session, self.manifest, comparison, batch_size=batch_size, top=top)
         pipeline.warm_up()
         self._pipeline: Pipeline | None = pipeline
 
@@ -149,9 +152,9 @@ class Recognizer:
 
         All frames are checked before the first is worked on. Where there are more than `batch_size`, the next batch is
         prepared and the last one is compared with golden images while the network runs, if that leaves a core: on a
-        GPU, or where this process compares. Else, one thing comes after the other. Of more than `batch_size`, a
-        sequence that reads its frames from files (`ImageFiles`) reads each twice, first to check it; few are in memory
-        at a time.
+        GPU, or where frames are compared. Else, one thing comes after the other. Of more than `batch_size`, a sequence
+        that reads its frames from files (`ImageFiles`) reads each twice, first to check it; few are in memory at a
+        time.
 
         Raises:
             FrameError: a frame is not such an array as `recognize` takes; the message names its place.
@@ -231,7 +234,7 @@ class Recognizer:
         golden, comparison = self.golden_image(label), self._open().comparison
         if golden is None or comparison is None:
             return None
-        spec = comparison.verification.spec.preprocess(self.manifest.preprocess)
+        spec = comparison.matching.spec.preprocess(self.manifest.preprocess)
         return appearance_of(preprocess([frame], spec)[0], golden)
 
     def golden_image(self, label: str) -> Pixels | None:
@@ -247,25 +250,26 @@ class Recognizer:
         comparison = self._open().comparison
         if label not in self.labels:
             raise ValueError(f"received label {label!r}; expected one of the {len(self.labels)} parts of the package")
-        return None if comparison is None else comparison.references.image(self.labels.index(label))
+        if comparison is None:
+            return None
+        image = comparison.package.golden_image(self.labels.index(label))
+        return resized(image, comparison.matching.spec.size_hw)
 
     def hold(self) -> None:
         """Read into memory, and make ready, what answers would otherwise wait for when they first need it.
 
         A start is faster without, by a second or so of work for a thousand parts; a line calls it, and needs the
-        package's folder no more. Of more than 256 MB of golden images the rest stays where it is. Comparers have theirs
-        when it returns. May be called from any thread, once is enough; `close` ends it.
+        package's folder no more. Of more than 256 MB of golden images the rest stays where it is. May be called from
+        any thread, once is enough; `close` ends it.
 
         Raises:
             PackageError: a golden image is damaged or gone.
         """
-        self._open().hold(lambda: not self.is_closed)
+        self._open().preload(lambda: not self.is_closed)
 
     def close(self) -> None:
         """Give memory back. Calls after it raise PartsightError; calls under way come to their end."""
-        pipeline, self._pipeline = self._pipeline, None  # those calls hold it, and the last of them frees it
-        if pipeline is not None:
-            pipeline.close()
+        self._pipeline = None  # those calls hold it, and the last of them frees it
 
     def __enter__(self) -> Self:
         return self

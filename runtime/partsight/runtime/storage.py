@@ -4,6 +4,7 @@ import contextlib
 import errno
 import hashlib
 import itertools
+import mmap
 import os
 import re
 import shutil
@@ -20,7 +21,7 @@ _being_written: dict[Path, Path] = {}
 """Temporary files and folders of blocks that this process is in, and what each will be."""
 
 
-def sha256_bytes(data: bytes) -> str:
+def sha256_bytes(data: "bytes | mmap.mmap") -> str:
     """Return the SHA-256 of `data` in hexadecimal."""
     return hashlib.sha256(data).hexdigest()
 

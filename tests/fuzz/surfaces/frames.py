@@ -12,7 +12,7 @@ from partsight.runtime.preprocess import PreprocessSpec, Region, preprocess
 from partsight.runtime.recognizer import Recognizer
 from tests.fuzz import wild
 from tests.fuzz.surface import Case, check
-from tests.tiny import tiny_verification, write_tiny_package
+from tests.tiny import tiny_matching, write_tiny_package
 
 _DTYPES = ("u1", "u1", "u1", "i1", "<u2", ">u2", "<f4", "f8", "?", "c8", "O", "S3", "U2", "M8[s]", "V3", "i8")
 
@@ -55,7 +55,7 @@ def _region(rng: random.Random, height: int, width: int) -> Region | None:
 @contextlib.contextmanager
 def open_arrays(folder: Path) -> Iterator[Case]:
     """Arrays of any type, shape and strides, and what is no array, to a recogniser that compares golden images."""
-    package = write_tiny_package(folder / "v.partsight", verification=tiny_verification())
+    package = write_tiny_package(folder / "v.partsight", matching=tiny_matching())
     good = np.full((40, 50, 3), (255, 0, 0), np.uint8)
     with Recognizer(package, batch_size=3) as recognizer:
 

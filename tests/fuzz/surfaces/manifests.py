@@ -14,12 +14,12 @@ from partsight.runtime.storage import sha256_bytes
 from tests.fuzz import wild
 from tests.fuzz.damage import damaged, garbage
 from tests.fuzz.surface import Case, check
-from tests.tiny import tiny_manifest, tiny_verification
+from tests.tiny import tiny_manifest, tiny_matching
 
 
 def whole_manifest() -> Manifest:
     """Return a manifest in which every field is used."""
-    manifest = msgspec.structs.replace(tiny_manifest(), verification=tiny_verification(), search=Search("p.npy"))
+    manifest = msgspec.structs.replace(tiny_manifest(), matching=tiny_matching(), search=Search("p.npy"))
     enrolment = Enrolment(
         created="2025-01-02T00:00:00Z", from_package="0" * 16, added=("red",), images={"red": (sha256_bytes(b"red"),)}
     )
@@ -32,14 +32,25 @@ def whole_manifest() -> Manifest:
     )
 
 
+def _of_version_1(facts: dict[str, Any]) -> dict[str, Any]:
+    """Return the same of a package whose second stage was another algorithm."""
+    matching, others = facts["matching"], {name: facts[name] for name in facts if name not in ("matching", "sha256")}
+    second = {"spec": {"height": 32, "width": 40, "shortlist": 32}, "outlines": None}
+    second |= {name: matching[name] for name in ("decision", "references")}
+    return others | {"schema_version": 1, "verification": second}
+
+
 @contextlib.contextmanager
 def open_manifests(_folder: Path) -> Iterator[Case]:
     """Damaged, altered, deep and foreign manifests."""
     whole = whole_manifest().to_json()
     facts = json.loads(whole)
+    old_facts = _of_version_1(facts)
+    old = json.dumps(old_facts).encode()
 
     def case(rng: random.Random) -> None:
-        manifest = Manifest.from_json(hostile_json(rng, whole, facts), "somewhere")
+        data = hostile_json(rng, *rng.choice(((whole, facts), (whole, facts), (old, old_facts))))
+        manifest = Manifest.from_json(data, "somewhere")
         check(len(set(manifest.labels)) == len(manifest.labels) > 0, "labels are none or not unique")
         check(all(0 < len(label) <= 1000 for label in manifest.labels), "a label is empty, or longer than a name")
         again = Manifest.from_json(manifest.to_json(), "itself")

@@ -15,13 +15,13 @@ from partsight.runtime.storage import sha256_bytes
 from tests.fuzz import wild
 from tests.fuzz.damage import damaged
 from tests.fuzz.surface import Case, check
-from tests.tiny import solid, tiny_verification, write_tiny_package
+from tests.tiny import solid, tiny_matching, write_tiny_package
 
 
 @contextlib.contextmanager
 def open_folders(folder: Path) -> Iterator[Case]:
     """Folders with files missing, replaced, linked or renamed, and manifests that name anything with right hashes."""
-    whole = write_tiny_package(folder / "whole.partsight", verification=tiny_verification(), is_searched=True)
+    whole = write_tiny_package(folder / "whole.partsight", matching=tiny_matching(), is_searched=True)
     plain = {path.relative_to(whole): path.read_bytes() for path in whole.rglob("*") if path.is_file()}
     facts = json.loads(plain[Path("manifest.json")])
     facts.pop("sha256", None)

@@ -21,7 +21,7 @@ from partsight.runtime.record import Candidate, Record, Told
 from tests.runtime.line.real_parts import RealParts, blurred, exposed
 from tests.runtime.line.scripted import ScriptedCamera, Step
 from tests.runtime.line.test_metrics import of, read
-from tests.tiny import solid, tiny_manifest, tiny_verification, write_tiny_package
+from tests.tiny import solid, tiny_manifest, tiny_matching, write_tiny_package
 
 BLOCK = Policy("block", 4)
 
@@ -239,7 +239,7 @@ def test_so_many_a_second_of_each_camera(parts: RealParts, monkeypatch: pytest.M
 def test_a_swap_begins_anew(tmp_path: Path, recognizer: Recognizer, caplog: pytest.LogCaptureFixture) -> None:
     other = write_tiny_package(
         tmp_path / "other.partsight",
-        verification=tiny_verification(),
+        matching=tiny_matching(),
         decision=msgspec.structs.replace(tiny_manifest().decision, threshold=0.5),
     )
     camera = ScriptedCamera([solid("blue")] * 5, ends=False)

@@ -27,6 +27,7 @@ from partsight.runtime.cameras import FileCamera
 from partsight.runtime.line import Line, Policy, SinkCounters, outbox
 from partsight.runtime.line import feed as feed_module
 from partsight.runtime.line.answerer import THREAD
+from partsight.runtime.matching import Matcher
 from partsight.runtime.preprocess import PreprocessSpec
 from partsight.runtime.record import Told
 from partsight.runtime.session import Session
@@ -162,16 +163,30 @@ def test_the_next_frame_is_in_the_network_while_one_is_told_of_unless_the_newest
 
 
 @pytest.mark.parametrize("policy", [BLOCK, Policy("latest")], ids=lambda it: it.name)
-def test_frames_that_an_altered_golden_image_leaves_without_an_answer_are_told(
-    altered_package: Path, policy: Policy
+def test_frames_that_cannot_be_compared_are_told(
+    verified_package: Path, policy: Policy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def fail(*_: Any) -> Any:
+        raise PartsightError("the frame cannot be compared")
+
     told = threading.Semaphore(0)
     steps = [step for picture in pictures(4) for step in (picture, lambda: told.acquire(timeout=20))]
-    recognizer = Recognizer(altered_package, threads=1)
+    recognizer = Recognizer(verified_package, threads=1)
+    monkeypatch.setattr(Matcher, "match", fail)
     line, sink = run(recognizer, steps, policy=policy, on_result=lambda _: told.release())
     assert [(record.sequence, record.outcome) for record in sink.records] == [(place, "failed") for place in range(4)]
-    assert all("gallery/red.png has SHA-256" in record.error for record in sink.records)
+    assert all("the frame cannot be compared" in record.error for record in sink.records)
     assert line.counters().cameras["camera 0"].failed == 4
+
+
+def test_an_altered_golden_image_leaves_no_frame_without_an_answer(
+    altered_package: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The bank answers; that it cannot be held in memory is told."""
+    sent = [solid(colour) for colour in COLOURS]
+    _, sink = run(Recognizer(altered_package, threads=1), sent)
+    assert [record.label for record in sink.records] == list(COLOURS)
+    wait_until(lambda: "gallery/red.png has SHA-256" in caplog.text)
 
 
 def test_what_fails_while_frames_are_waited_for_ends_the_line(

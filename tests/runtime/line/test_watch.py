@@ -13,7 +13,7 @@ from partsight.runtime.line import Line, Watch
 from partsight.runtime.signing import sign
 from tests.runtime.line.scripted import ScriptedCamera
 from tests.runtime.signed import new_key, signed_copy
-from tests.tiny import solid, tiny_manifest, tiny_verification, write_tiny_package
+from tests.tiny import solid, tiny_manifest, tiny_matching, write_tiny_package
 
 
 def load(path: str | Path) -> Recognizer:
@@ -188,7 +188,7 @@ def test_a_package_whose_golden_image_is_damaged_is_refused(
     """In the swap, and not when a frame first needs it."""
     place = Path(shutil.copytree(verified_package, tmp_path / "line3.partsight"))
     decision = msgspec.structs.replace(tiny_manifest().decision, threshold=0.5)
-    new = write_tiny_package(tmp_path / "new.partsight", decision=decision, verification=tiny_verification())
+    new = write_tiny_package(tmp_path / "new.partsight", decision=decision, matching=tiny_matching())
     (new / "gallery" / "green.png").write_bytes(b"damaged")
     with Line(load(place), {"c": lambda: ScriptedCamera([], ends=False)}) as line:
         before = line.package_id

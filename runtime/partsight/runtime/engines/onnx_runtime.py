@@ -38,7 +38,7 @@ class OnnxRuntimeEngine:
             PackageError: the bytes are not a model.
             DependencyError: no ONNX Runtime is installed.
         """
-        self._session = _create(model, provider, settings)
+        self._session = create_session(model, provider, settings)
         self._signature = _signature(self._session)
         self._outputs = [scores_of(self._signature), EMBEDDING_NAME]
         is_bound = not provider.is_cpu and settings.gpu.io_binding
@@ -125,7 +125,12 @@ def _flag(value: bool) -> str:
     return "1" if value else "0"
 
 
-def _create(model: bytes, provider: Provider, settings: Settings) -> Any:
+def create_session(model: bytes, provider: Provider, settings: Settings) -> Any:
+    """Return an onnxruntime.InferenceSession on a provider, or none.
+
+    Raises:
+        ProviderError, PackageError, DependencyError: see `OnnxRuntimeEngine`.
+    """
     ort = import_onnxruntime()
     available = ort.get_available_providers()
     if provider.ort_name not in available:

@@ -43,18 +43,7 @@ class OpenVinoEngine:
             ProviderError: OpenVINO is not installed or does not work here, this processor does not compute what was
                 asked for, or OpenVINO cannot read the model.
         """
-        openvino = _import_openvino()
-        core = _start(openvino, settings.arithmetic)
-        network = _read(core, model)
-        cache = None if settings.cache is None else open_cache(settings.cache)
-        try:
-            self._compiled = core.compile_model(network, "CPU", _options(settings, cache))
-        except RuntimeError as error:
-            raise not_had(PROVIDERS["openvino"], str(error)) from error
-        if cache is not None:
-            seal(cache)
-        if settings.arithmetic == "int8":
-            warn_of_overflow(openvino)
+        self._compiled, network = compile_model(model, settings)
         self._signature = _signature(network)
         self._outputs = (scores_of(self._signature), EMBEDDING_NAME)
         # One set for each size that comes often: a request that gets another size allocates anew. Append and pop are
@@ -78,6 +67,27 @@ class OpenVinoEngine:
         score, embedding = (np.array(request.get_tensor(name).data) for name in self._outputs)
         requests.append(request)
         return score, embedding
+
+
+def compile_model(model: bytes, settings: Settings) -> tuple[Any, Any]:
+    """Return a model compiled for the CPU, and as it was read.
+
+    Raises:
+        ProviderError: see `OpenVinoEngine`.
+    """
+    openvino = _import_openvino()
+    core = _start(openvino, settings.arithmetic)
+    network = _read(core, model)
+    cache = None if settings.cache is None else open_cache(settings.cache)
+    try:
+        compiled = core.compile_model(network, "CPU", _options(settings, cache))
+    except RuntimeError as error:
+        raise not_had(PROVIDERS["openvino"], str(error)) from error
+    if cache is not None:
+        seal(cache)
+    if settings.arithmetic == "int8":
+        warn_of_overflow(openvino)
+    return compiled, network
 
 
 def _import_openvino() -> ModuleType:
