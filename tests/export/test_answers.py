@@ -6,17 +6,22 @@ import numpy as np
 
 from partsight.export.answers import UNKNOWN, Answerer
 from partsight.export.frames import gate_frames
-from partsight.runtime import Recognizer
-from tests.tiny import COLOURS_BGR, solid, tiny_manifest, tiny_verification
+from partsight.runtime import ModelPackage, Recognizer
+from partsight.runtime.matching import Bank
+from tests.tiny import COLOURS_BGR, solid, tiny_manifest, tiny_matching
 
 COLOURS = list(COLOURS_BGR)
 IMAGES = [solid(colour) for colour in COLOURS]
 
 
+def answerer_of(package: Path) -> Answerer:
+    return Answerer(tiny_matching(), Bank.of(ModelPackage.read(package).bank_records()))
+
+
 def test_without_a_second_stage_the_networks_best_counts() -> None:
-    answerer = Answerer(tiny_manifest(), IMAGES)
+    answerer = Answerer()
     assert answerer.preprocess_spec(tiny_manifest().preprocess) is None
-    assert answerer.shortlist == 1
+    assert answerer.candidates == 1
     score = np.array([[0.1, 0.9, 0.2], [0.3, np.nan, 0.1]], np.float32)
     assert answerer.answers(score, None).tolist() == [1, UNKNOWN]
 
@@ -24,7 +29,7 @@ def test_without_a_second_stage_the_networks_best_counts() -> None:
 def test_with_one_they_are_those_of_the_recogniser(verified_package: Path) -> None:
     with Recognizer(verified_package) as recognizer:
         manifest = recognizer.manifest
-        answerer = Answerer(manifest, IMAGES)
+        answerer = answerer_of(verified_package)
         frames = gate_frames(IMAGES, manifest.preprocess, answerer.preprocess_spec(manifest.preprocess)).varied
         shown = [*frames.network, solid((128, 128, 128), *frames.network.shape[1:3])]
         score = recognizer.infer(shown).score
@@ -35,13 +40,26 @@ def test_with_one_they_are_those_of_the_recogniser(verified_package: Path) -> No
     assert expected[-1] is None and len(set(expected)) > 3
 
 
-def test_a_network_that_chooses_wrongly_among_the_shortlist_changes_nothing(verified_package: Path) -> None:
-    assert tiny_verification().spec.shortlist >= len(COLOURS)
+def test_a_network_that_chooses_wrongly_changes_nothing_where_all_are_candidates(verified_package: Path) -> None:
+    assert tiny_matching().spec.by_thumbnail >= len(COLOURS)
     with Recognizer(verified_package) as recognizer:
         manifest = recognizer.manifest
-        answerer = Answerer(manifest, IMAGES)
+        answerer = answerer_of(verified_package)
         frames = gate_frames(IMAGES, manifest.preprocess, answerer.preprocess_spec(manifest.preprocess)).catalog
         score = recognizer.infer(list(frames.network)).score
     expected = answerer.answers(score, frames.compared)
     assert expected.tolist() == list(range(len(COLOURS)))
     np.testing.assert_array_equal(answerer.answers(-score, frames.compared), expected)
+
+
+def test_the_candidates_are_those_of_the_network(verified_package: Path) -> None:
+    assert answerer_of(verified_package).candidates == tiny_matching().spec.by_network == 4
+
+
+def test_a_score_that_is_not_a_number_is_unknown(verified_package: Path) -> None:
+    answerer = answerer_of(verified_package)
+    spec = tiny_manifest().preprocess
+    frames = gate_frames(IMAGES, spec, answerer.preprocess_spec(spec)).catalog
+    score = np.zeros((len(IMAGES), len(COLOURS)), np.float32)
+    score[2, 4] = np.nan
+    assert answerer.answers(score, frames.compared).tolist() == [0, 1, UNKNOWN, 3, 4, 5]

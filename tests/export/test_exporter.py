@@ -12,12 +12,12 @@ import pytest
 from partsight.export import exporter
 from partsight.export.exporter import export
 from partsight.runtime import ModelPackage, Recognizer, read_image
-from partsight.runtime.calibration import verification_spec
+from partsight.runtime.calibration import golden_bank, matching_spec
 from partsight.runtime.errors import RunError
 from partsight.runtime.manifest import METADATA_KEY, Manifest
+from partsight.runtime.matching import BANK_FILE, GRAPH_FILE, LONGEST_PX, Bank, GraphMatcher
 from partsight.runtime.preprocess import PreprocessSpec, Region, preprocess
 from partsight.runtime.storage import sha256_bytes
-from partsight.runtime.verification import LONGEST_PX
 from partsight.train.run_folder import RECORD_NAME, RunFolder
 
 
@@ -34,9 +34,9 @@ def test_the_manifest_says_what_training_said(package: ModelPackage, small_run: 
     assert manifest.labels == record.labels
     assert manifest.preprocess == record.preprocess
     assert manifest.decision == record.calibration.decision
-    assert manifest.verification is not None
-    assert manifest.verification.spec == record.calibration.verification
-    assert manifest.verification.decision == record.calibration.verified_decision
+    assert manifest.matching is not None
+    assert manifest.matching.spec == record.calibration.matching
+    assert manifest.matching.decision == record.calibration.matched_decision
     assert list(manifest.models) == ["fp32"]
     provenance = manifest.provenance
     assert (provenance.backbone, provenance.backbone_weights, provenance.head) == (
@@ -55,21 +55,21 @@ def test_the_model_carries_the_manifest(package: ModelPackage) -> None:
     (text,) = [item.value for item in model.metadata_props if item.key == METADATA_KEY]
     alone = Manifest.from_json(text.encode(), "metadata")
     # It brings no golden images, so it compares with none.
-    assert alone == msgspec.structs.replace(package.manifest, models={}, files={}, verification=None)
+    assert alone == msgspec.structs.replace(package.manifest, models={}, files={}, matching=None)
     assert model.producer_name == "partsight"
     assert package.model("fp32").opset == model.opset_import[0].version == exporter.OPSET
 
 
 def test_the_gallery_holds_what_frames_are_compared_with(package: ModelPackage, small_run: RunFolder) -> None:
-    verification = package.manifest.verification
-    assert verification is not None
-    assert verification.references == tuple(f"gallery/{place:05}.jpg" for place in range(len(small_run.record.labels)))
-    assert sorted(verification.references) == [name for name in sorted(package.hashes()) if name.startswith("gallery/")]
+    matching = package.manifest.matching
+    assert matching is not None
+    assert matching.references == tuple(f"gallery/{place:05}.jpg" for place in range(len(small_run.record.labels)))
+    assert sorted(matching.references) == [name for name in sorted(package.hashes()) if name.startswith("gallery/")]
     for place, golden in enumerate(small_run.record.goldens):
         image = read_image(Path(small_run.record.catalog) / golden.file)
-        small = preprocess([image], verification.spec.preprocess(package.manifest.preprocess))[0]
+        small = preprocess([image], matching.spec.preprocess(package.manifest.preprocess))[0]
         assert max(small.shape) == LONGEST_PX
-        for reference in (package.reference(place), read_image(package.path / "gallery" / f"{place:05}.jpg")):
+        for reference in (package.golden_image(place), read_image(package.path / "gallery" / f"{place:05}.jpg")):
             assert reference.shape == small.shape
             assert np.abs(reference.astype(int) - small).mean() < 2
 
@@ -77,8 +77,8 @@ def test_the_gallery_holds_what_frames_are_compared_with(package: ModelPackage, 
 @pytest.mark.parametrize(
     ("shape", "region", "expected"),
     [
-        ((50, 400, 3), None, (32, 192, 3)),
-        ((1000, 40), None, (192, 32, 3)),
+        ((50, 400, 3), None, (36, 192, 3)),
+        ((1000, 40), None, (192, 36, 3)),
         ((300, 400, 3), Region(100, 0, 150, 300), (192, 96, 3)),
     ],
 )
@@ -87,7 +87,7 @@ def test_references_keep_the_shape_of_what_the_network_sees(
 ) -> None:
     image = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
     spec = PreprocessSpec(64, 64, "bgr" if len(shape) == 3 else "mono", region)
-    calibration = msgspec.structs.replace(small_run.record.calibration, verification=verification_spec(image, spec))
+    calibration = msgspec.structs.replace(small_run.record.calibration, matching=matching_spec(image, spec))
     record = msgspec.structs.replace(
         small_run.record, preprocess=spec, calibration=calibration, goldens=small_run.record.goldens[:2]
     )
@@ -97,13 +97,36 @@ def test_references_keep_the_shape_of_what_the_network_sees(
     assert shapes == [expected, expected]
 
 
+def test_the_bank_is_that_of_the_gallery(package: ModelPackage, small_run: RunFolder) -> None:
+    record = small_run.record
+    matching = package.manifest.matching
+    assert matching is not None
+    assert matching.bank == BANK_FILE
+    images = [read_image(Path(record.catalog) / golden.file) for golden in record.goldens]
+    expected = golden_bank(images, record.preprocess, record.calibration.matching)
+    assert package.bank_records().tobytes() == expected.records.tobytes()
+
+
+def test_the_graph_answers_from_the_packages_files(package: ModelPackage, small_run: RunFolder) -> None:
+    matching, record = package.manifest.matching, small_run.record
+    assert matching is not None
+    assert matching.graph == GRAPH_FILE
+    graph = package.file_bytes(GRAPH_FILE)
+    matcher = GraphMatcher(graph, Bank.of(package.bank_records()), matching.spec, "cpu")
+    images = [read_image(Path(record.catalog) / golden.file) for golden in record.goldens]
+    frames = preprocess(images, matching.spec.preprocess(package.manifest.preprocess))
+    found = matcher.match(frames, np.zeros((len(images), len(images)), np.float32))
+    assert found.classes[:, 0].tolist() == list(range(len(images)))
+    assert (found.agreement[:, 0] > 0.9).all()
+
+
 def test_answers_are_compared_with_the_golden_images(package: ModelPackage, small_run: RunFolder) -> None:
     record = small_run.record
     images = [read_image(Path(record.catalog) / golden.file) for golden in record.goldens]
-    verification = package.manifest.verification
-    assert verification is not None
+    matching = package.manifest.matching
+    assert matching is not None
     with Recognizer(package.path) as compared, Recognizer(package.path, verify=False) as alone:
-        assert compared.threshold == verification.decision.threshold
+        assert compared.threshold == matching.decision.threshold
         assert alone.threshold == package.manifest.decision.threshold
         assert [part.label for part in compared.recognize_batch(images)] == list(record.labels)
         assert all(part.score > 0.9 for part in compared.recognize_batch(images))

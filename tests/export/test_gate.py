@@ -28,7 +28,7 @@ def test_disagreements_are_counted(differing: int, passes: bool) -> None:
     best = np.arange(FRAMES) % 5
     other = best.copy()
     other[:differing] = (best[:differing] + 1) % 5
-    found = compare(answered(scores(best)), answered(scores(other)), shortlist=5)
+    found = compare(answered(scores(best)), answered(scores(other)), candidates=5)
     assert found.agreement == found.network_agreement == 1 - differing / FRAMES
     assert found.passes(0.999) == passes
     assert found.in_shortlist == 1
@@ -36,7 +36,7 @@ def test_disagreements_are_counted(differing: int, passes: bool) -> None:
     assert found.mean_drift == pytest.approx(2 * differing / (5 * FRAMES))
 
 
-def test_the_shortlist() -> None:
+def test_whether_the_network_still_names_the_candidate() -> None:
     expected = np.array([[0.5, 0.4, 0.3], [0.5, 0.4, 0.3]], np.float32)
     score = np.array([[0.2, 0.4, 0.1], [0.1, 0.4, 0.3]], np.float32)
     assert compare(answered(expected), answered(score), 1).in_shortlist == 0
@@ -57,18 +57,18 @@ def test_the_answer_counts_and_not_the_networks_choice() -> None:
     best = np.arange(FRAMES) % 5
     expected = Answered(scores(best), best)
     turned = scores((best + 1) % 5)
-    found = compare(expected, Answered(turned, best), shortlist=5)
+    found = compare(expected, Answered(turned, best), candidates=5)
     assert (found.agreement, found.network_agreement) == (1, 0)
     unsure = best.copy()
     unsure[:2] = UNKNOWN
-    assert compare(expected, Answered(scores(best), unsure), shortlist=5).agreement == 1 - 2 / FRAMES
+    assert compare(expected, Answered(scores(best), unsure), candidates=5).agreement == 1 - 2 / FRAMES
 
 
 def test_two_models_that_differ() -> None:
     frames = gate_frames(nets.images(), nets.manifest().preprocess)
     assert len(frames.catalog) == len(frames.varied) == nets.PARTS
     fp32, other = nets.network(), nets.network(shift=(-90.0, 60.0, 60.0))
-    gate = Gate(fp32, frames, Answerer(nets.manifest(), nets.images()))
+    gate = Gate(fp32, frames, Answerer())
     same, moved = gate.judge(fp32, "same"), gate.judge(other, "other")
     assert same.is_passed
     assert gate.would_pass(fp32)

@@ -4,11 +4,17 @@ import shutil
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import onnx
+import onnxruntime
 import pytest
 
 from partsight.export import exporter
+from partsight.export.answers import Answerer
+from partsight.export.bundle import bundle
 from partsight.export.exporter import export
+from partsight.export.frames import gate_frames
+from partsight.export.gate import Gate
 from partsight.export.precision import Precisions, make_precisions
 from partsight.runtime import ModelPackage, Recognizer
 from partsight.runtime.enroll import enroll
@@ -17,10 +23,13 @@ from partsight.runtime.manifest import METADATA_KEY, Manifest
 from partsight.runtime.package_folder import MANIFEST_NAME
 from partsight.train.run_folder import RunFolder
 from tests.export import nets
+from tests.export.test_bundle import compare, shown
 
 
 def make(model: onnx.ModelProto, *wanted: str) -> Precisions:
-    return make_precisions(model, nets.manifest(), nets.images(), wanted)
+    images, manifest = nets.images(), nets.manifest()
+    gate = Gate(model, gate_frames(images, manifest.preprocess), Answerer())
+    return make_precisions(model, manifest, images, wanted, gate)
 
 
 def test_an_even_network_passes_whole() -> None:
@@ -110,6 +119,19 @@ def test_a_file_alone_can_be_used(whole: ModelPackage, small_run: RunFolder, pre
     assert Manifest.from_json(text.encode(), "metadata") == whole.manifest.without_files()
     with Recognizer(path) as recognizer:
         assert recognizer.manifest.labels == small_run.record.labels
+
+
+def test_a_bundle_has_the_network_of_its_precision(whole: ModelPackage, example_parts: Path, tmp_path: Path) -> None:
+    made = bundle(whole.path, tmp_path / "int8.onnx", precision="int8")
+    assert any(node.op_type == "DequantizeLinear" for node in onnx.load(made.path).graph.node)
+    compare(made.path, whole, shown(whole, example_parts), precision="int8")
+    half = bundle(whole.path, tmp_path / "fp16.onnx", precision="fp16").path
+    assert half.stat().st_size < bundle(whole.path, tmp_path / "fp32.onnx").path.stat().st_size - 5e6
+    frames = np.zeros((2, 192, 192, 3), np.uint8)
+    accepted = onnxruntime.InferenceSession(half, providers=["CPUExecutionProvider"]).run(
+        ["accepted"], {"image_bgr": frames}
+    )
+    assert accepted[0].tolist() == [False, False]
 
 
 def test_enrolment_edits_the_prototypes_of_every_file(

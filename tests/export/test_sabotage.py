@@ -74,7 +74,8 @@ def test_a_sound_run_becomes_a_package(small_run: RunFolder, package: ModelPacka
         "manifest.json",
         "model.fp32.onnx",
         "gallery",
-        "outlines.npy",
+        "bank.npy",
+        "matching.onnx",
         "report.html",
     }
     golden = read_image(Path(small_run.record.catalog) / small_run.record.goldens[3].file)

@@ -9,8 +9,11 @@ import onnxruntime
 import pytest
 
 from partsight.export import search as module
+from partsight.export.answers import Answerer
 from partsight.export.exporter import export
-from partsight.export.precision import make_precisions
+from partsight.export.frames import gate_frames
+from partsight.export.gate import Gate
+from partsight.export.precision import Precisions, make_precisions
 from partsight.export.search import check_search, principal_directions, replace_head, wants_search
 from partsight.runtime import ModelPackage, Recognizer, read_image
 from partsight.runtime.enroll import enroll
@@ -143,12 +146,17 @@ def test_a_search_that_misses_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_precisions_of_a_model_that_bounds_scores() -> None:
     """Layers that ruin INT8 among them, which the gate finds by the scores of the search."""
     network = nets.network(uneven=[3])
-    expected = make_precisions(network, nets.manifest(), nets.images(), ["fp16", "int8"])
-    search = PrototypeSearch(replace_head(network), is_plain=True)
-    found = make_precisions(network, nets.manifest(), nets.images(), ["fp16", "int8"], search=search)
+    frames = gate_frames(nets.images(), nets.manifest().preprocess)
+
+    def made(search: PrototypeSearch | None) -> Precisions:
+        gate = Gate(network, frames, Answerer(), search=search)
+        return make_precisions(network, nets.manifest(), nets.images(), ["fp16", "int8"], gate)
+
+    expected = made(None)
+    found = made(PrototypeSearch(replace_head(network), is_plain=True))
     assert found.refused == expected.refused
-    for precision, made in expected.made.items():
+    for precision, other in expected.made.items():
         assert [output.name for output in found.made[precision].model.graph.output] == ["embedding", "bound"]
         gate = found.made[precision].gate
-        assert (gate.kept, gate.agreement) == (made.gate.kept, made.gate.agreement)
-        assert gate.max_score_drift == pytest.approx(made.gate.max_score_drift, abs=1e-5)
+        assert (gate.kept, gate.agreement) == (other.gate.kept, other.gate.agreement)
+        assert gate.max_score_drift == pytest.approx(other.gate.max_score_drift, abs=1e-5)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from partsight.runtime import ModelPackage, Recognizer, Result, read_image
-from partsight.runtime.outlines import OUTLINE_FILE
+from partsight.runtime.matching import BANK_FILE
 from tests.integration.commands import partsight
 from tests.integration.conftest import PARTS
 
@@ -67,11 +67,11 @@ def test_what_stays_has_the_same_bytes(package: Path, after: Path) -> None:
     now.verify()
     assert now.manifest.labels[:PARTS] == was.manifest.labels
     for name, digest in was.manifest.files.items():
-        if name != OUTLINE_FILE:
+        if name != BANK_FILE:
             assert now.manifest.files[name] == digest
-    old, new = was.references(), now.references()
-    assert old and new and old.outlines and new.outlines
-    np.testing.assert_array_equal(new.outlines.values[:PARTS], old.outlines.values)
+    old, new = was.bank_records(), now.bank_records()
+    assert new[: len(old)].tobytes() == old.tobytes()
+    np.testing.assert_array_equal(new["class"], range(PARTS + ENROLLED))
 
 
 def test_a_removed_part_is_no_longer_named(after: Path, new: list[str], example_parts: Path) -> None:

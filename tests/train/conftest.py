@@ -12,7 +12,7 @@ from partsight.train.run_folder import RunFolder, TrainConfig
 from partsight.train.stack import build_extractor
 from partsight.train.trainer import train
 
-SPEC = PreprocessSpec(height=64, width=64)
+SPEC = PreprocessSpec(height=64, width=64, via=(192, 192))  # that of a run on the example parts
 
 
 @pytest.fixture(scope="session", autouse=True)

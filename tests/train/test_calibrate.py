@@ -9,13 +9,23 @@ import msgspec
 import numpy as np
 import pytest
 
-from partsight.runtime.calibration import RejectCurve, Trial, reference_files, verification_spec
+from partsight.runtime.calibration import (
+    MAX_SCREENED_PARTS,
+    Ranks,
+    RejectCurve,
+    Trial,
+    first_size,
+    golden_bank,
+    matching_spec,
+    reference_files,
+    with_candidates,
+)
 from partsight.runtime.images import Pixels
 from partsight.runtime.manifest import Decision
+from partsight.runtime.matching import Bank, Matcher, MatchingSpec, prepare_all
+from partsight.runtime.matching.gallery import decode_reference
 from partsight.runtime.preprocess import PreprocessSpec, Region, preprocess
-from partsight.runtime.references import References, decode_reference
 from partsight.runtime.session import FloatArray
-from partsight.runtime.verification import VerificationSpec, verify
 from partsight.train import calibrate as module
 from partsight.train.calibrate import Subject, calibrate
 from partsight.train.heads import find_head
@@ -124,7 +134,7 @@ def test_where_every_label_would_be_wrong_none_is_given() -> None:
 
 def test_what_it_says() -> None:
     found, _ = run(even(12), 0.05)
-    for decision, score in ((found.decision, "cosine"), (found.verified_decision, "agreement")):
+    for decision, score in ((found.decision, "cosine"), (found.matched_decision, "agreement")):
         assert decision.score == score
         assert decision.samples == 12
         assert decision.method == "quantile of the best scores of 12 varied golden images; each part left out in turn"
@@ -142,7 +152,7 @@ def test_of_many_a_sample_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     assert module.LARGEST_SAMPLE == 1000
     monkeypatch.setattr(module, "LARGEST_SAMPLE", 20)
     found, scorer = run(even(30), 0.01)
-    assert found.decision.samples == found.verified_decision.samples == len(scorer.images) == 20
+    assert found.decision.samples == found.matched_decision.samples == len(scorer.images) == 20
     assert len({round(image.mean()) for image in scorer.images}) > 12  # of all brightnesses, none twice
 
 
@@ -151,7 +161,7 @@ def test_of_few_each_is_varied_often_enough(headers: list[Pixels], monkeypatch: 
     """So that the share which may be refused holds for other frames, and the worst of three does not decide."""
     monkeypatch.setattr(module, "SMALLEST_SAMPLE", 300)
     found, other = (run(headers[:count], 0.01, seed)[0] for seed in (1, 2))
-    decision, curve = found.verified_decision, other.verified_curve
+    decision, curve = found.matched_decision, other.matched_curve
     assert decision.samples == 300
     assert decision.expected_false_reject > 0  # the worst is refused
     assert np.interp(decision.threshold, curve.threshold, curve.false_reject) < 0.04
@@ -178,18 +188,18 @@ def test_a_part_unlike_all_others_is_accepted_as_none(example_parts: Path) -> No
     """Its own golden image is not among those that it is compared with when it is left out."""
     names = ("TO-8-2", "7SEGMENT-LED__HDSM531_HDSM533_SMD", "RV_Disc_D15.5mm_W4.3mm_P7.5mm", HEADERS[0])
     found, _ = run([golden(example_parts, name) for name in names], 0)
-    assert found.verified_decision.expected_false_accept == 0
-    assert found.verified_decision.threshold > 0.2
-    assert found.verified_curve.false_accept[0] == 1  # at a threshold that nothing is below
-    lowest_taught = found.verified_decision.threshold
-    for threshold, accepted in zip(found.verified_curve.threshold, found.verified_curve.false_accept, strict=True):
+    assert found.matched_decision.expected_false_accept == 0
+    assert found.matched_decision.threshold > 0.2
+    assert found.matched_curve.false_accept[0] == 1  # at a threshold that nothing is below
+    lowest_taught = found.matched_decision.threshold
+    for threshold, accepted in zip(found.matched_curve.threshold, found.matched_curve.false_accept, strict=True):
         assert accepted == 0 or threshold < lowest_taught / 2
 
 
 def test_siblings_are_told_apart(of_headers: Calibration) -> None:
     """By the comparison; the network, which sees brightness, cannot."""
-    assert of_headers.verified_decision.threshold > 0.3
-    assert of_headers.verified_decision.expected_false_accept == 0
+    assert of_headers.matched_decision.threshold > 0.3
+    assert of_headers.matched_decision.expected_false_accept == 0
     assert of_headers.decision.expected_false_accept >= 0.9
     assert of_headers.expected_right >= 0.8
     assert of_headers.expected_wrong == 0
@@ -197,7 +207,7 @@ def test_siblings_are_told_apart(of_headers: Calibration) -> None:
 
 def test_expected_rates_are_what_the_curve_says(of_headers: Calibration) -> None:
     between(of_headers.curve, of_headers.decision)
-    between(of_headers.verified_curve, of_headers.verified_decision)
+    between(of_headers.matched_curve, of_headers.matched_decision)
     of_even, _ = run(even(60), 0.1)
     between(of_even.curve, of_even.decision)
 
@@ -211,7 +221,7 @@ def between(curve: RejectCurve, decision: Decision) -> None:
 
 
 def test_curves_rise_and_fall(of_headers: Calibration) -> None:
-    for curve in (of_headers.curve, of_headers.verified_curve, run(even(12), 0.1)[0].curve):
+    for curve in (of_headers.curve, of_headers.matched_curve, run(even(12), 0.1)[0].curve):
         assert len(curve.threshold) == len(curve.false_reject) == len(curve.false_accept) > 50
         assert (np.diff(curve.threshold) >= 0).all()
         assert (np.diff(curve.false_reject) >= 0).all()
@@ -231,8 +241,8 @@ def test_a_curve_is_counted_from_the_scores() -> None:
 
 def test_twins_are_refused_and_do_not_open_the_gate(headers: list[Pixels]) -> None:
     """Frames that two golden images fit are refused whatever the threshold; it must still refuse unknown parts."""
-    found, _ = run([*headers[:4], headers[0]], 0.01)
-    decision = found.verified_decision
+    found, _ = run([*headers[:4], headers[0]], 0.01, seed=1)
+    decision = found.matched_decision
     assert decision.threshold > 0.3
     assert decision.expected_false_reject == pytest.approx(2 / 5)
     # One twin left out is the other's part, for all that a picture can tell.
@@ -242,8 +252,8 @@ def test_twins_are_refused_and_do_not_open_the_gate(headers: list[Pixels]) -> No
 
 def test_parts_that_all_look_the_same(headers: list[Pixels]) -> None:
     found, _ = run([headers[0]] * 3, 0.01)
-    assert found.verified_decision.expected_false_reject == 1
-    assert found.verified_decision.expected_false_accept == 0
+    assert found.matched_decision.expected_false_reject == 1
+    assert found.matched_decision.expected_false_accept == 0
     assert (found.expected_right, found.expected_wrong) == (0, 0)
 
 
@@ -251,38 +261,97 @@ def test_parts_that_all_look_the_same(headers: list[Pixels]) -> None:
 def test_one_part(headers: list[Pixels], share: float) -> None:
     """Left out, it leaves nothing that could agree, and nothing to estimate."""
     found, _ = run(headers[:1], share)
-    assert found.verified_decision.threshold > 0.3
-    assert found.verified_decision.expected_false_accept is found.decision.expected_false_accept is None
+    assert found.matched_decision.threshold > 0.3
+    assert found.matched_decision.expected_false_accept is found.decision.expected_false_accept is None
     assert (found.expected_right, found.expected_wrong) == (1, 0)
-    assert found.verification.clear_margin == 0
-
-
-def test_the_clear_margin_is_above_every_lead_of_a_wrong_answer(headers: list[Pixels]) -> None:
-    found, scorer = run(headers, 0.01)
-    ranked = np.sort(np.array(scorer.scores), axis=1)
-    wrong = ~scorer.is_right
-    assert wrong.any()
-    assert found.verification.clear_margin == pytest.approx(1.25 * (ranked[wrong, -1] - ranked[wrong, -2]).max())
 
 
 def test_the_line_accepts_what_was_foreseen(headers: list[Pixels], of_headers: Calibration) -> None:
     """References as export writes them, frames at the threshold that calibration chose."""
-    spec, threshold = of_headers.verification, of_headers.verified_decision.threshold
-    files = list(reference_files(headers, NETWORK, spec))
-    references = References(lambda index: decode_reference(files[index], "here"), (spec.height, spec.width))
-    for place, image in enumerate(headers):
-        frame = preprocess([image], spec.preprocess(NETWORK))[0]
-        found = verify(frame, np.zeros(len(headers), np.float32), references, spec, threshold)
-        assert found.classes[0] == place
-        assert found.is_accepted(threshold, spec)
+    spec, threshold = of_headers.matching, of_headers.matched_decision.threshold
+    matcher = Matcher(golden_bank(headers, NETWORK, spec), spec)
+    frames = preprocess(headers, spec.preprocess(NETWORK))
+    found = matcher.match(frames, np.zeros((len(headers), len(headers)), np.float32))
+    assert found.classes[:, 0].tolist() == list(range(len(headers)))
+    assert found.is_accepted(threshold, spec).all()
+
+
+def test_the_bank_is_that_of_the_gallery(headers: list[Pixels]) -> None:
+    """What is measured holds for the line, which compares with the files of the package."""
+    spec = matching_spec(headers[0], NETWORK)
+    golden = preprocess(headers[:2], spec.preprocess(NETWORK))
+    decoded = [decode_reference(data, "here") for data in reference_files(headers[:2], NETWORK, spec)]
+    assert (decoded != golden).any()
+    found, of_pixels = golden_bank(headers[:2], NETWORK, spec), Bank.of(prepare_all(golden, range(2)))
+    assert (found.records == Bank.of(prepare_all(decoded, range(2))).records).all()
+    assert (found.image != of_pixels.image).any()
+
+
+@pytest.mark.parametrize(
+    ("missed", "expected"),
+    [
+        ([], (16, 4)),
+        ([(15, 99)], (16, 4)),
+        ([(99, 3)], (16, 4)),
+        ([(16, 4)], (17, 4)),
+        ([(30, 5)], (16, 6)),
+        ([(17, 30), (40, 5)], (18, 6)),
+        ([(30, 30)], (31, 4)),
+        ([(900, 30)], (16, 31)),
+        ([(63, 63)], (64, 4)),
+        ([(62, 19), (65, 4)], (16, 20)),
+        ([(64, 60)], (16, 61)),
+        ([(900, 64)], (64, 64)),
+    ],
+)
+def test_as_few_candidates_as_hold_the_right_part(missed: list[tuple[int, int]], expected: tuple[int, int]) -> None:
+    """`missed`: ranks by thumbnails and by the network, of frames that are not first with both."""
+    ranks = np.array([*missed, *[(0, 0)] * (1000 - len(missed))])
+    spec = MatchingSpec(height=192, width=192, least_margin=0.07)
+    found = with_candidates(spec, Ranks(ranks[:, 0], ranks[:, 1]), 500)
+    assert (found.by_thumbnail, found.by_network) == expected
+    assert msgspec.structs.replace(found, by_thumbnail=16, by_network=4) == spec
+
+
+def test_one_frame_of_two_thousand_may_be_missed() -> None:
+    spec, ranks = MatchingSpec(height=192, width=192), np.zeros((2000, 2), np.intp)
+    ranks[7] = 50
+    assert with_candidates(spec, Ranks(*ranks.T), 500) == spec
+    assert with_candidates(spec, Ranks(*ranks[:1999].T), 500).by_thumbnail == 51
+
+
+def test_very_many_parts_have_no_thumbnails() -> None:
+    spec, ranks = MatchingSpec(height=192, width=192), np.zeros((1000, 2), np.intp)
+    assert with_candidates(spec, Ranks(*ranks.T), MAX_SCREENED_PARTS) == spec
+    many = with_candidates(spec, Ranks(*ranks.T), MAX_SCREENED_PARTS + 1)
+    assert (many.by_thumbnail, many.by_network) == (0, 64)
+
+
+def test_calibration_chooses_the_candidates(headers: list[Pixels], monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the ranks of all varied frames."""
+    seen: list[Ranks] = []
+
+    def kept(spec: MatchingSpec, ranks: Ranks, parts: int) -> MatchingSpec:
+        seen.append(ranks)
+        assert parts == len(headers)
+        return msgspec.structs.replace(spec, by_thumbnail=7, by_network=3)
+
+    monkeypatch.setattr(module, "with_candidates", kept)
+    found, scorer = run(headers, 0.01)
+    assert (found.matching.by_thumbnail, found.matching.by_network) == (7, 3)
+    scores, own = np.array(scorer.scores), np.arange(len(headers))
+    assert (seen[0].by_network == (scores > scores[own, own][:, None]).sum(axis=1)).all()
+    assert seen[0].by_network.max() > 0
+    assert seen[0].by_thumbnail.shape == (len(headers),)
+    assert seen[0].by_thumbnail.max() < len(headers)
 
 
 def test_grey_images(headers: list[Pixels]) -> None:
     grey = [cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) for image in headers[:4]]
     found, scorer = run(grey, 0.01, spec=PreprocessSpec(32, 32, "mono"))
     assert all((image[:, :, 0] == image[:, :, 2]).all() for image in scorer.images)
-    assert found.verified_decision.threshold > 0.3
-    assert found.verified_decision.expected_false_accept == 0
+    assert found.matched_decision.threshold > 0.3
+    assert found.matched_decision.expected_false_accept == 0
 
 
 def test_a_region(headers: list[Pixels]) -> None:
@@ -292,10 +361,10 @@ def test_a_region(headers: list[Pixels]) -> None:
     for image, part in zip(framed, headers, strict=False):
         image[40:216, 40:200] = part[40:216, 40:200]
     found, _ = run(framed, 0.01, spec=PreprocessSpec(32, 32, region=region))
-    assert (found.verification.height, found.verification.width) == (192, 175)
-    for data in reference_files(framed, PreprocessSpec(32, 32, region=region), found.verification):
+    assert (found.matching.height, found.matching.width) == (192, 174)
+    for data in reference_files(framed, PreprocessSpec(32, 32, region=region), found.matching):
         reference = decode_reference(data, "here")
-        assert reference.shape == (192, 175, 3)
+        assert reference.shape == (192, 174, 3)
         assert 10 < reference[:2].mean() < 245
 
 
@@ -304,8 +373,10 @@ def test_a_region(headers: list[Pixels]) -> None:
     [
         ((256, 256, 3), None, (192, 192)),
         ((480, 640), None, (144, 192)),
-        ((1000, 20, 3), None, (192, 32)),
-        ((40, 400, 3), None, (32, 192)),
+        ((1000, 20, 3), None, (192, 36)),
+        ((40, 400, 3), None, (36, 192)),
+        ((191, 192, 3), None, (192, 192)),
+        ((700, 1000), None, (132, 192)),
         ((32, 32, 3), None, (192, 192)),
         ((480, 640, 3), Region(0, 0, 100, 200), (192, 96)),
     ],
@@ -313,6 +384,16 @@ def test_a_region(headers: list[Pixels]) -> None:
 def test_references_have_the_shape_of_what_the_network_sees(
     shape: tuple[int, ...], region: Region | None, expected: tuple[int, int]
 ) -> None:
-    spec = verification_spec(np.zeros(shape, np.uint8), PreprocessSpec(64, 64, region=region))
+    spec = matching_spec(np.zeros(shape, np.uint8), PreprocessSpec(64, 64, region=region))
     assert (spec.height, spec.width) == expected
-    assert spec == msgspec.structs.replace(VerificationSpec(height=1, width=1), height=spec.height, width=spec.width)
+    assert spec == msgspec.structs.replace(MatchingSpec(height=1, width=1), height=spec.height, width=spec.width)
+
+
+@pytest.mark.parametrize(
+    ("network", "expected"), [((224, 224), (224, 224)), ((150, 150), (192, 150)), ((64, 64), (192, 144))]
+)
+def test_first_size_serves_network_and_comparison(network: tuple[int, int], expected: tuple[int, int]) -> None:
+    spec, matching = PreprocessSpec(*network), MatchingSpec(height=192, width=144)
+    assert first_size(spec, matching) == expected
+    shared = msgspec.structs.replace(spec, via=expected)
+    assert matching.preprocess(shared) == PreprocessSpec(192, 144, via=expected)

@@ -182,8 +182,10 @@ def test_identity_is_of_what_features_depend_on(extractor: Extractor) -> None:
         Extractor.of(network, PreprocessSpec(height=64, width=64, color="mono"), architecture),
         Extractor.of(network, PreprocessSpec(height=64, width=64, region=Region(0, 0, 9, 9)), architecture),
         Extractor.of(network, PreprocessSpec(height=64, width=32), architecture),
+        Extractor.of(network, PreprocessSpec(height=64, width=64), architecture),
+        Extractor.of(network, PreprocessSpec(height=64, width=64, via=(192, 186)), architecture),
     ]
-    assert len({same, *(other.identity for other in others)}) == 5
+    assert len({same, *(other.identity for other in others)}) == 7
 
 
 def test_identity_is_of_every_layer_whatever_its_name() -> None:

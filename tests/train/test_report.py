@@ -78,7 +78,7 @@ def test_report_of_a_run(small_run: RunFolder) -> None:
     assert f"{round(12 * found.expected_wrong)} a wrong one" in text
     assert "Golden images: reached a golden accuracy of 1.0000" in text
     assert "12 of 12 golden images are recognised" in text
-    assert f"agreement of {found.verified_decision.threshold:.3f}" in text
+    assert f"agreement of {found.matched_decision.threshold:.3f}" in text
     assert f"threshold {found.decision.threshold:.3f} on the cosine" in text
     assert record.weights_sha256 in text
     assert record.versions["tensorflow"] in text
@@ -219,13 +219,13 @@ def test_reject_curves(small_run: RunFolder) -> None:
     figure = reject_report.reject_curves(found)
     cost, trade = figure.axes
     taught, unknown, chosen = cost.lines
-    np.testing.assert_allclose(taught.get_xdata(), found.verified_curve.threshold)
-    np.testing.assert_allclose(taught.get_ydata(), 100 * np.array(found.verified_curve.false_reject))
-    np.testing.assert_allclose(unknown.get_ydata(), 100 * np.array(found.verified_curve.false_accept))
-    assert set(chosen.get_xdata()) == {found.verified_decision.threshold}
+    np.testing.assert_allclose(taught.get_xdata(), found.matched_curve.threshold)
+    np.testing.assert_allclose(taught.get_ydata(), 100 * np.array(found.matched_curve.false_reject))
+    np.testing.assert_allclose(unknown.get_ydata(), 100 * np.array(found.matched_curve.false_accept))
+    assert set(chosen.get_xdata()) == {found.matched_decision.threshold}
     alone, laid_over = trade.lines
     np.testing.assert_allclose(alone.get_ydata(), 100 * (1 - np.array(found.curve.false_accept)))
-    np.testing.assert_allclose(laid_over.get_xdata(), 100 * np.array(found.verified_curve.false_reject))
+    np.testing.assert_allclose(laid_over.get_xdata(), 100 * np.array(found.matched_curve.false_reject))
     drawn(figure)
 
 
@@ -265,8 +265,8 @@ def test_long_labels_keep_both_ends() -> None:
 def test_of_one_part_nothing_is_said_of_others(small_run: RunFolder, tmp_path: Path) -> None:
     """Neither of unknown ones, nor of such that look alike."""
     record = small_run.record
-    decision = msgspec.structs.replace(record.calibration.verified_decision, expected_false_accept=None)
-    calibration = msgspec.structs.replace(record.calibration, verified_decision=decision)
+    decision = msgspec.structs.replace(record.calibration.matched_decision, expected_false_accept=None)
+    calibration = msgspec.structs.replace(record.calibration, matched_decision=decision)
     one = msgspec.structs.replace(record, calibration=calibration, goldens=(golden("bolt", "bolt", "bolt"),))
     of_one = Page(written(tmp_path, one, pictures(1)))
     of_twelve = Page((small_run.path / REPORT_NAME).read_text("utf-8"))

@@ -119,10 +119,10 @@ def test_one_damaged_byte_raises_nothing_else(run: Path, byte: int) -> None:
         ("region", lambda document: document["config"].update(region={"x": -1, "y": 0, "width": 9, "height": 9})),
         ("score", lambda document: document["goldens"][3].update(score=None)),
         ("threshold", lambda document: document["calibration"]["decision"].update(threshold="high")),
-        ("threshold", lambda document: document["calibration"]["verified_decision"].update(threshold="high")),
+        ("threshold", lambda document: document["calibration"]["matched_decision"].update(threshold="high")),
         ("calibration", lambda document: document.pop("calibration")),
-        ("height", lambda document: document["calibration"]["verification"].update(height=5)),
-        ("curve", lambda document: document["calibration"]["verified_curve"].update(threshold=[None])),
+        ("height", lambda document: document["calibration"]["matching"].update(height=5)),
+        ("curve", lambda document: document["calibration"]["matched_curve"].update(threshold=[None])),
         ("expected_right", lambda document: document["calibration"].update(expected_right=1.5)),
     ],
 )

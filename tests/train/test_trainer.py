@@ -58,14 +58,15 @@ def test_what_a_run_says_of_itself(small_run: RunFolder, small_catalog: Path) ->
     assert record.config == SMALL
     assert record.backbone_weights == "embedded"
     assert (record.preprocess.height, record.preprocess.width, record.preprocess.color) == (64, 64, "bgr")
+    assert record.preprocess.via == (192, 192)
     assert record.model_sha256 == hashlib.sha256((small_run.path / MODEL_NAME).read_bytes()).hexdigest()
     assert {"python", "tensorflow", "keras", "numpy", "partsight"} <= set(record.versions)
-    decision, verified = record.calibration.decision, record.calibration.verified_decision
+    decision, verified = record.calibration.decision, record.calibration.matched_decision
     assert decision.samples == verified.samples == 12
     assert (decision.score, verified.score) == ("cosine", "agreement")
     assert 0 < decision.threshold <= 1
     assert 0 < verified.threshold <= 1
-    assert (record.calibration.verification.height, record.calibration.verification.width) == (192, 192)
+    assert (record.calibration.matching.height, record.calibration.matching.width) == (192, 192)
     assert record.calibration.expected_right + record.calibration.expected_wrong <= 1
     for golden, expected in zip(record.goldens, catalog.goldens, strict=True):
         assert small_catalog / golden.file == expected.path
@@ -118,14 +119,15 @@ def test_grey_images_and_a_region(small_catalog: Path, tmp_path: Path) -> None:
     assert record.reached
     assert record.preprocess.color == "mono"
     assert record.preprocess.region == config.region
-    assert (record.calibration.verification.height, record.calibration.verification.width) == (182, 192)
+    assert (record.calibration.matching.height, record.calibration.matching.width) == (180, 192)
+    assert record.preprocess.via == (180, 192)
 
 
 def test_one_part(small_catalog: Path, tmp_path: Path) -> None:
     record = train(first_goldens(small_catalog, tmp_path / "golden", 1), tmp_path / "run", SMALL).record
     assert record.reached
     assert record.goldens[0].nearest == record.goldens[0].predicted == record.labels[0]
-    assert record.calibration.verified_decision.expected_false_accept is None  # there is nothing to take it for
+    assert record.calibration.matched_decision.expected_false_accept is None  # there is nothing to take it for
     assert record.calibration.expected_right == 1
     assert RunFolder.read(tmp_path / "run").record == record
 
@@ -143,7 +145,7 @@ def test_parts_that_look_the_same_at_the_networks_size(tmp_path: Path) -> None:
     assert not run.record.reached
     assert run.record.golden_accuracy == 0.5
     assert "too alike" in run.record.outcome
-    assert run.record.calibration.verified_decision.threshold > 0  # what fits both is refused, not let through
+    assert run.record.calibration.matched_decision.threshold > 0  # what fits both is refused, not let through
     assert (run.record.calibration.expected_right, run.record.calibration.expected_wrong) == (0, 0)
     assert "bolt and nut" in (run.path / "report.html").read_text(encoding="utf-8")
     assert RunFolder.read(run.path).record == run.record

@@ -1,15 +1,19 @@
 """Export, whole: from a run folder to a model package."""
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import keras
 import msgspec
 import onnx
 
+from partsight.export.answers import Answerer
 from partsight.export.convert import OPSET, convert
-from partsight.export.gate import LEAST_AGREEMENT
+from partsight.export.frames import gate_frames
+from partsight.export.gate import LEAST_AGREEMENT, Gate
 from partsight.export.goldens import find_goldens
+from partsight.export.graph_gate import check_graph
 from partsight.export.parity import check_parity
 from partsight.export.precision import make_precisions
 from partsight.export.report import package_report
@@ -20,23 +24,25 @@ from partsight.runtime.images import Pixels
 from partsight.runtime.manifest import (
     METADATA_KEY,
     SCHEMA_VERSION,
-    Gate,
     Manifest,
+    Matching,
     ModelFile,
     Parity,
     Precision,
     Provenance,
     Search,
-    Verification,
 )
+from partsight.runtime.manifest import Gate as GateFacts
+from partsight.runtime.matching import BANK_FILE, GRAPH_FILE, Bank, encode_bank, prepare_all
+from partsight.runtime.matching.gallery import decode_reference
+from partsight.runtime.matching.trace import matching_graph
+from partsight.runtime.memory import give_back_freed
 from partsight.runtime.model_digest import with_digest
 from partsight.runtime.onnx_file import check_onnx
-from partsight.runtime.outlines import MOST_PARTS, OUTLINE_FILE, Outlines
 from partsight.runtime.package import ModelPackage
 from partsight.runtime.package_folder import MANIFEST_NAME
 from partsight.runtime.preprocess import preprocess
 from partsight.runtime.prototype_file import PROTOTYPE_FILE, encode_prototypes
-from partsight.runtime.references import decode_reference
 from partsight.runtime.search import PrototypeSearch
 from partsight.runtime.storage import check_output_folder, new_folder, sha256_bytes
 from partsight.train.heads import score_output
@@ -99,14 +105,23 @@ def export(
     parity = check_parity(network, data["fp32"], manifest, run.record.goldens, images, plain)
     if prototypes is not None:
         check_search(data["fp32"], prototypes, preprocess(images[:_PROBES], manifest.preprocess))
+    del network
+    keras.backend.clear_session()  # what follows needs the memory
+    give_back_freed()
     affine_left = converted.summary.affine_left
     models: dict[Precision, ModelFile] = {"fp32": _model_file("fp32", data["fp32"], affine_left, parity=parity)}
+    gallery = _gallery(images, run.record)
+    bank = Bank.of(prepare_all(_decoded(gallery), range(len(images))))
+    matching = _matching(run.record)
+    graph = matching_graph(matching.spec, bank)
     manifest = msgspec.structs.replace(
-        manifest,
-        verification=_verification(run.record),
-        search=None if prototypes is None else Search(PROTOTYPE_FILE),
+        manifest, matching=matching, search=None if prototypes is None else Search(PROTOTYPE_FILE)
     )
-    found = make_precisions(converted.model, manifest, images, precisions, least_agreement, plain)
+    answerer = Answerer(matching, bank)
+    frames = gate_frames(images, manifest.preprocess, answerer.preprocess_spec(manifest.preprocess))
+    gate = Gate(converted.model, frames, answerer, least_agreement, plain)
+    check_graph(graph, bank, matching, gate)
+    found = make_precisions(converted.model, manifest, images, precisions, gate)
     for precision, made in found.made.items():
         data[precision] = _with_manifest(made.model, manifest)
         models[precision] = _model_file(precision, data[precision], affine_left, gate=made.gate)
@@ -116,11 +131,12 @@ def export(
             (folder / model.file).write_bytes(data[precision])
         sizes = {precision: len(item) for precision, item in data.items()}
         report = package_report(run, manifest, parity, converted.summary, sizes)
-        gallery = _gallery(images, run.record)
-        files = {REPORT_FILE: report.encode(), **gallery}
-        if manifest.verification is not None and manifest.verification.outlines is not None:
-            decoded = (decode_reference(data, name) for name, data in gallery.items())
-            files[manifest.verification.outlines] = Outlines.of(decoded).to_bytes()
+        files = {
+            REPORT_FILE: report.encode(),
+            BANK_FILE: encode_bank(bank.records),
+            GRAPH_FILE: graph.SerializeToString(deterministic=True),
+            **gallery,
+        }
         if prototypes is not None:
             files[PROTOTYPE_FILE] = encode_prototypes(prototypes)
         (folder / "gallery").mkdir()
@@ -146,7 +162,7 @@ def _check_options(precisions: Sequence[Precision], least_agreement: float, sear
 
 
 def _model_file(
-    precision: Precision, data: bytes, affine_left: int, parity: Parity | None = None, gate: Gate | None = None
+    precision: Precision, data: bytes, affine_left: int, parity: Parity | None = None, gate: GateFacts | None = None
 ) -> ModelFile:
     return ModelFile(f"model.{precision}.onnx", sha256_bytes(data), OPSET, affine_left, parity, gate)
 
@@ -191,15 +207,20 @@ def _with_manifest(model: onnx.ModelProto, manifest: Manifest) -> bytes:
     return data
 
 
-def _verification(record: RunRecord) -> Verification:
-    names = tuple(f"gallery/{place:05d}.jpg" for place in range(len(record.labels)))
-    outlines = OUTLINE_FILE if len(names) <= MOST_PARTS else None
-    return Verification(record.calibration.verification, record.calibration.verified_decision, names, outlines)
+def _matching(record: RunRecord) -> Matching:
+    names = tuple(f"gallery/{index:05d}.jpg" for index in range(len(record.labels)))
+    calibration = record.calibration
+    return Matching(calibration.matching, calibration.matched_decision, names, BANK_FILE, GRAPH_FILE)
 
 
 def _gallery(images: Sequence[Pixels], record: RunRecord) -> dict[str, bytes]:
     """Return the golden images that frames are compared with; they are thumbnails for people, too."""
-    verification = _verification(record)
-    files = reference_files(images, record.preprocess, verification.spec)
+    matching = _matching(record)
+    files = reference_files(images, record.preprocess, matching.spec)
     shown = progress(files, len(images), "writing the gallery", "image")
-    return dict(zip(verification.references, shown, strict=True))
+    return dict(zip(matching.references, shown, strict=True))
+
+
+def _decoded(gallery: Mapping[str, bytes]) -> Iterator[Pixels]:
+    shown = progress(gallery.items(), len(gallery), "preparing references", "image")
+    return (decode_reference(data, name) for name, data in shown)

@@ -8,8 +8,10 @@ import onnx
 
 from partsight.export.answers import Answerer, labels_of
 from partsight.export.frames import Frames, GateFrames
+from partsight.runtime.arrays import FloatArray
+from partsight.runtime.memory import give_back_freed
 from partsight.runtime.search import PrototypeSearch
-from partsight.runtime.session import FloatArray, Session
+from partsight.runtime.session import Session
 from partsight.train.progress import progress
 
 LEAST_AGREEMENT = 0.999
@@ -40,7 +42,7 @@ class Comparison:
         agreement: share of them with the same answer, "unknown" among them; a score that is not a number has none.
         network_agreement: share of them with the same best label of the network, before any second stage.
         mean_drift, max_drift: absolute difference of scores, over all frames and classes.
-        in_shortlist: share of frames whose best label of FP32's network is among the best `shortlist` of the model's.
+        in_shortlist: share of frames whose best label of FP32's network is among the candidates that the model's names.
     """
 
     frames: int
@@ -97,6 +99,7 @@ class Gate:
 
     def open(self, model: onnx.ModelProto) -> Session:
         """Load a model as it is judged: with the search, where there is one."""
+        give_back_freed()  # INT8 tries a hundred models, each as large as the package's
         return Session(model.SerializeToString(), search=self._search)
 
     def judge(self, model: onnx.ModelProto, name: str) -> Verdict:
@@ -106,12 +109,17 @@ class Gate:
             model: of the same contract.
             name: of the precision, for the progress bar.
         """
-        session, shortlist = self.open(model), self._answerer.shortlist
+        session, candidates = self.open(model), self._answerer.candidates
         catalog = self._answer(session, self._frames.catalog, f"{name}: golden images")
         varied = self._answer(session, self._frames.varied, f"{name}: varied frames")
         return Verdict(
-            compare(self._catalog, catalog, shortlist), compare(self._varied, varied, shortlist), self._least
+            compare(self._catalog, catalog, candidates), compare(self._varied, varied, candidates), self._least
         )
+
+    def answered(self) -> Iterator[tuple[Frames, Answered]]:
+        """Yield both kinds of frames, and what FP32 answers."""
+        yield self._frames.catalog, self._catalog
+        yield self._frames.varied, self._varied
 
     def would_pass(self, model: onnx.ModelProto) -> bool:
         """Say whether a model passes, and stop at the first frame that shows that it does not."""
@@ -141,13 +149,13 @@ class Gate:
             yield start, Answered(score, self._answerer.answers(score, compared))
 
 
-def compare(expected: Answered, found: Answered, shortlist: int) -> Comparison:
+def compare(expected: Answered, found: Answered, candidates: int) -> Comparison:
     """Compare what a model says with what FP32 says.
 
     Args:
         expected: of FP32.
         found: of the model, to the same frames.
-        shortlist: how many of the network's best count for `in_shortlist`.
+        candidates: how many the network names, for `in_shortlist`.
     """
     drift = np.nan_to_num(np.abs(found.score.astype(np.float64) - expected.score), nan=np.inf)
     best = labels_of(expected.score)
@@ -159,5 +167,5 @@ def compare(expected: Answered, found: Answered, shortlist: int) -> Comparison:
         network_agreement=float(np.mean(labels_of(found.score) == best)),
         mean_drift=float(drift.mean()),
         max_drift=float(drift.max()),
-        in_shortlist=float(np.mean((found.score > own[:, None]).sum(axis=1) < shortlist)),
+        in_shortlist=float(np.mean((found.score > own[:, None]).sum(axis=1) < candidates)),
     )

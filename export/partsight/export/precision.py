@@ -7,9 +7,8 @@ import numpy as np
 import onnx
 
 from partsight.export import fp16, int8
-from partsight.export.answers import Answerer
-from partsight.export.frames import calibration_frames, gate_frames
-from partsight.export.gate import LEAST_AGREEMENT, Comparison, Gate, Verdict
+from partsight.export.frames import calibration_frames
+from partsight.export.gate import Comparison, Gate, Verdict
 from partsight.export.int8 import Quantizer
 from partsight.export.ranges import measure_ranges
 from partsight.export.spare import MOST_KEPT, Spared, spare_layers
@@ -17,7 +16,6 @@ from partsight.export.trunk import named, trunk_nodes, trunk_tensors
 from partsight.runtime.images import Pixels
 from partsight.runtime.manifest import Gate as GateFacts
 from partsight.runtime.manifest import Manifest, Precision
-from partsight.runtime.search import PrototypeSearch
 from partsight.train.interrupts import interrupts_kept
 
 CALIBRATION = "least square error"
@@ -53,8 +51,7 @@ def make_precisions(
     manifest: Manifest,
     images: Sequence[Pixels],
     wanted: Sequence[Precision],
-    least_agreement: float = LEAST_AGREEMENT,
-    search: PrototypeSearch | None = None,
+    gate: Gate,
 ) -> Precisions:
     """Make the precisions that are asked for and let the gate judge them.
 
@@ -63,8 +60,7 @@ def make_precisions(
         manifest: of the package, with its second stage if it has one.
         images: the golden images, as read from their files.
         wanted: `fp32` among them is passed over.
-        least_agreement: share of answers that must be those of FP32, on golden images and on varied frames each.
-        search: for a model that gives bounds of scores; a plain one.
+        gate: that judges them, with FP32's answers.
     """
     wanted = [precision for precision in wanted if precision != "fp32"]
     if not wanted:
@@ -73,10 +69,7 @@ def make_precisions(
     calibration = calibration_frames(images, manifest.preprocess)
     trunk = trunk_nodes(fp32, fp16.OP_TYPES | int8.OP_TYPES)
     ranges = measure_ranges(fp32, trunk_tensors(fp32, trunk), calibration)
-    answerer = Answerer(manifest, images)
-    frames = gate_frames(images, manifest.preprocess, answerer.preprocess_spec(manifest.preprocess))
-    gate = Gate(fp32, frames, answerer, least_agreement, search)
-    has_two_stages = manifest.verification is not None
+    has_two_stages = manifest.matching is not None
     made: dict[Precision, Made] = {}
     refused: dict[Precision, str] = {}
     if "fp16" in wanted:

@@ -5,30 +5,27 @@ would be refused. With its own part left out of the comparison, the same frame s
 a hard one: its siblings were. How well it is recognised then says how often an unknown part would be given a label.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
+from partsight.runtime.arrays import FloatArray
 from partsight.runtime.calibration import (
-    CLEAR_SAFETY,
-    Answered,
+    Ranks,
     Trial,
     answer_by_agreement,
     answer_by_score,
-    find_candidates,
-    golden_references,
-    lead,
-    verification_spec,
+    golden_bank,
+    matching_spec,
+    with_candidates,
 )
 from partsight.runtime.images import Pixels
+from partsight.runtime.matching import Matcher, MatchingSpec
 from partsight.runtime.preprocess import PreprocessSpec, preprocess
-from partsight.runtime.references import References
-from partsight.runtime.session import FloatArray
 from partsight.runtime.variation import Variation, vary
-from partsight.runtime.verification import VerificationSpec
 from partsight.train.heads import Head
 from partsight.train.progress import progress
 from partsight.train.reject_record import Calibration
@@ -69,21 +66,23 @@ def calibrate(subject: Subject, max_false_reject: float, seed: int) -> Calibrati
         max_false_reject: the share, in [0, 1].
         seed: of the drawing.
     """
-    verification = verification_spec(subject.goldens[0], subject.spec)
     rng = np.random.default_rng(seed)
     size = min(LARGEST_SAMPLE, len(subject.goldens))
     drawn = rng.choice(len(subject.goldens), size, replace=False)
-    # In the order of the labels: siblings have like names, and their references are still ready.
     chosen = np.sort(np.resize(drawn, max(size, SMALLEST_SAMPLE)))
-    references = golden_references(subject.goldens, subject.spec, verification)
-    network: list[Answered] = []
-    verified: list[Answered] = []
-    confused = [0.0]
-    for places, scores, frames in _varied(subject, verification, chosen, rng):
-        network += [answer_by_score(row, int(place)) for row, place in zip(scores, places, strict=True)]
-        confused += [lead(row) for row, place in zip(scores, places, strict=True) if row.argmax() != place]
-        verified += _compare(frames, scores, places, references, verification)
-    by_network, by_agreement = Trial.of(network), Trial.of(verified)
+    matching = matching_spec(subject.goldens[0], subject.spec)
+    matcher = Matcher(golden_bank(subject.goldens, subject.spec, matching), matching)
+    varied = _varied(subject, matching, chosen, rng)
+    ranks = Ranks(
+        np.concatenate([matcher.rank(batch.frames, batch.classes) for batch in varied]),
+        np.concatenate([(batch.score > batch.own_score[:, None]).sum(axis=1) for batch in varied]),
+    )
+    matcher = Matcher(matcher.bank, with_candidates(matching, ranks, len(subject.goldens)))
+    network, matched = [], []
+    for batch in progress(varied, len(varied), "comparing varied images", f"×{_BATCH}"):
+        network += [answer_by_score(row, int(index)) for row, index in zip(batch.score, batch.classes, strict=True)]
+        matched += answer_by_agreement(matcher, batch.frames, batch.score, batch.classes)
+    by_network, by_agreement = Trial.of(network), Trial.of(matched)
     decision = by_agreement.decision("agreement", max_false_reject)
     of_network = by_network.decision(subject.head.score, max_false_reject)
     if len(subject.goldens) == 1:  # with it left out there was nothing to take a frame for
@@ -94,33 +93,43 @@ def calibrate(subject: Subject, max_false_reject: float, seed: int) -> Calibrati
     return Calibration(
         decision=of_network,
         curve=by_network.curve(),
-        verification=msgspec.structs.replace(verification, clear_margin=CLEAR_SAFETY * max(confused)),
-        verified_decision=decision,
-        verified_curve=by_agreement.curve(),
+        matching=matcher.spec,
+        matched_decision=decision,
+        matched_curve=by_agreement.curve(),
         expected_right=float(np.mean(is_accepted & by_agreement.is_right)),
         expected_wrong=float(np.mean(is_accepted & ~by_agreement.is_right)),
     )
 
 
+@dataclass(frozen=True)
+class _Batch:
+    """Varied frames.
+
+    Attributes:
+        classes: (frames,) of their parts.
+        score: (frames, classes) float32, the network's.
+        frames: (frames, height, width, 3) uint8 BGR, prepared for the comparison.
+    """
+
+    classes: npt.NDArray[np.intp]
+    score: FloatArray
+    frames: Pixels
+
+    @property
+    def own_score(self) -> FloatArray:
+        """(frames,) of the right part."""
+        return self.score[np.arange(len(self.classes)), self.classes]
+
+
 def _varied(
-    subject: Subject, verification: VerificationSpec, chosen: np.ndarray, rng: np.random.Generator
-) -> Iterator[tuple[np.ndarray, FloatArray, Pixels]]:
-    """Yield classes, their scores and the frames to compare, a batch at a time, with a progress bar."""
+    subject: Subject, matching: MatchingSpec, chosen: npt.NDArray[np.intp], rng: np.random.Generator
+) -> list[_Batch]:
+    """Return varied frames of classes, made with a progress bar."""
+    batches = []
     starts = range(0, len(chosen), _BATCH)
-    for start in progress(starts, len(starts), "calibrating the threshold", f"×{_BATCH}"):
-        places = chosen[start : start + _BATCH]
-        images = [vary(subject.goldens[place], Variation(), rng) for place in places]
-        scores = subject.score(preprocess(images, subject.spec))
-        yield places, scores, preprocess(images, verification.preprocess(subject.spec))
-
-
-def _compare(
-    frames: Pixels, scores: FloatArray, places: np.ndarray, references: References, spec: VerificationSpec
-) -> list[Answered]:
-    """Compare frames with their candidates, and with those but their own part."""
-
-    def compare(frame: Pixels, score: FloatArray, place: int) -> Answered:
-        return answer_by_agreement(find_candidates(frame, score, references, spec), place, spec)
-
-    with ThreadPoolExecutor(2) as pool:
-        return list(pool.map(compare, frames, scores, map(int, places)))
+    for start in progress(starts, len(starts), "varying golden images", f"×{_BATCH}"):
+        classes = chosen[start : start + _BATCH]
+        images = [vary(subject.goldens[index], Variation(), rng) for index in classes]
+        score = subject.score(preprocess(images, subject.spec))
+        batches.append(_Batch(classes, score, preprocess(images, matching.preprocess(subject.spec))))
+    return batches

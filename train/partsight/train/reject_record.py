@@ -4,7 +4,7 @@ import msgspec
 
 from partsight.runtime.calibration import RejectCurve
 from partsight.runtime.manifest import Decision, Share
-from partsight.runtime.verification import VerificationSpec
+from partsight.runtime.matching import MatchingSpec
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):
@@ -13,17 +13,17 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         decision: on the network's score.
         curve: of it.
-        verification: how frames are compared with golden images.
-        verified_decision: on the agreement.
-        verified_curve: of it.
+        matching: how frames are compared with golden images.
+        matched_decision: on the agreement.
+        matched_curve: of it.
         expected_right, expected_wrong: share of varied golden images that are given their own label, or another's; the
             rest is answered unknown.
     """
 
     decision: Decision
     curve: RejectCurve
-    verification: VerificationSpec
-    verified_decision: Decision
-    verified_curve: RejectCurve
+    matching: MatchingSpec
+    matched_decision: Decision
+    matched_curve: RejectCurve
     expected_right: Share
     expected_wrong: Share

@@ -17,7 +17,7 @@ def reject_curves(calibration: Calibration) -> Figure:
     """Draw what each threshold would cost, and what can be had at best, with and without the comparison."""
     figure = Figure(figsize=(8.6, 3.4), layout="constrained")
     cost, trade = figure.subplots(1, 2)
-    curve, decision = calibration.verified_curve, calibration.verified_decision
+    curve, decision = calibration.matched_curve, calibration.matched_decision
     percent = [100 * value for value in curve.false_reject]
     cost.plot(curve.threshold, percent, color=_TAUGHT, label="taught parts refused")
     cost.plot(curve.threshold, [100 * value for value in curve.false_accept], color=_UNKNOWN, label="unknown accepted")
@@ -40,7 +40,7 @@ def reject_sections(calibration: Calibration, plot_folder: Path) -> list[Section
         calibration: of the run.
         plot_folder: where `reject_curves` was saved as `CURVES_NAME`.
     """
-    decision, spec = calibration.verified_decision, calibration.verification
+    decision, spec = calibration.matched_decision, calibration.matching
     accepted = decision.expected_false_accept
     refused = "cannot be told of one part"
     if accepted is not None:

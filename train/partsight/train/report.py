@@ -52,7 +52,7 @@ def training_sections(record: RunRecord, plot_folder: Path) -> list[Section]:
 
 def _verdict(record: RunRecord) -> str:
     found = record.calibration
-    samples = found.verified_decision.samples
+    samples = found.matched_decision.samples
     parts = f"{len(record.labels)} part{'s' if len(record.labels) > 1 else ''}"
     return (
         f"{parts}, one golden image each. Of {samples} frames as the line should deliver them, "
@@ -63,11 +63,11 @@ def _verdict(record: RunRecord) -> str:
 
 def _expectation(record: RunRecord, plot_folder: Path) -> Section:
     found = record.calibration
-    accepted = found.verified_decision.expected_false_accept
+    accepted = found.matched_decision.expected_false_accept
     unknown = 1 - found.expected_right - found.expected_wrong
     return Section(
         "What is to be expected on the line?",
-        f"Estimated on {found.verified_decision.samples} frames: golden images, varied as a controlled line varies. "
+        f"Estimated on {found.matched_decision.samples} frames: golden images, varied as a controlled line varies. "
         "Compare the samples with frames of your line: if yours vary more, expect less.",
         rows=(
             ("right part", f"{found.expected_right:.2%}"),

@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 import tensorflow as tf
 
+from partsight.runtime.calibration import first_size, matching_spec
 from partsight.runtime.errors import TrainingError
 from partsight.runtime.images import Pixels
 from partsight.runtime.preprocess import PreprocessSpec, preprocess
@@ -137,6 +138,8 @@ def _read_task(catalog_folder: str | Path, config: TrainConfig) -> _Task:
     catalog = read_catalog(catalog_folder, config.region)
     side = config.side_px or backbone.side_px
     spec = PreprocessSpec(height=side, width=side, color=catalog.color, region=config.region)
+    # One pass over a camera's frame serves the network and the comparison.
+    spec = msgspec.structs.replace(spec, via=first_size(spec, matching_spec(catalog.images[0], spec)))
     return _Task(config, catalog, spec, config.weights or backbone.default_weights)
 
 

@@ -1,0 +1,295 @@
+"""The bundle: network, bank, matching and decision in one ONNX file, for programs without partsight."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import msgspec
+import numpy as np
+import onnx
+
+from partsight.runtime.arrays import FloatArray
+from partsight.runtime.calibration import first_size
+from partsight.runtime.errors import ExportError, OutputError
+from partsight.runtime.manifest import Precision
+from partsight.runtime.matching import Bank, Matches, MatchingSpec
+from partsight.runtime.matching.trace import (
+    BATCH,
+    FRAMES_TRACED,
+    SAME_OPSETS,
+    GraphOperations,
+    Node,
+    Trace,
+    arrays_of,
+    bank_name,
+    trace_matching,
+)
+from partsight.runtime.package import ModelPackage
+from partsight.runtime.preprocess import PreprocessSpec, second_step
+from partsight.runtime.session import INPUT_NAME, SCORE_NAME
+from partsight.runtime.storage import new_file
+
+MAX_BYTES = 2**31 - 2**24
+"""Of a network and a bank: protocol buffers end at 2 GiB, and the rest of the file takes less than 16 MiB."""
+
+RECOGNISED, AGREES_WITH_NONE, TWO_PARTS_FIT = range(3)
+"""Values of the output `reason`."""
+
+TOP = 5
+"""Parts that `top_index` names."""
+
+_PREFIX = "network."
+_OPS = GraphOperations()
+
+
+BUNDLE_KEY = "partsight.bundle"
+"""Key of a bundle's facts in the file's metadata."""
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle that was written.
+
+    Attributes:
+        path: of the file.
+        height, width: of the frames that it takes, in pixels.
+        parts: how many it knows.
+        threshold: agreement below which no part is accepted.
+    """
+
+    path: Path
+    height: int
+    width: int
+    parts: int
+    threshold: float
+
+
+def bundle(package: str | Path, out: str | Path, *, precision: Precision = "fp32", batch: int | None = None) -> Bundle:
+    """Write a package's network, bank, matching and thresholds as one ONNX file.
+
+    Args:
+        package: the folder that `export` or `enroll` wrote.
+        out: the file to write; must not exist.
+        precision: of the network; matching is FP32.
+        batch: frames at once; None for any number.
+
+    Raises:
+        PackageError: the package is damaged, has no such precision or compares no frames.
+        ExportError: the file would be too large for ONNX, the package has a search file, or it prepares frames
+            otherwise than a bundle does.
+        OutputError: `out` exists or cannot be written.
+    """
+    out = Path(out)
+    if out.exists():
+        raise OutputError(f"{out}: exists already, and nothing is overwritten; name another one, or remove it first")
+    if batch is not None and batch < 1:
+        raise ValueError(f"batch is {batch}; expected at least 1, or None for any number")
+    read = ModelPackage.read(package)
+    manifest, matching = read.manifest, read.manifest.matching
+    records = read.bank_records()
+    if matching is None or manifest.search is not None:
+        raise ExportError(f"{read.path}: has a search file, which no graph can read; export again with --search never")
+    spec, threshold = manifest.preprocess, matching.decision.threshold
+    height, width = first_size(spec, matching.spec)
+    _check_first_size(read.path, spec, matching.spec)
+    network = onnx.load_from_string(read.model_bytes(precision))
+    model = join(
+        network,
+        Bank.of(records),
+        matching.spec,
+        network_hw=(spec.height, spec.width),
+        batch=batch,
+        threshold=threshold,
+        least_margin=matching.spec.least_margin,
+    )
+    facts = {
+        "schema_version": SCHEMA_VERSION,
+        "package_id": read.package_id,
+        "precision": precision,
+        "preprocess": {
+            "height": height,
+            "width": width,
+            "color": spec.color,
+            "region": msgspec.to_builtins(spec.region),
+            "resize": spec.resize,
+        },
+        "threshold": threshold,
+        "least_margin": matching.spec.least_margin,
+        "model_sha256": manifest.models[precision].sha256,
+        "bank_sha256": manifest.files.get(matching.bank or "", ""),
+        "labels": list(manifest.labels),
+    }
+    onnx.helper.set_model_props(model, {BUNDLE_KEY: json.dumps(facts, ensure_ascii=False)})
+    with new_file(out) as file:
+        file.write(model.SerializeToString(deterministic=True))
+    return Bundle(out, height, width, len(manifest.labels), threshold)
+
+
+def join(
+    network: onnx.ModelProto,
+    bank: Bank,
+    spec: MatchingSpec,
+    *,
+    network_hw: tuple[int, int],
+    batch: int | None,
+    threshold: float,
+    least_margin: float,
+) -> onnx.ModelProto:
+    """Return one model that answers prepared frames as a package does; `docs/bundle.md` names inputs and outputs.
+
+    Its input has the larger height and the larger width of the network's and the references' size. The model shrinks
+    it to both sizes as `preprocess` does; see `PreprocessSpec.via`.
+
+    Args:
+        network: of the package, FP32, FP16 or INT8.
+        bank: of references.
+        spec: how frames are compared.
+        network_hw: height and width of the network's input.
+        batch: frames at once; None for any number.
+        threshold: agreement below which no part is accepted.
+        least_margin: margin below which no part is accepted.
+
+    Raises:
+        ExportError: the network has no scores or another opset, or the file would be too large for ONNX.
+    """
+    _check_network(network, bank.classes)
+    _check_size(network, bank)
+    trace = Trace(batch)
+    del trace.model.opset_import[:]
+    trace.model.opset_import.extend(network.opset_import)
+    trace.model.ir_version = max(trace.model.ir_version, network.ir_version)
+    via = max(network_hw[0], spec.height), max(network_hw[1], spec.width)
+    image = trace.input(INPUT_NAME, np.uint8, (FRAMES_TRACED, *via, 3), {0: BATCH})
+    score = _append(network, resized(image, network_hw), bank.classes)
+    arrays = {name: trace.store(bank_name(name), values) for name, values in arrays_of(bank).items()}
+    matches = trace_matching(resized(image, spec.size_hw), score, Bank(records=None, **arrays), spec)
+    _answer(trace, matches, threshold, msgspec.structs.replace(spec, least_margin=least_margin))
+    return trace.model
+
+
+def resized(image: Node, size_hw: tuple[int, int]) -> Node:
+    """Append the second step of preprocessing: shrink (frames, height, width, 3) uint8 as OpenCV does."""
+    via = image.shape[1], image.shape[2]
+    if via == size_hw:
+        return image
+    planes = image.cast(np.float32).transpose(0, 3, 1, 2)
+    is_linear = second_step(via, size_hw) == cv2.INTER_LINEAR
+    planes = _bilinear(planes, size_hw) if is_linear else _area(planes, size_hw)
+    return planes.transpose(0, 2, 3, 1).cast(np.uint8)
+
+
+def _bilinear(planes: Node, size_hw: tuple[int, int]) -> Node:
+    """Return INTER_LINEAR of uint8 values: OpenCV computes in integers, with weights of 1/2048 that it rounds down."""
+    height, width = planes.shape[2:]
+    before, after, weight = _neighbours(width, size_hw[1])
+    weight = np.where(before == after, np.float32(0), weight)
+    mixed = _take(planes, before, 3) * (2048 - weight) + _take(planes, after, 3) * weight
+    planes = _rounded("Floor", mixed * (1 / 16))
+    before, after, weight = _neighbours(height, size_hw[0])
+    upper, lower = ((2048 - weight)[:, None] / 65536, weight[:, None] / 65536)
+    mixed = _rounded("Floor", _take(planes, before, 2) * upper) + _rounded("Floor", _take(planes, after, 2) * lower)
+    return _rounded("Floor", (mixed + 2.0) * 0.25)
+
+
+def _neighbours(size: int, count: int) -> tuple[Any, Any, FloatArray]:
+    """Return the pixels before and after each of `count` samples of `size` pixels, and the latter's weight."""
+    centres = ((np.arange(count) + 0.5) * (size / count) - 0.5).astype(np.float32)
+    before = np.floor(centres)
+    index = before.astype(np.int64)
+    return index, np.minimum(index + 1, size - 1), np.rint(2048 * (centres - before)).astype(np.float32)
+
+
+def _area(planes: Node, size_hw: tuple[int, int]) -> Node:
+    """Return INTER_AREA: weights of rows and columns are what it makes of single pixels."""
+    height, width = planes.shape[2:]
+    rows, columns = (
+        np.asarray(cv2.resize(np.eye(size, dtype=np.float32), (size, count), interpolation=cv2.INTER_AREA))
+        for size, count in ((height, size_hw[0]), (width, size_hw[1]))
+    )
+    means = rows @ planes @ np.ascontiguousarray(columns.T)
+    # Of 2 × 2 pixels OpenCV rounds a half up, of others to even.
+    return (
+        _rounded("Floor", means + 0.5)
+        if (height, width) == (2 * size_hw[0], 2 * size_hw[1])
+        else _rounded("Round", means)
+    )
+
+
+def _take(planes: Node, index: Any, axis: int) -> Node:
+    shape = list(planes.shape)
+    shape[axis] = len(index)
+    return planes.trace.add("Gather", [planes, index], shape, axis=axis)
+
+
+def _rounded(op_type: str, values: Node) -> Node:
+    return values.trace.add(op_type, [values], values.shape)
+
+
+def _append(network: onnx.ModelProto, image: Node, classes: int) -> Node:
+    """Append a network that reads `image`; return its scores."""
+    trace = image.trace
+    renamed = onnx.compose.add_prefix(network, _PREFIX)
+    for node in renamed.graph.node:
+        for place, name in enumerate(node.input):
+            if name == _PREFIX + INPUT_NAME:
+                node.input[place] = image.name
+    trace.graph.node.extend(renamed.graph.node)
+    trace.graph.initializer.extend(renamed.graph.initializer)
+    trace.model.functions.extend(renamed.functions)
+    return trace.node(_PREFIX + SCORE_NAME, np.float32, (FRAMES_TRACED, classes))
+
+
+def _answer(trace: Trace, matches: Matches, threshold: float, spec: MatchingSpec) -> None:
+    """Append the decision, as `Matches` makes it, and all outputs."""
+    agreement, accepted = matches.agreement[:, 0], matches.is_accepted(threshold, spec)
+    refused = _OPS.where(agreement >= np.float32(threshold), np.int64(TWO_PARTS_FIT), np.int64(AGREES_WITH_NONE))
+    missing = max(0, TOP - matches.agreement.shape[1])
+    top_agreement = _OPS.concat([matches.agreement, *[matches.agreement[:, :1] * 0.0] * missing])[:, :TOP]
+    top_index = _OPS.concat([matches.classes, *[matches.classes[:, :1]] * missing])[:, :TOP]
+    trace.output("label_index", matches.classes[:, 0])
+    trace.output("agreement", agreement)
+    trace.output("margin", matches.margin)
+    trace.output("accepted", accepted)
+    trace.output("reason", _OPS.where(accepted, np.int64(RECOGNISED), refused))
+    trace.output("top_index", _OPS.where(top_agreement > 0, top_index, np.int64(-1)))
+    trace.output("top_agreement", top_agreement)
+
+
+def _check_first_size(path: Path, spec: PreprocessSpec, matching: MatchingSpec) -> None:
+    first = first_size(spec, matching)
+    sizes = {(spec.height, spec.width), matching.size_hw}
+    if spec.via != first and sizes != {first}:
+        raise ExportError(
+            f"{path}: shrinks frames to {spec.width}×{spec.height} and {matching.width}×{matching.height} px one by "
+            f"one, as packages of earlier versions do; a bundle makes both from {first[1]}×{first[0]} px: train and "
+            "export again"
+        )
+
+
+def _check_network(network: onnx.ModelProto, classes: int) -> None:
+    shapes = {item.name: [dim.dim_value for dim in item.type.tensor_type.shape.dim] for item in network.graph.output}
+    if SCORE_NAME not in shapes or shapes[SCORE_NAME][-1:] != [classes]:
+        raise ExportError(
+            f"the network has the outputs {shapes}; expected {SCORE_NAME} (batch, {classes}), a score for each part of "
+            "the bank: export the package again, and without a search file"
+        )
+    opset = next((item.version for item in network.opset_import if item.domain in ("", "ai.onnx")), 0)
+    if opset not in SAME_OPSETS:
+        raise ExportError(
+            f"the network has opset {opset}; expected {SAME_OPSETS[0]} to {SAME_OPSETS[-1]}: export the package again"
+        )
+
+
+def _check_size(network: onnx.ModelProto, bank: Bank) -> None:
+    of_bank, of_network = sum(values.nbytes for values in arrays_of(bank).values()), network.ByteSize()
+    if of_bank + of_network > MAX_BYTES:
+        fitting = max(0, int((MAX_BYTES - of_network) / (of_bank / bank.classes)))
+        raise ExportError(
+            f"the bundle would hold {bank.classes} parts of {of_bank / bank.classes / 1e3:.0f} kB and a network of "
+            f"{of_network / 1e6:.0f} MB; an ONNX file takes {MAX_BYTES / 1e9:.1f} GB, which is {fitting} such parts: "
+            "make a package of at most as many, or use the package"
+        )

@@ -1,0 +1,56 @@
+"""The gate of the matching graph: written only if it answers as the line does, on each provider of this machine."""
+
+import importlib.util
+
+import numpy as np
+import onnx
+
+from partsight.export.answers import answers_of
+from partsight.export.gate import BATCH, Gate
+from partsight.runtime.errors import ExportError
+from partsight.runtime.manifest import Matching
+from partsight.runtime.matching import Bank, Matcher, Matches
+from partsight.runtime.matching.graph import GraphMatcher
+from partsight.train.progress import progress
+
+_MAX_DIFFERENCE = 1e-3  # of agreement
+
+
+def check_graph(graph: onnx.ModelProto, bank: Bank, matching: Matching, gate: Gate) -> None:
+    """Compare the graph with NumPy's answers over golden images and varied frames.
+
+    Args:
+        graph: of `trace.matching_graph`.
+        bank: of references.
+        matching: of the package.
+        gate: with FP32's answers to the frames.
+
+    Raises:
+        ExportError: it names another part, accepts another frame, or agrees otherwise.
+    """
+    expected = Matcher(bank, matching.spec)
+    providers = ["cpu", *(["openvino"] if importlib.util.find_spec("openvino") else [])]
+    graphs = {name: GraphMatcher(graph.SerializeToString(), bank, matching.spec, name) for name in providers}
+    for frames, answered in gate.answered():
+        if frames.compared is None:
+            continue
+        starts = range(0, len(frames), BATCH)
+        for start in progress(starts, len(starts), "checking the matching graph", f"×{BATCH}"):
+            rows = slice(start, start + BATCH)
+            batch, score = np.ascontiguousarray(frames.compared[rows]), answered.score[rows]
+            matches = expected.match(batch, score)
+            for name, found in graphs.items():
+                _check(matches, found.match(batch, score), matching, f"the matching graph on {name}", start)
+
+
+def _check(expected: Matches, found: Matches, matching: Matching, what: str, start: int) -> None:
+    differing = np.flatnonzero(answers_of(expected, matching) != answers_of(found, matching))
+    difference = np.abs(expected.agreement[:, 0] - found.agreement[:, 0])
+    worst = int(differing[0] if len(differing) else difference.argmax())
+    if len(differing) or not difference[worst] <= _MAX_DIFFERENCE:
+        raise ExportError(
+            f"{what} and NumPy disagree, so nothing was written: of frame {start + worst} NumPy says class "
+            f"{expected.classes[worst, 0]} with agreement {expected.agreement[worst, 0]:.4f}, the graph "
+            f"{found.classes[worst, 0]} with {found.agreement[worst, 0]:.4f}; expected the same class and acceptance, "
+            f"and agreement within {_MAX_DIFFERENCE:g}. Please report it with the output of `partsight doctor`"
+        )
