@@ -18,6 +18,7 @@ from onnx import numpy_helper
 
 from partsight.cli import bench_frames, bench_measure, bench_rounds, bench_trial, bench_ways
 from partsight.cli.bench_facts import (
+    SCHEMA_VERSION,
     Absent,
     Facts,
     Frames,
@@ -44,7 +45,7 @@ from partsight.runtime.preprocess import PreprocessSpec, Region, preprocess
 from partsight.runtime.storage import sha256_bytes
 from tests.cli.command import HEAVY, loaded_by
 from tests.cli.conftest import Ended
-from tests.tiny import solid, tiny_model, tiny_verification, write_tiny_package
+from tests.tiny import solid, tiny_matching, tiny_model, write_tiny_package
 
 Call = Callable[..., Ended]
 CPU_FP32, CPU_INT8, OV_BF16 = Way("cpu", "fp32"), Way("cpu", "int8"), Way("openvino", "bf16")
@@ -70,7 +71,7 @@ class FakeRecognizer:
     """Answers in so many seconds a call and a frame, with labels that are told."""
 
     batch_size = 4
-    manifest = SimpleNamespace(verification=object())
+    manifest = SimpleNamespace(matching=object())
 
     def __init__(self, clock: StepClock, call_s: float, label: str | None = "red", score: float = 0.5) -> None:
         self.clock, self.call_s, self.label, self.score = clock, call_s, label, score
@@ -100,7 +101,7 @@ def made_up(**changes: Any) -> Facts:
     """Facts of a machine on which bf16 is best, int8 faster and wrong."""
     best = Speed("openvino", "bf16", 16, 92.7, 140.0, 88.0)
     facts = Facts(
-        schema_version=1,
+        schema_version=SCHEMA_VERSION,
         setting=Setting("lines/line3.partsight", "0123456789abcdef", "InceptionV3", 1424, True, "a CPU", 2, {}),
         frames=Frames("varied golden images", 64, 1280, 1024),
         rounds=4,
@@ -183,29 +184,23 @@ def test_what_limits_it() -> None:
     ("queue", "told"),
     [
         (None, []),
-        (Queue(92.7, 94.0, 1, 95.0), []),
-        (Queue(92.7, 115.9, 1, 117.0), ["115 a second, since batches overlap: 1.3 times the 92 that one batch"]),
-        (Queue(92.7, 90.0, 1, 185.9), ["(a process beside it, some 160 MB each) it recognises 185 frames a second"]),
-        (Queue(92.7, 115.9, 3, 231.9), ["--policy queue", "With --comparers 3 (3 processes", "2.0 times as many."]),
+        (Queue(92.7, 94.0), []),
+        (Queue(92.7, 115.9), ["--policy queue", "115 a second, since batches overlap: 1.3 times the 92 that one"]),
     ],
 )
-def test_what_a_queue_and_comparers_bring_is_told_if_they_do(queue: Queue | None, told: list[str]) -> None:
+def test_what_a_queue_brings_is_told_if_it_does(queue: Queue | None, told: list[str]) -> None:
     said = " ".join(judge(made_up(queue=queue)).sentences)
     assert all(words in said for words in told)
-    assert ("overlap" in said, "--comparers" in said) == (
-        queue is not None and queue.overlapped_frames_per_s > 100,
-        queue is not None and queue.comparers_frames_per_s > 120,
-    )
+    assert ("overlap" in said) == bool(told)
 
 
-def test_overlapping_batches_and_comparers_take_turns_with_batches_apart() -> None:
+def test_overlapping_batches_take_turns_with_batches_apart() -> None:
     clock = StepClock()
-    alone, helped = (FakeRecognizer(clock, call_s) for call_s in (0.39, 0.09))  # and two looks at the clock
-    found = measure_queue(alone, helped, 1, shades(8), 3.0, clock, nothing)  # type: ignore[arg-type]
-    assert alone.seen[:9] == [7, *range(8)]  # one that is not timed, then all
-    assert alone.sizes[:5] == [1, 4, 4, 1, 8]
-    assert helped.sizes[:4] == [1, 8, 1, 8]
-    assert found == Queue(pytest.approx(10, rel=0.02), pytest.approx(20, rel=0.02), 1, pytest.approx(80, rel=0.02))
+    recognizer = FakeRecognizer(clock, 0.39)  # and two looks at the clock
+    found = measure_queue(recognizer, shades(8), 3.0, clock, nothing)  # type: ignore[arg-type]
+    assert recognizer.seen[:9] == [7, *range(8)]  # one that is not timed, then all
+    assert recognizer.sizes[:10] == [1, 4, 4, 1, 8, 1, 4, 4, 1, 8]
+    assert found == Queue(pytest.approx(10, rel=0.02), pytest.approx(20, rel=0.02))
 
 
 def test_late_frames_are_told() -> None:
@@ -352,7 +347,7 @@ def test_speeds_are_frames_by_the_clock() -> None:
 def test_the_first_round_only_warms_up() -> None:
     clock = StepClock()
     recognizer = FakeRecognizer(clock, 9.0)
-    recognizer.manifest = SimpleNamespace(verification=None)
+    recognizer.manifest = SimpleNamespace(matching=None)
 
     def tick(what: str) -> None:
         recognizer.call_s = 0.04
@@ -376,7 +371,7 @@ def test_batches_of_one_round_see_other_frames() -> None:
     assert [frame[0, 0, 0] for frame in bench_rounds.group_frames(shades(3), 2)[1]] == [2, 0]
     clock = StepClock()
     recognizer = FakeRecognizer(clock, 0.01)
-    recognizer.manifest = SimpleNamespace(verification=None)
+    recognizer.manifest = SimpleNamespace(matching=None)
     turns: list[set[int]] = []
 
     def tick(what: str) -> None:
@@ -477,7 +472,7 @@ def test_golden_frames_show_each_part_in_turn(verified_package: Path) -> None:
 def test_golden_frames_lie_in_the_region(tmp_path: Path, color: str) -> None:
     region = Region(x=1300, y=40, width=64, height=48)
     spec = PreprocessSpec(height=32, width=32, color=color, region=region)
-    path = write_tiny_package(tmp_path / "region.partsight", verification=tiny_verification(), preprocess=spec)
+    path = write_tiny_package(tmp_path / "region.partsight", matching=tiny_matching(), preprocess=spec)
     package = ModelPackage.read(path)
     frame = next(golden_frames(package, None))
     assert frame.shape[:2] == (1024, 1364)
@@ -523,7 +518,7 @@ def test_the_facts_as_json(call: Call, verified_package: Path) -> None:
     assert (ended.code, ended.err) == (0, "")
     facts = json.loads(ended.out)
     assert set(facts) == {field.name for field in dataclasses.fields(Facts)} | {"verdict"}
-    assert facts["schema_version"] == 1
+    assert facts["schema_version"] == 2
     assert facts["baseline"] == {"provider": "cpu", "precision": "fp32"}
     assert facts["frames"] == {"source": "varied golden images", "different": 64, "width": 64, "height": 48}
     assert [(speed["precision"], speed["batch"]) for speed in facts["speeds"]] == [("fp32", 1), ("fp32", 2)]
@@ -536,7 +531,7 @@ def test_the_facts_as_json(call: Call, verified_package: Path) -> None:
     assert set(facts["stages"]) == {"preprocessing_ms", "network_ms", "comparison_ms", "deciding_ms"}
     assert facts["start"] is None
     assert facts["labels"] == []
-    assert facts["queue"] is None or facts["queue"]["comparers"] == facts["setting"]["cores"] - 1
+    assert facts["queue"] is None or set(facts["queue"]) == {"apart_frames_per_s", "overlapped_frames_per_s"}
     assert facts["setting"]["parts"] == 6
     assert set(facts["verdict"]) == {"headline", "sentences", "warnings", "command", "code"}
 

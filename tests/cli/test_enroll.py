@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from partsight.runtime import ModelPackage
+from partsight.runtime.matching import MatchingSpec
 from tests.cli.command import loaded_by, without
 from tests.cli.conftest import Ended
 from tests.runtime.enrolling import picture, write_package
@@ -45,6 +46,7 @@ def test_one_part(call: Call, package: Path, orange: Path, new: Path) -> None:
     assert lines[1].split()[:3] == ["orange", "1", "100%"]
     assert "parts:      1 added, 0 replaced, 0 removed; 7 now" in lines
     assert "the others: scores equal bit for bit" in ended.out
+    assert "candidates: 16 by thumbnail, 4 by the network; as before" in lines
     assert f"package:    {new}" in lines
     shown = call("inspect", new).out
     assert "1 added, 0 replaced, 0 removed" in shown
@@ -120,6 +122,15 @@ def test_a_twin_is_warned_of(call: Call, package: Path, new: Path, tmp_path: Pat
     assert ended.code == 0
     assert "partsight: warning: red 2 and red have hardly different images" in ended.err
     assert "sharper picture" not in ended.err
+
+
+def test_more_candidates_are_printed(call: Call, new: Path, tmp_path: Path) -> None:
+    spec = MatchingSpec(height=48, width=66, by_thumbnail=0, by_network=1)
+    package = write_package(tmp_path / "old.partsight", spec=spec)
+    images = [picture(tmp_path / f"{index}.png", colour) for index, colour in enumerate([(0, 128, 255), (255, 0, 128)])]
+    ended = call("enroll", package, "--label", "both", *images, "--out", new)
+    assert ended.code == 0
+    assert ended.out.count("by the network; before: 0 by thumbnail, 1 by the network") == 1
 
 
 def test_errors_end_with_1_and_write_nothing(call: Call, package: Path, orange: Path, new: Path) -> None:

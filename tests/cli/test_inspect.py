@@ -10,8 +10,11 @@ import pytest
 
 from partsight.runtime import ModelPackage
 from partsight.runtime.manifest import Gate, Manifest
+from partsight.runtime.matching import BANK_FILE, encode_bank
 from partsight.runtime.preprocess import PreprocessSpec, Region
+from partsight.runtime.storage import sha256_bytes
 from tests.cli.conftest import Ended
+from tests.runtime.enrolling import write_version_1_package
 from tests.tiny import COLOURS_BGR, SIDE_PX, write_tiny_package
 
 Call = Callable[..., Ended]
@@ -42,11 +45,41 @@ def test_for_a_person(call: Call, tiny_package: Path) -> None:
 
 
 def test_another_package(call: Call, tmp_path: Path) -> None:
-    spec = PreprocessSpec(height=SIDE_PX, width=SIDE_PX, color="mono", region=Region(10, 20, 300, 200))
+    spec = PreprocessSpec(height=SIDE_PX, width=SIDE_PX, color="mono", region=Region(10, 20, 300, 200), via=(40, 60))
     ended = call("inspect", write_tiny_package(tmp_path / "mono.partsight", preprocess=spec))
     assert ended.code == 0
-    assert ", grey, resize" in ended.out
+    assert ", grey, resize sampled-area via 60×40 px\n" in ended.out
     assert "300×200 px from (10, 20) of the frame" in ended.out
+
+
+def test_how_frames_are_matched(call: Call, verified_package: Path) -> None:
+    size_mb = (verified_package / BANK_FILE).stat().st_size / 1e6
+    ended = call("inspect", verified_package)
+    assert (
+        f"\nmatching          6 references of 6 parts, {SIDE_PX}×{SIDE_PX} px, bank of {size_mb:.3g} MB; candidates: "
+        "16 by thumbnail, 4 by the network; 4 finalists\n"
+    ) in ended.out
+
+
+def test_more_references_than_parts(call: Call, verified_package: Path, tmp_path: Path) -> None:
+    package = Path(shutil.copytree(verified_package, tmp_path / "more.partsight"))
+    records = ModelPackage.read(verified_package).bank_records()
+    data = encode_bank(records[[0, 1, 1, 2, 3, 4, 5]])
+    (package / BANK_FILE).write_bytes(data)
+    manifest = Manifest.from_json((package / "manifest.json").read_bytes(), "more")
+    files = {**manifest.files, BANK_FILE: sha256_bytes(data)}
+    (package / "manifest.json").write_bytes(msgspec.structs.replace(manifest, files=files).to_json())
+    assert "\nmatching          7 references of 6 parts, " in call("inspect", package).out
+
+
+def test_a_package_of_version_1_has_no_bank(call: Call, tmp_path: Path) -> None:
+    ended = call("inspect", write_version_1_package(tmp_path / "old.partsight"))
+    assert (ended.code, ended.err) == (0, "")
+    assert "\nmatching          6 references of 6 parts, 66×48 px, no bank; candidates: " in ended.out
+
+
+def test_without_golden_images_nothing_is_matched(call: Call, tiny_package: Path) -> None:
+    assert "\nmatching" not in call("inspect", tiny_package).out
 
 
 def test_a_package_that_compares_with_golden_images(call: Call, verified_package: Path) -> None:
@@ -98,9 +131,9 @@ def test_a_file_that_is_missing(call: Call, copied: Path, name: str) -> None:
 
 
 def test_a_future_schema(call: Call, tmp_path: Path) -> None:
-    ended = call("inspect", write_tiny_package(tmp_path / "future.partsight", schema_version=2))
+    ended = call("inspect", write_tiny_package(tmp_path / "future.partsight", schema_version=3))
     assert (ended.code, ended.out) == (1, "")
-    assert "schema version 2; this partsight reads version 1" in ended.err
+    assert "schema version 3; this partsight reads versions 1 and 2" in ended.err
 
 
 def test_precisions(call: Call, tmp_path: Path) -> None:
@@ -129,7 +162,7 @@ def test_precisions(call: Call, tmp_path: Path) -> None:
         "model fp16",
         "100.00% of 6 golden images, before parts were enrolled",
         "80.00% of 5 varied frames, before parts were enrolled",
-        "holds the best part of fp32 in 100.00% of varied frames",
+        "candidates      of the network hold the best part of fp32 in 100.00% of varied frames",
         "0.01 of scores in the mean, 0.25 at most",
         "least square error, on 128 frames",
         "Conv_7",

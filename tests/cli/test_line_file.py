@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from partsight.cli.line_config import CameraConfig, ConfigError, LineConfig
-from partsight.cli.line_file import _CAMERA, _LINE, LARGEST_BYTES, read_line_file
+from partsight.cli.line_file import _CAMERA, _DEPRECATED, _LINE, LARGEST_BYTES, read_line_file
 from partsight.cli.line_options import _SAME, describe
 from partsight.cli.main import build_parser
 from partsight.runtime.cameras import CameraOptions
@@ -22,7 +22,6 @@ precision = "int8"
 batch = 8
 cache = "cache"
 threads = 2
-comparers = 3
 threshold = 0.55
 top = 3
 trusted_keys = ["factory.pub"]
@@ -79,7 +78,6 @@ def test_all_keys(file: Path) -> None:
         batch=8,
         cache="cache",
         threads=2,
-        comparers=3,
         threshold=0.55,
         top=3,
         trusted_keys=("factory.pub",),
@@ -94,8 +92,18 @@ def test_all_keys(file: Path) -> None:
 def test_every_attribute_has_a_key_and_an_option() -> None:
     attributes = {field.name for field in fields(LineConfig)}
     assert set(_LINE) == attributes - {"images"}
+    assert {"comparers"} == _DEPRECATED
     assert set(_SAME) == attributes - {"images", "package", "cameras", "sinks", "trusted_keys"}
     assert set(_CAMERA) == {"address"} | {field.name for field in fields(CameraOptions)}
+
+
+def test_a_deprecated_key_is_read_and_not_named(file: Path) -> None:
+    file.write_text("comparers = 3\n" + WHOLE)
+    assert described("--config", file).comparers == 3
+    said = said_of(file, "comparer = 3")
+    assert "comparer is not known; expected one of package, " in said
+    assert "comparers" not in said
+    assert "comparers: received -1; expected a whole number" in said_of(file, "comparers = -1").replace("'", "")
 
 
 def test_the_file_in_the_docs_has_every_key(tmp_path: Path) -> None:
@@ -103,7 +111,7 @@ def test_the_file_in_the_docs_has_every_key(tmp_path: Path) -> None:
     file = tmp_path / "line3.toml"
     file.write_text(text.partition("```toml\n")[2].partition("```")[0], "utf-8")
     values = read_line_file(file)
-    assert set(values) == set(_LINE)
+    assert set(values) == set(_LINE) - _DEPRECATED
     cameras = values["cameras"].values()
     for name in (field.name for field in fields(CameraOptions)):
         assert any(getattr(camera.options, name) != getattr(CameraOptions(), name) for camera in cameras), name

@@ -18,7 +18,7 @@ from tests.cli.command import HEAVY, loaded_by, partsight, python, without
 from tests.cli.conftest import Ended
 from tests.processes import running
 
-VERBS = ("train", "export", "enroll", "run", "bench", "inspect", "keygen", "sign", "verify", "doctor")
+VERBS = ("train", "export", "enroll", "bundle", "run", "bench", "inspect", "keygen", "sign", "verify", "doctor")
 Call = Callable[..., Ended]
 
 
@@ -70,6 +70,9 @@ WRONG_USAGE = {
     "no package": ["inspect"],
     "two forms at once": ["inspect", "line.partsight", "--json", "--labels"],
     "no output": ["export", "run"],
+    "no output of a bundle": ["bundle", "line.partsight"],
+    "no such precision": ["bundle", "line.partsight", "--out", "line.onnx", "--precision", "bf16"],
+    "no frame at once": ["bundle", "line.partsight", "--out", "line.onnx", "--batch", "0"],
     "no image": ["run", "line.partsight"],
     "no such option of run": ["run", "line.partsight", "a.png", "--speed", "3"],
 }

@@ -257,6 +257,33 @@ def test_wrong_values(call: Call, option: str, value: str) -> None:
     assert repr(value) in ended.err
 
 
+@pytest.mark.parametrize("place", ["option", "file"])
+def test_comparers_have_no_effect_and_a_warning(call: Call, tiny_package: Path, tmp_path: Path, place: str) -> None:
+    if place == "option":
+        added: tuple[object, ...] = ("--comparers", "3")
+    else:
+        (tmp_path / "line.toml").write_text("comparers = 3\n")
+        added = ("--config", tmp_path / "line.toml")
+    photo = tmp_path / "photo.png"
+    cv2.imwrite(str(photo), solid("red"))
+    ended = call("run", tiny_package, photo, *added)
+    assert ended.code == 0
+    assert "WARNING comparers has no effect: " in ended.err
+    assert ended.err.count("comparers") == 1
+    ended = call("run", tiny_package, photo, *added, "--log", "json")
+    told = json.loads(ended.err.splitlines()[0])
+    assert (told["event"], told["level"], told["option"]) == ("deprecated_option", "WARNING", "comparers")
+    ended = call("run", tiny_package, photo, *added, "--check")
+    assert (ended.code, ended.err) == (0, "")
+    assert "warning  comparers has no effect: " in ended.out
+
+
+def test_comparers_are_not_in_the_help(call: Call) -> None:
+    ended = call("run", "--help")
+    assert "--threads" in ended.out
+    assert "comparers" not in ended.out
+
+
 def test_images_or_a_camera(call: Call, photos: Path) -> None:
     for arguments, received in (((), "neither"), (("a.png", "--camera", "folder:photos"), "both")):
         ended = call("run", "line.partsight", *arguments)

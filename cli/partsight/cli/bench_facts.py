@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from partsight.runtime.engines.engine import Arithmetic
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Of bench.json: counted up when a field changes its meaning or goes."""
 CAMERA_FPS = 30
 """Frames a second of the cameras that speeds are told in."""
@@ -138,14 +138,10 @@ class Queue:
     Attributes:
         apart_frames_per_s: batch by batch, each answered before the next begins.
         overlapped_frames_per_s: with the next batch in the network while one is compared with golden images.
-        comparers: how many processes.
-        comparers_frames_per_s: with them.
     """
 
     apart_frames_per_s: float
     overlapped_frames_per_s: float
-    comparers: int
-    comparers_frames_per_s: float
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ def golden_frames(package: ModelPackage, size: tuple[int, int] | None, seed: int
         FrameError: the package's region does not fit into the size.
     """
     spec, rng = package.manifest.preprocess, np.random.default_rng(seed)
-    if package.manifest.verification is None:
+    if package.manifest.matching is None:
         raise PackageError(
             f"{package.path}: the package holds no golden images to make frames of; expected some of the line's own: "
             "name a folder of them with --frames FOLDER"
@@ -38,7 +38,7 @@ def golden_frames(package: ModelPackage, size: tuple[int, int] | None, seed: int
     size = size or _large_enough(spec)
     while True:
         for index in rng.permutation(len(package.manifest.labels)):
-            varied = vary(package.reference(int(index)), Variation(), rng)
+            varied = vary(package.golden_image(int(index)), Variation(), rng)
             yield check_frame(_place(varied, spec, size), spec)
 
 

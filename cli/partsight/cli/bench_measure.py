@@ -10,11 +10,11 @@ import numpy as np
 from partsight.cli.bench_clock import Clock, Tick
 from partsight.cli.bench_facts import Labels, Latency, Pace, Speed, Stages, Way
 from partsight.runtime import Recognizer
-from partsight.runtime.decision import decide, decide_verified
+from partsight.runtime.decision import decide, decide_matched
 from partsight.runtime.images import Pixels
+from partsight.runtime.matching import Bank, Matcher
 from partsight.runtime.package import ModelPackage
 from partsight.runtime.preprocess import preprocess
-from partsight.runtime.verification import verify
 
 PACE_SHARE = 0.7
 """Of the speed, at which frames come in the paced run: a line that is planned tighter has no room for a hiccup."""
@@ -73,8 +73,8 @@ def measure_stages(
         clock: to measure by.
         tick: is told of each frame.
     """
-    spec, verification = package.manifest.preprocess, package.manifest.verification
-    references = package.references()
+    spec, matching = package.manifest.preprocess, package.manifest.matching
+    matcher = Matcher(Bank.of(package.bank_records()), matching.spec) if matching else None
     rows: list[tuple[float, float, float, float]] = []
     ends = clock.now() + seconds
     for frame in itertools.cycle(frames):
@@ -84,15 +84,15 @@ def measure_stages(
         score = recognizer.infer([frame]).score  # which prepares the frame again
         inferred_at = clock.now()
         preparing, inferring = prepared_at - begun, inferred_at - prepared_at
-        if verification is None or references is None:
+        if matching is None or matcher is None:
             decide(score, recognizer.labels, recognizer.threshold, _TOP)
             rows.append((preparing, max(0.0, inferring - preparing), 0.0, clock.now() - inferred_at))
         else:
-            small = preprocess([frame], verification.spec.preprocess(spec))[0]
+            small = preprocess([frame], matching.spec.preprocess(spec))
             shrunk_at = clock.now()
-            verified = verify(small, score[0], references, verification.spec, recognizer.threshold)
+            matches = matcher.match(small, score)
             compared_at = clock.now()
-            decide_verified(verified, verification.spec, recognizer.labels, recognizer.threshold, _TOP)
+            decide_matched(matches, matching.spec, recognizer.labels, recognizer.threshold, _TOP)
             decided_at = clock.now()
             rows.append(
                 (

@@ -55,7 +55,7 @@ def measure_speeds(
     turns: dict[_Turn, Callable[[Sequence[Pixels]], object]] = {}
     for (way, recognizer), batch in itertools.product(recognizers.items(), batches):
         turns[_Turn(way, batch, True)] = recognizer.recognize_batch
-        if recognizer.manifest.verification is not None:
+        if recognizer.manifest.matching is not None:
             turns[_Turn(way, batch, False)] = recognizer.infer
     groups = group_frames(frames, max(batches))
     rng, keys = np.random.default_rng(0), list(turns)
@@ -82,36 +82,32 @@ def measure_speeds(
 
 
 def measure_queue(
-    alone: Recognizer,
-    helped: Recognizer,
-    comparers: int,
+    recognizer: Recognizer,
     frames: Sequence[Pixels],
     seconds: float,
     clock: Clock,
     tick: Tick,
 ) -> Queue:
-    """Measure what it brings that batches overlap, and what comparers bring. A turn is a pass over all frames.
+    """Measure what it brings that batches overlap. A turn is a pass over all frames.
 
     Args:
-        alone: without comparers; its batch size is how many frames are answered at once.
-        helped: the same with them.
-        comparers: how many.
+        recognizer: an open one, whose batch size is how many frames are answered at once.
         frames, seconds, clock, tick: see `measure_speeds`.
     """
-    found: tuple[list[float], ...] = ([], [], [])
-    turns = ((alone, alone.batch_size), (alone, len(frames)), (helped, len(frames)))
+    counts = (recognizer.batch_size, len(frames))
+    found: tuple[list[float], ...] = ([], [])
     ends = clock.now() + seconds
     for number in itertools.count():  # round 0 warms up
         if number > _LEAST_ROUNDS and clock.now() >= ends:
             break
-        for (recognizer, count), times in zip(turns, found, strict=True):
+        for count, times in zip(counts, found, strict=True):
             clock.sleep(_PAUSE_S)
             frame_s = _time(recognizer.recognize_batch, frames, count, clock)
             if number > 0:
                 times.append(frame_s)
             tick("batch after batch")
-    apart, overlapped, with_comparers = (1 / statistics.median(times) for times in found)
-    return Queue(apart, overlapped, comparers, with_comparers)
+    apart, overlapped = (1 / statistics.median(times) for times in found)
+    return Queue(apart, overlapped)
 
 
 def pool_size(batch: int) -> int:

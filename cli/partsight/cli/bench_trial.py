@@ -14,7 +14,7 @@ from partsight.cli.bench_measure import compare_labels, measure_pace, measure_si
 from partsight.cli.bench_rounds import measure_queue, measure_speeds, pool_size
 from partsight.cli.bench_start import measure_start
 from partsight.cli.bench_verdict import choose
-from partsight.cli.bench_ways import find_ways, open_baseline, open_beside, open_ways
+from partsight.cli.bench_ways import find_ways, open_baseline, open_ways
 from partsight.cli.machine import gather
 from partsight.runtime import ModelPackage, Recognizer
 from partsight.runtime.images import Pixels
@@ -22,7 +22,6 @@ from partsight.runtime.images import Pixels
 _LIBRARIES = ("onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "numpy", "opencv-python-headless")
 # Shares of the time.
 _SPEEDS, _LABELS, _STAGES, _SINGLE, _PACE, _QUEUE = 0.46, 0.2, 0.07, 0.08, 0.12, 0.07
-_MOST_COMPARERS = 7
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ def measure_package(path: str, options: Options, clock: Clock, tick: Tick) -> Fa
                 if other is not recognizer:
                     other.close()  # their memory is not the chosen one's
             facts = _look_closer(facts, recognizer, package, frames, loaded, clock, tick)
-            facts = _look_at_queue(facts, recognizer, package, frames, loaded, clock, tick)
+            facts = _look_at_queue(facts, recognizer, frames, loaded, clock, tick)
     if options.with_start and facts.chosen is not None:
         tick("start of a process")
         start = measure_start(path, facts.chosen, frames[0].shape)
@@ -120,22 +119,13 @@ def _look_closer(
 
 
 def _look_at_queue(
-    facts: Facts,
-    recognizer: Recognizer,
-    package: ModelPackage,
-    frames: list[Pixels],
-    options: Options,
-    clock: Clock,
-    tick: Tick,
+    facts: Facts, recognizer: Recognizer, frames: list[Pixels], options: Options, clock: Clock, tick: Tick
 ) -> Facts:
-    """Measure what overlapping batches and comparers bring to the chosen configuration, where they can at all."""
+    """Measure what overlapping batches bring to the chosen configuration, where they can at all."""
     chosen, setting = facts.chosen, facts.setting
     if chosen is None or chosen.batch == 1 or not setting.compares or setting.cores == 1:
         return facts
-    count = min(setting.cores - 1, _MOST_COMPARERS)
-    tick("loading with comparers")
-    with open_beside(package, chosen.way, chosen.batch, count) as helped:
-        found = measure_queue(recognizer, helped, count, frames, _QUEUE * options.seconds, clock, tick)
+    found = measure_queue(recognizer, frames, _QUEUE * options.seconds, clock, tick)
     return dataclasses.replace(facts, queue=found)
 
 
@@ -159,7 +149,7 @@ def _setting(package: ModelPackage, path: str) -> Setting:
         package_id=package.package_id,
         backbone=manifest.provenance.backbone,
         parts=len(manifest.labels),
-        compares=manifest.verification is not None,
+        compares=manifest.matching is not None,
         processor=machine.cpu.name,
         cores=machine.cpu.usable_cores,
         versions={"partsight": machine.partsight, **versions},

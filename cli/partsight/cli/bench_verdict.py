@@ -164,13 +164,6 @@ def _queue(facts: Facts) -> Iterator[str]:
             f"{rate(queue.overlapped_frames_per_s)} a second, since batches overlap: {overlapping:.1f} times the "
             f"{rate(queue.apart_frames_per_s)} that one batch after the other gave in turns with them."
         )
-    helping = queue.comparers_frames_per_s / max(queue.overlapped_frames_per_s, queue.apart_frames_per_s)
-    if helping >= _CLEARLY:
-        processes = "a process beside it" if queue.comparers == 1 else f"{queue.comparers} processes beside it"
-        yield (
-            f"With --comparers {queue.comparers} ({processes}, some 160 MB each) it recognises "
-            f"{rate(queue.comparers_frames_per_s)} frames a second in batches, {helping:.1f} times as many."
-        )
 
 
 def _gain(facts: Facts, chosen: Speed) -> str:

@@ -103,21 +103,8 @@ def open_baseline(
     )
 
 
-def open_beside(package: ModelPackage, way: Way, batch: int, comparers: int) -> Recognizer:
-    """Open a way that works, with comparers beside it.
-
-    Raises:
-        PartsightError: they do not start.
-    """
-    recognizer = _open(package, way, batch, comparers)
-    recognizer.hold()
-    return recognizer
-
-
-def _open(package: ModelPackage, way: Way, batch: int, comparers: int = 0) -> Recognizer:
-    return Recognizer(
-        package.path, provider=way.provider, precision=way.precision, batch_size=batch, comparers=comparers
-    )
+def _open(package: ModelPackage, way: Way, batch: int) -> Recognizer:
+    return Recognizer(package.path, provider=way.provider, precision=way.precision, batch_size=batch)
 
 
 def _brief(error: Exception) -> str:

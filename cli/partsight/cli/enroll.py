@@ -24,8 +24,8 @@ Make a new package from PACKAGE with parts added, replaced or removed: in second
 stays as it is. In the new one everything else is the same to the bit: the network, the other parts' scores and golden
 images, the order of the labels (new ones are appended).
 
-Of several images of one part, the first is what frames are compared with: name the best first. They must be as the
-line's camera delivers them, as the golden images that the package was trained on were.
+A frame is compared with all images of a part, and the one that fits best counts. The gallery shows the first. Images
+must be as the line's camera delivers them, as the golden images that the package was trained on were.
 
 The reject threshold stays. What it does to the new parts is estimated on varied copies of their images: the share of
 frames that get their label (right), that are refused (unknown) and that get another part's (wrong).
@@ -62,7 +62,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
         action="append",
         default=[],
         metavar=("NAME", "IMAGE"),
-        help="a part and its golden image, or several of the same part, the best first; may be given several times",
+        help="a part and its golden image, or several of the same part; may be given several times",
     )
     parser.add_argument(
         "--catalog", metavar="FOLDER", help="many parts at once: a folder for each part, or an image for each part"
@@ -151,13 +151,25 @@ def _print_package(enrolled: "Enrolled") -> None:
         f"parts:      {len(change.added)} added, {len(change.replaced)} replaced, {len(change.removed)} removed; "
         f"{len(manifest.labels)} now"
     )
-    print(f"threshold:  {_describe(manifest.verification.decision if manifest.verification else manifest.decision)}")
+    print(f"threshold:  {_describe(manifest.matching.decision if manifest.matching else manifest.decision)}")
     print(
         "the others: scores "
         + ("equal bit for bit" if exact else f"differ by at most {enrolled.largest_difference:.1g}")
         + f"; of {enrolled.neighbours} that are like new parts, {len(enrolled.harmed)} lost a frame"
     )
+    _print_candidates(enrolled)
     print(f"package:    {enrolled.package.path}")
+
+
+def _print_candidates(enrolled: "Enrolled") -> None:
+    matching, before = enrolled.package.manifest.matching, enrolled.spec_before
+    if matching is None or before is None:
+        return
+    counts, counts_before = (
+        f"{spec.by_thumbnail} by thumbnail, {spec.by_network} by the network" for spec in (matching.spec, before)
+    )
+    change = "as before" if counts == counts_before else f"before: {counts_before}"
+    print(f"candidates: {counts}; {change}")
 
 
 def _describe(decision: "Decision") -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from partsight.cli.exit_codes import ExitCode
 
 if TYPE_CHECKING:
-    from partsight.runtime.manifest import Decision, Gate, ModelFile, Provenance
+    from partsight.runtime.manifest import Decision, Gate, Matching, ModelFile, Provenance
     from partsight.runtime.package import ModelPackage
     from partsight.runtime.preprocess import PreprocessSpec
 
@@ -67,10 +67,11 @@ def _print_package(package: "ModelPackage") -> None:
     _print_field("parts", _parts(manifest.labels))
     _print_field("input", _input(manifest.preprocess))
     _print_field("region", _region(manifest.preprocess))
-    verification = manifest.verification
-    if verification:
-        _print_decision("decision: comparison with golden images", verification.decision)
-    _print_decision("decision: network alone" if verification else "decision", manifest.decision)
+    matching = manifest.matching
+    if matching:
+        _print_field("matching", _matching(package, matching))
+        _print_decision("decision: comparison with golden images", matching.decision)
+    _print_decision("decision: network alone" if matching else "decision", manifest.decision)
     for precision, model in manifest.models.items():
         _print_model(precision, model, (package.path / model.file).stat().st_size)
     for precision, reason in manifest.refused.items():
@@ -110,7 +111,8 @@ def _parts(labels: tuple[str, ...]) -> str:
 
 def _input(spec: "PreprocessSpec") -> str:
     colour = "colour (BGR)" if spec.color == "bgr" else "grey"
-    return f"{spec.width}×{spec.height} px (width×height), {colour}, resize {spec.resize}"
+    via = f" via {spec.via[1]}×{spec.via[0]} px" if spec.via else ""
+    return f"{spec.width}×{spec.height} px (width×height), {colour}, resize {spec.resize}{via}"
 
 
 def _region(spec: "PreprocessSpec") -> str:
@@ -118,6 +120,18 @@ def _region(spec: "PreprocessSpec") -> str:
     if region is None:
         return "the whole frame"
     return f"{region.width}×{region.height} px from ({region.x}, {region.y}) of the frame"
+
+
+def _matching(package: "ModelPackage", matching: "Matching") -> str:
+    spec, parts = matching.spec, len(matching.references)
+    bank, references = "no bank", parts
+    if matching.bank is not None:
+        references = len(package.bank_records())
+        bank = f"bank of {(package.path / matching.bank).stat().st_size / 1e6:.3g} MB"
+    return (
+        f"{references} references of {parts} parts, {spec.width}×{spec.height} px, {bank}; candidates: "
+        f"{spec.by_thumbnail} by thumbnail, {spec.by_network} by the network; {spec.finalists} finalists"
+    )
 
 
 def _print_decision(title: str, decision: "Decision") -> None:
@@ -150,7 +164,9 @@ def _print_gate(gate: "Gate") -> None:
     if gate.network_agreement is not None:
         _print_field("  network alone", f"{gate.network_agreement:.2%} of varied frames{when}")
     if gate.in_shortlist is not None:
-        _print_field("  shortlist", f"holds the best part of fp32 in {gate.in_shortlist:.2%} of varied frames")
+        _print_field(
+            "  candidates", f"of the network hold the best part of fp32 in {gate.in_shortlist:.2%} of varied frames"
+        )
     _print_field("  drift", f"{gate.mean_score_drift:.2g} of scores in the mean, {gate.max_score_drift:.2g} at most")
     if gate.calibration:
         _print_field("  calibration", f"{gate.calibration}, on {gate.calibration_frames} frames")

@@ -18,6 +18,7 @@ from partsight.cli.log import log_to_stderr
 from partsight.runtime import PartsightError, SinkGoneError
 from partsight.runtime.cameras import Camera, FileCamera, open_camera
 from partsight.runtime.line import CameraCounters, Line, LineCounters, Watch
+from partsight.runtime.recognizer import COMPARERS_TEXT
 from partsight.runtime.sinks import open_sink
 from partsight.runtime.sinks.address import name_of
 
@@ -48,6 +49,9 @@ def run_line(config: LineConfig) -> int:
     """
     is_text = config.log == "text"
     with log_to_stderr(config.log, is_quiet=is_text and config.ends):
+        if config.comparers is not None:
+            extra = {"event": "deprecated_option", "option": "comparers"}
+            _log.warning(COMPARERS_TEXT, extra=extra)
         try:
             check_addresses(config)
             return _run(config)

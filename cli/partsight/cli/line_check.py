@@ -13,6 +13,7 @@ from partsight.runtime.cameras.address import without_credentials
 from partsight.runtime.choice import AUTO
 from partsight.runtime.engines.providers import find_provider
 from partsight.runtime.package import ModelPackage
+from partsight.runtime.recognizer import COMPARERS_TEXT
 from partsight.runtime.sinks import check_address as check_sink
 from partsight.runtime.sinks.address import name_of
 
@@ -61,8 +62,8 @@ def _package(config: LineConfig) -> str:
 def _facts(config: LineConfig) -> Iterator[tuple[str, str]]:
     threads = f", {config.threads} threads" if config.threads else ""
     yield "network", f"{config.provider}, {config.precision}, batches of {config.batch}{threads}"
-    if config.comparers:
-        yield "comparers", f"{config.comparers} beside this process"
+    if config.comparers is not None:
+        yield "warning", COMPARERS_TEXT
     if config.threshold is not None:
         yield "threshold", f"{config.threshold:g}"
     if config.images:

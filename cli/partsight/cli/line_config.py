@@ -51,7 +51,8 @@ class LineConfig:
         images: image files, answered in this order; instead of cameras.
         cameras: by name.
         sinks: addresses, each once.
-        provider, precision, batch, cache, threads, comparers, threshold, top: see `Recognizer`.
+        provider, precision, batch, cache, threads, threshold, top: see `Recognizer`.
+        comparers: Deprecated. It has no effect; the line warns of it.
         trusted_keys: files of public keys, one of which must have signed each package; none where only this machine's
             setting counts.
         policy: `latest`, `queue:N` or `block`; None for what suits the cameras.
@@ -70,7 +71,7 @@ class LineConfig:
     batch: int = 16
     cache: str | None = None
     threads: int | None = None
-    comparers: int = 0
+    comparers: int | None = None
     threshold: float | None = None
     top: int = 5
     trusted_keys: tuple[str, ...] = ()
@@ -123,7 +124,6 @@ class LineConfig:
             top=self.top,
             threshold=self.threshold,
             threads=self.threads,
-            comparers=self.comparers,
             cache=self.cache,
             trusted_keys=self.trusted_keys or None,
         )

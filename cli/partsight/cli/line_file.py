@@ -63,7 +63,8 @@ def _read_table(
     values: dict[str, Any] = {}
     for key, value in table.items():
         if key not in readers:
-            faults.append(f"{where}{key} is not known; expected one of {', '.join(readers)}")
+            known = ", ".join(name for name in readers if name not in _DEPRECATED)
+            faults.append(f"{where}{key} is not known; expected one of {known}")
             continue
         try:
             values[key] = readers[key](value)
@@ -158,3 +159,6 @@ _LINE: Mapping[str, Reader] = {
     "log": _text(one_of(LOG_FORMS)),
     "metrics": _text(),
 }
+
+_DEPRECATED = frozenset({"comparers"})
+"""Keys that a file may still have; they have no effect, and no message names them."""

@@ -10,10 +10,10 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from partsight.cli import bench, doctor, enroll, export, inspect, keygen, run, sign, train, verify
+from partsight.cli import bench, bundle, doctor, enroll, export, inspect, keygen, run, sign, train, verify
 from partsight.cli.exit_codes import MEANINGS, ExitCode
 
-_VERBS = (train, export, enroll, run, bench, inspect, keygen, sign, verify, doctor)
+_VERBS = (train, export, enroll, bundle, run, bench, inspect, keygen, sign, verify, doctor)
 
 _TRAIN_LIBRARIES = frozenset({"jinja2", "keras", "matplotlib", "onnx", "tensorflow", "tf2onnx"})
 
@@ -23,6 +23,7 @@ from golden images to the line:
   partsight export runs/first --out line3.partsight
   partsight run    line3.partsight --camera folder:photos > results.jsonl
   partsight enroll line3.partsight --label M8x40 m8x40.png --out line4.partsight
+  partsight bundle line3.partsight --out line3.onnx
   partsight inspect line3.partsight
   partsight keygen --out factory
   partsight sign   line4.partsight --key factory

@@ -72,12 +72,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     parser.add_argument("--batch", type=positive, metavar="N", help="the most frames answered at once (default: 16)")
     parser.add_argument("--cache", metavar="FOLDER", help="where OpenVINO and TensorRT keep what they compiled")
     parser.add_argument("--threads", type=positive, metavar="N", help="of the CPU (default: one a physical core)")
-    parser.add_argument(
-        "--comparers",
-        type=whole,
-        metavar="N",
-        help="processes beside this one that compare frames with golden images (default: 0)",
-    )
+    parser.add_argument("--comparers", type=whole, help=argparse.SUPPRESS)  # deprecated: has no effect
     parser.add_argument(
         "--threshold", type=finite, metavar="SCORE", help="a score below it is unknown (default: the package's)"
     )
