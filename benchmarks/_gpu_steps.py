@@ -113,14 +113,7 @@ class Card:
         providers = [(self._ort_name, provider_options(self.provider, self._settings(step, len(frames))))]
         session = ort.InferenceSession(self._model(step), options, providers=providers)
         session.run([SCORE_NAME, EMBEDDING_NAME], {INPUT_NAME: frames})
-        events: list[dict[str, Any]] = json.loads(Path(session.end_profiling()).read_text("utf-8"))
-        ran = {
-            event["name"]: event["args"]["provider"]
-            for event in events
-            if event.get("cat") == "Node" and "provider" in event.get("args", {})
-        }
-        names = list(ran.values())
-        return {name: names.count(name) for name in sorted(set(names))}
+        return profiled_nodes(session.end_profiling())
 
     @property
     def _ort_name(self) -> str:
@@ -132,6 +125,18 @@ class Card:
     def _settings(self, step: Step, batch: int) -> Settings:
         size = (self.spec.height, self.spec.width)
         return Settings(step.arithmetic, batch_sizes=(batch,), input_hw=size, gpu=step.gpu)
+
+
+def profiled_nodes(file: str) -> dict[str, int]:
+    """Return how many nodes ran on each of ONNX Runtime's providers, by a profile that it wrote."""
+    events: list[dict[str, Any]] = json.loads(Path(file).read_text("utf-8"))
+    ran = {
+        event["name"]: event["args"]["provider"]
+        for event in events
+        if event.get("cat") == "Node" and "provider" in event.get("args", {})
+    }
+    names = list(ran.values())
+    return {name: names.count(name) for name in sorted(set(names))}
 
 
 def labels(answer: Answer, frames: Pixels, batch: int) -> np.ndarray:

@@ -77,7 +77,7 @@ def all_peers(package: ModelPackage) -> list[Peer]:
     ]
     ways = [way for way in _ways(("cpu", "openvino")) if way.precision in files]
     ours = [Peer(f"partsight {way}", "recognizer", asdict(way) | {"verify": False}) for way in ways]
-    if package.manifest.verification is not None:
+    if package.manifest.matching is not None:
         ours += [
             Peer(f"partsight {way}, golden images", "recognizer", asdict(way) | {"verify": True})
             for way in (ways[0], ways[-1])

@@ -55,11 +55,10 @@ def _draw_classes(axes: Axes, rows: Sequence[ClassesRow]) -> None:
 def _draw_cameras(axes: Axes, rows: Sequence[CamerasRow]) -> None:
     bars = [
         Bar(
-            f"{row.cameras}"
-            + (f", {row.comparers} comparer{'s' if row.comparers > 1 else ''}" if row.comparers else ""),
+            str(row.cameras),
             row.frames_per_s,
             f"{row.frames_per_s:.0f}/s, p99 {row.p99_ms:.0f} ms",
-            GREEN if row.comparers else BLUE,
+            BLUE,
         )
         for row in rows
     ]

@@ -61,8 +61,8 @@ def main() -> None:
         line_results = recognize(recognizer, line, "line")
         unknown_results = recognize(recognizer, unknown, "unknown")
         threshold, manifest = recognizer.threshold, recognizer.manifest
-    both = manifest.verification is not None and not args.network_alone
-    decision = manifest.verification.decision if both and manifest.verification else manifest.decision
+    both = manifest.matching is not None and not args.network_alone
+    decision = manifest.matching.decision if both and manifest.matching else manifest.decision
     accuracy = judge([path.parent.name for path in line], line_results, unknown_results, decision)
     table = to_table(accuracy)
     print(table)

@@ -24,6 +24,7 @@ from tqdm import tqdm
 from partsight.runtime import ModelPackage, Recognizer, Result, read_image
 from partsight.runtime.cameras.files import find_images
 from partsight.runtime.enroll import Enrolled, enroll
+from partsight.runtime.matching import MatchingSpec
 from partsight.train.catalog import read_catalog
 
 BATCH = 64
@@ -113,8 +114,15 @@ def found(enrolled: Enrolled, left_out: Sequence[str]) -> dict[str, Any]:
         "expected_wrong": float(np.mean([part.wrong for part in enrolled.parts])),
         "largest_score_difference": enrolled.largest_difference,
         "harmed": list(enrolled.harmed),
+        "candidates": counts(enrolled.package.manifest.matching.spec if enrolled.package.manifest.matching else None),
+        "candidates_before": counts(enrolled.spec_before),
         "twins": [part.label for part in enrolled.parts if part.lookalike and part.lookalike.is_twin],
     }
+
+
+def counts(spec: MatchingSpec | None) -> str:
+    """Return how many candidates a frame is compared with."""
+    return "none" if spec is None else f"{spec.by_thumbnail} by thumbnail, {spec.by_network} by the network"
 
 
 def to_table(results: dict[str, Any]) -> str:
@@ -132,6 +140,8 @@ def to_table(results: dict[str, Any]) -> str:
         ("the same, after", f"{after['accepted_right']:.2%}"),
         ("given another part's label, before", f"{before['accepted_wrong']:.2%}"),
         ("the same, after", f"{after['accepted_wrong']:.2%}"),
+        ("candidates, before", results["candidates_before"]),
+        ("the same, after", results["candidates"]),
         ("answers of the others that changed", str(len(results["changed"]))),
         ("largest change of a network score of the others", f"{results['largest_score_difference']:.1g}"),
     )

@@ -3,11 +3,12 @@
 From uint8 frames of the network's size in the host's memory to labels there; each step is switched on beside those
 before it. Plain ONNX Runtime and, where it is installed, PyTorch take their turn in the same rounds, and so does the
 network alone on frames that lie on the card already, which nothing can be faster than. Then from the camera's frames,
-one batch after the other and overlapped. Before that it says whether the card computes the whole network, and whether
-it names the golden images as FP32 on the processor does.
+one batch after the other and overlapped: the network alone and, where the package compares frames with golden images,
+both stages; and the bundle in plain ONNX Runtime. Before that it says whether the card computes the whole network and
+the whole bundle, and whether both answer as the processor does.
 
 Example:
-    python benchmarks/gpu.py line3.partsight --data /data/parts --batch 1 8 32 128 512
+    python benchmarks/gpu.py line3.partsight --data /data/parts --batch 1 8 32 128
 """
 
 import argparse
@@ -15,11 +16,13 @@ import itertools
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import _speed
 import numpy as np
+from _gpu_matching import PlainBundle, same_answers
 from _gpu_steps import LIMIT, NAIVE, Card, Step, all_steps, labels
 from _speed_plot import BLUE, GREEN, GREY, ORANGE, Bar, bar_figure
 from matplotlib.figure import Figure
@@ -29,9 +32,13 @@ from partsight.runtime import DependencyError, ModelPackage, ProviderError, Reco
 from partsight.runtime.images import Pixels
 from partsight.runtime.preprocess import preprocess
 
+BOTH = "both stages: "
+BUNDLE = f"{BOTH}the bundle in plain ONNX Runtime, prepared frames"
 CHUNKS = 4
 """Batches in a call that overlaps them."""
 LABEL_BATCH = 16
+GOLDEN_COMPARED = 200
+"""Golden images that both stages are compared on, with the frames of the line."""
 
 
 @dataclass(frozen=True)
@@ -82,23 +89,27 @@ def main(arguments: list[str] | None = None) -> None:
     card = Card(package, args.provider)
     steps = list(all_steps(set(package.manifest.models)))
     frames = _speed.line_frames(args.data, args.frames, args.frame_size)
-    try:
-        sound = _facts(card, steps, args.data)
-    except (ProviderError, DependencyError) as error:
-        raise SystemExit(str(error)) from error
     rows: list[Row] = []
     left_out: dict[str, str] = {}
-    for batch in args.batch:
-        rows += _rows(card, steps, frames, batch, left_out, args)
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            sound = _facts(card, steps, frames, args.data, Path(folder))
+        except (ProviderError, DependencyError) as error:
+            raise SystemExit(str(error)) from error
+        for batch in args.batch:
+            rows += _rows(card, steps, frames, batch, left_out, args, Path(folder))
     facts = f"{facts_table(sound['labels'])}\n\n{_nodes_text(sound['nodes'], card.provider.ort_name)}"
+    if sound["matching"]:
+        nodes = _nodes_text(sound["bundle_nodes"], card.provider.ort_name, "Nodes of the bundle")
+        facts += f"\n\n{matching_table(sound['matching'])}\n\n{nodes}"
     text = "\n\n".join(filter(None, (facts, to_table(rows), _speed.left_out_text(left_out))))
     results = {"rows": [asdict(row) for row in rows], "facts": sound, "left_out": left_out, "rounds": args.rounds}
     title = f"{args.package.stem} on {args.provider}: frames of the network's size to labels"
     _speed.report(args, results, text, plot(rows, title))
 
 
-def _facts(card: Card, steps: list[Step], data: Path) -> dict[str, Any]:
-    """Return where the network's nodes ran, and how far the labels of golden images are those of the processor."""
+def _facts(card: Card, steps: list[Step], frames: list[Pixels], data: Path, folder: Path) -> dict[str, Any]:
+    """Return where nodes ran, and how far the answers to golden images and frames are those of the processor."""
     images = [read_image(path) for path in sorted((data / "golden").glob("*/*.*"))]
     golden = np.concatenate([preprocess([image], card.spec) for image in images])
     expected = labels(Card(card.package, "cpu").step(steps[0], LABEL_BATCH), golden, LABEL_BATCH)
@@ -107,9 +118,12 @@ def _facts(card: Card, steps: list[Step], data: Path) -> dict[str, Any]:
         kind: float((labels(card.step(step, LABEL_BATCH), golden, LABEL_BATCH) == expected).mean())
         for kind, step in tqdm(of_kind.items(), desc="golden images", unit="kind", disable=None)
     }
-    with tempfile.TemporaryDirectory() as folder:
-        nodes = card.nodes_by_provider(steps[0], golden[:1], Path(folder))
-    return {"labels": shares, "images": len(golden), "nodes": nodes}
+    facts = {"labels": shares, "images": len(golden), "nodes": card.nodes_by_provider(steps[0], golden[:1], folder)}
+    if card.package.manifest.matching is None:
+        return facts | {"matching": {}, "bundle_nodes": {}}
+    shown = [*images[:: max(1, len(images) // GOLDEN_COMPARED)], *frames]
+    compared, bundle_nodes = same_answers(card.package, card.provider.name, shown, folder)
+    return facts | {"matching": compared, "bundle_nodes": bundle_nodes}
 
 
 def _kind(step: Step) -> str:
@@ -117,15 +131,21 @@ def _kind(step: Step) -> str:
 
 
 def _rows(
-    card: Card, steps: list[Step], frames: list[Pixels], batch: int, left_out: dict[str, str], args: argparse.Namespace
+    card: Card,
+    steps: list[Step],
+    frames: list[Pixels],
+    batch: int,
+    left_out: dict[str, str],
+    args: argparse.Namespace,
+    folder: Path,
 ) -> list[Row]:
     """Load and measure all competitors for one size of batch; the card's memory is free again when it returns."""
-    calls = _competitors(card, steps, frames, batch, left_out)
+    calls = _competitors(card, steps, frames, batch, left_out, folder)
     return _measure(calls, batch, args)
 
 
 def _competitors(
-    card: Card, steps: list[Step], frames: list[Pixels], batch: int, left_out: dict[str, str]
+    card: Card, steps: list[Step], frames: list[Pixels], batch: int, left_out: dict[str, str], folder: Path
 ) -> dict[str, Recorded]:
     """Load all competitors for one size of batch; say in `left_out` why others cannot be had."""
     small = np.resize(preprocess(frames, card.spec), (batch, card.spec.height, card.spec.width, 3))
@@ -137,8 +157,13 @@ def _competitors(
         makes["TensorRT"] = lambda: _answering(Card(card.package, "tensorrt").step(steps[-1], batch), small)
     makes["PyTorch"] = lambda: _answering(card.torch(is_compiled=False), small)
     makes["PyTorch, compiled"] = lambda: _answering(card.torch(is_compiled=True), small)
-    for name, chunks in (("camera's frames, batch after batch", 1), ("camera's frames, overlapped", CHUNKS)):
-        makes[name] = lambda chunks=chunks: _from_camera(card, steps[-1], frames, batch, chunks)
+    stages = {"": False, BOTH: True} if card.package.manifest.matching else {"": False}
+    for (stage, verify), (name, chunks) in itertools.product(
+        stages.items(), (("camera's frames, batch after batch", 1), ("camera's frames, overlapped", CHUNKS))
+    ):
+        makes[stage + name] = partial(_from_camera, card, steps[-1], frames, batch, chunks, verify=verify)
+    if card.package.manifest.matching:
+        makes[BUNDLE] = lambda: _bundled(card, frames, batch, folder)
     found: dict[str, Recorded] = {}
     for name, make in tqdm(makes.items(), desc=f"loading, batch {batch}", unit="competitor", disable=None):
         try:
@@ -157,14 +182,19 @@ def _answering(answer: Callable[[Pixels], Any], frames: Pixels) -> Recorded:
     return Recorded(lambda: answer(frames))
 
 
-def _from_camera(card: Card, step: Step, frames: list[Pixels], batch: int, chunks: int) -> Recorded:
+def _bundled(card: Card, frames: list[Pixels], batch: int, folder: Path) -> Recorded:
+    plain = PlainBundle(card.package, card.provider.name, folder)
+    return _answering(plain.run, plain.prepared(frames, batch))
+
+
+def _from_camera(card: Card, step: Step, frames: list[Pixels], batch: int, chunks: int, *, verify: bool) -> Recorded:
     """Return calls of a recogniser with all steps on, of so many batches at a time."""
     recognizer = Recognizer(
         card.package.path,
         provider=card.provider.name,
         precision=step.arithmetic,
         batch_size=batch,
-        verify=False,
+        verify=verify,
         gpu=step.gpu,
     )
     taken = list(itertools.islice(itertools.cycle(frames), batch * chunks))
@@ -190,9 +220,19 @@ def facts_table(shares: dict[str, float]) -> str:
     return _speed.markdown(head, [(kind, f"{share:.2%}") for kind, share in shares.items()])
 
 
-def _nodes_text(nodes: dict[str, int], asked: str) -> str:
+def matching_table(found: dict[str, dict[str, Any]]) -> str:
+    """Return how far the answers of both stages are the processor's, as a Markdown table."""
+    head = ("both stages by", "frames", "answered as on the processor", "largest difference of agreement")
+    lines = [
+        (name, f"{item['frames']}", f"{item['same']:.2%}", f"{item['max_difference']:.2g}")
+        for name, item in found.items()
+    ]
+    return _speed.markdown(head, lines)
+
+
+def _nodes_text(nodes: dict[str, int], asked: str, what: str = "Nodes") -> str:
     ran = ", ".join(f"{count} on {name}" for name, count in nodes.items())
-    return f"Nodes by ONNX Runtime's profile: {ran}. {asked} was asked for."
+    return f"{what} by ONNX Runtime's profile: {ran}. {asked} was asked for."
 
 
 def to_table(rows: list[Row]) -> str:
@@ -231,7 +271,7 @@ def plot(rows: list[Row], title: str) -> Figure:
 def _colour(name: str) -> str:
     if name in (NAIVE, LIMIT):
         return GREY
-    return ORANGE if name.startswith("PyTorch") else BLUE if name.startswith("camera") else GREEN
+    return ORANGE if name.startswith("PyTorch") else BLUE if name.startswith(("camera", BOTH)) else GREEN
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -243,7 +283,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         default="cuda",
         help="cpu: without a card, to see that it runs; all steps are then the same (default: %(default)s)",
     )
-    parser.add_argument("--batch", type=int, nargs="+", default=[1, 16, 128], help="default: 1 16 128")
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, 8, 32, 128], help="default: 1 8 32 128")
     parser.add_argument("--frame-size", type=_speed.pixels, default=(1280, 1024), help="default: 1280x1024")
     parser.add_argument("--turn", type=float, default=0.1, metavar="S", help="seconds of a turn (default: %(default)s)")
     return parser.parse_args(arguments)

@@ -2,8 +2,8 @@
 
 Parts: the same network with ever more prototypes, once with the plain product in the network, once with the search that
 packages of very many parts have. Those beyond the package's own are made of them; the table says how hard they are.
-Cameras: threads that share one recogniser by way of a MicroBatcher, comparison with golden images included, without
-comparers and with one for each core but one. Cores: the process is confined to some of them.
+Cameras: threads that share one recogniser by way of a MicroBatcher, comparison with golden images included.
+Cores: the process is confined to some of them.
 
 Example:
     python benchmarks/scaling.py line3.partsight --data /data/parts --classes 1000 10000 100000
@@ -37,8 +37,7 @@ def main(arguments: list[str] | None = None) -> None:
     prepared = np.concatenate([preprocess([frame], spec) for frame in frames])
     classes = measure_classes(package, prepared, args.classes, args.rounds) if args.classes else []
     few = max(1, args.rounds // 3)  # each of their turns takes seconds
-    comparers = sorted({0, _available_cores() - 1})
-    cameras = [] if args.no_cameras else measure_cameras(args.package, frames, comparers, few, args.camera_turn)
+    cameras = [] if args.no_cameras else measure_cameras(args.package, frames, few, args.camera_turn)
     cores = [] if args.no_cores else _measure_cores(args, few)
     report(args, classes, cameras, cores)
 

@@ -117,7 +117,6 @@ def main(arguments: list[str] | None = None) -> int:
             "fps": args.fps,
             "seconds": args.seconds,
             "cameras": args.cameras,
-            "comparers": args.comparers,
             "queue": args.queue,
             "swaps": len(swap_times),
         },
@@ -130,9 +129,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _load(args: argparse.Namespace, package: str | Path) -> Recognizer:
-    return Recognizer(
-        package, provider=args.provider, precision=args.precision, batch_size=args.batch, comparers=args.comparers
-    )
+    return Recognizer(package, provider=args.provider, precision=args.precision, batch_size=args.batch)
 
 
 def _swap(args: argparse.Namespace, line: Line, times: list[tuple[float, float]]) -> None:
@@ -258,7 +255,6 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--provider", default="cpu", help="default: %(default)s")
     parser.add_argument("--precision", default="fp32", help="default: %(default)s")
     parser.add_argument("--batch", type=int, default=4, help="most frames answered at once (default: %(default)s)")
-    parser.add_argument("--comparers", type=int, default=0, help="default: %(default)s")
     parser.add_argument(
         "--queue",
         type=int,

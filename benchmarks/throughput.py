@@ -90,7 +90,7 @@ def _open(args: argparse.Namespace, stack: ExitStack) -> tuple[Competitors, dict
     if not network:
         raise SystemExit(f"nothing works here:\n{_speed.left_out_text(left_out)}")
     compared: dict[_speed.Way, Recognizer] = {}
-    if package.manifest.verification is not None:
+    if package.manifest.matching is not None:
         compared = {way: way.open(args.package, batch_size=args.batch_size) for way in network}
         for recognizer in compared.values():
             recognizer.hold()  # as a line does
