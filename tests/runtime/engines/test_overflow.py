@@ -7,7 +7,7 @@ import pytest
 
 from partsight.runtime.engines import onnx_runtime, overflow
 from partsight.runtime.engines.engine import Settings
-from partsight.runtime.engines.onnx_runtime import _create, import_onnxruntime
+from partsight.runtime.engines.onnx_runtime import create_session, import_onnxruntime
 from partsight.runtime.engines.providers import PROVIDERS
 from partsight.runtime.session import Session
 from tests.tiny import tiny_model
@@ -15,7 +15,7 @@ from tests.tiny import tiny_model
 
 def test_the_cpu_provider_is_exact() -> None:
     """Also without VNNI; there, by default, its sums would be two thirds of the right ones."""
-    session = _create(overflow.model(), PROVIDERS["cpu"], Settings("int8"))
+    session = create_session(overflow.model(), PROVIDERS["cpu"], Settings("int8"))
     (maps,) = session.run(["maps"], {"pixels": np.full((1, 3, 16, 16), 255, np.uint8)})
     np.testing.assert_allclose(maps, 27 * 255 * 127, atol=4096 / 2)
 
@@ -42,7 +42,7 @@ def test_what_costs_half_of_the_speed_is_asked_for_only_where_it_is_needed(
     overflows: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(onnx_runtime, "onnx_runtime_overflows", lambda _: overflows)
-    options = _create(tiny_model(), PROVIDERS["cpu"], Settings("int8")).get_session_options()
+    options = create_session(tiny_model(), PROVIDERS["cpu"], Settings("int8")).get_session_options()
     if overflows:
         assert options.get_session_config_entry("session.x64quantprecision") == "1"
     else:

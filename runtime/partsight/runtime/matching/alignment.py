@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 _MAX_GAIN = 1.4  # by which light may differ from the golden image's
-_MIDDLE_STEPS, _FINE_STEPS = 3, 3  # more change no answer
+_MIDDLE_STEPS, _FINE_STEPS = 2, 2  # more change no answer
 
 _MAX_STEP = 0.05  # of the longest side, and in radians: beyond it the linearisation says nothing
 NEVER = 1e9
@@ -60,7 +60,7 @@ def align_middle(
     for _ in range(_MIDDLE_STEPS):
         difference = ops.sample(middle, poses.places(layout.middle, ops))[0]
         difference -= golden
-        *moves, gain = _values(rows, scale, difference)
+        *moves, gain = _values(rows, scale, difference, ops)
         x, y, angle = _held(gain, moves, ops)
         poses = poses.after_inverse_of(Poses(x, y, angle, x * 0.0, x * 0.0), ops)
     moved = ops.sample(middle, poses.places(layout.middle, ops))[0]
@@ -76,8 +76,8 @@ def align_fine(fine: Any, candidates: Any, poses: Poses, bank: "Bank", layout: L
     for _ in range(_FINE_STEPS):
         difference = ops.sample(fine, poses.places(layout.fine, ops))[0]
         difference -= golden
-        drawn = prior @ ops.stack([poses.shear, poses.stretch])[..., None]
-        *moves, gain = _values(rows, scale, difference, drawn)
+        drawn = ops.dot(prior, ops.stack([poses.shear, poses.stretch])[:, :, None])
+        *moves, gain = _values(rows, scale, difference, ops, drawn)
         poses = poses.after_inverse_of(Poses(*_held(gain, moves, ops)), ops)
     return poses
 
@@ -106,12 +106,10 @@ def gain_of(product: Any, square: Any, ops: ArrayOperations) -> Any:
     return ops.clip(product / ops.clip(square, 1.0, 1e12), 1 / _MAX_GAIN, _MAX_GAIN)
 
 
-def _values(rows: Any, scale: Any, difference: Any, drawn: Any = None) -> list[Any]:
+def _values(rows: Any, scale: Any, difference: Any, ops: ArrayOperations, drawn: Any = 0.0) -> list[Any]:
     """Return the unknowns that explain a difference, each (frames, candidates); the last is the gain."""
-    values = (rows @ difference[..., None]) * scale[..., None]
-    if drawn is not None:
-        values = values + drawn
-    return [values[:, :, place, 0] for place in range(values.shape[2])]
+    values = ops.dot(rows, difference[:, :, None]) * scale + drawn
+    return [values[:, :, place] for place in range(values.shape[2])]
 
 
 def _held(gain: Any, moves: Any, ops: ArrayOperations) -> list[Any]:

@@ -49,17 +49,24 @@ class Grid:
         return len(self.rows), len(self.columns)
 
     @functools.cached_property
-    def down(self) -> FloatArray:
-        """(rows,) from the centre, in shares of the longest side."""
-        return self._shares(self.rows, self.size_hw[0])
+    def down_px(self) -> FloatArray:
+        """(rows,) from the centre, in pixels."""
+        return (self.rows - (self.size_hw[0] - 1) / 2).astype(np.float32)
 
     @functools.cached_property
+    def right_px(self) -> FloatArray:
+        """(columns,) from the centre, in pixels."""
+        return (self.columns - (self.size_hw[1] - 1) / 2).astype(np.float32)
+
+    @property
+    def down(self) -> FloatArray:
+        """(rows,) from the centre, in shares of the longest side."""
+        return self.down_px / np.float32(max(self.size_hw))
+
+    @property
     def right(self) -> FloatArray:
         """(columns,) from the centre, in shares of the longest side."""
-        return self._shares(self.columns, self.size_hw[1])
-
-    def _shares(self, pixels: FloatArray, size: int) -> FloatArray:
-        return ((pixels - (size - 1) / 2) / max(self.size_hw)).astype(np.float32)
+        return self.right_px / np.float32(max(self.size_hw))
 
 
 @dataclass(frozen=True)

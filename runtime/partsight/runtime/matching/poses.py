@@ -63,13 +63,13 @@ class Poses:
         """Return where the points of a grid on golden images lie in frames."""
         height, width = grid.size_hw
         longest = float(max(grid.size_hw))
-        a, b, c, d = (part[..., None] * longest for part in self.linear(ops))
+        a, b, c, d = (part[..., None] for part in self.linear(ops))
         x, y = self.x * longest + (width - 1) / 2, self.y * longest + (height - 1) / 2
         return Places(
-            a * grid.right + x[..., None],
-            b * grid.down,
-            c * grid.right + y[..., None],
-            d * grid.down,
+            a * grid.right_px + x[..., None],
+            b * grid.down_px,
+            c * grid.right_px + y[..., None],
+            d * grid.down_px,
         )
 
 
