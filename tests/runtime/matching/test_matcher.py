@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from partsight.runtime.images import Pixels, read_image
-from partsight.runtime.matching import Bank, Matcher, Matches, MatchingSpec, prepare_all
+from partsight.runtime.matching import Bank, Matcher, Matches, MatchingSpec, match, prepare_all
 from partsight.runtime.matching import matcher as module
 from partsight.runtime.matching.gallery import decode_reference, encode_reference
+from partsight.runtime.matching.operations import ArrayOperations
 from tests.laid import as_compared, golden, laid, matrix_at
 from tests.reference_matching import ReferenceMatcher
 from tests.runtime.matching.headers import (
@@ -100,6 +101,21 @@ def test_finalists(images: list[Pixels], matcher: Matcher, count: int) -> None:
     assert found.classes.shape == found.agreement.shape == found.poses.x.shape == (1, min(count, len(HEADERS)))
     assert found.classes[0, 0] == HEADER_12
     assert len(set(found.classes[0].tolist())) == found.classes.shape[1]
+
+
+def test_the_largest_counts_fit_into_opencvs_images(images: list[Pixels], matcher: Matcher) -> None:
+    """As many as a manifest may ask for, of a batch that one thread works on at once: one more is refused."""
+    largest = {"by_thumbnail": 64, "by_network": 64, "finalists": 16}
+    spec = msgspec.structs.replace(matcher.spec, **largest)
+    pictures = [cv2.resize(image, spec.size_hw[::-1]) for image in images] * (64 // len(images) + 1)
+    bank = Bank.of(prepare_all(pictures, range(len(pictures))))
+    frames = np.stack(pictures[:1] * 8)
+    matches = match(frames, np.zeros((8, bank.classes), np.float32), bank, spec, ArrayOperations())
+    assert matches.agreement.shape == (8, 16)
+    assert matches.agreement[:, 0].min() > 0.9
+    for name, value in largest.items():
+        with pytest.raises(msgspec.ValidationError):
+            msgspec.convert(msgspec.to_builtins(spec) | {name: value + 1}, MatchingSpec)
 
 
 @pytest.mark.parametrize("classes", [1, 2, 3])

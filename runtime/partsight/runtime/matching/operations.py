@@ -1,6 +1,6 @@
 """Operations: the few array operations that matching is written in, by NumPy and OpenCV.
 
-The algorithm (`algorithm.py`) is written once against these names and Python's operators. Here they compute; in
+The algorithm (`matcher.match`) is written once against these names and Python's operators. Here they compute; in
 `partsight.runtime.matching.trace` the same names write an ONNX graph.
 """
 

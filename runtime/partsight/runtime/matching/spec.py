@@ -9,8 +9,10 @@ from partsight.runtime.preprocess import PreprocessSpec
 LONGEST_PX = 192
 """Longest side of references: enough for the pitch of a pin."""
 
-Count = Annotated[int, msgspec.Meta(ge=1, le=1000)]
-CountOrNone = Annotated[int, msgspec.Meta(ge=0, le=1000)]
+# OpenCV writes at most 32,767 rows at once: of eight frames, 128 candidates of 30 rows or 16 finalists of 120.
+Candidates = Annotated[int, msgspec.Meta(ge=1, le=64)]
+CandidatesOrNone = Annotated[int, msgspec.Meta(ge=0, le=64)]
+Finalists = Annotated[int, msgspec.Meta(ge=1, le=16)]
 Positive = Annotated[float, msgspec.Meta(ge=1e-6, le=1e6)]  # its square is a number, and not 0
 Side = Annotated[int, msgspec.Meta(ge=36, le=LONGEST_PX, multiple_of=6)]
 
@@ -31,9 +33,9 @@ class MatchingSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     height: Side
     width: Side
-    by_thumbnail: CountOrNone = 16
-    by_network: Count = 4
-    finalists: Count = 4
+    by_thumbnail: CandidatesOrNone = 16
+    by_network: Candidates = 4
+    finalists: Finalists = 4
     tolerance_levels: Positive = 6.0
     tolerance_px: Positive = 0.3
     tolerance_tilt: Positive = 0.018
