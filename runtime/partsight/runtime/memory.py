@@ -1,4 +1,4 @@
-"""Memory that is given back."""
+"""Memory: what was freed returns to the system."""
 
 import contextlib
 import ctypes
