@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 _MAX_GAIN = 1.4  # by which light may differ from the golden image's
-_MIDDLE_STEPS, _FINE_STEPS = 2, 2  # more change no answer
+_MIDDLE_STEPS, _FINE_STEPS = 2, 3  # more change no answer
 
 _MAX_STEP = 0.05  # of the longest side, and in radians: beyond it the linearisation says nothing
 NEVER = 1e9
