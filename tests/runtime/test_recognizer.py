@@ -744,7 +744,7 @@ def test_the_threshold_is_on_the_agreement(verified_package: Path, threshold: fl
 
 
 @pytest.mark.parametrize("threshold", [None, 1.1])
-@pytest.mark.parametrize("finalists", [1, 2, 4, 6, 20])
+@pytest.mark.parametrize("finalists", [1, 2, 4, 6, 16])
 @pytest.mark.parametrize("top", [1, 3, 6])
 def test_top_names_the_finalists(tmp_path: Path, top: int, finalists: int, threshold: float | None) -> None:
     """Whether the frame is accepted or not."""
