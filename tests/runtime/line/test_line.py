@@ -182,7 +182,7 @@ def test_frames_that_cannot_be_compared_are_told(
 def test_an_altered_golden_image_leaves_no_frame_without_an_answer(
     altered_package: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The bank answers; that it cannot be held in memory is told."""
+    """The bank answers. An error says that it cannot be held in memory."""
     sent = [solid(colour) for colour in COLOURS]
     _, sink = run(Recognizer(altered_package, threads=1), sent)
     assert [record.label for record in sink.records] == list(COLOURS)
