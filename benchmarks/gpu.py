@@ -26,11 +26,12 @@ from _gpu_matching import PlainBundle, same_answers
 from _gpu_steps import LIMIT, NAIVE, Card, Step, all_steps, labels
 from _speed_plot import BLUE, GREEN, GREY, ORANGE, Bar, bar_figure
 from matplotlib.figure import Figure
-from tqdm import tqdm
 
 from partsight.runtime import DependencyError, ModelPackage, ProviderError, Recognizer, read_image
+from partsight.runtime.cameras.files import find_images
 from partsight.runtime.images import Pixels
 from partsight.runtime.preprocess import preprocess
+from partsight.runtime.progress import progress
 
 BOTH = "both stages: "
 BUNDLE = f"{BOTH}the bundle in plain ONNX Runtime, prepared frames"
@@ -110,13 +111,13 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _facts(card: Card, steps: list[Step], frames: list[Pixels], data: Path, folder: Path) -> dict[str, Any]:
     """Return where nodes ran, and how far the answers to golden images and frames are those of the processor."""
-    images = [read_image(path) for path in sorted((data / "golden").glob("*/*.*"))]
+    images = [read_image(path) for path in find_images(data / "golden")]
     golden = np.concatenate([preprocess([image], card.spec) for image in images])
     expected = labels(Card(card.package, "cpu").step(steps[0], LABEL_BATCH), golden, LABEL_BATCH)
     of_kind = {_kind(step): step for step in steps}  # of each the last, with most switched on
     shares = {
         kind: float((labels(card.step(step, LABEL_BATCH), golden, LABEL_BATCH) == expected).mean())
-        for kind, step in tqdm(of_kind.items(), desc="golden images", unit="kind", disable=None)
+        for kind, step in progress(of_kind.items(), len(of_kind), "golden images", "kind")
     }
     facts = {"labels": shares, "images": len(golden), "nodes": card.nodes_by_provider(steps[0], golden[:1], folder)}
     if card.package.manifest.matching is None:
@@ -165,7 +166,7 @@ def _competitors(
     if card.package.manifest.matching:
         makes[BUNDLE] = lambda: _bundled(card, frames, batch, folder)
     found: dict[str, Recorded] = {}
-    for name, make in tqdm(makes.items(), desc=f"loading, batch {batch}", unit="competitor", disable=None):
+    for name, make in progress(makes.items(), len(makes), f"loading, batch {batch}", "competitor"):
         try:
             found[name] = make()
             found[name].turn(0)

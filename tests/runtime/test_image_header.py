@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from partsight.runtime.image_header import size_of
+from partsight.runtime.image_header import format_of, size_of
 
 IMAGE = np.random.default_rng(1).integers(0, 256, (40, 50, 3), np.uint8)
 
@@ -29,3 +29,29 @@ def test_none(data: bytes) -> None:
 def test_a_jpeg_without_a_frame() -> None:
     data = cv2.imencode(".jpg", IMAGE)[1].tobytes()
     assert size_of(data[: data.index(b"\xff\xc0")]) is None
+
+
+@pytest.mark.parametrize(
+    ("head", "name"),
+    [
+        (b"", ""),
+        (b"\0\1\2", ""),
+        (b"BM 10 mm, from the second shelf", "text"),
+        ("Größe M8".encode(), "text"),
+        ("Größe".encode()[:3], "text"),  # the end lies within a letter
+        ("Größe".encode("utf-16"), "text"),
+        (b"P6 bolt", "text"),
+        (b"P6\n40 33\n255\n\0\1\xff", "PNM picture"),
+        (b"RIFF\0\0\0\0AVI ", "video"),
+        (bytes(257) + b"ustar", "archive"),
+    ],
+)
+def test_formats(head: bytes, name: str) -> None:
+    assert format_of(head) == name
+
+
+@pytest.mark.parametrize("suffix", [".bmp", ".jpg", ".png", ".tif", ".webp"])
+def test_formats_that_are_read(suffix: str) -> None:
+    data = cv2.imencode(suffix, IMAGE)[1].tobytes()
+    expected = {".jpg": "JPEG", ".tif": "TIFF", ".webp": "WebP"}.get(suffix, suffix[1:].upper())
+    assert format_of(data[:512]) == expected

@@ -171,7 +171,7 @@ def test_tiff_tags_of_wrong_types(tmp_path: Path) -> None:
 
 def test_text_file_named_jpg(tmp_path: Path) -> None:
     (tmp_path / "part.jpg").write_text("not a picture")
-    with pytest.raises(ImageError, match=r"part\.jpg: not an image.*expected bmp, jpeg, jpg, png"):
+    with pytest.raises(ImageError, match=r"part\.jpg: not an image.*expected BMP, JPEG, PNG"):
         read_image(tmp_path / "part.jpg")
 
 
@@ -183,6 +183,17 @@ def test_empty_file(tmp_path: Path) -> None:
 
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match=r"there is no such file"):
+        read_image(tmp_path / "part.png")
+
+
+def test_a_file_of_another_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.new("RGB", (40, 40)).save(tmp_path / "part.png")
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(ImageError, match=r"part\.png: cannot be read \(Permission denied\)"):
         read_image(tmp_path / "part.png")
 
 

@@ -1,6 +1,51 @@
-"""What a picture would take to decode, by its file's bytes: memory for its pixels, and time for its scans."""
+"""Facts of a picture by its file's bytes: its format, and the memory and time that decoding it would take."""
 
+import codecs
+import re
 import struct
+
+READ_FORMATS = ("BMP", "JPEG", "PNG", "TIFF", "WebP")
+"""Formats that partsight reads."""
+
+_MAGIC: tuple[tuple[int, bytes, str], ...] = (
+    (0, b"\x89PNG\r\n\x1a\n", "PNG"),
+    (0, b"\xff\xd8\xff", "JPEG"),
+    *((0, magic, "TIFF") for magic in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
+    (8, b"WEBP", "WebP"),
+    (0, b"GIF8", "GIF picture"),
+    (4, b"ftypavif", "AVIF picture"),
+    (4, b"ftypavis", "AVIF picture"),
+    *((4, b"ftyp" + brand, "HEIF picture") for brand in (b"heic", b"heix", b"hevc", b"heim", b"mif1", b"msf1")),
+    (4, b"ftypcrx ", "raw picture"),
+    (0, b"IIRO", "raw picture"),
+    (0, b"IIU\0", "raw picture"),
+    (0, b"FUJIFILMCCD-RAW", "raw picture"),
+    (0, b"8BPS", "Photoshop picture"),
+    (0, b"gimp xcf", "GIMP picture"),
+    (0, b"\0\0\0\x0cjP  ", "JPEG 2000 picture"),
+    (0, b"\xff\x4f\xff\x51", "JPEG 2000 picture"),
+    (0, b"\0\0\0\x0cJXL ", "JPEG XL picture"),
+    (0, b"\xff\x0a", "JPEG XL picture"),
+    (0, b"II\xbc", "JPEG XR picture"),
+    (0, b"\x76\x2f\x31\x01", "OpenEXR picture"),
+    (0, b"#?RADIANCE", "Radiance picture"),
+    (0, b"\0\0\1\0", "icon picture"),
+    (0, b"%!PS", "PostScript picture"),
+    (0, b"<svg", "SVG picture"),
+    (0, b"version https://git-lfs", "pointer of Git LFS"),
+    (4, b"ftyp", "video"),
+    (8, b"AVI ", "video"),
+    (0, b"\x1a\x45\xdf\xa3", "video"),
+    *((0, magic, "archive") for magic in (b"PK\3\4", b"7z\xbc\xaf", b"Rar!", b"\x1f\x8b", b"BZh", b"\xfd7zXZ")),
+    (0, b"\x28\xb5\x2f\xfd", "archive"),
+    (257, b"ustar", "archive"),
+    (0, b"L\0\0\0\x01\x14\x02\0", "shortcut of Windows"),
+    (0, b"%PDF", "PDF"),
+)
+"""(position, bytes there, format): the first that fits counts."""
+
+_PNM = re.compile(rb"P[4-7]\s")
+_BMP_HEADERS = frozenset({12, 16, 40, 52, 56, 64, 108, 124})
 
 _PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
 _JPEG = b"\xff\xd8"
@@ -11,6 +56,32 @@ MOST_SCANS = 100
 """Of a JPEG. Ten are usual; each goes over all pixels, and takes a few bytes in the file."""
 
 _SCAN = b"\xff\xda"  # within a scan's own bytes, 0xFF is always followed by 0 or a restart marker
+
+
+def format_of(head: bytes) -> str:
+    """Name a file's format by its first bytes, 512 of them if it has so many.
+
+    Returns:
+        One of `READ_FORMATS`; another format, those of pictures ending in " picture"; "text"; or "" if it is unknown.
+    """
+    for position, magic, name in _MAGIC:
+        if head.startswith(magic, position):
+            return name
+    if head.startswith(b"BM") and len(head) >= 18 and struct.unpack_from("<I", head, 14)[0] in _BMP_HEADERS:
+        return "BMP"
+    if head and _is_text(head):
+        return "text"
+    return "PNM picture" if _PNM.match(head) else ""
+
+
+def _is_text(head: bytes) -> bool:
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return True
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(head)  # the end may lie within a letter
+    except UnicodeDecodeError:
+        return False
+    return all(letter.isprintable() or letter in "\t\n\r\f\x1b\ufeff" for letter in text)
 
 
 def has_too_many_scans(data: bytes) -> bool:

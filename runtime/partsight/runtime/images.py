@@ -1,35 +1,42 @@
 """Image files: the one reader, for golden images and for frames from a folder."""
 
+import contextlib
+import stat
+import struct
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, BinaryIO, overload
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from partsight.runtime.errors import ImageError
-from partsight.runtime.image_header import MOST_SCANS, has_too_many_scans
+from partsight.runtime.image_checks import DEPTH, EXPECTED, FLATTEN, ONE_PICTURE, find_fault, is_smaller_jpeg
+from partsight.runtime.image_header import READ_FORMATS, format_of
 
 if TYPE_CHECKING:
     from PIL import Image
 
 Pixels = npt.NDArray[np.uint8]
 
-IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 SHORTEST_SIDE_PX = 32
 MOST_PIXELS = 80_000_000
 
 _FORMATS = ("BMP", "JPEG", "PNG", "TIFF", "WEBP")
 """What Pillow may look for, whatever a file is called: of those it knows, EPS is a program, and starts Ghostscript."""
 
-_JPEG_FORMATS = ("JPEG", "MPO")
+_NAMES = {"BMP": "BMP", "JPEG": "JPEG", "MPO": "JPEG", "PNG": "PNG", "TIFF": "TIFF", "WEBP": "WebP"}
+"""Our names of formats, by Pillow's; MPO is a JPEG with an index of further pictures."""
+
+_MPO_ENTRIES = 0xB002
+_GAIN_MAP = b"urn:iso:std:iso:ts:21496:-1"
 
 _BLOCK_PX = 2**20
 
-_MEND_BY_MODE = {
-    "RGBA": "flatten its transparency onto the background that the camera sees",
-    "LA": "flatten its transparency onto the background that the camera sees",
+_FIX_BY_MODE = {
+    "RGBA": FLATTEN,
+    "LA": FLATTEN,
     "CMYK": "convert it to RGB",
     "P": "convert its palette to RGB",
     "1": "save it with 8 bits a pixel",
@@ -40,39 +47,55 @@ def read_image(path: str | Path) -> Pixels:
     """Read an image file as a camera would deliver it.
 
     The file is decoded strictly: a truncated file is an error, never a picture with a grey lower half.
-    EXIF orientation is applied. It takes up to 10 bytes of memory for each pixel of a picture that is not refused.
+    EXIF orientation is applied. Previews and gain maps that phones put into a photo are not read. It takes up to 10
+    bytes of memory for each pixel of a picture that is not refused.
 
     Returns:
         (height, width, 3) uint8 BGR for a colour file, (height, width) uint8 for a grey one; contiguous.
 
     Raises:
         ImageError: the file is missing, not an image, damaged, smaller than 32 px on a side, larger than
-            80 megapixels, or not 8-bit RGB or grey.
+            80 megapixels, not 8-bit RGB or grey, has a transparent colour, or holds several pictures.
     """
     # Here: frames of a camera need no Pillow, and a line that starts again waits for each import.
     from PIL import Image, ImageOps, UnidentifiedImageError  # noqa: PLC0415
 
     path = Path(path)
     try:
-        with Image.open(path, formats=_FORMATS) as image:
-            _check_header(image, path)
-            if image.format in _JPEG_FORMATS and has_too_many_scans(path.read_bytes()):
-                raise ImageError(f"{path}: goes over its pixels more than {MOST_SCANS} times; save it again as a JPEG")
+        with _open(path) as file, Image.open(file, formats=_FORMATS) as image:
+            _check_size(image, path)
+            _check_mode(image, path)
+            _check_file(image, file, path)
             image.load()
             ImageOps.exif_transpose(image, in_place=True)
             return _pixels(image)
-    except FileNotFoundError as error:
-        raise ImageError(f"{path}: there is no such file") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(f"{path}: {_too_large()}") from error
     except UnidentifiedImageError as error:
-        raise ImageError(f"{path}: not an image, or its header is damaged; expected {_formats()}") from error
+        raise ImageError(f"{path}: {_unidentified(path)}") from error
     except ImageError:
         raise
     except Exception as error:  # of nearly any kind, TypeError too: whatever Pillow meets in damaged bytes
         raise ImageError(
             f"{path}: damaged or unreadable ({error}); copy it again from its source, or take the picture again"
         ) from error
+
+
+def _open(path: Path) -> BinaryIO:
+    """Open a file for reading, but no pipe: that would wait for ever."""
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISREG(mode):
+            return path.open("rb")
+    except PermissionError as error:
+        raise ImageError(f"{path}: cannot be read ({error.strerror}); make it readable for this user") from error
+    except FileNotFoundError as error:
+        if path.is_symlink():
+            raise ImageError(f"{path}: a link to a file that is not there; correct or remove the link") from error
+        raise ImageError(f"{path}: there is no such file") from error
+    if stat.S_ISDIR(mode):
+        raise ImageError(f"{path}: a folder; expected an image file: name the files in it")
+    raise ImageError(f"{path}: a pipe, socket or device; expected an image file")
 
 
 def _pixels(image: "Image.Image") -> Pixels:
@@ -90,7 +113,7 @@ def _pixels(image: "Image.Image") -> Pixels:
     return pixels
 
 
-def _check_header(image: "Image.Image", path: Path) -> None:
+def _check_size(image: "Image.Image", path: Path) -> None:
     width, height = image.size
     if width * height > MOST_PIXELS:
         raise ImageError(f"{path}: {width}×{height} px; {_too_large()}")
@@ -99,11 +122,56 @@ def _check_header(image: "Image.Image", path: Path) -> None:
             f"{path}: {width}×{height} px; expected at least {SHORTEST_SIDE_PX} px on each side, "
             "a smaller picture does not show a part"
         )
-    is_16_bit = ";16" in str(getattr(image, "tile", ""))  # of 16-bit RGB, Pillow silently drops half the bits
-    if image.mode not in ("RGB", "L") or is_16_bit:
-        mend = _MEND_BY_MODE.get(image.mode, "save it with 8 bits a channel, as the camera delivers frames")
-        depth = " with 16 bits" if is_16_bit else ""
-        raise ImageError(f"{path}: pixel format {image.mode}{depth}; expected 8-bit RGB or grey: {mend}")
+
+
+def _check_mode(image: "Image.Image", path: Path) -> None:
+    if image.mode not in ("RGB", "L"):
+        fix = _FIX_BY_MODE.get(image.mode, DEPTH)
+        raise ImageError(f"{path}: pixel format {image.mode}; {EXPECTED}: {fix}")
+
+
+def _check_file(image: "Image.Image", file: BinaryIO, path: Path) -> None:
+    name = str(image.format)
+    position = file.tell()
+    file.seek(0)
+    fault = find_fault(file, _NAMES[name])
+    if fault is None and name == "MPO" and not _has_one_picture(image, file):
+        fault = f"several pictures in one file, as of a 3D camera; {ONE_PICTURE}: save the right one as PNG or JPEG"
+    if fault is not None:
+        raise ImageError(f"{path}: {fault}")
+    file.seek(position)  # where Pillow reads on
+
+
+def _has_one_picture(image: "Image.Image", file: BinaryIO) -> bool:
+    """Tell whether a JPEG's further pictures only belong to its first: previews, a gain map, depth maps.
+
+    Cameras and phones put these into each photo, smaller than it; only a gain map may have its size.
+    """
+    entries = getattr(image, "mpinfo", {}).get(_MPO_ENTRIES, [])[1:]
+    segments = getattr(image, "applist", [])
+    if len(entries) == 1 and any(content.startswith(_GAIN_MAP) for _, content in segments):
+        return True
+    file.seek(0)
+    data = file.read()
+    starts = [data.index(b"MPF\0") + 4 + entry["DataOffset"] for entry in entries]
+    return all(is_smaller_jpeg(data[start:], image.size) for start in starts)
+
+
+def _unidentified(path: Path) -> str:
+    """Say what a file is that Pillow does not open."""
+    with path.open("rb") as file:
+        head = file.read(512)
+        name = format_of(head)
+        if name in READ_FORMATS:
+            file.seek(0)
+            fault = None
+            with contextlib.suppress(struct.error, ValueError, LookupError, OSError):
+                fault = find_fault(file, name)
+            return fault or f"not an image, or its header is damaged; expected {_formats()}: copy it from its source"
+    if not head:
+        return "an empty file, not an image; copy it again from its source"
+    received = f"{name}, not an image that partsight reads" if name not in ("", "text") else "not an image"
+    return f"{received}; expected {_formats()}"
 
 
 def _too_large() -> str:
@@ -111,7 +179,7 @@ def _too_large() -> str:
 
 
 def _formats() -> str:
-    return ", ".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))
+    return f"{', '.join(READ_FORMATS[:-1])} or {READ_FORMATS[-1]}"
 
 
 class ImageFiles(Sequence[Pixels]):

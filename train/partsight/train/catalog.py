@@ -4,7 +4,7 @@ import functools
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,23 +12,20 @@ from typing import Literal
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from partsight.runtime.errors import CatalogError, ImageError
-from partsight.runtime.images import IMAGE_SUFFIXES, ImageFiles, Pixels, read_image
-from partsight.runtime.labels import USABLE, folded, is_usable
+from partsight.runtime.image_listing import Listing, label_of, list_folder, list_images
+from partsight.runtime.images import ImageFiles, Pixels, read_image
+from partsight.runtime.mistaken_path import describe_mistake
 from partsight.runtime.preprocess import Region
 from partsight.runtime.storage import sha256_bytes
-
-_OTHER_IMAGE_SUFFIXES = (
-    *(".avif", ".bpg", ".dib", ".exr", ".gif", ".hdr", ".heic", ".heif", ".ico", ".j2k", ".jfif", ".jif", ".jp2"),
-    *(".jpe", ".jpx", ".jxl", ".pbm", ".pcx", ".pgm", ".pnm", ".ppm", ".tga"),
-    *(".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".raf", ".raw", ".rw2"),
-    *(".ai", ".emf", ".eps", ".psd", ".svg", ".wmf", ".xcf"),
-)
-"""Of image files that partsight does not read: a part of which there is no other would be missing without a word."""
+from partsight.train.part_names import find_clashing, find_unusable, without_copy
 
 _TWIN_SIDE_PX = 64
 _TWIN_RMS = 1.0  # grey levels of 255 at 64×64 px: below the noise of an industrial camera
+
+_COPY_LEVELS = 8  # of brightness: saving as JPEG changes no spot more, and another part changes one by 14 or more
 
 
 @dataclass(frozen=True)
@@ -55,12 +52,14 @@ class Catalog:
         goldens: one for each part, sorted by label.
         color: `bgr` if the images are in colour, `mono` if they are grey.
         twins: pairs of labels whose images a camera could hardly tell apart.
+        golden_hw: (height, width) of all images in pixels; None if they differ.
     """
 
     root: Path
     goldens: tuple[GoldenImage, ...]
     color: Literal["bgr", "mono"]
     twins: tuple[tuple[str, str], ...]
+    golden_hw: tuple[int, int] | None = None
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -92,10 +91,14 @@ def read_catalog(root: str | Path, region: Region | None = None) -> Catalog:
 
     Raises:
         CatalogError: there is nothing to learn from, a part has no image or several, an image cannot be used or is
-            too small for the region, a name cannot be used, two parts have the same image or names that are one
-            elsewhere, or grey and colour are mixed. All faults are named at once, so that one pass mends them.
+            too small for the region, sizes differ though there is a region, a name cannot be used, two parts have the
+            same image or names that are one elsewhere, or grey and colour are mixed. All faults are named at once, so
+            that one pass fixes them.
     """
     root = Path(root)
+    mistake = describe_mistake(root, "catalog")
+    if mistake:
+        raise CatalogError(f"{root}: {mistake}; expected a folder with a folder or an image for each part")
     try:
         if not root.is_dir():
             raise CatalogError(f"{root}: there is no such folder; expected one with a folder or an image for each part")
@@ -104,122 +107,93 @@ def read_catalog(root: str | Path, region: Region | None = None) -> Catalog:
         raise CatalogError(
             f"{root}: cannot be read ({error}); make it readable, or copy the images elsewhere"
         ) from error
-    faults += _clashing_names(paths) + _unusable_names(paths)
+    faults += find_clashing(paths) + find_unusable(paths)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         read = list(pool.map(functools.partial(_read, region=region), paths.items()))
     faults += [item for item in read if isinstance(item, str)]
-    images = [item for item in read if not isinstance(item, str)]
-    faults += _same_pixels(images, region) + _mixed_color(images)
+    images = sorted((item for item in read if not isinstance(item, str)), key=lambda item: item.golden.label)
+    faults += _same_pixels(images, region) + _mixed_color(images) + _copies(images)
+    faults += [] if region is None else _mixed_sizes(images)
     if faults:
         raise CatalogError(_describe(root, faults))
-    images.sort(key=lambda item: item.golden.label)
     color: Literal["bgr", "mono"] = "mono" if images[0].is_mono else "bgr"
-    return Catalog(root, tuple(item.golden for item in images), color, _find_twins(images))
+    sizes = {item.size_hw for item in images}
+    golden_hw = sizes.pop() if len(sizes) == 1 else None
+    return Catalog(root, tuple(item.golden for item in images), color, _find_twins(images), golden_hw)
 
 
 @dataclass(frozen=True)
 class _Image:
     golden: GoldenImage
     pixels_sha256: str
+    size_hw: tuple[int, int]  # before the region is cropped
     is_mono: bool
     small: Pixels
 
 
 def _find(root: Path) -> tuple[dict[str, Path], list[str]]:
     """Return the image of each label, and what is wrong with the folder."""
-    everything = sorted(root.iterdir())
-    entries = [entry for entry in everything if not entry.name.startswith(".")]
-    folders = [entry for entry in entries if entry.is_dir()]
-    files = [entry for entry in entries if entry.is_file() and _is_image(entry)]
-    others = [entry for entry in entries if entry.is_file() and entry.suffix.lower() in _OTHER_IMAGE_SUFFIXES]
+    listing = list_folder(root)
+    folders, files = listing.folders, listing.images
+    faults = [f"{path.name}: {cause}" for path, cause in listing.faults.items()]
     if folders and files:
-        return {}, [
+        faults.append(
             f"holds both folders ({folders[0].name}, …) and images ({files[0].name}, …); "
             "expected one folder for each part, or one image for each part"
-        ]
-    if files or (others and not folders):
-        return _find_files(files, others)
-    hidden = [
-        f"{entry.name}: a hidden folder with an image in it; if it is a part, give it a name without the dot, "
-        "or move it out of the catalogue"
-        for entry in everything
-        if entry.name.startswith(".") and _is_like_a_part(entry)
-    ]
-    if not folders and not hidden:
-        return {}, ["holds no images; expected one folder for each part, or one image for each part"]
-    paths, faults = _find_in_folders(folders)
-    return paths, hidden + faults
+        )
+        return {}, faults
+    if not (folders or files or faults):
+        faults.append("holds no images; expected one folder for each part, or one image for each part")
+    paths, further = _find_in_folders(folders) if folders else _find_files(files)
+    return paths, faults + further
 
 
-def _find_in_folders(folders: list[Path]) -> tuple[dict[str, Path], list[str]]:
+def _find_in_folders(folders: Sequence[Path]) -> tuple[dict[str, Path], list[str]]:
     paths: dict[str, Path] = {}
     faults: list[str] = []
     for folder in folders:
-        images = _images_in(folder)
-        if len(images) == 1:
-            paths[folder.name] = images[0]
-        elif images:
-            faults.append(f"{folder.name}: has {len(images)} images; expected one golden image: keep the best")
-        else:
+        try:
+            listing = list_folder(folder)
+        except OSError as error:
+            faults.append(f"{folder.name}: cannot be read ({error.strerror or error}); make it readable or remove it")
+            continue
+        faults += [f"{folder.name}/{path.name}: {cause}" for path, cause in listing.faults.items()]
+        inner = _find_inner_parts(listing)
+        if len(listing.images) == 1:
+            paths[folder.name] = listing.images[0]
+        elif listing.images:
+            faults.append(f"{folder.name}: has {len(listing.images)} images; expected one golden image: keep the best")
+        elif not listing.faults and not inner:
             faults.append(f"{folder.name}: has no image; add its golden image or remove the folder")
+        if inner:
+            faults.append(
+                f"{folder.name}: has a folder with images in it ({inner}); expected one golden image in the folder of "
+                "each part: move part folders up into the catalogue, and anything else out of it"
+            )
     return paths, faults
 
 
-def _images_in(folder: Path) -> list[Path]:
-    # Hidden files are not images: macOS leaves `._golden.jpg` beside `golden.jpg`.
-    entries = sorted(folder.iterdir())
-    return [path for path in entries if path.is_file() and _is_image(path) and not path.name.startswith(".")]
+def _find_inner_parts(part: Listing) -> str:
+    """Return the first of a part's folders that holds images, which nobody would read; "" if there is none."""
+    for folder in part.folders:
+        try:
+            found = list_images(folder)
+        except OSError:
+            return folder.name
+        if found.entries:
+            return folder.name
+    return ""
 
 
-def _is_like_a_part(entry: Path) -> bool:
-    try:
-        return entry.is_dir() and bool(_images_in(entry))
-    except OSError:  # such as the bin of another user: it holds no part
-        return False
-
-
-def _find_files(files: list[Path], others: list[Path]) -> tuple[dict[str, Path], list[str]]:
+def _find_files(files: Sequence[Path]) -> tuple[dict[str, Path], list[str]]:
     paths: dict[str, Path] = {}
     faults: list[str] = []
     for path in files:
-        if path.stem in paths:
-            faults.append(f"{path.stem}: has {paths[path.stem].name} and {path.name}; keep one of them")
-        paths[path.stem] = path
-    read = ", ".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))
-    faults += [
-        f"{path.stem}: {path.name} is in an image format that is not read; expected {read}: save it as one of them, "
-        "or move it out of the catalogue"
-        for path in others
-        if path.stem not in paths  # what a picture was made of may lie beside it
-    ]
+        label = label_of(path)
+        if label in paths:
+            faults.append(f"{label}: has {paths[label].name} and {path.name}; keep one of them")
+        paths[label] = path
     return paths, faults
-
-
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES
-
-
-def _clashing_names(labels: Iterable[str]) -> list[str]:
-    by_folded: dict[str, list[str]] = defaultdict(list)
-    for label in labels:
-        by_folded[folded(label)].append(label)
-    return [
-        f"{' and '.join(group)}: names that differ only in case, or in how accents are encoded, which is one name on "
-        "Windows or macOS; rename one"
-        for group in by_folded.values()
-        if len(group) > 1
-    ]
-
-
-def _unusable_names(labels: Iterable[str]) -> list[str]:
-    """Name labels that cannot be read off a line's screen, or that no UTF-8 text can hold."""
-    faults = []
-    for label in labels:
-        if any("\ud800" <= letter <= "\udfff" for letter in label):  # on Linux a file's name may be any bytes
-            faults.append(f"{label!a}: a name that is not UTF-8, so that no result could name the part; rename it")
-        elif not is_usable(label):
-            faults.append(f"{label!r}: is no name for a part; expected {USABLE}: rename it")
-    return faults
 
 
 def _read(item: tuple[str, Path], region: Region | None) -> "_Image | str":
@@ -230,8 +204,8 @@ def _read(item: tuple[str, Path], region: Region | None) -> "_Image | str":
         golden = GoldenImage(label, path, sha256_bytes(path.read_bytes()))
     except (ImageError, OSError) as error:
         return f"{label}: {error}"
+    height, width = pixels.shape[:2]
     if region is not None:
-        height, width = pixels.shape[:2]
         right, bottom = region.x + region.width, region.y + region.height
         if right > width or bottom > height:
             return (
@@ -241,7 +215,7 @@ def _read(item: tuple[str, Path], region: Region | None) -> "_Image | str":
         pixels = pixels[region.y : bottom, region.x : right]
     small = np.asarray(cv2.resize(pixels, (_TWIN_SIDE_PX,) * 2, interpolation=cv2.INTER_AREA), np.uint8)
     shape = np.asarray(pixels.shape, np.int64).tobytes()
-    return _Image(golden, sha256_bytes(shape + pixels.tobytes()), pixels.ndim == 2, small)
+    return _Image(golden, sha256_bytes(shape + pixels.tobytes()), (height, width), pixels.ndim == 2, small)
 
 
 def _same_pixels(images: list[_Image], region: Region | None) -> list[str]:
@@ -256,6 +230,27 @@ def _same_pixels(images: list[_Image], region: Region | None) -> list[str]:
     ]
 
 
+def _copies(images: list[_Image]) -> list[str]:
+    """Name parts that are a file manager's copy of a golden image, saved again."""
+    by_label = {image.golden.label: image for image in images}
+    faults = []
+    for label, image in by_label.items():
+        origin = by_label.get(without_copy(label), image)
+        if origin is image or origin.pixels_sha256 == image.pixels_sha256:
+            continue  # equal ones are a fault already
+        difference = _brightness(image.small) - _brightness(origin.small)
+        if np.abs(difference).max() < _COPY_LEVELS:
+            faults.append(
+                f"{label}: by its name and image a copy of {origin.golden.label}; move it out of the catalogue, or "
+                "give both parts names of their own"
+            )
+    return faults
+
+
+def _brightness(small: Pixels) -> npt.NDArray[np.float32]:
+    return (small if small.ndim == 2 else np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY))).astype(np.float32)
+
+
 def _mixed_color(images: list[_Image]) -> list[str]:
     mono = [image.golden.label for image in images if image.is_mono]
     if not mono or len(mono) == len(images):
@@ -263,6 +258,18 @@ def _mixed_color(images: list[_Image]) -> list[str]:
     return [
         f"{len(mono)} images are grey ({', '.join(mono[:3])}) and {len(images) - len(mono)} in colour; "
         "expected all as the line camera delivers its frames"
+    ]
+
+
+def _mixed_sizes(images: list[_Image]) -> list[str]:
+    """Name sizes of which a region would cut another spot each."""
+    labels = {image.size_hw: image.golden.label for image in images}
+    if len(labels) < 2:
+        return []
+    sizes = ", ".join(f"{label} has {width}×{height} px" for (height, width), label in [*labels.items()][:3])
+    return [
+        f"images of {len(labels)} sizes ({sizes}), and a region cuts another spot in each; expected one size: take the "
+        "pictures again as the line delivers its frames"
     ]
 
 
@@ -283,7 +290,7 @@ def _find_twins(images: list[_Image]) -> tuple[tuple[str, str], ...]:
 
 def _describe(root: Path, faults: list[str]) -> str:
     shown = 20
-    lines = [f"{root}: {len(faults)} thing{'s' if len(faults) > 1 else ''} to mend in the catalogue", *faults[:shown]]
+    lines = [f"{root}: {len(faults)} thing{'s' if len(faults) > 1 else ''} to fix in the catalogue", *faults[:shown]]
     if len(faults) > shown:
         lines.append(f"and {len(faults) - shown} more")
     return "\n  ".join(lines)
