@@ -1,6 +1,5 @@
 import queue
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 
 from partsight.runtime import FrameError, MicroBatcher, PackageError, PartsightError, ProviderError, Recognizer
 from tests.tiny import COLOURS_BGR, solid
+from tests.waiting import HANG_S, wait_until
 
 COLOURS = list(COLOURS_BGR)
 LONG_MS = 60_000  # longer than any test may take: whoever waits for it fails
@@ -56,13 +56,13 @@ def test_many_callers_get_the_answers_to_their_own_frames(recognizer: Recognizer
 def test_a_full_batch_does_not_wait(recognizer: Recognizer, batches: list[int]) -> None:
     with MicroBatcher(recognizer, max_wait_ms=LONG_MS) as batcher:
         answers = [batcher.submit(solid(colour)) for colour in ("red", "blue", "green", "cyan")]
-        assert [answer.result(10).label for answer in answers] == ["red", "blue", "green", "cyan"]
+        assert [answer.result(HANG_S).label for answer in answers] == ["red", "blue", "green", "cyan"]
     assert batches == [4]
 
 
 def test_a_frame_alone_waits_for_its_deadline_and_no_longer(recognizer: Recognizer, batches: list[int]) -> None:
     with MicroBatcher(recognizer, max_wait_ms=50) as batcher:
-        result = batcher.submit(solid("red")).result(10)
+        result = batcher.submit(solid("red")).result(HANG_S)
     assert batches == [1]
     assert result.latency_ms >= 50  # from the moment when it was handed in
 
@@ -72,11 +72,10 @@ def test_what_comes_while_a_batch_runs_is_the_next_one(
 ) -> None:
     with MicroBatcher(recognizer, max_wait_ms=0) as batcher:
         first = batcher.submit(solid("red"))
-        while not first.running():
-            time.sleep(0.001)
+        wait_until(first.running)
         others = [batcher.submit(solid(colour)) for colour in ("blue", "green", "cyan", "yellow", "magenta")]
         gate.set()
-        assert [answer.result(10).label for answer in others] == ["blue", "green", "cyan", "yellow", "magenta"]
+        assert [answer.result(HANG_S).label for answer in others] == ["blue", "green", "cyan", "yellow", "magenta"]
     assert batches == [1, 4, 1]
 
 
@@ -94,7 +93,7 @@ def test_a_bad_frame_fails_its_caller_alone(recognizer: Recognizer, batches: lis
         with pytest.raises(FrameError, match="received a mono frame"):
             batcher.submit(solid("red")[:, :, 0].copy())
         good.append(batcher.submit(solid("red")))
-        assert [answer.result(10).label for answer in good] == ["red"] * 4
+        assert [answer.result(HANG_S).label for answer in good] == ["red"] * 4
     assert batches == [4]
 
 
@@ -112,8 +111,8 @@ def test_a_damaged_golden_image_fails_who_needs_it_alone(
     with MicroBatcher(recognizer, LONG_MS) as batcher:
         answers = [batcher.submit(solid(colour)) for colour in ("blue", "red", "green", "cyan")]
         with pytest.raises(PackageError, match=r"gallery/red\.png"):
-            answers[1].result(10)
-        assert [answers[place].result(10).label for place in (0, 2, 3)] == ["blue", "green", "cyan"]
+            answers[1].result(HANG_S)
+        assert [answers[place].result(HANG_S).label for place in (0, 2, 3)] == ["blue", "green", "cyan"]
 
 
 def test_an_error_of_the_recogniser_reaches_all_of_the_batch_and_the_next_is_served(
@@ -131,8 +130,8 @@ def test_an_error_of_the_recogniser_reaches_all_of_the_batch_and_the_next_is_ser
     with MicroBatcher(recognizer, max_wait_ms=LONG_MS) as batcher:
         for answer in [batcher.submit(solid("red")) for _ in range(4)]:
             with pytest.raises(ProviderError, match="the card is gone"):
-                answer.result(10)
-        assert [batcher.submit(solid("red")) for _ in range(4)][3].result(10).label == "red"
+                answer.result(HANG_S)
+        assert [batcher.submit(solid("red")) for _ in range(4)][3].result(HANG_S).label == "red"
 
 
 def test_closing_answers_what_was_handed_in(recognizer: Recognizer, gate: threading.Event) -> None:
@@ -149,41 +148,38 @@ def test_closing_answers_what_was_handed_in(recognizer: Recognizer, gate: thread
 def test_a_caller_blocks_while_too_many_wait(recognizer: Recognizer, gate: threading.Event) -> None:
     with MicroBatcher(recognizer, max_wait_ms=0, max_waiting=1) as batcher, ThreadPoolExecutor(1) as caller:
         first = batcher.submit(solid("red"))
-        while not first.running():
-            time.sleep(0.001)
+        wait_until(first.running)
         second = batcher.submit(solid("blue"))
         third = caller.submit(batcher.submit, solid("green"))
-        time.sleep(0.05)
+        wait_until(lambda: batcher._changed._waiters)  # type: ignore[attr-defined]  # the batcher's own thread is busy
         assert not third.done()
         gate.set()
-        assert [first.result(10).label, second.result(10).label] == ["red", "blue"]
-        assert third.result(10).result(10).label == "green"
+        assert [first.result(HANG_S).label, second.result(HANG_S).label] == ["red", "blue"]
+        assert third.result(HANG_S).result(HANG_S).label == "green"
 
 
 def test_a_blocked_caller_is_told_of_the_close(recognizer: Recognizer, gate: threading.Event) -> None:
     with ThreadPoolExecutor(2) as caller:
         batcher = MicroBatcher(recognizer, max_wait_ms=0, max_waiting=1)
         first = batcher.submit(solid("red"))
-        while not first.running():
-            time.sleep(0.001)
+        wait_until(first.running)
         batcher.submit(solid("blue"))
         third = caller.submit(batcher.submit, solid("green"))
         closing = caller.submit(batcher.close)
         with pytest.raises(PartsightError, match="closed"):
-            third.result(10)
+            third.result(HANG_S)
         gate.set()
-        closing.result(10)
+        closing.result(HANG_S)
 
 
 def test_a_cancelled_frame_is_not_answered(recognizer: Recognizer, batches: list[int], gate: threading.Event) -> None:
     with MicroBatcher(recognizer, max_wait_ms=0) as batcher:
         first = batcher.submit(solid("red"))
-        while not first.running():
-            time.sleep(0.001)
+        wait_until(first.running)
         second, third = batcher.submit(solid("blue")), batcher.submit(solid("green"))
         assert second.cancel()
         gate.set()
-        assert third.result(10).label == "green"
+        assert third.result(HANG_S).label == "green"
     assert batches == [1, 1]
 
 
@@ -196,14 +192,14 @@ def test_numbers_out_of_bounds(recognizer: Recognizer, max_wait_ms: float, max_w
 def test_no_deadline_at_all(recognizer: Recognizer, batches: list[int]) -> None:
     with MicroBatcher(recognizer, max_wait_ms=float("inf")) as batcher:
         answers = [batcher.submit(solid("red")) for _ in range(4)]
-        assert [answer.result(10).label for answer in answers] == ["red"] * 4
+        assert [answer.result(HANG_S).label for answer in answers] == ["red"] * 4
     assert batches == [4]
 
 
 def test_closing_in_a_callback(recognizer: Recognizer) -> None:
     batcher, closed = MicroBatcher(recognizer, max_wait_ms=0), threading.Event()
     batcher.submit(solid("red")).add_done_callback(lambda _: (batcher.close(), closed.set()))
-    assert closed.wait(10)
+    assert closed.wait(HANG_S)
     batcher.close()
     with pytest.raises(PartsightError, match="closed"):
         batcher.submit(solid("red"))
@@ -222,6 +218,6 @@ def test_callbacks_of_answers_never_wait_for_others(recognizer: Recognizer) -> N
 
     with MicroBatcher(recognizer, max_wait_ms=0, max_waiting=1) as batcher:
         batcher.submit(solid("red")).add_done_callback(submit_again)
-        batcher.submit(solid("green")).result(10)
-        assert further.get(timeout=10).result(10).label == "blue"
-        assert "use submit there" in str(further.get(timeout=10))
+        batcher.submit(solid("green")).result(HANG_S)
+        assert further.get(timeout=HANG_S).result(HANG_S).label == "blue"
+        assert "use submit there" in str(further.get(timeout=HANG_S))

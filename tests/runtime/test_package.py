@@ -56,11 +56,14 @@ def test_no_such_folder(tmp_path: Path) -> None:
 
 
 def test_not_a_folder(tiny_package: Path) -> None:
-    with pytest.raises(PackageError, match=r"there is no such model package"):
+    with pytest.raises(PackageError, match=rf"lies in the model package .*{tiny_package.name}: name that folder"):
         ModelPackage.read(tiny_package / "manifest.json")
 
 
 def test_a_folder_that_is_no_package(tmp_path: Path) -> None:
+    with pytest.raises(PackageError, match=r"is an empty folder; expected a folder that"):
+        ModelPackage.read(tmp_path)
+    (tmp_path / "notes.txt").touch()
     with pytest.raises(PackageError, match=r"manifest\.json cannot be read .*expected a folder that"):
         ModelPackage.read(tmp_path)
 

@@ -1,9 +1,13 @@
+import copy
+import gc
 import os
+import pickle
 import re
 from pathlib import Path
 
 import pytest
 
+from partsight.runtime import ModelPackage
 from partsight.runtime.errors import PackageError
 from partsight.runtime.package_folder import HeldFolder, check_name, find_files, hash_file, read_file
 from partsight.runtime.storage import sha256_bytes
@@ -132,3 +136,14 @@ def test_a_held_folder_is_let_go(tmp_path: Path) -> None:
     held = [HeldFolder(tmp_path) for _ in range(20)]
     del held
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_package_that_is_copied_opens_its_folder_itself(tiny_package: Path) -> None:
+    package = ModelPackage.read(tiny_package)
+    copies = [pickle.loads(pickle.dumps(package)), copy.deepcopy(package)]
+    model = package.model_bytes("fp32")
+    del package
+    gc.collect()  # which closes the folder of the first
+    for copied in copies:
+        assert copied.model_bytes("fp32") == model
+        copied.verify()

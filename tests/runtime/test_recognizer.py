@@ -38,6 +38,7 @@ from tests.tiny import (
     tiny_model,
     write_tiny_package,
 )
+from tests.waiting import HANG_S
 
 COLOURS = list(COLOURS_BGR)
 
@@ -187,7 +188,7 @@ def test_frames_from_files_are_not_all_in_memory(tiny_package: Path) -> None:
 
 
 def test_a_bad_frame_alone(recognizer: Recognizer) -> None:
-    with pytest.raises(FrameError, match=r"^received NoneType"):
+    with pytest.raises(FrameError, match=r"^received None;"):
         recognizer.recognize(None)  # type: ignore[arg-type]
     with pytest.raises(FrameError, match=r"received a mono frame of shape \(48, 64\)"):
         recognizer.recognize(solid("red")[:, :, 0].copy())
@@ -291,14 +292,16 @@ def test_a_batch_is_prepared_while_another_runs_if_that_leaves_a_core(
 def test_an_answer_is_not_ready_before_those_before_it(verified_package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Though the second batch may have been compared while the first still is."""
     first, match = threading.Lock(), Matcher.match
+    runs, run = threading.Semaphore(0), Session.run
 
     def slow_at_first(*args: Any) -> Any:
         if first.acquire(blocking=False):
-            time.sleep(0.3)
+            assert all(runs.acquire(timeout=HANG_S) for _ in range(2))  # the second batch awaits its comparison
         return match(*args)
 
-    monkeypatch.setattr(Matcher, "match", slow_at_first)
     with Recognizer(verified_package, batch_size=2) as recognizer:
+        monkeypatch.setattr(Matcher, "match", slow_at_first)
+        monkeypatch.setattr(Session, "run", lambda *args: (run(*args), runs.release())[0])
         latencies = [part.latency_ms for part in recognizer.recognize_batch(mixed(4))]
     assert latencies == sorted(latencies)
 
@@ -307,23 +310,22 @@ def test_the_comparison_is_timed_when_it_ends(verified_package: Path, monkeypatc
     """Though the network of the next batch runs before anybody asks for it."""
     compared = threading.Semaphore(0)
     ends: list[float] = []
-    run, match = Session.run, Matcher.match
+    run, decide = Session.run, Pipeline._decide
 
     def count(*args: Any) -> Any:
-        found = match(*args)
+        found = decide(*args)
         compared.release()
         return found
 
     def wait(session: Session, batch: np.ndarray) -> Any:
         found = run(session, batch)
         if ends:  # of the second batch: the first is compared meanwhile
-            assert compared.acquire(timeout=60)
-            time.sleep(0.1)
+            assert compared.acquire(timeout=HANG_S)
         ends.append(time.perf_counter())
         return found
 
     with Recognizer(verified_package, batch_size=2) as recognizer:
-        monkeypatch.setattr(Matcher, "match", count)
+        monkeypatch.setattr(Pipeline, "_decide", count)
         monkeypatch.setattr(Session, "run", wait)
         started = time.perf_counter()
         first, *_ = recognizer.recognize_batch(mixed(4))
@@ -354,7 +356,7 @@ def test_a_started_batch_is_compared_while_others_are_in_the_network_if_that_lea
     opened, ended = threading.Event(), threading.Event()
 
     def gated(*args: Any) -> Any:
-        assert is_done or opened.wait(20)
+        assert is_done or opened.wait(HANG_S)
         found = decide_matched(*args)
         ended.set()
         return found
@@ -366,7 +368,7 @@ def test_a_started_batch_is_compared_while_others_are_in_the_network_if_that_lea
         batch = recognizer.start_batch([solid("red")])
         assert ended.is_set() == is_done
         opened.set()
-        assert ended.wait(20)  # nobody waits for it yet
+        assert ended.wait(HANG_S)  # nobody waits for it yet
         assert [part.label for part in batch.wait()] == ["red"]
 
 
@@ -581,7 +583,7 @@ def test_top(tiny_package: Path, top: int, count: int) -> None:
 @pytest.mark.parametrize("name", ["batch_size", "top", "threads"])
 @pytest.mark.parametrize("value", [0, -1])
 def test_numbers_below_one(tiny_package: Path, name: str, value: int) -> None:
-    with pytest.raises(ValueError, match=f"{name} is {value}; expected at least 1"):
+    with pytest.raises(ValueError, match=f"{name} is {value}; expected a whole number of at least 1"):
         Recognizer(tiny_package, **{name: value})  # type: ignore[arg-type]
 
 

@@ -8,9 +8,11 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Self
 
+from partsight.runtime.arguments import check_recognizer
 from partsight.runtime.errors import PackageError, PartsightError
 from partsight.runtime.images import Pixels
 from partsight.runtime.preprocess import check_frame
+from partsight.runtime.process import ProcessBound
 from partsight.runtime.recognizer import Recognizer
 from partsight.runtime.results import Result
 
@@ -24,7 +26,7 @@ class _Waiting:
     answer: "Future[Result]"
 
 
-class MicroBatcher:
+class MicroBatcher(ProcessBound):
     """Gathers the frames of several callers into batches, which a recogniser answers faster than one by one.
 
     A frame waits for others at most `max_wait_ms`, and as long as the batch before it takes. Frames are answered in the
@@ -47,7 +49,10 @@ class MicroBatcher:
 
         Raises:
             ValueError: a number is out of bounds.
+            TypeError: it is no recogniser.
+            PartsightError: the recogniser is closed.
         """
+        check_recognizer(recognizer)
         self._most = 4 * recognizer.batch_size if max_waiting is None else max_waiting
         if not max_wait_ms >= 0 or self._most < 1:
             raise ValueError(
@@ -73,16 +78,16 @@ class MicroBatcher:
 
         Raises:
             FrameError: it is not such an array as `Recognizer.recognize` takes.
-            PartsightError: the batcher is closed.
+            PartsightError: the batcher or its recogniser is closed.
         """
         arrived = time.perf_counter()
+        self._recognizer.check_open()
         check_frame(frame, self._recognizer.manifest.preprocess)  # now: it must not fail the frames beside it
         answer: Future[Result] = Future()
         with self._changed:
             if not self._is_its_own_thread():  # which would wait for itself to make room
                 self._changed.wait_for(lambda: self._is_closed or len(self._waiting) < self._most)
-            if self._is_closed:
-                raise PartsightError("this MicroBatcher is closed; create a new one")
+            self._check_open()
             self._waiting.append(_Waiting(frame, arrived, answer))
             self._changed.notify_all()
         return answer
@@ -111,10 +116,15 @@ class MicroBatcher:
             self._thread.join()
 
     def __enter__(self) -> Self:
+        self._check_open()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise PartsightError("this MicroBatcher is closed; create a new one")
 
     def _serve(self) -> None:
         while batch := self._next_batch():

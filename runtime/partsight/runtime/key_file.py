@@ -49,6 +49,8 @@ def check_secret(path: Path, found: os.stat_result) -> None:
         KeyFileError: they may.
     """
     if stat.S_ISREG(found.st_mode) and _allows(found, 0o077):  # a pipe is nobody else's
+        if path.suffix == ".pub":
+            raise KeyFileError(f"{path}: is a public key by its name; expected the private key, {path.with_suffix('')}")
         raise KeyFileError(
             f"{path}: others than its owner may read it (mode {stat.S_IMODE(found.st_mode):o}); mend it with: "
             f"chmod 600 {path}. If somebody did, make a new one"

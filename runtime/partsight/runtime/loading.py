@@ -23,6 +23,8 @@ from partsight.runtime.trust import KeyLike, check_cache, find_demands
 
 _MAX_HELD_BYTES = 256 * 2**20  # of golden images, some thirty thousand; of the bank, some three thousand references
 
+_BUNDLE_KEY = b"partsight.bundle"  # in the metadata of the file that `partsight bundle` writes
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -108,6 +110,11 @@ def _load_alone(path: Path, provider: str, settings: Settings, trusted_keys: Seq
         model = path.read_bytes()
     except OSError as error:
         raise PackageError(f"{path}: cannot be read ({error}); may you read it?") from error
+    if _BUNDLE_KEY in model:
+        raise PackageError(
+            f"{path}: is a bundle, which ONNX Runtime runs without partsight (docs/bundle.md); expected the package's "
+            "folder, from which `partsight bundle` made it"
+        )
     check_digest(model, str(path))
     check_onnx(model, str(path))
     choice = open_session(model, provider, settings)

@@ -13,6 +13,7 @@ from partsight.runtime.images import Pixels
 from partsight.runtime.manifest import Manifest, Matching, ModelFile, Precision
 from partsight.runtime.matching import decode_bank, prepare_all
 from partsight.runtime.matching.gallery import decode_reference, resized
+from partsight.runtime.mistaken_path import describe_mistake
 from partsight.runtime.onnx_file import check_onnx
 from partsight.runtime.package_folder import (
     MANIFEST_NAME,
@@ -37,6 +38,7 @@ _LARGEST_MODEL_BYTES = 2 * 2**30  # of the format
 _LARGEST_ARRAY_BYTES = 16 * 2**30
 _LARGEST_HEADER_BYTES, _LARGEST_ROW_BYTES = 2**16, 2**22
 _LARGEST_OTHER_BYTES = 64 * 2**20
+_EXPECTED = "expected a folder that `partsight export` wrote"
 
 
 @dataclass(frozen=True)
@@ -92,10 +94,13 @@ class ModelPackage:
             folder = HeldFolder(path)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise PackageError(
-                f"{path}: there is no such model package; expected a folder that `partsight export` wrote"
+                f"{path}: {describe_mistake(path, 'package') or 'there is no such model package'}; {_EXPECTED}"
             ) from error
         except OSError as error:
             raise PackageError(f"{path}: cannot be read ({error}); may you read it?") from error
+        mistake = describe_mistake(path, "package")
+        if mistake:
+            raise PackageError(f"{path}: {mistake}; {_EXPECTED}")
         data = read_file(folder, MANIFEST_NAME, LARGEST_MANIFEST_BYTES)
         signed_by = check_signatures(path, data, demands) if demands else ()
         manifest = Manifest.from_json(data, str(path))

@@ -9,7 +9,7 @@ import stat
 import weakref
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
 from partsight.runtime.errors import PackageError
 
@@ -129,6 +129,10 @@ class HeldFolder:
 
     def __str__(self) -> str:
         return str(self._path)
+
+    def __reduce__(self) -> tuple[type[Self], tuple[Path]]:
+        """Have a copy, and one in another process, open the folder itself: a descriptor means another file there."""
+        return type(self), (self._real,)
 
     def open(self, name: str) -> int:
         """Return a descriptor of a file in it; raises OSError."""

@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 
 from partsight.runtime.decision import Answer, decide, decide_matched
+from partsight.runtime.errors import PartsightError
 from partsight.runtime.images import Pixels
 from partsight.runtime.loading import Comparison
 from partsight.runtime.manifest import Manifest
@@ -16,6 +18,18 @@ from partsight.runtime.prepare import Preparer, late
 from partsight.runtime.preprocess import checked_frames
 from partsight.runtime.results import Chunk, Started
 from partsight.runtime.session import Session
+
+Value = TypeVar("Value")
+
+
+class _Threads(ThreadPoolExecutor):
+    """Threads that start no more work once the main thread has ended, and say so in a PartsightError."""
+
+    def submit(self, work: Callable[..., Value], /, *args: Any, **kwargs: Any) -> Future[Value]:
+        try:
+            return super().submit(work, *args, **kwargs)
+        except RuntimeError as error:
+            raise PartsightError("the program is ending; recognise before its main thread ends, not after") from error
 
 
 class Pipeline:
@@ -50,8 +64,8 @@ class Pipeline:
         specs = [self._spec]
         if comparison is not None:
             specs.append(comparison.matching.spec.preprocess(self._spec))
-        self._workers = ThreadPoolExecutor(usable_cores(), "partsight")
-        self._comparing = ThreadPoolExecutor(1, "partsight-compare")
+        self._workers = _Threads(usable_cores(), "partsight")
+        self._comparing = _Threads(1, "partsight-compare")
         self._preparer = Preparer(specs, batch_size, self._workers)
 
     @property

@@ -9,26 +9,31 @@ from typing import Self
 import numpy as np
 
 from partsight.runtime.appearance import Appearance, appearance_of
+from partsight.runtime.arguments import check_path, check_positive, is_number
 from partsight.runtime.engines.engine import Arithmetic, GpuSettings, Settings
 from partsight.runtime.errors import PartsightError
+from partsight.runtime.frame_fault import check_batch
 from partsight.runtime.images import Pixels
 from partsight.runtime.loading import load
 from partsight.runtime.matching.gallery import resized
 from partsight.runtime.pipeline import Pipeline
 from partsight.runtime.prepare import late
 from partsight.runtime.preprocess import preprocess
+from partsight.runtime.process import ProcessBound
 from partsight.runtime.results import Result, Started
 from partsight.runtime.session import Inference
+from partsight.runtime.threshold import warn_of_threshold
 from partsight.runtime.trust import KeyLike, read_keys
 
 COMPARERS_TEXT = "comparers has no effect: matching uses all cores by threads; remove it"
 """The warning about `comparers`, which Python, `partsight run` and a line's file still accept in this release."""
 
 
-class Recognizer:
+class Recognizer(ProcessBound):
     """Recognises parts with a model package.
 
-    Safe to call from several threads. Use it as a context manager, or call `close`.
+    Safe to call from several threads, and in the process that made it alone: elsewhere each call raises PartsightError.
+    Use it as a context manager, or call `close`.
 
     Example:
         >>> with Recognizer("line3.partsight") as recognizer:
@@ -62,7 +67,8 @@ class Recognizer:
             precision: what the network is computed in. `bf16` is the fp32 model computed so (OpenVINO alone).
             batch_size: the most frames in one run of the network; more are split.
             top: how many candidates a result names.
-            threshold: scores below it are answered "unknown"; None for the package's own.
+            threshold: scores below it are answered "unknown"; None for the package's own. The log warns of one that
+                refuses many good frames, or accepts most unknown parts, as the package's calibration says.
             verify: compare frames with golden images where the package has them (an `.onnx` file alone has none);
                 False for the network's answer alone.
             threads: for the CPU's share of the network; None for one a physical core.
@@ -82,16 +88,20 @@ class Recognizer:
             ProviderError: the provider cannot be had here, or not in this precision.
             DependencyError: no ONNX Runtime is installed, or no `cryptography` where a signature is demanded.
             ValueError: a number is not one that can be.
+            TypeError: an argument is of another kind, such as None for the package.
         """
-        _check_positive("batch_size", batch_size)
-        _check_positive("top", top)
+        check_path(package)
+        check_positive("batch_size", batch_size)
+        check_positive("top", top)
         if threads is not None:
-            _check_positive("threads", threads)
+            check_positive("threads", threads)
         if comparers is not None:
             warnings.warn(COMPARERS_TEXT, DeprecationWarning, stacklevel=2)
-        if threshold is not None and not math.isfinite(threshold):  # nothing is below NaN, nor above
+        if threshold is not None and not (
+            is_number(threshold) and math.isfinite(threshold)
+        ):  # nothing is below NaN, nor above
             raise ValueError(
-                f"threshold is {threshold}; expected a finite number, or None for the package's own: scores are at "
+                f"threshold is {threshold!r}; expected a finite number, or None for the package's own: scores are at "
                 "most 1, so that one above it refuses everything, and -1 nothing"
             )
         settings = Settings(
@@ -111,6 +121,8 @@ class Recognizer:
         comparison = loaded.comparison
         self.decision = comparison.matching.decision if comparison else self.manifest.decision
         self.threshold = self.decision.threshold if threshold is None else threshold
+        if threshold is not None:
+            warn_of_threshold(self.decision, threshold, self.package_id)
         pipeline = Pipeline(session, self.manifest, comparison, batch_size=batch_size, top=top)
         pipeline.warm_up()
         self._pipeline: Pipeline | None = pipeline
@@ -157,10 +169,12 @@ class Recognizer:
         time.
 
         Raises:
-            FrameError: a frame is not such an array as `recognize` takes; the message names its place.
+            FrameError: a frame is not such an array as `recognize` takes; the message names its place. Or `frames` is
+                one frame, or no sequence.
         """
         results: list[Result] = []
         pipeline = self._open()
+        check_batch(frames, self.manifest.preprocess.color)
         ahead = pipeline.ahead if len(frames) > self.batch_size else 0
         for batch in late(pipeline.start(frames, self.threshold, ahead), ahead):
             results += batch.wait()
@@ -185,9 +199,10 @@ class Recognizer:
             ValueError: there are none or too many.
             PackageError: a golden image is damaged; raised by `Started.wait`, too.
         """
+        pipeline = self._open()
+        check_batch(frames, self.manifest.preprocess.color)
         if not 0 < len(frames) <= self.batch_size:
             raise ValueError(f"received {len(frames)} frames; expected 1 to {self.batch_size}, which is batch_size")
-        pipeline = self._open()
         (batch,) = pipeline.start(frames, self.threshold, pipeline.ahead)
         if not pipeline.ahead:
             batch.wait()
@@ -202,6 +217,7 @@ class Recognizer:
             FrameError: as for `recognize_batch`.
         """
         pipeline = self._open()
+        check_batch(frames, self.manifest.preprocess.color)
         inferences = []
         for chunk in pipeline.chunks(frames, 1):
             inferences.append(chunk.inference)
@@ -271,7 +287,16 @@ class Recognizer:
         """Give memory back. Calls after it raise PartsightError; calls under way come to their end."""
         self._pipeline = None  # those calls hold it, and the last of them frees it
 
+    def check_open(self) -> None:
+        """Refuse a recogniser that can answer nothing: for what takes one over and needs it later.
+
+        Raises:
+            PartsightError: it is closed, or was made in another process.
+        """
+        self._open()
+
     def __enter__(self) -> Self:
+        self._open()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -282,8 +307,3 @@ class Recognizer:
         if pipeline is None:
             raise PartsightError("this Recognizer is closed; create a new one")
         return pipeline
-
-
-def _check_positive(name: str, value: int) -> None:
-    if value < 1:
-        raise ValueError(f"{name} is {value}; expected at least 1")

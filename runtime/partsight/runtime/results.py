@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from partsight.runtime.decision import Answer
 from partsight.runtime.errors import PartsightError
 from partsight.runtime.prepare import Prepared
+from partsight.runtime.process import ProcessBound
 from partsight.runtime.session import Inference
 
 
@@ -48,7 +49,7 @@ class Chunk:
     done: float
 
 
-class Started:
+class Started(ProcessBound):
     """A batch that has been through the network; its comparison with golden images may go on."""
 
     def __init__(self, chunk: Chunk, find: Callable[[], tuple[list[Answer], float]], started: float) -> None:
