@@ -248,7 +248,7 @@ def test_via_is_at_least_the_inputs_size(via: tuple[int, int]) -> None:
 
 BAD_FRAMES = {
     "list": ([[0]], SPEC, r"received list; expected a contiguous uint8 NumPy array of shape \(height, width, 3\)"),
-    "none": (None, SPEC, "received NoneType"),
+    "none": (None, SPEC, "received None;.*cv2.imread"),
     "float": (np.zeros((40, 40, 3), np.float32), SPEC, "received dtype float32.*8 bits a channel"),
     "uint16": (np.zeros((40, 40, 3), np.uint16), SPEC, "received dtype uint16"),
     "empty": (np.zeros((0, 40, 3), np.uint8), SPEC, r"received an empty frame of shape \(0, 40, 3\)"),
@@ -277,6 +277,18 @@ def test_region_outside_the_frame(height: int, width: int) -> None:
     spec = PreprocessSpec(24, 32, region=Region(x=5, y=10, width=40, height=50))
     with pytest.raises(FrameError, match=rf"received {width}×{height} px, .*reaches to \(45, 60\)"):
         preprocess([noise(height, width, 3)], spec)
+
+
+@pytest.mark.parametrize(("height", "width"), [(59, 60), (600, 800), (80, 60)])
+def test_a_frame_of_another_size_than_the_golden_images_where_a_region_is_cut(height: int, width: int) -> None:
+    spec = PreprocessSpec(24, 32, region=Region(x=5, y=10, width=40, height=50), golden_hw=(60, 80))
+    with pytest.raises(FrameError, match=rf"received {width}×{height} px, but the golden images have 80×60 px"):
+        preprocess([noise(height, width, 3)], spec)
+    fits = noise(60, 80, 3)
+    np.testing.assert_array_equal(
+        preprocess([fits], spec), preprocess([fits], msgspec.structs.replace(spec, golden_hw=None))
+    )
+    check_frame(noise(height, width, 3), PreprocessSpec(24, 32, golden_hw=(60, 80)))
 
 
 def test_the_bad_frame_of_several_is_named() -> None:

@@ -1,10 +1,11 @@
 """Checking a line before it runs: `partsight run --check`."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+from partsight.cli.line_compare import check_devices, check_places, differences
 from partsight.cli.line_config import CameraConfig, LineConfig
 from partsight.runtime import PackageError
 from partsight.runtime.cameras import CameraOptions
@@ -12,23 +13,27 @@ from partsight.runtime.cameras import check_address as check_camera
 from partsight.runtime.cameras.address import without_credentials
 from partsight.runtime.choice import AUTO
 from partsight.runtime.engines.providers import find_provider
+from partsight.runtime.line import Policy
 from partsight.runtime.package import ModelPackage
 from partsight.runtime.recognizer import COMPARERS_TEXT
 from partsight.runtime.sinks import check_address as check_sink
 from partsight.runtime.sinks.address import name_of
+from partsight.runtime.threshold import threshold_warning
 
 
 def check_addresses(config: LineConfig) -> None:
     """Refuse addresses that nothing can be opened at, which the line would wait for.
 
     Raises:
-        CameraError: a camera is not known, or cannot do as told.
-        SinkError: a sink is not known, or an option of it is wrong.
+        CameraError: a camera is not known, cannot do as told, or is named twice.
+        SinkError: a sink is not known, an option of it is wrong, or its place is taken.
     """
     for camera in config.cameras.values():
         check_camera(camera.address, camera.options)
     for address in config.sinks:
         check_sink(address)
+    check_devices(config)
+    check_places(config)
 
 
 def print_plan(config: LineConfig) -> None:
@@ -40,47 +45,78 @@ def print_plan(config: LineConfig) -> None:
     check_addresses(config)
     if config.provider != AUTO:
         find_provider(config.provider, config.precision)
-    facts = [("package", _package(config)), *_facts(config)]
+    package = _read_package(config)
+    facts = [("package", _package(config, package)), *_facts(config, package)]
+    if package is not None:
+        facts += [("warning", text) for text in differences(config, package.manifest)]
     width = max(len(name) for name, _ in facts)
     for name, text in facts:
         print(f"{name:<{width}}  {text}")
 
 
-def _package(config: LineConfig) -> str:
+def _read_package(config: LineConfig) -> ModelPackage | None:
+    """Return the package, checked; None for a model alone."""
     path = Path(config.package)
     if path.suffix == ".onnx":
         if not os.path.isfile(path):  # noqa: PTH113 (Path.is_file raises where it may not look)
             raise PackageError(f"{path}: there is no such file; expected a package's folder, or an .onnx file of one")
-        return f"{path}: a model alone, which is looked into when it runs"
+        return None
     package = ModelPackage.read(path, config.trusted_keys or None)
     package.model("fp32" if config.precision == "bf16" else config.precision)
     package.verify()
+    return package
+
+
+def _package(config: LineConfig, package: ModelPackage | None) -> str:
+    if package is None:
+        return f"{config.package}: a model alone, which partsight compares with nothing before it runs"
     signed = f", signed by key {', '.join(package.signed_by)}" if package.signed_by else ""
-    return f"{path}: {len(package.manifest.labels)} parts, id {package.package_id}{signed}"
+    return f"{package.path}: {len(package.manifest.labels)} parts, id {package.package_id}{signed}"
 
 
-def _facts(config: LineConfig) -> Iterator[tuple[str, str]]:
+def _facts(config: LineConfig, package: ModelPackage | None) -> Iterator[tuple[str, str]]:
     threads = f", {config.threads} threads" if config.threads else ""
     yield "network", f"{config.provider}, {config.precision}, batches of {config.batch}{threads}"
     if config.comparers is not None:
         yield "warning", COMPARERS_TEXT
     if config.threshold is not None:
-        yield "threshold", f"{config.threshold:g}"
+        yield from _threshold(config.threshold, package)
     if config.images:
         yield "images", f"{len(config.images)} files"
     for name, camera in config.cameras.items():
         yield f"camera {name}", _camera(camera)
     for address in config.sinks:
         yield "sink", name_of(address)
-    policy = config.named_policy
-    yield "policy", policy.name if policy.name == "latest" else f"{policy.name}, {policy.bound} frames of each camera"
-    if config.takt_ms is not None:
-        yield "takt", f"{config.takt_ms:g} ms"
+    policies = {name: _policy(policy) for name, policy in config.policies.items()}
+    yield from _of_cameras("policy", policies, len(policies))
+    yield from _of_cameras("takt", {name: f"{takt:g} ms" for name, takt in config.takts_ms.items()}, len(policies))
     if config.watch:
         yield "watch", config.package
     if config.metrics is not None:
         yield "metrics", config.metrics
     yield "log", config.log
+
+
+def _threshold(threshold: float, package: ModelPackage | None) -> Iterator[tuple[str, str]]:
+    if package is None:
+        yield "threshold", f"{threshold:g}"
+        return
+    decision = (package.manifest.matching or package.manifest).decision
+    yield "threshold", f"{threshold:g}; the package's own is {decision.threshold:.3g}"
+    if warning := threshold_warning(decision, threshold):
+        yield "warning", warning
+
+
+def _policy(policy: Policy) -> str:
+    return policy.name if policy.name == "latest" else f"{policy.name}, {policy.bound} frames of each camera"
+
+
+def _of_cameras(setting: str, values: Mapping[str, str], cameras: int) -> Iterator[tuple[str, str]]:
+    """Yield one row for all cameras if it is the same of all, else one for each that has it."""
+    if len(values) == cameras and len(set(values.values())) == 1:
+        yield setting, next(iter(values.values()))
+    else:
+        yield from ((f"{setting} {name}", text) for name, text in values.items())
 
 
 def _camera(camera: CameraConfig) -> str:

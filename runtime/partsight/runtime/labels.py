@@ -11,6 +11,11 @@ def is_usable(label: str) -> bool:
     return bool(label) and label.isprintable() and label == label.strip()
 
 
+def normalized(label: str) -> str:
+    """Return the same text for labels that differ only in how accents are encoded, such as those of a Mac."""
+    return unicodedata.normalize("NFC", label)
+
+
 def folded(label: str) -> str:
-    """Return what is equal for labels that are one file name on Windows or macOS: of another case or encoding."""
-    return unicodedata.normalize("NFC", label).casefold()
+    """Return the same text for labels that are one file name on Windows or macOS: of another case or encoding."""
+    return normalized(label).casefold()

@@ -12,10 +12,12 @@ import msgspec
 import numpy as np
 
 from partsight.runtime.errors import FrameError
+from partsight.runtime.frame_fault import describe_fault, has_shape
 from partsight.runtime.images import Pixels
 
 Side = Annotated[int, msgspec.Meta(ge=1, le=8192)]
 Offset = Annotated[int, msgspec.Meta(ge=0)]
+FrameSide = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class Region(msgspec.Struct, frozen=True):
@@ -39,6 +41,8 @@ class PreprocessSpec(msgspec.Struct, frozen=True):
         via: (height, width) in pixels, at least the input's: the size to which a frame is shrunk first. The input is
             made from that, see `second_step`. Specs with the same `via` share the first step. None for straight to
             height × width; a frame with fewer rows or columns than `via` takes that way too.
+        golden_hw: (height, width) in pixels of every golden image, before the region is cropped. With a region, frames
+            of another size are refused. None where golden images differ in size, or of an earlier partsight.
     """
 
     height: Side
@@ -47,6 +51,7 @@ class PreprocessSpec(msgspec.Struct, frozen=True):
     region: Region | None = None
     resize: Literal["sampled-area"] = "sampled-area"
     via: tuple[Side, Side] | None = None
+    golden_hw: tuple[FrameSide, FrameSide] | None = None
 
     def __post_init__(self) -> None:
         """Refuse a first size from which the input would have to be enlarged.
@@ -66,29 +71,43 @@ def check_frame(frame: object, spec: PreprocessSpec) -> Pixels:
     Raises:
         FrameError: it is not a contiguous, non-empty uint8 array of the shape that the package was taught.
     """
-    shapes = "(height, width, 3)" if spec.color == "bgr" else "(height, width)"
-    expected = f"expected a contiguous uint8 NumPy array of shape {shapes}"
-    if not isinstance(frame, np.ndarray):
-        hint = ": pass its `image`" if hasattr(frame, "image") else ""  # of partsight's cameras
-        raise FrameError(f"received {type(frame).__name__}; {expected}{hint}")
-    if frame.dtype != np.uint8:
-        raise FrameError(f"received dtype {frame.dtype}; {expected}: set the camera to 8 bits a channel")
-    if frame.size == 0:
-        raise FrameError(f"received an empty frame of shape {frame.shape}; {expected}: the camera sent nothing")
-    _check_shape(frame, spec, expected)
-    if not frame.flags.c_contiguous:
+    if not (
+        isinstance(frame, np.ndarray)
+        and frame.dtype == np.uint8
+        and frame.size
+        and has_shape(frame, spec.color)
+        and frame.flags.c_contiguous
+    ):
+        raise FrameError(describe_fault(frame, spec.color))
+    check_size(frame.shape[:2], spec)
+    return frame
+
+
+def check_size(size_hw: tuple[int, ...], spec: PreprocessSpec) -> None:
+    """Refuse a frame in which the package's region lies elsewhere than in the golden images.
+
+    Args:
+        size_hw: Height and width of the frame, in pixels.
+        spec: Preprocessing of the package; without a region frames may have any size.
+
+    Raises:
+        FrameError: the frame is not as large as the golden images, or does not hold the region.
+    """
+    region, golden_hw = spec.region, spec.golden_hw
+    if region is None:
+        return
+    height, width = size_hw
+    if golden_hw is not None and size_hw != golden_hw:
         raise FrameError(
-            f"received a view with strides {frame.strides}; {expected}: pass numpy.ascontiguousarray(frame), "
-            "or crop with the package's region"
+            f"received {width}×{height} px, but the golden images have {golden_hw[1]}×{golden_hw[0]} px, and the "
+            "package's region would cut another spot: set the camera to the size of the golden images, or train again "
+            "on images of this size"
         )
-    region = spec.region
-    height, width = frame.shape[:2]
-    if region and (region.x + region.width > width or region.y + region.height > height):
+    if region.x + region.width > width or region.y + region.height > height:
         raise FrameError(
             f"received {width}×{height} px, but the package's region reaches to "
             f"({region.x + region.width}, {region.y + region.height}): set the camera to the size of the golden images"
         )
-    return frame
 
 
 def check_frames(frames: Sequence[object], spec: PreprocessSpec) -> list[Pixels]:
@@ -114,22 +133,6 @@ def checked_frames(frames: Sequence[object], spec: PreprocessSpec) -> Iterator[P
                 raise
             raise FrameError(f"frame {index} of {len(frames)}: {error}") from error
         yield checked
-
-
-def _check_shape(frame: Pixels, spec: PreprocessSpec, expected: str) -> None:
-    is_mono = frame.ndim == 2
-    if not is_mono and (frame.ndim != 3 or frame.shape[2] != 3):
-        raise FrameError(f"received shape {frame.shape}; {expected}")
-    if is_mono and spec.color == "bgr":
-        raise FrameError(
-            f"received a mono frame of shape {frame.shape}, but the parts were taught in colour; {expected}: "
-            "set the camera's pixel format to BGR8, or train again on grey golden images"
-        )
-    if not is_mono and spec.color == "mono":
-        raise FrameError(
-            f"received a colour frame of shape {frame.shape}, but the parts were taught in grey; {expected}: "
-            "set the camera's pixel format to Mono8, or train again on colour golden images"
-        )
 
 
 def preprocess(frames: Sequence[object], spec: PreprocessSpec, out: Pixels | None = None) -> Pixels:

@@ -1,13 +1,16 @@
 """Sinks: where results go."""
 
 import importlib
+from collections.abc import Sequence
+from pathlib import Path
 from typing import cast
 
 from partsight.runtime.errors import SinkError
-from partsight.runtime.sinks.address import Address, parse
+from partsight.runtime.sinks.address import Address, Options, parse
+from partsight.runtime.sinks.files import need_folder
 from partsight.runtime.sinks.sink import Sink
 
-__all__ = ["SINKS", "Sink", "check_address", "open_sink"]
+__all__ = ["SINKS", "Sink", "check_address", "check_line", "open_sink"]
 
 SINKS = {
     "csv": "partsight.runtime.sinks.csv",
@@ -33,6 +36,9 @@ _OPTIONS = {
 }
 """Of each scheme what its module reads options into."""
 
+_FILES = frozenset({"csv", "images", "jsonl", "sqlite"})
+"""Schemes whose place is a file or a folder."""
+
 
 def open_sink(address: str) -> Sink:
     """Open the sink at an address.
@@ -50,14 +56,36 @@ def open_sink(address: str) -> Sink:
 
 
 def check_address(address: str) -> None:
-    """Refuse an address of no sink that is known, or with a wrong option, without opening the sink.
+    """Refuse an address at which no sink can be opened, without opening the sink.
 
     Raises:
-        SinkError: it is such an address.
+        SinkError: no sink is known for it, an option is wrong, or the folder of its file is not there.
     """
+    options, parsed = _read_options(address), _known(address)
+    file = parsed.place if parsed.scheme in _FILES else getattr(options, "spool", "")
+    if file and file != "-":
+        need_folder(Path(file))
+
+
+def check_line(address: str, labels: Sequence[str], cameras: Sequence[str]) -> list[str]:
+    """Return in words how a sink and a line differ, without opening the sink; see `Sink.check_line`.
+
+    Args:
+        address: as for `open_sink`.
+        labels: Labels of the line's package.
+        cameras: Names of the line's cameras.
+
+    Raises:
+        SinkError: as `check_address`; or the sink would be of no use on such a line.
+    """
+    return _read_options(address).check_line(labels, cameras)
+
+
+def _read_options(address: str) -> Options:
     parsed = _known(address)
     module = importlib.import_module(SINKS[parsed.scheme])
-    parsed.read_options(getattr(module, _OPTIONS[parsed.scheme]))
+    form: type[Options] = getattr(module, _OPTIONS[parsed.scheme])
+    return parsed.read_options(form)
 
 
 def _known(address: str) -> Address:

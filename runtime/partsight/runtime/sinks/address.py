@@ -2,6 +2,7 @@
 
 import importlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import TypeVar
@@ -32,6 +33,18 @@ OptionsT = TypeVar("OptionsT", bound="Options")
 
 class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of every sink's options: fields are options, their defaults and limits those of the option."""
+
+    def check_line(self, labels: Sequence[str], cameras: Sequence[str]) -> list[str]:  # noqa: ARG002 (of no use to most)
+        """Return in words how options and line differ; see `Sink.check_line`, for a sink that is not open.
+
+        Args:
+            labels: Labels of the line's package.
+            cameras: Names of the line's cameras.
+
+        Raises:
+            SinkError: the sink would be of no use on such a line.
+        """
+        return []
 
 
 @dataclass(frozen=True)
@@ -104,6 +117,7 @@ def parse(address: str) -> Address:
     Raises:
         SinkError: it has no scheme, a malformed option, the same option twice, a password, or what no address has.
     """
+    address = str(address)  # of a path, to which the error below names the form of an address
     if len(address) > _LONGEST:
         raise SinkError(f"sink {shown(address)[:20]!r}…: {len(address)} characters; expected at most {_LONGEST}")
     scheme, colon, rest = address.partition(":")

@@ -3,15 +3,26 @@
 import asyncio
 import logging
 import threading
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import msgspec
 
-from partsight.runtime.errors import SinkError
+from partsight.runtime.errors import SinkError, SinkGoneError
+from partsight.runtime.process import ProcessBound
 from partsight.runtime.record import Record, Told
 from partsight.runtime.sinks.address import Address, Options, need
 from partsight.runtime.sinks.guard import Guard, parse_networks
-from partsight.runtime.sinks.registers import NO_NUMBER, UNLISTED, read_labels, scaled, two
+from partsight.runtime.sinks.registers import (
+    NO_NUMBER,
+    UNLISTED,
+    NumberTable,
+    compare_cameras,
+    compare_labels,
+    read_labels,
+    scaled,
+    two,
+)
 from partsight.runtime.sinks.serving import LoopThread, SeldomLog, is_loopback, joined, peers, resolve, tell_exposed
 from partsight.runtime.sinks.sink import Sink
 
@@ -49,9 +60,46 @@ class ModbusOptions(Options, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         parse_networks(self.allow)
+        self.camera_numbers()
+
+    def part_numbers(self) -> NumberTable:
+        """Read the numbers of parts; none where no table is named.
+
+        Raises:
+            SinkError: see `read_labels`.
+        """
+        return read_labels(self.labels) if self.labels else NumberTable()
+
+    def camera_numbers(self) -> NumberTable:
+        """Return the numbers of cameras.
+
+        Raises:
+            ValueError: a camera is named twice.
+        """
+        names = [name.strip() for name in self.cameras.split(",")]
+        numbers = NumberTable({name: place for place, name in enumerate(names, 1) if name})
+        if len(numbers) < sum(map(bool, names)):
+            raise ValueError(f"cameras: {self.cameras} names a camera twice; expected each once")
+        return numbers
+
+    def check_line(self, labels: Sequence[str], cameras: Sequence[str]) -> list[str]:
+        """Compare the table of labels with the package, and the cameras with the line's; see `Sink`.
+
+        Raises:
+            SinkError: the table has none of the labels or cannot be read, or no camera is called as in `cameras`.
+        """
+        return self.differences(self.part_numbers(), labels, cameras)
+
+    def differences(self, numbers: NumberTable, labels: Sequence[str], cameras: Sequence[str]) -> list[str]:
+        """Do the same with a table that has been read."""
+        if self.labels:
+            found = compare_labels(self.labels, numbers, labels)
+        else:
+            found = [f"no table of labels is named: the PLC gets {UNLISTED} for every part; add labels=FILE"]
+        return [*found, *compare_cameras(self.camera_numbers(), cameras)]
 
 
-class ModbusSink:
+class ModbusSink(ProcessBound, unusable=SinkGoneError):
     """Serves the last result; docs/results.md has the table of registers."""
 
     may_lose = True  # the last result is of use to a PLC, and not those before it
@@ -63,8 +111,7 @@ class ModbusSink:
             SinkError: the table of labels cannot be used, or the port cannot be had.
         """
         self._options, self._where = options, joined("modbus", host, port)
-        self._numbers = read_labels(options.labels) if options.labels else {}
-        self._cameras = {name: place for place, name in enumerate(options.cameras.split(","), 1) if name}
+        self._numbers, self._cameras = options.part_numbers(), options.camera_numbers()
         self._unlisted: set[str] = set()
         self._cleared = threading.Condition()  # guards the following, and the registers
         self._new = False
@@ -93,6 +140,21 @@ class ModbusSink:
         """How many connections were refused, or ended for what they sent."""
         return self._guard.refused
 
+    def check_line(self, labels: Sequence[str], cameras: Sequence[str]) -> list[str]:
+        """Read the table of labels again, since a new package may have new parts, and compare; see `Sink`.
+
+        Raises:
+            SinkError: see `ModbusOptions.check_line`; the table stays as it was.
+        """
+        try:
+            numbers = self._options.part_numbers()
+            found = self._options.differences(numbers, labels, cameras)
+        except SinkError as error:
+            raise SinkError(f"{self._where}: {error}") from error
+        self._numbers = numbers
+        self._unlisted = {label for label in labels if label not in numbers}  # they are in what is returned
+        return found
+
     def write(self, told: Told) -> None:
         """Show a result, once the PLC has cleared the coil or `ack_s` is over.
 
@@ -103,7 +165,7 @@ class ModbusSink:
             SinkError: the PLC did not clear it and `not_cleared` is `error`.
         """
         if self._closed:
-            raise SinkError(f"{self._where}: this sink is closed; open it again")
+            raise SinkGoneError(f"{self._where}: this sink is closed; open it again")
         self._loop.run(_nothing())  # that the server is alive
         with self._cleared:
             is_off = self._missing >= _MISSING_WHEN_OFF

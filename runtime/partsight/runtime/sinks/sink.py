@@ -1,18 +1,26 @@
 """What every sink offers."""
 
+from collections.abc import Callable, Sequence
 from typing import Protocol, Self
 
 from partsight.runtime.record import Told
+
+CheckLine = Callable[[Sequence[str], Sequence[str]], list[str]]
+"""Of labels and names of cameras; see `Sink`."""
 
 
 class Sink(Protocol):
     """Takes results. Used as a context manager, by one thread at a time.
 
-    Three attributes may be there. `keeps_pictures`: true for a sink that is handed frames beside records. `may_lose`:
+    Five attributes may be there. `keeps_pictures`: true for a sink that is handed frames beside records. `may_lose`:
     true for one that shows the last result or keeps pictures: what it does not take in a few attempts is counted as
     lost, in one while it refuses them all, and so are the oldest of too many that wait; for any other sink the line
     waits until it takes the result. `wants`: a function of a record, called by another thread, which tells whether the
-    sink is to be handed its result at all.
+    sink is to be handed its result at all. `check_line`: a function of the package's labels and the cameras' names,
+    called by another thread before the line starts and before each swap. It returns in words how the sink's settings
+    and these differ, which the line logs, and raises SinkError where the sink would be of no use on such a line: the
+    line does not start then, and the swap is refused. `undelivered`: how many results the sink keeps for a peer that
+    has not acknowledged them, also once it is closed.
     """
 
     def write(self, told: Told) -> None:

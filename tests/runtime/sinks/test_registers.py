@@ -1,0 +1,104 @@
+"""The PLC's table, as people save it, against the labels of a package."""
+
+import unicodedata
+from pathlib import Path
+
+import pytest
+
+from partsight.runtime.errors import SinkError
+from partsight.runtime.sinks.registers import NumberTable, compare_cameras, compare_labels, read_labels
+
+NFC, NFD = (unicodedata.normalize(form, "Mutter ä") for form in ("NFC", "NFD"))
+
+READ = {
+    "bom, crlf": b"\xef\xbb\xbfnumber,label\r\n1,M8\r\n2,M10\r\n",
+    "semicolons": b"number;label\r\n1;M8\r\n2;M10\r\n",
+    "tabs, utf-16": "number\tlabel\r\n1\tM8\r\n2\tM10\r\n".encode("utf-16"),
+    "utf-16, big endian": "\ufeffnumber,label\n1,M8\n2,M10\n".encode("utf-16-be"),
+    "capitals": b"Number,LABEL\n1,M8\n2,M10\n",
+    "spaces": b" number , label\n 1 , M8 \n2,  M10\t\n",
+    "quotes after a space": b'number, label\n1, "M8"\n2, "M10"\n',
+    "empty rows": b"number,label\n\n1,M8\n,\n2,M10\n,\n\n",
+    "excel's first line": b"sep=;\r\nnumber;label\r\n1;M8\r\n2;M10\r\n",
+    "other columns and order": b"label,note,number\nM8,left,1\nM10,,2\n",
+    "empty cells at the end": b"number,label,\n1,M8,,\n2,M10\n",
+    "old Mac": b"number,label\r1,M8\r2,M10\r",
+    "zeros in front": b"number,label\n001,M8\n002,M10\n",
+}
+
+REFUSED = {
+    "empty": (b"", "begins with ''"),
+    "header alone": (b"number,label\n", "has no row"),
+    "header and empty rows": (b"number,label\n,\n\n", "has no row"),
+    "no header": (b"1,M8\n2,M10\n", "begins with '1,M8'"),
+    "other header": (b"id,part\n1,M8\n", "begins with 'id,part'"),
+    "two columns label": (b"number,label,label\n1,M8,M10\n", "begins with"),
+    "cp1252": (b"number,label\n1,Mutter \xe4\n", 'byte 22.*"CSV UTF-8"'),
+    "a workbook": (b"PK\x03\x04\x14\x00\xff\xfe", "UTF-8"),
+    "utf-16 without its mark": ("number,label\n1,M8\n".encode("utf-16-le"), "begins with"),
+    "decimals": (b"number,label\n1.0,M8\n", "row 2 is number '1.0'"),
+    "no number": (b"number,label\n1,M8\n,M10\n", "row 3 is number ''"),
+    "no label": (b"number,label\n1,\n", "row 2 is number '1', label ''"),
+    "unseen characters": ("number,label\n1,M8\u200b\n".encode(), "row 2"),
+    "a delimiter in a label": (b"number,label\n1,M8,5\n", "row 2 has 3 cells"),
+    "a quote that is not closed": (b'number,label\n1,"M8\n2,M10\n', "cannot be read"),
+    "one label in two encodings": (f"number,label\n1,{NFC}\n2,{NFD}\n".encode(), "row 3"),
+    "one number with and without zeros": (b"number,label\n1,M8\n01,M10\n", "row 3"),
+    "a row after empty ones": (b"number,label\n\n,\n1,M8\n1,M10\n", "row 5"),
+}
+
+
+@pytest.mark.parametrize("data", READ.values(), ids=READ)
+def test_tables_that_are_read(data: bytes, tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_bytes(data)
+    assert read_labels(str(tmp_path / "labels.csv")) == {"M8": 1, "M10": 2}
+
+
+@pytest.mark.parametrize(("data", "said"), REFUSED.values(), ids=REFUSED)
+def test_tables_that_are_refused(data: bytes, said: str, tmp_path: Path) -> None:
+    table = tmp_path / "labels.csv"
+    table.write_bytes(data)
+    with pytest.raises(SinkError, match=said) as caught:
+        read_labels(str(table))
+    assert str(caught.value).startswith(f"{table}: ")
+
+
+@pytest.mark.parametrize("written", [NFC, NFD])
+def test_a_label_is_found_in_either_encoding(written: str, tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text(f"number,label\n7,{written}\n", "utf-8")
+    numbers = read_labels(str(tmp_path / "labels.csv"))
+    assert (numbers.get(NFC), numbers[NFD], NFC in numbers, NFD in numbers) == (7, 7, True, True)
+    assert compare_labels("labels.csv", numbers, [NFC]) == compare_labels("labels.csv", numbers, [NFD]) == []
+    assert numbers.get("mutter ä") is None
+
+
+def test_a_table_of_other_labels_is_refused() -> None:
+    with pytest.raises(SinkError, match=r"t\.csv: .* none of the package's 2 parts \(a, b\): .* 1 in all, name c"):
+        compare_labels("t.csv", NumberTable(c=1), ["a", "b"])
+
+
+def test_what_differs_is_counted_and_named() -> None:
+    labels = [f"part {number}" for number in range(30)]
+    table = NumberTable({label: place for place, label in enumerate(labels[12:], 1)}, x=90, y=91)
+    missing, foreign = compare_labels("t.csv", table, labels)
+    assert "12 of 30 labels" in missing and "t.csv: part 0, part 1, part 2, part 3, part 4, …;" in missing
+    assert "65535" in missing
+    assert "2 in all: x, y" in foreign
+    assert compare_labels("t.csv", table, [*labels[12:], "x", "y"]) == []
+
+
+@pytest.mark.parametrize(("row", "label"), [("12", "00012"), ("m8", "M8"), ("M8x40", "M8 x 40")])
+def test_a_row_that_is_nearly_a_part_is_named(row: str, label: str) -> None:
+    with pytest.raises(SinkError, match=f"Row '{row}' may be part '{label}'"):
+        compare_labels("t.csv", NumberTable({row: 1}), [label, "other"])
+
+
+def test_cameras() -> None:
+    numbers = NumberTable(left=1, right=2)
+    assert compare_cameras(numbers, ["right", "left"]) == []
+    assert compare_cameras(NumberTable(), ["only"]) == []
+    with pytest.raises(SinkError, match="names left, right, and the line has top"):
+        compare_cameras(numbers, ["top"])
+    unnumbered, foreign = compare_cameras(numbers, ["left", "top"])
+    assert "does not name top" in unnumbered and "names right" in foreign
+    assert len(compare_cameras(NumberTable(), ["a", "b"])) == 1
