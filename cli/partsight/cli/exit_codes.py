@@ -19,6 +19,6 @@ MEANINGS = {
     ExitCode.ERROR: "an error, told on stderr; or `doctor` found what keeps partsight from working",
     ExitCode.USAGE: "wrong usage, or a line's file that is wrong",
     ExitCode.BELOW_TARGET: "training ended below its target accuracy",
-    ExitCode.SOME_FAILED: "`run` answered, but some frames could not be read, or some results not be written",
+    ExitCode.SOME_FAILED: "`run` answered, but some frames could not be read, or some results not written or delivered",
     ExitCode.INTERRUPTED: "interrupted (Ctrl-C)",
 }

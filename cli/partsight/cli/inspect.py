@@ -4,6 +4,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from partsight.cli.exit_codes import ExitCode
+from partsight.cli.streams import require_stdout
 
 if TYPE_CHECKING:
     from partsight.runtime.manifest import Decision, Gate, Matching, ModelFile, Provenance
@@ -45,6 +46,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Verify the package and print it."""
+    require_stdout()
     from partsight.runtime.package import ModelPackage
 
     package = ModelPackage.examine(args.package)
@@ -119,7 +121,8 @@ def _region(spec: "PreprocessSpec") -> str:
     region = spec.region
     if region is None:
         return "the whole frame"
-    return f"{region.width}×{region.height} px from ({region.x}, {region.y}) of the frame"
+    size = f", which has {spec.golden_hw[1]}×{spec.golden_hw[0]} px" if spec.golden_hw else ""
+    return f"{region.width}×{region.height} px from ({region.x}, {region.y}) of the frame{size}"
 
 
 def _matching(package: "ModelPackage", matching: "Matching") -> str:
@@ -135,13 +138,25 @@ def _matching(package: "ModelPackage", matching: "Matching") -> str:
 
 
 def _print_decision(title: str, decision: "Decision") -> None:
+    from partsight.runtime.threshold import SCORE_RANGES
+
     print(f"\n{title}")
-    _print_field("  score", decision.score)
+    least, most = SCORE_RANGES[decision.score]
+    _print_field("  score", f"{decision.score}, {least:g} to {most:g}")
     _print_field("  threshold", f"{decision.threshold:.4g}; a lower score is unknown")
+    _print_field("  others", _other_thresholds(decision))
     _print_field("  method", f"{decision.method}, on {decision.samples} samples")
     _print_field("  false reject", f"{decision.expected_false_reject:.2%} of frames of taught parts expected")
     if decision.expected_false_accept is not None:
         _print_field("  false accept", f"{decision.expected_false_accept:.2%} of frames of unknown siblings expected")
+
+
+def _other_thresholds(decision: "Decision") -> str:
+    if not decision.taught_scores:
+        return "not known: the package is of an earlier partsight; train and export it again to see what they refuse"
+    scores = {share: decision.taught_scores[share // 5] for share in (5, 10, 25, 50, 90)}
+    said = [f"{share} % at {score:.3g}" for share, score in scores.items()]
+    return f"they would refuse of frames of taught parts {', '.join(said)}"
 
 
 def _print_model(precision: str, model: "ModelFile", size_bytes: int) -> None:

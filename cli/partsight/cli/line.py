@@ -5,10 +5,11 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from partsight.cli.exit_codes import ExitCode
 from partsight.cli.line_check import check_addresses
@@ -17,10 +18,13 @@ from partsight.cli.line_progress import progress
 from partsight.cli.log import log_to_stderr
 from partsight.runtime import PartsightError, SinkGoneError
 from partsight.runtime.cameras import Camera, FileCamera, open_camera
-from partsight.runtime.line import CameraCounters, Line, LineCounters, Watch
+from partsight.runtime.line import CameraCounters, Line, LineCounters, SinkCounters, Watch
 from partsight.runtime.recognizer import COMPARERS_TEXT
 from partsight.runtime.sinks import open_sink
 from partsight.runtime.sinks.address import name_of
+
+if TYPE_CHECKING:
+    from partsight.runtime.line.sight import SetupWatch
 
 _LOOK_S = 0.2
 
@@ -70,11 +74,12 @@ def _run(config: LineConfig) -> int:
         recognizer = stack.enter_context(config.load(config.package))
         sinks = {name: stack.enter_context(open_sink(address)) for name, address in _named(config.sinks).items()}
         openers = {name: source.open for name, source in sources.items()}
-        line = Line(recognizer, openers, sinks, policy=config.named_policy, takt_ms=config.takt_ms)
+        line = Line(recognizer, openers, sinks, policy=config.policies, takt_ms=config.takts_ms)
         stack.push(partial(_tell_if_failed, line, config))
         signalled = stack.enter_context(_signals())
         if config.metrics is not None or not config.ends:
             _watch_health(line, config.metrics, stack)
+        setup_watch = _watch_setup(line) if config.ends else None
         stack.enter_context(line)
         if config.watch:
             stack.enter_context(Watch(line, config.package, config.load))
@@ -83,12 +88,14 @@ def _run(config: LineConfig) -> int:
                 if signalled.to_end:
                     line.stop()
                 show()
+        if setup_watch:
+            setup_watch.check(lambda: not signalled.to_end)
     line.wait()  # what was written last may have met a reader that has ended
     counters = line.counters()
     _tell(counters, config)
     if signalled.by_ctrl_c:
         return ExitCode.INTERRUPTED
-    lost = sum(sink.lost for sink in counters.sinks.values())
+    lost = sum(sink.lost + sink.undelivered for sink in counters.sinks.values())
     failed = sum(camera.failed + camera.partial for camera in counters.cameras.values())
     return ExitCode.SOME_FAILED if failed or lost else ExitCode.DONE
 
@@ -96,6 +103,13 @@ def _run(config: LineConfig) -> int:
 def _has_enough(error: BaseException, config: LineConfig) -> bool:
     """Tell whether the only reader has what it wanted, as of `partsight run ... | head`."""
     return isinstance(error, SinkGoneError) and config.sinks == (STDOUT,)
+
+
+def _watch_setup(line: Line) -> "SetupWatch":
+    """Keep refused frames of a line that ends, for a check of its set-up."""
+    from partsight.runtime.line.sight import SetupWatch  # here: as below
+
+    return SetupWatch(line)
 
 
 def _watch_health(line: Line, metrics: str | None, stack: ExitStack) -> None:
@@ -120,20 +134,25 @@ class _Signalled:
 
 @contextmanager
 def _signals() -> Iterator[_Signalled]:
-    """Take SIGTERM and Ctrl-C as the wish to end; a second Ctrl-C does not wait for the end.
+    """Take SIGTERM, a closed terminal and Ctrl-C as the wish to end; a second Ctrl-C does not wait for the end.
 
+    A closed terminal sends SIGHUP, on Windows SIGBREAK; under `nohup` it is ignored, and stays so.
     A handler only notes it: it comes between any two steps of the main thread, which may hold a lock that ending needs.
     """
     signalled = _Signalled()
 
     def note(number: int, _: FrameType | None) -> None:
         if number == signal.SIGINT and signalled.by_ctrl_c:
-            os.write(2, b"\npartsight: interrupted\n")
+            with suppress(OSError):  # a terminal that has gone
+                os.write(2, b"\npartsight: interrupted\n")
             os._exit(ExitCode.INTERRUPTED)  # a read may hang in a driver; sinks keep what they have taken
         signalled.to_end = True
         signalled.by_ctrl_c |= number == signal.SIGINT
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    names = ("SIGTERM", "SIGINT", "SIGHUP", "SIGBREAK")
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    taken = [number for number in numbers if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, note) for number in taken}
     try:
         yield signalled
     finally:
@@ -154,7 +173,7 @@ def _source(camera: CameraConfig) -> Source:
         return Source(opener)
     with opener() as opened:
         if isinstance(opened, FileCamera):
-            return Source(partial(FileCamera, opened.paths), len(opened.paths))
+            return Source(partial(FileCamera, opened.paths, camera.options.fps, opened.faults), len(opened.paths))
     return Source(opener)
 
 
@@ -177,8 +196,8 @@ def _tell(counters: LineCounters, config: LineConfig) -> None:
     for name, camera in counters.cameras.items():
         _say(config, "camera_total", f"{name}: {_in_words(camera)}", {"camera": name} | asdict(camera))
     for name, sink in counters.sinks.items():
-        if sink.lost:
-            _say(config, "sink_total", f"sink {name}: {sink.lost} results lost", {"sink": name} | asdict(sink))
+        if sink.lost or sink.undelivered:
+            _say(config, "sink_total", f"sink {name}: {_results_in_words(sink)}", {"sink": name} | asdict(sink))
     if counters.swaps or counters.refused_swaps:
         facts = {"swaps": counters.swaps, "refused_swaps": counters.refused_swaps}
         text = f"packages: {counters.swaps} swapped, {counters.refused_swaps} refused"
@@ -197,6 +216,12 @@ def _say(config: LineConfig, event: str, text: str, facts: Mapping[str, object])
         print(text, file=sys.stderr)
     else:
         _log.info("%s", text, extra={"event": event, **facts})
+
+
+def _results_in_words(sink: SinkCounters) -> str:
+    texts = [f"{sink.lost} results lost"] if sink.lost else []
+    texts += [f"{sink.undelivered} results wait in its spool, not delivered yet"] if sink.undelivered else []
+    return ", ".join(texts)
 
 
 def _in_words(camera: CameraCounters) -> str:

@@ -78,8 +78,9 @@ def _read_camera(name: str, table: Mapping[str, Any], faults: list[str]) -> Came
     if "address" not in table:
         faults.append(f'cameras.{name}.address is not there; expected one, such as address = "usb:0"')
     address = values.pop("address", "")
+    own = {key: values.pop(key) for key in ("policy", "takt_ms") if key in values}
     try:
-        return CameraConfig(address, CameraOptions(**values))
+        return CameraConfig(address, CameraOptions(**values), **own)
     except CameraError as error:
         faults.append(f"cameras.{name}: {error}")
         return CameraConfig(address)
@@ -138,6 +139,8 @@ _CAMERA: Mapping[str, Reader] = {
     "region": _region,
     "trigger": _text(one_of(TRIGGERS)),
     "timeout_s": _number(above_zero),
+    "policy": _text(policy),
+    "takt_ms": _number(above_zero),
 }
 
 _LINE: Mapping[str, Reader] = {

@@ -19,19 +19,21 @@ _SAME = (
     "comparers",
     "threshold",
     "top",
-    "policy",
-    "takt_ms",
     "watch",
     "log",
     "metrics",
 )
 """Options that are attributes of `LineConfig` by the same name."""
 
+_OWN = ("policy", "takt_ms")
+"""Options that a camera may have for itself."""
+
 
 def describe(args: argparse.Namespace) -> LineConfig:
     """Return what the file of `--config` says, with options in place of its keys.
 
-    Cameras and sinks of the command take the place of the file's; options of cameras go to each.
+    Cameras and sinks of the command take the place of the file's; options of cameras go to each. A policy and a takt
+    go to the camera that they name, else to the line.
 
     Raises:
         ConfigError: the file cannot be used, or what is asked for cannot be run.
@@ -47,9 +49,27 @@ def describe(args: argparse.Namespace) -> LineConfig:
     images = tuple(args.paths[1:])
     cameras = _cameras(args.camera or []) if args.camera or images else values.get("cameras", {})
     cameras = {name: _with_options(camera, args) for name, camera in cameras.items()}
+    for setting in _OWN:
+        named = _by_camera(setting, getattr(args, setting) or [], cameras)
+        if "" in named:
+            values[setting] = named.pop("")
+        cameras |= {name: replace(cameras[name], **{setting: value}) for name, value in named.items()}
     if images and _options(args):
         raise ConfigError(f"image files have no {', '.join(_options(args))}; expected a camera that has")
     return LineConfig(**{"package": ""} | values | {"images": images, "cameras": cameras})
+
+
+def _by_camera(setting: str, named: list[tuple[str, Any]], cameras: Mapping[str, CameraConfig]) -> dict[str, Any]:
+    """Return the values by camera, that of the line by an empty name."""
+    option = f"--{setting.replace('_', '-')}"
+    values = dict(named)
+    if len(values) < len(named):
+        raise ConfigError(f"{option} is there twice for the same cameras; expected it once for each")
+    for name in values:
+        if name and name not in cameras:
+            known = f"one of {', '.join(cameras)}" if cameras else "no name: image files are no camera"
+            raise ConfigError(f"{option} names camera {name!r}; expected {known}")
+    return values
 
 
 def _cameras(texts: list[str]) -> dict[str, CameraConfig]:

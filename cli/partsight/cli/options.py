@@ -4,10 +4,13 @@ import argparse
 import math
 import re
 from collections.abc import Callable
+from typing import TypeVar
 
 PRECISIONS = ("fp32", "bf16", "fp16", "int8")
 TRIGGERS = ("free", "hardware", "software")
 LOG_FORMS = ("text", "json")
+
+Value = TypeVar("Value")
 
 _POLICY = re.compile(r"latest|(queue|block)(:[1-9][0-9]{0,8})?")
 
@@ -63,6 +66,18 @@ def policy(text: str) -> str:
     if not _POLICY.fullmatch(text):
         raise argparse.ArgumentTypeError(f"received {text!r}; expected latest, queue:N or block")
     return text
+
+
+def of_camera(parse: Callable[[str], Value]) -> Callable[[str], tuple[str, Value]]:
+    """Return what parses [NAME=]VALUE into the camera's name, empty for none, and the value."""
+
+    def read(text: str) -> tuple[str, Value]:
+        name, equals, value = text.rpartition("=")
+        if equals and not name:
+            raise argparse.ArgumentTypeError(f"received {text!r}; expected a camera's name before =")
+        return name, parse(value)
+
+    return read
 
 
 def one_of(names: tuple[str, ...]) -> Callable[[str], str]:

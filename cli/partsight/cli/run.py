@@ -5,7 +5,19 @@ import sys
 from typing import Any
 
 from partsight.cli.exit_codes import ExitCode
-from partsight.cli.options import LOG_FORMS, PRECISIONS, TRIGGERS, above_zero, finite, policy, positive, region, whole
+from partsight.cli.options import (
+    LOG_FORMS,
+    PRECISIONS,
+    TRIGGERS,
+    above_zero,
+    finite,
+    of_camera,
+    policy,
+    positive,
+    region,
+    whole,
+)
+from partsight.cli.streams import require_stdout
 
 _DESCRIPTION = """\
 Recognise the part in each frame and write one record a frame: as a line of JSON on stdout, or to the sinks that are
@@ -24,7 +36,7 @@ examples:
   partsight run line3.partsight photo.jpg
   partsight run line3.partsight --camera folder:photos > results.jsonl
   partsight run line3.partsight --camera folder:photos --provider cuda --precision fp16 --batch 64
-  partsight run line3.partsight photos/*.jpg --threshold 0.7 --top 1
+  partsight run line3.partsight photos/*.jpg --top 1
   partsight run line3.partsight --camera usb:0 --sink sqlite:results.db --takt-ms 200 --watch
   partsight run line3.partsight --camera left=usb:0 --camera right=rtsp://10.0.0.7/live --sink jsonl:results.jsonl
   partsight run --config line3.toml --check
@@ -74,7 +86,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     parser.add_argument("--threads", type=positive, metavar="N", help="of the CPU (default: one a physical core)")
     parser.add_argument("--comparers", type=whole, help=argparse.SUPPRESS)  # deprecated: has no effect
     parser.add_argument(
-        "--threshold", type=finite, metavar="SCORE", help="a score below it is unknown (default: the package's)"
+        "--threshold",
+        type=finite,
+        metavar="SCORE",
+        help="a score below it is unknown (default: the package's own; `partsight inspect PACKAGE` shows it, the scale "
+        "of scores, and what other thresholds refuse)",
     )
     parser.add_argument("--top", type=positive, metavar="N", help="candidates to name (default: 5)")
     parser.add_argument(
@@ -99,13 +115,19 @@ def _add_line_options(parser: argparse.ArgumentParser) -> None:
     )
     line.add_argument(
         "--policy",
-        type=policy,
-        metavar="POLICY",
-        help="for a frame while the network is busy: latest, queue:N or block (default: block for images, folder: and "
-        "video:, else latest)",
+        type=of_camera(policy),
+        action="append",
+        metavar="[NAME=]POLICY",
+        help="for a frame while the network is busy: latest, queue:N or block; without NAME for all cameras, but "
+        "not for files next to live cameras (default: latest, and block for files); may stand several times",
     )
     line.add_argument(
-        "--takt-ms", type=above_zero, metavar="MS", help="a frame is not answered later than this after it came"
+        "--takt-ms",
+        type=of_camera(above_zero),
+        action="append",
+        metavar="[NAME=]MS",
+        help="a frame whose turn comes later than this after it came is not answered; without NAME as for "
+        "--policy; may stand several times",
     )
     line.add_argument(
         "--watch",
@@ -121,7 +143,12 @@ def _add_line_options(parser: argparse.ArgumentParser) -> None:
     camera = parser.add_argument_group("cameras; each is checked, and refused where a camera cannot do it")
     camera.add_argument("--exposure-us", type=above_zero, metavar="US", help="time of exposure, in microseconds")
     camera.add_argument("--gain-db", type=finite, metavar="DB", help="amplification, in decibels")
-    camera.add_argument("--fps", type=above_zero, metavar="N", help="frames a second of a camera that runs freely")
+    camera.add_argument(
+        "--fps",
+        type=above_zero,
+        metavar="N",
+        help="frames a second of a camera that runs freely, and of folder: and video:",
+    )
     camera.add_argument("--region", type=region, metavar="X,Y,W,H", help="part of the sensor, in its pixels")
     camera.add_argument("--trigger", choices=TRIGGERS, help="what starts an exposure")
     camera.add_argument(
@@ -148,5 +175,6 @@ def run(args: argparse.Namespace) -> int:
         return ExitCode.USAGE
     if not args.check:
         return run_line(config)
+    require_stdout()
     print_plan(config)
     return ExitCode.DONE

@@ -25,6 +25,7 @@ _MIN_BY_THUMBNAIL, _MIN_BY_NETWORK = 16, 4  # as a line varies more than is simu
 _MAX_CANDIDATES = 64
 _MULTIPLE_PX, _MIN_BLOCKS = 6, 6  # of a reference's sides: multiples of 6 px, at least 36 px
 _CURVE_POINTS = 200
+_QUANTILES = 21
 _REFUSED = 0.0  # in place of an agreement, which is never so low: refused at any threshold
 
 
@@ -110,6 +111,8 @@ class Trial:
             "samples": size,
             "expected_false_reject": float(np.mean(self.taught < threshold)),
             "expected_false_accept": float(np.mean(self.left_out >= threshold)),
+            "taught_scores": _quantiles(self.taught),
+            "unknown_scores": _quantiles(self.left_out),
         }
         return msgspec.convert(values, Decision)
 
@@ -122,6 +125,10 @@ class Trial:
             tuple(float(np.mean(self.taught < value)) for value in thresholds),
             tuple(float(np.mean(self.left_out >= value)) for value in thresholds),
         )
+
+
+def _quantiles(scores: FloatArray) -> list[float]:
+    return [round(float(score), 4) for score in np.quantile(scores, np.linspace(0, 1, _QUANTILES))]
 
 
 def matching_spec(golden: Pixels, spec: PreprocessSpec) -> MatchingSpec:

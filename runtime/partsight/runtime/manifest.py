@@ -39,6 +39,10 @@ class Decision(msgspec.Struct, frozen=True):
         expected_false_reject: share of frames of taught parts that will be refused, as estimated on those.
         expected_false_accept: share of frames of parts never taught that will be given a label, as estimated by
             leaving each of those parts out in turn; None where it was not.
+        taught_scores, unknown_scores: Quantiles of the best scores of those images, with all parts to choose from and
+            with their own part left out: the lowest, and the scores below which equal shares lie, to the highest.
+            They tell what another threshold costs. Enrolment keeps those of training. Empty in a package of an earlier
+            partsight.
     """
 
     score: Literal["cosine", "probability", "agreement"]
@@ -47,6 +51,8 @@ class Decision(msgspec.Struct, frozen=True):
     samples: Count
     expected_false_reject: Share
     expected_false_accept: Share | None = None
+    taught_scores: tuple[float, ...] = ()
+    unknown_scores: tuple[float, ...] = ()
 
 
 class Matching(msgspec.Struct, frozen=True):

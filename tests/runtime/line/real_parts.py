@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,6 +21,7 @@ class RealParts:
         self.labels = tuple(folder.name for folder in folders)
         self.frames = [read_image(next(folder.iterdir())) for folder in folders]
         self.package_id, self.is_closed = "0123456789abcdef", False
+        self.manifest: Any = SimpleNamespace(preprocess=SimpleNamespace(region=None))
         self._golden = {label: as_compared(golden(example_parts, label)) for label in self.labels}
 
     def golden_image(self, label: str) -> Pixels:

@@ -1,7 +1,6 @@
 """A camera that does what a test says, and sinks that remember."""
 
 import threading
-import time
 from collections.abc import Callable, Iterable
 from typing import Self
 
@@ -13,6 +12,7 @@ from partsight.runtime.errors import CameraLostError
 from partsight.runtime.images import Pixels
 from partsight.runtime.record import Record, Told
 from tests.tiny import COLOURS_BGR, solid
+from tests.waiting import HANG_S
 
 COLOURS = list(COLOURS_BGR)
 
@@ -45,7 +45,7 @@ class ScriptedCamera:
             self._sequence += 1
             return Frame(step, "scripted", self._sequence - 1, 0.0)
         if not self._ends:
-            self._closed.wait(30)
+            self._closed.wait(HANG_S)
             raise CameraLostError("closed")
         return None
 
@@ -94,10 +94,3 @@ def pictures(count: int, seed: int = 0) -> list[Pixels]:
     rng = np.random.default_rng(seed)
     names = [*COLOURS, (0, 0, 0), (128, 128, 128)]
     return [solid(names[place]) for place in rng.integers(0, len(names), count)]
-
-
-def wait_until(is_so: Callable[[], bool]) -> None:
-    ends_at = time.monotonic() + 30
-    while not is_so():
-        assert time.monotonic() < ends_at
-        time.sleep(0.005)

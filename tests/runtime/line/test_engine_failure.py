@@ -8,6 +8,7 @@ from partsight.runtime.line import Line
 from partsight.runtime.session import Session
 from tests.runtime.line.scripted import ScriptedCamera
 from tests.tiny import solid
+from tests.waiting import HANG_S
 
 
 def test_an_engine_that_breaks_down_ends_the_line(tiny_package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -21,5 +22,5 @@ def test_an_engine_that_breaks_down_ends_the_line(tiny_package: Path, monkeypatc
         monkeypatch.setattr(session._engine, "run", break_down)
         camera = ScriptedCamera([solid("red")] * 5, ends=False)
         with Line(recognizer, {"c": lambda: camera}) as line, pytest.raises(ProviderError, match="the card fell out"):
-            line.wait(20)
+            line.wait(HANG_S)
         assert line.counters().cameras["c"].failed == 0

@@ -13,7 +13,8 @@ from partsight.runtime.cameras import Camera
 from partsight.runtime.line import Line, LineCounters, Policy, outbox
 from partsight.runtime.line import feed as feed_module
 from partsight.runtime.record import Told
-from tests.runtime.line.scripted import ListSink, ScriptedCamera, pictures, wait_until
+from tests.runtime.line.scripted import ListSink, ScriptedCamera, pictures
+from tests.waiting import HANG_S, wait_until
 
 BLOCK = Policy("block", 4)
 
@@ -41,13 +42,14 @@ class HangingCamera(ScriptedCamera):
 
     def __init__(self) -> None:
         super().__init__([], ends=False)
-        self.let_go, self.was_let_go = threading.Event(), True
+        self.is_asked, self.let_go, self.was_let_go = threading.Event(), threading.Event(), True
         self._is_closing = self.is_closed = False
 
     def close(self) -> None:
         if not self._is_closing:  # the second call does not wait for the first
             self._is_closing = True
-            self.was_let_go &= self.let_go.wait(5)
+            self.is_asked.set()
+            self.was_let_go &= self.let_go.wait(HANG_S)
             super().close()
             time.sleep(0.2)
             self.is_closed = True
@@ -70,14 +72,14 @@ def test_files_are_shown_to_a_slow_plc_one_and_all(recognizer: Recognizer, monke
 
     sink = Slow()
     with Line(recognizer, {"c": lambda: ScriptedCamera(pictures(40))}, {"s": sink}, policy=BLOCK) as line:
-        assert line.wait(20)
+        assert line.wait(HANG_S)
     assert len(sink.records) == 40
 
 
 @pytest.mark.parametrize("name", ["line", "sink s", "", "waiting"])
 def test_a_camera_of_any_name(recognizer: Recognizer, name: str) -> None:
     with Line(recognizer, {name: lambda: ScriptedCamera(pictures(3))}, {"s": ListSink()}, policy=BLOCK) as line:
-        assert line.wait(20)
+        assert line.wait(HANG_S)
     counters = line.counters()
     assert counters.cameras[name].seen == 3
     assert counters == LineCounters(counters.cameras, counters.sinks)
@@ -102,7 +104,7 @@ def test_a_camera_that_has_ended_is_not_opened_again_though_it_cannot_be_closed(
     sink = ListSink()
     cameras = {"c": lambda: RemovedCamera(pictures(3), error=error)}
     with Line(recognizer, cameras, {"s": sink}, policy=BLOCK) as line:
-        assert line.wait(20)
+        assert line.wait(HANG_S)
     assert [record.sequence for record in sink.records] == [0, 1, 2]
     assert line.counters().cameras["c"].reopened == 0
     events = [record.event for record in caplog.records]  # type: ignore[attr-defined]
@@ -116,7 +118,7 @@ def test_a_camera_that_takes_its_time_to_close_keeps_no_other_going(recognizer: 
         wait_until(lambda: line.counters().cameras["good"].seen > 0)
         line.stop()
         wait_until(lambda: line.states()["good"] == "ended")
-        threading.Timer(0.2, hanging.let_go.set).start()
+        threading.Thread(target=lambda: (hanging.is_asked.wait(HANG_S), hanging.let_go.set())).start()
     assert hanging.was_let_go
     assert hanging.is_closed  # when the line is
 
@@ -124,9 +126,21 @@ def test_a_camera_that_takes_its_time_to_close_keeps_no_other_going(recognizer: 
 def test_timeouts_are_in_a_row_only_if_nothing_comes_between(recognizer: Recognizer) -> None:
     between = [CameraTimeoutError("nothing came"), PartialFrameError("half of it came")]
     with Line(recognizer, {"c": lambda: ScriptedCamera(between * feed_module.MOST_TIMEOUTS)}, policy=BLOCK) as line:
-        assert line.wait(20)
+        assert line.wait(HANG_S)
     counters = line.counters().cameras["c"]
     assert (counters.stalled, counters.partial, counters.reopened) == (3, 3, 0)
+
+
+def test_a_camera_that_sends_no_whole_frame_says_why_once(
+    recognizer: Recognizer, caplog: pytest.LogCaptureFixture
+) -> None:
+    partial = [PartialFrameError(f"{count} bytes are no JPEG") for count in range(3 * feed_module.MOST_PARTIAL)]
+    with Line(recognizer, {"c": lambda: ScriptedCamera([*partial, *pictures(1)])}, policy=BLOCK) as line:
+        assert line.wait(HANG_S)
+    assert line.counters().cameras["c"].partial == len(partial)
+    said = [record for record in caplog.records if record.event == "camera_stalled"]  # type: ignore[attr-defined]
+    assert len(said) == 1
+    assert "bytes are no JPEG" in said[0].getMessage()
 
 
 def test_a_package_of_smaller_batches_is_swapped_in(tiny_package: Path) -> None:
@@ -152,14 +166,14 @@ def test_a_package_of_smaller_batches_is_swapped_in(tiny_package: Path) -> None:
 
         line._inbox.take = swapping  # type: ignore[method-assign]
         with line:
-            assert line.wait(20)
+            assert line.wait(HANG_S)
     assert [record.sequence for record in sink.records] == list(range(8))
     assert line.counters().cameras["c"].failed == 0
 
 
 def test_no_package_takes_a_place_in_a_closed_line(recognizer: Recognizer, tiny_package: Path) -> None:
     with Line(recognizer, {"c": lambda: ScriptedCamera(pictures(1))}) as line:
-        assert line.wait(20)
+        assert line.wait(HANG_S)
     loaded: list[Recognizer] = []
 
     def load(path: Any) -> Recognizer:

@@ -1,6 +1,5 @@
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,16 +11,19 @@ import pytest
 from partsight.runtime import Recognizer
 from partsight.runtime.cameras.camera import Frame
 from partsight.runtime.images import Pixels
-from partsight.runtime.line import Line, Policy, health
+from partsight.runtime.line import Line, Policy, health, sight
 from partsight.runtime.line.band import Bands, expected_bands
 from partsight.runtime.line.drift import LEAST, WINDOW
 from partsight.runtime.line.health import SHARE_WINDOW, Health
 from partsight.runtime.line.metrics import Metrics
 from partsight.runtime.record import Candidate, Record, Told
+from partsight.runtime.setup import Setup
+from partsight.runtime.setup_check import SetupCheck
 from tests.runtime.line.real_parts import RealParts, blurred, exposed
 from tests.runtime.line.scripted import ScriptedCamera, Step
 from tests.runtime.line.test_metrics import of, read
 from tests.tiny import solid, tiny_manifest, tiny_matching, write_tiny_package
+from tests.waiting import HANG_S, wait_until
 
 BLOCK = Policy("block", 4)
 
@@ -37,13 +39,6 @@ def every_frame_is_measured(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogC
 def recognizer(verified_package: Path) -> Iterator[Recognizer]:
     with Recognizer(verified_package, batch_size=4, threads=1) as recognizer:
         yield recognizer
-
-
-def until(is_so: Callable[[], bool]) -> None:
-    ends_at = time.monotonic() + 30
-    while not is_so():
-        assert time.monotonic() < ends_at
-        time.sleep(0.002)
 
 
 def dim(share: float) -> Pixels:
@@ -66,17 +61,17 @@ def test_a_lamp_that_fades_and_is_changed(recognizer: Recognizer, caplog: pytest
     metrics = Metrics(line, watch)
 
     def judged(is_in: bool) -> Step:
-        return lambda: until(lambda: watch.state().cameras["left"].in_band.get("exposure_ev") is is_in)
+        return lambda: wait_until(lambda: watch.state().cameras["left"].in_band.get("exposure_ev") is is_in)
 
     def ready() -> None:
-        until(lambda: watch.state().bands is not None)
+        wait_until(lambda: watch.state().bands is not None)
 
     blue, dark = [solid("blue")] * WINDOW, [dim(0.8)] * WINDOW
     left._steps = iter([ready, *blue, judged(True), *dark, judged(False), *blue, judged(True)])
     right._steps = iter([ready, *[solid("green")] * WINDOW])
     with watch, line:
-        assert line.wait(60)
-        until(watch._queue.empty)
+        assert line.wait(HANG_S)
+        wait_until(watch._queue.empty)
         samples = read(metrics)
     assert said(caplog) == [("WARNING", "drift", "left"), ("INFO", "drift_over", "left")]
     assert "camera left is too dark: its frames are at -0." in caplog.text
@@ -94,28 +89,29 @@ def test_a_lamp_that_fades_and_is_changed(recognizer: Recognizer, caplog: pytest
 def test_a_lamp_that_goes_out(
     recognizer: Recognizer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("partsight.runtime.line.sight.NOTHING_S", 0.0)
+    monkeypatch.setattr(sight, "NOTHING_S", 0.0)
+    monkeypatch.setattr(sight, "find_misfit", lambda *_: None)
     camera = ScriptedCamera([])
     line = Line(recognizer, {"left": lambda: camera}, policy=BLOCK)
     watch = Health(line)
 
     def told_of(event: str) -> Step:
-        return lambda: until(lambda: event in {name for _, name, _ in heard()})
+        return lambda: wait_until(lambda: event in {name for _, name, _ in heard()})
 
     def heard() -> list[tuple[str, str, str]]:
         return [(r.levelname, r.event, r.camera) for r in caplog.records if "recognised" in getattr(r, "event", "")]
 
     def ready() -> None:
-        until(lambda: watch.state().bands is not None)
+        wait_until(lambda: watch.state().bands is not None)
 
     dark = [dim(0.1)] * (SHARE_WINDOW + WINDOW)
     camera._steps = iter([ready, solid("blue"), *dark, told_of("nothing_recognised"), solid("blue"), solid("blue")])
     with watch, line:
-        assert line.wait(60)
-        until(watch._queue.empty)
-        until(lambda: len(heard()) == 2)
+        assert line.wait(HANG_S)
+        wait_until(watch._queue.empty)
+        wait_until(lambda: len(heard()) == 2)
     assert heard() == [("WARNING", "nothing_recognised", "left"), ("INFO", "recognised_again", "left")]
-    assert "its frames are too dark beside what they look most like (-" in caplog.text
+    assert "its frames are too dark: -" in caplog.text
 
 
 class FakeLine:
@@ -159,6 +155,7 @@ def real_bands(real_parts: Any) -> Bands | None:
 @pytest.fixture
 def parts(real_parts: RealParts, real_bands: Bands | None, monkeypatch: pytest.MonkeyPatch) -> RealParts:
     monkeypatch.setattr(health, "expected_bands", lambda *_: real_bands)  # once for all tests: it takes a second
+    monkeypatch.setattr(sight, "find_misfit", lambda *_: None)
     return real_parts
 
 
@@ -178,13 +175,13 @@ def test_frames_of_a_line(
     """Honest frames of real parts are within the band, and those of a defocused or a badly lit camera are not."""
     line: Any = FakeLine(parts)
     with Health(line) as watch:
-        until(lambda: watch.state().bands is not None)
+        wait_until(lambda: watch.state().bands is not None)
         for frame, label in zip(parts.frames, parts.labels, strict=True):
             line.hear(told(change(frame), label, parts.package_id))
-        until(
+        wait_until(
             lambda: bool(watch.state().cameras) and watch.state().cameras["c"].recognised.samples == len(parts.frames)
         )
-        until(lambda: len(watch.state().cameras["c"].in_band) == 2)
+        wait_until(lambda: len(watch.state().cameras["c"].in_band) == 2)
     state = watch.state().cameras["c"]
     assert list(state.in_band.values()).count(False) == len(expected)
     assert [any(words in record.message for record in caplog.records) for words in expected] == [True] * len(expected)
@@ -195,17 +192,37 @@ def test_unknown_frames_are_measured_and_not_judged(parts: RealParts, caplog: py
     line: Any = FakeLine(parts)
     dark = exposed(-1.0)
     with Health(line) as watch:
-        until(lambda: watch.state().bands is not None)
+        wait_until(lambda: watch.state().bands is not None)
         for frame, label in zip(parts.frames, parts.labels, strict=True):
             line.hear(told(dark(frame), label, parts.package_id, outcome="unknown"))
         line.hear(told(parts.frames[0], parts.labels[0], parts.package_id))
-        until(lambda: watch.state().cameras["c"].recognised.samples == 1)
+        wait_until(lambda: watch.state().cameras["c"].recognised.samples == 1)
         state = watch.state().cameras["c"]
     assert state.unknown.samples == len(parts.frames)
     assert state.unknown.exposure_ev == pytest.approx(-1, abs=0.1)
     assert state.unknown_share == pytest.approx(len(parts.frames) / (len(parts.frames) + 1))
     assert state.in_band == {}
     assert said(caplog) == []
+
+
+def test_a_set_up_is_checked_in_the_thread_of_health(
+    parts: RealParts, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    checked: list[tuple[str, int]] = []
+
+    def find(_: object, frames: list[Pixels], is_wanted: Callable[[], bool]) -> SetupCheck:
+        assert is_wanted()
+        checked.append((threading.current_thread().name, len(frames)))
+        return SetupCheck(Setup(turn_deg=180), len(frames), 9, 0.0, 1.0, 0.1, 0.6)
+
+    monkeypatch.setattr(sight, "find_misfit", find)
+    line: Any = FakeLine(parts)
+    with Health(line) as watch:
+        for frame, label in zip(parts.frames, parts.labels, strict=True):
+            line.hear(told(frame, label, parts.package_id, outcome="unknown"))
+        wait_until(lambda: bool(checked) and "180°" in caplog.text)
+        wait_until(watch._queue.empty)
+    assert checked == [("partsight-health", 8)]
 
 
 def test_the_lines_thread_never_waits_and_frames_are_left_out(
@@ -245,15 +262,15 @@ def test_a_swap_begins_anew(tmp_path: Path, recognizer: Recognizer, caplog: pyte
     camera = ScriptedCamera([solid("blue")] * 5, ends=False)
     line = Line(recognizer, {"c": lambda: camera}, policy=BLOCK)
     with Health(line) as watch, line:
-        until(lambda: line.counters().cameras["c"].recognised == 5)
+        wait_until(lambda: line.counters().cameras["c"].recognised == 5)
         before = watch.state().bands
         line.swap(other, lambda path: Recognizer(path, threads=1))
-        until(lambda: watch._package_id == line.package_id and watch.state().bands is not None)
+        wait_until(lambda: watch._package_id == line.package_id and watch.state().bands is not None)
         assert watch.state().cameras == {}
         assert before is None or watch.state().bands == before  # the same golden images
-        line._answerer.listeners[0](told(solid("blue"), "blue", recognizer.package_id))  # late, of the old package
-        line._answerer.listeners[0](told(dim(0.9), "blue", line.package_id))
-        until(lambda: watch.state().cameras["c"].recognised.samples == 1)
+        line._answerer.listeners[-1](told(solid("blue"), "blue", recognizer.package_id))  # late, of the old package
+        line._answerer.listeners[-1](told(dim(0.9), "blue", line.package_id))
+        wait_until(lambda: watch.state().cameras["c"].recognised.samples == 1)
         assert watch.state().cameras["c"].recognised.exposure_ev == pytest.approx(-0.15, abs=0.01)
     assert said(caplog) == []
 
@@ -265,7 +282,7 @@ def test_without_golden_images_scores_are_measured_all_the_same(
     camera = ScriptedCamera([solid("blue"), solid((0, 0, 0))], ends=False)
     line = Line(recognizer, {"c": lambda: camera}, policy=BLOCK)
     with Health(line) as watch, line:
-        until(lambda: bool(watch.state().cameras) and watch.state().cameras["c"].unknown.samples == 1)
+        wait_until(lambda: bool(watch.state().cameras) and watch.state().cameras["c"].unknown.samples == 1)
         state = watch.state()
     assert state.bands is None
     camera_state = state.cameras["c"]
@@ -288,10 +305,10 @@ def test_what_cannot_be_measured_is_told_once_and_the_next_is_measured(
     monkeypatch.setattr(parts, "appearance", break_down)
     line: Any = FakeLine(parts)
     with Health(line) as watch:
-        until(lambda: watch.state().bands is not None)
+        wait_until(lambda: watch.state().bands is not None)
         for frame in [np.zeros_like(parts.frames[0])] * 3 + parts.frames[:1]:
             line.hear(told(frame, parts.labels[0], parts.package_id))
-        until(lambda: watch.state().cameras["c"].recognised.samples == 1)
+        wait_until(lambda: watch.state().cameras["c"].recognised.samples == 1)
     assert caplog.text.count("health: frames cannot be measured: a mistake of ours") == 1
 
 
@@ -300,10 +317,10 @@ def test_a_line_that_ends_is_no_trouble(recognizer: Recognizer, caplog: pytest.L
     line = Line(recognizer, {"c": lambda: ScriptedCamera([solid("blue")] * 200)}, policy=BLOCK)
     with Health(line) as watch:
         with line:
-            assert line.wait(30)
-        until(watch._queue.empty)
+            assert line.wait(HANG_S)
+        wait_until(watch._queue.empty)
     watch.close()
-    line._answerer.listeners[0](told(solid("blue"), "blue", line.package_id))
+    line._answerer.listeners[-1](told(solid("blue"), "blue", line.package_id))
     assert watch._queue.empty() or watch._queue.get_nowait() is None
     assert said(caplog) == []
     assert "partsight-health" not in {thread.name for thread in threading.enumerate()}

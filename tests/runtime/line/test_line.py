@@ -4,7 +4,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
+import cv2
 import msgspec
 import numpy as np
 import pytest
@@ -24,16 +26,17 @@ from partsight.runtime import (
     SinkGoneError,
 )
 from partsight.runtime.cameras import FileCamera
-from partsight.runtime.line import Line, Policy, SinkCounters, outbox
+from partsight.runtime.line import Line, Policy, SinkCounters, answerer, outbox
 from partsight.runtime.line import feed as feed_module
 from partsight.runtime.line.answerer import THREAD
 from partsight.runtime.matching import Matcher
 from partsight.runtime.preprocess import PreprocessSpec
 from partsight.runtime.record import Told
 from partsight.runtime.session import Session
-from tests.runtime.line.scripted import COLOURS, ListSink, ScriptedCamera, pictures, wait_until
+from tests.runtime.line.scripted import COLOURS, ListSink, ScriptedCamera, pictures
 from tests.runtime.signed import new_key, signed_copy
 from tests.tiny import SIDE_PX, solid, tiny_manifest, write_tiny_package
+from tests.waiting import HANG_S, wait_until
 
 BLOCK = Policy("block", 4)
 
@@ -58,7 +61,7 @@ def run(recognizer: Recognizer, *cameras: Any, **options: Any) -> tuple[Line, Li
         for place, camera in enumerate(cameras)
     }
     with Line(recognizer, openers, {"list": sink}, **{"policy": BLOCK} | options) as line:
-        assert line.wait(30)
+        assert line.wait(HANG_S)
     assert sink.is_closed
     return line, sink
 
@@ -70,7 +73,7 @@ def gated(recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch) -> tuple[thre
 
         def wait(frames: Any, method: Any = method) -> Any:
             begun.set()
-            assert opened.wait(20)
+            assert opened.wait(HANG_S)
             return method(frames)
 
         monkeypatch.setattr(recognizer, method.__name__, wait)
@@ -106,18 +109,17 @@ def test_a_busy_camera_does_not_starve_another(recognizer: Recognizer, monkeypat
     sink = ListSink()
     many, few = ScriptedCamera(pictures(40)), ScriptedCamera(pictures(2))
     with Line(recognizer, {"many": lambda: many, "few": lambda: few}, {"s": sink}, policy=Policy("queue", 40)) as line:
-        assert begun.wait(10)
-        while line.counters().seen < 42:
-            time.sleep(0.001)
+        assert begun.wait(HANG_S)
+        wait_until(lambda: line.counters().seen >= 42)
         opened.set()
-        assert line.wait(20)
+        assert line.wait(HANG_S)
     first = [record.camera for record in sink.records[:9]]
     assert first.count("few") == 2
 
 
 def test_latest_answers_the_newest_and_counts_the_rest(recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch) -> None:
     begun, opened = gated(recognizer, monkeypatch)
-    steps = [solid("red"), lambda: begun.wait(10), solid("blue"), solid("cyan"), solid("green"), opened.set]
+    steps = [solid("red"), lambda: begun.wait(HANG_S), solid("blue"), solid("cyan"), solid("green"), opened.set]
     line, sink = run(recognizer, steps, policy=Policy("latest"))
     assert [record.label for record in sink.records] == ["red", "green"]
     assert [record.sequence for record in sink.records] == [0, 3]
@@ -125,11 +127,34 @@ def test_latest_answers_the_newest_and_counts_the_rest(recognizer: Recognizer, m
     assert (counters.recognised, counters.skipped, counters.seen) == (2, 2, 4)
 
 
+def test_files_lose_nothing_next_to_a_live_camera(
+    recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    paths = [tmp_path / f"{place}.png" for place in range(20)]
+    for path in paths:
+        cv2.imwrite(str(path), solid("red"))
+    begun, opened = gated(recognizer, monkeypatch)
+    live = [solid("blue"), lambda: begun.wait(HANG_S), solid("blue"), solid("cyan"), solid("green"), opened.set]
+    line, sink = run(recognizer, lambda: FileCamera(paths), live, policy=None, takt_ms={"camera 1": 3_600_000})
+    files, lives = line.counters().cameras.values()
+    assert (files.recognised, files.skipped, files.seen) == (20, 0, 20)
+    assert (lives.seen, lives.skipped + lives.recognised) == (4, 4)
+    assert [record.sequence for record in sink.records if record.camera == "camera 0"] == list(range(20))
+    assert [record.label for record in sink.records if record.camera == "camera 1"][-1] == "green"
+
+
+def test_a_takt_is_the_cameras_own(recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answerer, "time", Mock(monotonic=lambda: time.monotonic() + 3600))
+    line, _ = run(recognizer, pictures(3), pictures(3), takt_ms={"camera 1": 50})
+    without, with_takt = line.counters().cameras.values()
+    assert (without.late, without.seen, with_takt.late, with_takt.seen) == (0, 3, 3, 3)
+
+
 def test_queue_answers_what_came_first_and_counts_the_rest(
     recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun, opened = gated(recognizer, monkeypatch)
-    steps = [solid("red"), lambda: begun.wait(10), solid("blue"), solid("cyan"), solid("green"), opened.set]
+    steps = [solid("red"), lambda: begun.wait(HANG_S), solid("blue"), solid("cyan"), solid("green"), opened.set]
     line, sink = run(recognizer, steps, policy=Policy("queue", 2))
     assert [record.label for record in sink.records] == ["red", "blue", "cyan"]
     assert line.counters().cameras["camera 0"].skipped == 1
@@ -152,11 +177,11 @@ def test_the_next_frame_is_in_the_network_while_one_is_told_of_unless_the_newest
 
     def listen(item: Told) -> None:
         if item.record.sequence == 0:
-            overlapped.append(second.wait(10 if policy.name != "latest" else 0.2))
+            overlapped.append(second.wait(HANG_S if policy.name != "latest" else 0.2))
             told.set()
 
     monkeypatch.setattr(Session, "run", count)
-    steps = [solid("red"), lambda: wait_until(lambda: len(runs) == 1), solid("blue"), lambda: told.wait(20)]
+    steps = [solid("red"), lambda: wait_until(lambda: len(runs) == 1), solid("blue"), lambda: told.wait(HANG_S)]
     _, sink = run(recognizer, steps, policy=policy, on_result=listen)
     assert overlapped == [policy.name != "latest"]
     assert [record.label for record in sink.records] == ["red", "blue"]
@@ -170,7 +195,7 @@ def test_frames_that_cannot_be_compared_are_told(
         raise PartsightError("the frame cannot be compared")
 
     told = threading.Semaphore(0)
-    steps = [step for picture in pictures(4) for step in (picture, lambda: told.acquire(timeout=20))]
+    steps = [step for picture in pictures(4) for step in (picture, lambda: told.acquire(timeout=HANG_S))]
     recognizer = Recognizer(verified_package, threads=1)
     monkeypatch.setattr(Matcher, "match", fail)
     line, sink = run(recognizer, steps, policy=policy, on_result=lambda _: told.release())
@@ -198,12 +223,14 @@ def test_what_fails_while_frames_are_waited_for_ends_the_line(
     monkeypatch.setattr("partsight.runtime.line.answerer.answered", break_down)
     camera = ScriptedCamera([solid("red")], ends=False)
     with Line(recognizer, {"c": lambda: camera}, policy=BLOCK) as line, pytest.raises(RuntimeError, match="of our own"):
-        assert line.wait(20)
+        assert line.wait(HANG_S)
 
 
 def test_a_frame_whose_takt_is_over_is_late(recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch) -> None:
     begun, opened = gated(recognizer, monkeypatch)
-    steps = [solid("red"), lambda: begun.wait(10), solid("blue"), lambda: time.sleep(0.1), opened.set]
+    now = [0.0]
+    monkeypatch.setattr("partsight.runtime.line.answerer.time.monotonic", lambda: now[0])
+    steps = [solid("red"), lambda: begun.wait(HANG_S), solid("blue"), lambda: now.append(now.pop() + 0.1), opened.set]
     line, sink = run(recognizer, steps, policy=Policy("queue", 5), takt_ms=50)
     counters = line.counters().cameras["camera 0"]
     assert (counters.recognised, counters.late, counters.overdue, counters.seen) == (1, 1, 1, 2)
@@ -283,7 +310,7 @@ def test_a_camera_that_is_gone_as_soon_as_it_is_open_is_tried_more_and_more_seld
     pauses: list[float] = []
     line._feeds["c"]._stopping.wait = pauses.append  # type: ignore[assignment, method-assign]
     with line:
-        assert line.wait(20)
+        assert line.wait(HANG_S)
     first = feed_module.FIRST_PAUSE_S
     assert pauses == [first, 2 * first, 4 * first, 8 * first, first, 2 * first]
     assert line.counters().cameras["c"].recognised == 2
@@ -302,9 +329,7 @@ def test_failures_keep_their_place_while_the_network_is_busy(
 ) -> None:
     begun, opened = gated(recognizer, monkeypatch)
     threads: set[str] = set()
-    steps = [solid("red"), lambda: begun.wait(10), solid("blue"), ImageError("broken"), solid("green")]
-    timer = threading.Timer(0.2, opened.set)
-    timer.start()
+    steps = [solid("red"), lambda: begun.wait(HANG_S), solid("blue"), ImageError("broken"), solid("green"), opened.set]
     _, sink = run(
         recognizer,
         steps,
@@ -322,7 +347,7 @@ def test_failures_keep_their_place_while_the_network_is_busy(
 
 def test_latest_overtakes_frames_and_no_failure(recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch) -> None:
     begun, opened = gated(recognizer, monkeypatch)
-    steps = [solid("red"), lambda: begun.wait(10), ImageError("broken"), solid("blue"), solid("green"), opened.set]
+    steps = [solid("red"), lambda: begun.wait(HANG_S), ImageError("broken"), solid("blue"), solid("green"), opened.set]
     line, sink = run(recognizer, steps, policy=Policy("latest"))
     assert [(record.sequence, record.label) for record in sink.records] == [(0, "red"), (1, None), (3, "green")]
     counters = line.counters().cameras["camera 0"]
@@ -345,7 +370,7 @@ def test_a_camera_without_its_library_ends_and_is_told(recognizer: Recognizer) -
     sink = ListSink()
     openers = {"bad": missing, "good": lambda: ScriptedCamera([solid("red")])}
     with Line(recognizer, openers, {"s": sink}, policy=BLOCK) as line, pytest.raises(DependencyError, match="pip"):
-        line.wait(20)
+        line.wait(HANG_S)
     assert [record.label for record in sink.records] == ["red"]  # the other went on
 
 
@@ -363,9 +388,8 @@ def test_stopping_answers_what_was_accepted(recognizer: Recognizer, monkeypatch:
     camera, sink = ScriptedCamera(pictures(10), ends=False), ListSink()
     line = Line(recognizer, {"c": lambda: camera}, {"s": sink}, policy=Policy("queue", 20))
     line.start()
-    assert begun.wait(10)
-    while line.counters().seen < 10:
-        time.sleep(0.001)
+    assert begun.wait(HANG_S)
+    wait_until(lambda: line.counters().seen >= 10)
     line.stop()
     opened.set()
     line.close()
@@ -378,11 +402,10 @@ def test_stopping_ends_a_camera_that_blocks(recognizer: Recognizer, monkeypatch:
     _, opened = gated(recognizer, monkeypatch)
     camera = ScriptedCamera(pictures(100))
     with Line(recognizer, {"c": lambda: camera}, policy=Policy("block", 2)) as line:
-        while line.counters().cameras["c"].waiting < 2:
-            time.sleep(0.001)
+        wait_until(lambda: line.counters().cameras["c"].waiting >= 2)
         line.stop()
         opened.set()
-        assert line.wait(20)
+        assert line.wait(HANG_S)
     counters = line.counters().cameras["c"]
     assert counters.seen == counters.recognised + counters.unknown + counters.skipped
     assert counters.seen < 100
@@ -392,7 +415,7 @@ def test_stopping_ends_a_camera_that_blocks(recognizer: Recognizer, monkeypatch:
 def test_a_sink_that_refuses_is_asked_again(recognizer: Recognizer, refuses: int) -> None:
     sink = ListSink(refuses)
     with Line(recognizer, {"c": lambda: ScriptedCamera(pictures(9))}, {"s": sink}, policy=BLOCK) as line:
-        assert line.wait(20)
+        assert line.wait(HANG_S)
     assert [record.sequence for record in sink.records] == list(range(9))
     assert line.counters().sinks == {"s": SinkCounters(refusals=refuses)}
 
@@ -409,12 +432,11 @@ def test_a_full_disk_is_waited_for_and_nothing_is_lost(
         caplog.at_level(logging.INFO, "partsight.line"),
         Line(recognizer, {"c": lambda: ScriptedCamera(steps)}, {"s": sink, "o": other}) as line,
     ):
-        while line.counters().cameras["c"].seen < 150:
-            time.sleep(0.01)
+        wait_until(lambda: line.counters().cameras["c"].seen >= 150)
         assert line.counters().sinks["s"].waiting == 4
         assert line.counters().cameras["c"].skipped
         sink.refuses = 0
-        assert line.wait(20)
+        assert line.wait(HANG_S)
     counters = line.counters()
     camera = counters.cameras["c"]
     assert camera.seen == 200 == camera.recognised + camera.unknown + camera.skipped
@@ -435,8 +457,7 @@ def test_the_lines_end_waits_for_a_full_disk_only_so_long(
     monkeypatch.setattr(outbox, "BOUND", 2)
     bad, good = ListSink(10**9), ListSink()
     with Line(recognizer, {"c": lambda: ScriptedCamera(pictures(9))}, {"b": bad, "g": good}, policy=BLOCK) as line:
-        while line.counters().sinks["b"].waiting < 2:
-            time.sleep(0.01)
+        wait_until(lambda: line.counters().sinks["b"].waiting >= 2)
     camera = line.counters().cameras["c"]
     assert line.counters().sinks["b"].lost == camera.recognised + camera.unknown == len(good.records)
     assert line.counters().sinks["g"] == SinkCounters()
@@ -446,7 +467,7 @@ def test_a_sink_that_may_lose_results_is_asked_a_few_times(recognizer: Recognize
     bad, good = ListSink(10**9), ListSink()
     bad.may_lose = True  # type: ignore[attr-defined]
     with Line(recognizer, {"c": lambda: ScriptedCamera(pictures(2))}, {"b": bad, "g": good}, policy=BLOCK) as line:
-        assert line.wait(20)
+        assert line.wait(HANG_S)
     assert line.counters().sinks == {"b": SinkCounters(lost=2, refusals=3), "g": SinkCounters()}
     assert bad.attempts == outbox.ATTEMPTS + 1  # the second once, since it refuses them all
     assert len(good.records) == 2
@@ -456,18 +477,23 @@ def test_a_slow_sink_that_may_lose_results_does_not_hold_up_the_lines_end(
     recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As one that waits for a PLC which is off; one that keeps results is waited for."""
-    monkeypatch.setattr(outbox, "END_S", 0.05)
+    monkeypatch.setattr(outbox, "END_S", -1.0)  # it is over when it begins
+    begun, ended = threading.Event(), threading.Event()
+    end_soon = outbox.Outbox.end_soon
+    monkeypatch.setattr(outbox.Outbox, "end_soon", lambda box: (end_soon(box), ended.set())[0])
 
     class Slow(ListSink):
         def write(self, told: Told) -> None:
-            time.sleep(0.02)
+            begun.set()
+            assert ended.wait(HANG_S)
             super().write(told)
 
-    shown, kept = Slow(), Slow()
+    kept, shown = ListSink(), Slow()
     shown.may_lose = True  # type: ignore[attr-defined]
     cameras = {"c": lambda: ScriptedCamera(pictures(40))}
     with Line(recognizer, cameras, {"shown": shown, "kept": kept}, policy=BLOCK) as line:
-        assert line.wait(20)
+        assert begun.wait(HANG_S)
+        assert line.wait(HANG_S)
     assert len(kept.records) == 40
     assert line.counters().sinks == {"shown": SinkCounters(lost=40 - len(shown.records)), "kept": SinkCounters()}
     assert 0 < len(shown.records) < 40
@@ -482,7 +508,7 @@ def test_a_result_that_a_sink_will_never_take_is_counted_at_once(recognizer: Rec
 
     sink = Choosy()
     with Line(recognizer, {"c": lambda: ScriptedCamera(pictures(6))}, {"s": sink}, policy=BLOCK) as line:
-        assert line.wait(20)
+        assert line.wait(HANG_S)
     assert line.counters().sinks == {"s": SinkCounters(lost=1)}
     assert [record.sequence for record in sink.records] == [0, 1, 2, 4, 5]
 
@@ -513,7 +539,7 @@ def test_a_sink_that_raises_anything_does_not_stop_the_line(recognizer: Recogniz
 
     sink = Broken()
     with Line(recognizer, {"c": lambda: ScriptedCamera(pictures(5))}, {"s": sink}, policy=BLOCK) as line:
-        assert line.wait(20)
+        assert line.wait(HANG_S)
     assert line.counters().sinks == {"s": SinkCounters(lost=5)}
     assert sink.attempts == 5  # asking again would not mend a mistake
 
@@ -532,12 +558,25 @@ def test_a_callback_that_raises_is_counted(recognizer: Recognizer) -> None:
     assert len(sink.records) == 10
 
 
+def test_results_that_a_sink_keeps_for_its_peer_are_counted(recognizer: Recognizer) -> None:
+    class Spooling(ListSink):
+        @property
+        def undelivered(self) -> int:
+            return len(self.told)
+
+    spooling = Spooling()
+    camera = ScriptedCamera(pictures(3))
+    with Line(recognizer, {"c": lambda: camera}, {"s": spooling}, policy=BLOCK) as line:
+        assert line.wait(HANG_S)
+    assert line.counters().sinks == {"s": SinkCounters(undelivered=3)}
+
+
 def test_pictures_go_only_to_sinks_that_keep_them(recognizer: Recognizer) -> None:
     plain, keeping = ListSink(), ListSink()
     keeping.keeps_pictures = True  # type: ignore[attr-defined]
     frames = pictures(5)
     with Line(recognizer, {"c": lambda: ScriptedCamera(frames)}, {"p": plain, "k": keeping}, policy=BLOCK) as line:
-        assert line.wait(20)
+        assert line.wait(HANG_S)
     assert [told.frame for told in plain.told] == [None] * 5
     for told, frame in zip(keeping.told, frames, strict=True):
         assert told.frame is not None and told.frame.image is frame
@@ -569,7 +608,7 @@ def test_a_bad_package_is_refused_and_the_old_one_stays(recognizer: Recognizer, 
         with pytest.raises(PackageError, match="was taught mono images and the line's cameras send bgr"):
             line.swap(grey)
         assert line.package_id == before
-        assert line.wait(20)
+        assert line.wait(HANG_S)
     assert line.counters().refused_swaps == 2
 
 
@@ -597,7 +636,7 @@ def test_a_package_that_the_lines_keys_have_not_signed_is_refused(tiny_package: 
             with pytest.raises(SignatureError, match=r"is signed by key|without the line's trusted keys"):
                 line.swap(packages["others"], load)  # the line's keys stay those of its start
         line.swap(packages["first"])
-        assert line.wait(20)
+        assert line.wait(HANG_S)
     counters = line.counters()
     assert (counters.swaps, counters.refused_swaps) == (2, 7)
     ids = {"", key.public.key_id, f"{key.public.key_id} {other.public.key_id}"}
@@ -613,12 +652,17 @@ def test_an_error_that_nobody_foresaw_ends_the_line_and_is_told(
     monkeypatch.setattr(recognizer, "recognize_batch", break_down)
     camera = ScriptedCamera(pictures(5), ends=False)
     with Line(recognizer, {"c": lambda: camera}) as line, pytest.raises(RuntimeError, match="fell out"):
-        line.wait(20)
+        line.wait(HANG_S)
 
 
 @pytest.mark.parametrize(
     ("cameras", "options", "message"),
-    [({}, {}, "has no camera"), ({"c": ScriptedCamera}, {"takt_ms": 0}, "takt_ms is 0; expected more than 0")],
+    [
+        ({}, {}, "has no camera"),
+        ({"c": ScriptedCamera}, {"takt_ms": 0}, "takt_ms is 0; expected more than 0"),
+        ({"c": ScriptedCamera}, {"takt_ms": {"d": 5}}, "takt_ms is set for camera 'd'; expected one of c"),
+        ({"c": ScriptedCamera}, {"policy": {"d": BLOCK}}, "policy is set for camera 'd'; expected one of c"),
+    ],
 )
 def test_what_makes_no_line(recognizer: Recognizer, cameras: Any, options: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):

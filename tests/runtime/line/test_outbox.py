@@ -2,7 +2,6 @@
 
 import logging
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,8 +12,9 @@ from partsight.runtime.line import outbox
 from partsight.runtime.line.counters import Tally
 from partsight.runtime.line.outbox import Outbox, owner_of
 from partsight.runtime.record import Told
-from tests.runtime.line.scripted import ListSink, wait_until
+from tests.runtime.line.scripted import ListSink
 from tests.runtime.sinks.kinds import told
+from tests.waiting import HANG_S, wait_until
 
 
 class GatedSink(ListSink):
@@ -25,20 +25,22 @@ class GatedSink(ListSink):
         self.opened = threading.Event()
 
     def write(self, told: Told) -> None:
-        assert self.opened.wait(20)
+        assert self.opened.wait(HANG_S)
         super().write(told)
 
 
 class HeldSink(ListSink):
-    """Refuses each result after a while, as a database that another program holds, or a service that is away."""
+    """Refuses each result after 0.2 s of its own clock, as a database that another program holds, or a service away."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__()
-        self._error = error
+        self._error, self.now = error, 0.0
+        self.opened = threading.Event()
 
     def write(self, _: Told) -> None:
+        assert self.opened.wait(HANG_S)
         self.attempts += 1
-        time.sleep(0.2)
+        self.now += 0.2
         raise self._error
 
 
@@ -47,7 +49,7 @@ def boxed(sink: ListSink, *, may_wait: bool = False, **kinds: object) -> Iterato
     for name, value in kinds.items():
         setattr(sink, name, value)
     tally = Tally()
-    box = Outbox("s", sink, tally, may_wait=may_wait)
+    box = Outbox("s", sink, tally, may_wait=lambda: may_wait)
     yield box, tally
     box.close()
 
@@ -160,11 +162,14 @@ def test_after_the_end_who_refused_a_result_is_not_asked_for_the_rest(
 ) -> None:
     monkeypatch.setattr(outbox, "END_S", 0.3)
     sink = HeldSink(error)
+    monkeypatch.setattr(outbox.time, "monotonic", lambda: sink.now)
     with boxed(sink) as (box, tally):
         for sequence in range(100):
             box.put(told(sequence))
+        box.end_soon()
+        sink.opened.set()
     assert lost(tally) == 100
-    assert sink.attempts < 10
+    assert sink.attempts == 2  # by then it has taken longer than END_S
     errors = [record.event for record in caplog.records if record.levelno == logging.ERROR]  # type: ignore[attr-defined]
     assert errors == ["result_lost", "results_lost"]
     assert "results that still waited at the line's end are lost to it" in caplog.text

@@ -1,7 +1,6 @@
 import logging
 import shutil
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,17 +13,11 @@ from partsight.runtime.signing import sign
 from tests.runtime.line.scripted import ScriptedCamera
 from tests.runtime.signed import new_key, signed_copy
 from tests.tiny import solid, tiny_manifest, tiny_matching, write_tiny_package
+from tests.waiting import HANG_S, wait_until
 
 
 def load(path: str | Path) -> Recognizer:
     return Recognizer(path, threads=1)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 @pytest.fixture
@@ -39,18 +32,34 @@ def line(place: Path) -> Iterator[Line]:
         yield line
 
 
+@pytest.fixture
+def look_again(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Waits until the watch has looked three times more: it has acted on all but the last."""
+    looks: list[int] = []
+    look = Watch._look
+    monkeypatch.setattr(Watch, "_look", lambda watch: (looks.append(1), look(watch))[1])
+
+    def wait() -> None:
+        seen = len(looks)
+        wait_until(lambda: len(looks) >= seen + 3)
+
+    return wait
+
+
 def replace(place: Path, new: Path) -> None:
     place.rename(place.with_suffix(".old"))
     new.rename(place)
 
 
-def test_another_package_at_the_path_answers(line: Line, place: Path, tmp_path: Path) -> None:
+def test_another_package_at_the_path_answers(
+    line: Line, place: Path, tmp_path: Path, look_again: Callable[[], None]
+) -> None:
     before = line.package_id
     decision = msgspec.structs.replace(tiny_manifest().decision, threshold=0.5)
     replace(place, write_tiny_package(tmp_path / "new.partsight", decision=decision))
-    until(lambda: line.counters().swaps == 1)
+    wait_until(lambda: line.counters().swaps == 1)
     assert line.package_id != before
-    time.sleep(0.05)
+    look_again()
     assert line.counters().swaps == 1  # the same one is not put there again and again
 
 
@@ -60,21 +69,25 @@ def test_a_package_that_came_before_the_watch_began_answers(place: Path, tmp_pat
         decision = msgspec.structs.replace(tiny_manifest().decision, threshold=0.5)
         replace(place, write_tiny_package(tmp_path / "new.partsight", decision=decision))
         with Watch(line, place, load, every_s=0.01):
-            until(lambda: line.counters().swaps == 1)
+            wait_until(lambda: line.counters().swaps == 1)
 
 
-def test_a_bad_package_is_told_once(line: Line, place: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_bad_package_is_told_once(
+    line: Line, place: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, look_again: Callable[[], None]
+) -> None:
     before = line.package_id
     new = write_tiny_package(tmp_path / "new.partsight", labels=("a", "b"))
     with caplog.at_level(logging.ERROR, "partsight.line"):
         replace(place, new)
-        until(lambda: line.counters().refused_swaps == 1)
-        time.sleep(0.05)
+        wait_until(lambda: line.counters().refused_swaps == 1)
+        look_again()
     assert caplog.text.count("is refused") == 1
     assert (line.counters().refused_swaps, line.package_id) == (1, before)
 
 
-def test_a_package_that_is_signed_later_answers_then(tiny_package: Path, tmp_path: Path) -> None:
+def test_a_package_that_is_signed_later_answers_then(
+    tiny_package: Path, tmp_path: Path, look_again: Callable[[], None]
+) -> None:
     key = new_key(tmp_path / "key")
     place = signed_copy(tiny_package, tmp_path / "line3.partsight", key)
     decision = msgspec.structs.replace(tiny_manifest().decision, threshold=0.5)
@@ -86,11 +99,11 @@ def test_a_package_that_is_signed_later_answers_then(tiny_package: Path, tmp_pat
     camera = ScriptedCamera([solid("red")], ends=False)
     with Line(load_signed(place), {"c": lambda: camera}) as line, Watch(line, place, load_signed, every_s=0.01):
         replace(place, new)
-        until(lambda: line.counters().refused_swaps == 1)
-        time.sleep(0.05)
+        wait_until(lambda: line.counters().refused_swaps == 1)
+        look_again()
         assert line.counters().refused_swaps == 1
         sign(place, key)
-        until(lambda: line.counters().swaps == 1)
+        wait_until(lambda: line.counters().swaps == 1)
 
 
 def test_a_package_that_is_copied_into_its_place_answers_when_it_is_whole(
@@ -104,10 +117,10 @@ def test_a_package_that_is_copied_into_its_place_answers_when_it_is_whole(
         for name in ("gallery", "report.html", "manifest.json"):
             copy = shutil.copytree if (new / name).is_dir() else shutil.copy2
             copy(new / name, place / name, **({"dirs_exist_ok": True} if (new / name).is_dir() else {}))
-        until(lambda: line.counters().refused_swaps > 0)
+        wait_until(lambda: line.counters().refused_swaps > 0)
         assert (place / "model.fp32.onnx").read_bytes() == model
         (place / "model.fp32.onnx").write_bytes((new / "model.fp32.onnx").read_bytes())
-        until(lambda: line.counters().swaps == 1)
+        wait_until(lambda: line.counters().swaps == 1)
     assert caplog.text.count("is refused") == 1
 
 
@@ -130,12 +143,12 @@ def test_a_package_that_could_not_be_read_is_tried_again(
         Watch(line, place, load_at_last, every_s=0.01),
     ):
         replace(place, write_tiny_package(tmp_path / "new.partsight", decision=decision))
-        until(lambda: line.counters().swaps == 1)
+        wait_until(lambda: line.counters().swaps == 1)
     assert caplog.text.count("is refused") == 1
 
 
 def test_a_path_that_cannot_be_read_is_told_once_until_it_can(
-    line: Line, place: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    line: Line, place: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, look_again: Callable[[], None]
 ) -> None:
     """Else whoever brought a package that the line may not read would wait for ever, and not know why."""
     unreadable = write_tiny_package(tmp_path / "unreadable.partsight")
@@ -145,18 +158,18 @@ def test_a_path_that_cannot_be_read_is_told_once_until_it_can(
     decision = msgspec.structs.replace(tiny_manifest().decision, threshold=0.5)
     with caplog.at_level(logging.ERROR, "partsight.line"):
         replace(place, unreadable)
-        until(lambda: "cannot be read" in caplog.text or "is no file" in caplog.text)
-        time.sleep(0.05)
+        wait_until(lambda: "cannot be read" in caplog.text or "is no file" in caplog.text)
+        look_again()
         assert (caplog.text.count("goes on: "), line.package_id) == (1, before)
         place.rename(tmp_path / "away")
         write_tiny_package(tmp_path / "new.partsight", decision=decision).rename(place)
-        until(lambda: line.counters().swaps == 1)
+        wait_until(lambda: line.counters().swaps == 1)
     assert caplog.text.count("goes on: ") == 1
 
 
-def test_while_nothing_is_there_the_old_one_stays(line: Line, place: Path) -> None:
+def test_while_nothing_is_there_the_old_one_stays(line: Line, place: Path, look_again: Callable[[], None]) -> None:
     shutil.rmtree(place)
-    time.sleep(0.05)
+    look_again()
     assert (line.counters().swaps, line.counters().refused_swaps) == (0, 0)
 
 
@@ -171,7 +184,7 @@ def test_what_answers_needs_its_folder_no_more(verified_package: Path, tmp_path:
 
     camera = ScriptedCamera([solid("red"), remove, solid("blue")])
     with Line(recognizer, {"c": lambda: camera}, on_result=told.append) as line:
-        line.wait(20)
+        line.wait(HANG_S)
     assert [item.record.label for item in told] == ["red", "blue"]
 
 
@@ -179,7 +192,7 @@ def test_the_first_package_is_held_in_memory(verified_package: Path, monkeypatch
     held = threading.Event()
     monkeypatch.setattr(Recognizer, "hold", lambda _: held.set())
     with Line(load(verified_package), {"c": lambda: ScriptedCamera([], ends=False)}):
-        assert held.wait(20)
+        assert held.wait(HANG_S)
 
 
 def test_a_package_whose_golden_image_is_damaged_is_refused(

@@ -16,6 +16,7 @@ from partsight.runtime.record import Record
 from partsight.runtime.sinks import SINKS, open_sink
 from tests.runtime.sinks.broker import free_port
 from tests.runtime.sinks.kinds import KINDS, LIVE, ODD_LABELS, Kind, Live, failed, told
+from tests.waiting import HANG_S
 
 ROOT = Path(__file__).parents[3]
 
@@ -64,7 +65,7 @@ def test_kill_right_after_write(kind: Kind, folder: Path) -> None:
 @pytest.mark.skipif(os.name == "nt", reason="needs RLIMIT_FSIZE")
 def test_full_disk(kind: Kind, folder: Path) -> None:
     with child(kind.address(folder), "full") as program:
-        output, _ = program.communicate(timeout=120)
+        output, _ = program.communicate(timeout=HANG_S)
     taken, refused = (int(word) for word in output.split())
     assert program.returncode == 0
     assert refused == 3

@@ -15,6 +15,7 @@ import pytest
 from partsight.runtime.errors import SinkError
 from partsight.runtime.sinks import open_sink
 from tests.runtime.sinks.kinds import read_jsonl, told
+from tests.waiting import HANG_S
 
 
 def test_torn_last_line_is_cut_off_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -188,6 +189,7 @@ def changed(path: Path, how: str) -> None:
 @pytest.mark.parametrize("how", ["moved", "removed", "folder removed", "replaced", "emptied", "cut", "grown"])
 def test_file_that_another_program_changes(tmp_path: Path, how: str, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "results" / "out.jsonl"
+    path.parent.mkdir()
     with open_sink(f"jsonl:{path}") as sink:
         for start in (0, 3):  # told each time
             for sequence in range(start, start + 3):
@@ -301,7 +303,7 @@ def test_sync_by_count_and_by_time(tmp_path: Path, synced: threading.Semaphore) 
     with open_sink(f"jsonl:{tmp_path}/out.jsonl?sync_every=100&sync_s=0.01") as sink:
         count(synced)
         sink.write(told(9))
-        assert synced.acquire(timeout=10)
+        assert synced.acquire(timeout=HANG_S)
 
 
 def test_disk_that_fails_late_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -314,7 +316,7 @@ def test_disk_that_fails_late_is_told(tmp_path: Path, monkeypatch: pytest.Monkey
     with open_sink(f"jsonl:{tmp_path}/out.jsonl?sync_every=100&sync_s=0.01") as sink:
         monkeypatch.setattr(os, "fsync", fails)
         sink.write(told(0))
-        assert tried.wait(10)
+        assert tried.wait(HANG_S)
         monkeypatch.undo()
         with pytest.raises(SinkError, match=r"did not keep earlier results for sure .*Input/output"):
             sink.write(told(1))
@@ -369,7 +371,7 @@ def test_reader_that_is_too_slow(monkeypatch: pytest.MonkeyPatch) -> None:
         sink.write(told(taken, "x" * 3001))
         sink.close()
         standard_output.close()
-        drain.join(10)
+        drain.join(HANG_S)
     sequences = [msgspec.json.decode(line)["sequence"] for line in received]  # all of them whole
     assert sequences in ([*range(taken + 1)], [*range(taken + 1), taken])
 

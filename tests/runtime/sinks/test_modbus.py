@@ -8,7 +8,6 @@ import random
 import socket
 import struct
 import threading
-import time
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +23,8 @@ from tests.runtime.sinks.kinds import failed, told
 pytest.importorskip("pymodbus")
 from pymodbus.client import ModbusTcpClient
 
+from tests.waiting import HANG_S
+
 
 @pytest.fixture
 def port() -> int:
@@ -32,7 +33,7 @@ def port() -> int:
 
 @pytest.fixture
 def plc(port: int) -> Iterator[ModbusTcpClient]:
-    with ModbusTcpClient("127.0.0.1", port=port, timeout=5) as client:
+    with ModbusTcpClient("127.0.0.1", port=port, timeout=HANG_S) as client:
         yield client
 
 
@@ -85,7 +86,7 @@ def test_handshake(port: int, plc: ModbusTcpClient) -> None:
         second.start()
         assert long(plc.read_input_registers(6, count=2).registers, 0) == 0  # the first is shown until it was taken
         assert not plc.write_coil(0, False).isError()
-        second.join(10)
+        second.join(HANG_S)
         assert not second.is_alive()
         assert coil(plc)
         assert long(plc.read_input_registers(6, count=2).registers, 0) == 1
@@ -94,16 +95,16 @@ def test_handshake(port: int, plc: ModbusTcpClient) -> None:
         assert long(plc.read_input_registers(16, count=2).registers, 0) == 0
 
 
-def test_coil_that_is_not_cleared_is_counted(port: int, plc: ModbusTcpClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_coil_that_is_not_cleared_is_counted(
+    port: int, plc: ModbusTcpClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.WARNING), open_sink(f"modbus://:{port}?ack_s=0.1") as sink:
         connect(plc)
-        started = time.monotonic()
-        for sequence in range(4):
+        waits, wait_for = [], sink._cleared.wait_for  # type: ignore[attr-defined]
+        monkeypatch.setattr(sink._cleared, "wait_for", lambda *given: (waits.append(given[1]), wait_for(*given))[1])  # type: ignore[attr-defined]
+        for sequence in range(100):
             sink.write(told(sequence, None))
-        assert time.monotonic() - started >= 0.3
-        for sequence in range(4, 100):
-            sink.write(told(sequence, None))
-        assert time.monotonic() - started < 5  # it is taken to be off
+        assert waits == [0.1] * 4 + [0] * 96  # the first found no result before it; then it is taken to be off
         found = plc.read_input_registers(0, count=20).registers
         assert (long(found, 6), long(found, 16)) == (99, 99)
         assert coil(plc)
@@ -308,7 +309,7 @@ def test_server_that_ended_is_told(port: int) -> None:
     sink = open_sink(f"modbus://:{port}")
     loop = sink._loop._loop  # type: ignore[attr-defined]
     loop.call_soon_threadsafe(loop.stop)
-    sink._loop._thread.join(10)  # type: ignore[attr-defined]
+    sink._loop._thread.join(HANG_S)  # type: ignore[attr-defined]
     with pytest.raises(SinkError, match="its server has ended; open the sink again"):
         sink.write(told(0))
     assert isinstance(loop, asyncio.AbstractEventLoop)

@@ -23,6 +23,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from tests.waiting import HANG_S
+
 PASSWORD = "Früh am Morgen"
 URI = "urn:factory:line3"
 RIGHTS = pytest.mark.skipif(os.name == "nt", reason="rights are elsewhere on Windows")
@@ -86,7 +88,7 @@ def sink(port: int, files: Files, said: list[logging.LogRecord]) -> Iterator[Sin
 
 
 async def client(port: int, files: Files, mode: Any = None, user: str = "operator", password: str = PASSWORD) -> Any:
-    made = asyncua.Client(f"opc.tcp://127.0.0.1:{port}/partsight", timeout=20)
+    made = asyncua.Client(f"opc.tcp://127.0.0.1:{port}/partsight", timeout=HANG_S)
     made.application_uri = URI
     mode = mode or asyncua.ua.MessageSecurityMode.SignAndEncrypt
     await made.set_security(

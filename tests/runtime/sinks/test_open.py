@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +53,51 @@ def test_what_no_path_has(scheme: str, name: str, tmp_path: Path) -> None:
     with pytest.raises(SinkError, match=r"that no path and no host has|expected at most 4096"):
         open_sink(f"{scheme}:{tmp_path}/{name}")
     assert not any(tmp_path.iterdir())
+
+
+MISSING = {
+    "csv": "csv:{folder}/r.csv",
+    "images": "images:{folder}/kept",
+    "jsonl": "jsonl:{folder}/r.jsonl",
+    "sqlite": "sqlite:{folder}/r.db",
+    "mqtt": "mqtt://127.0.0.1:1/topic?spool={folder}/spool.db",
+}
+
+
+@pytest.mark.parametrize("form", MISSING.values(), ids=MISSING)
+def test_a_folder_that_is_not_there_is_not_made(form: str, tmp_path: Path) -> None:
+    folder = tmp_path / "no such" / "disk"
+    for use in (check_address, open_sink):
+        with pytest.raises(SinkError) as raised:
+            use(form.format(folder=folder))
+        assert f"mkdir -p '{folder}'" in str(raised.value) or os.name == "nt"
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_file_in_place_of_the_folder(tmp_path: Path) -> None:
+    file = tmp_path / "disk"
+    file.touch()
+    with pytest.raises(SinkError, match="is a file") as raised:
+        check_address(f"csv:{file}/r.csv")
+    assert "mkdir" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("address", "named"),
+    [
+        ("jsonl:r.jsonl?keep=2", "rotate_mb"),
+        ("csv:r.csv?keep=2", "rotate_mb"),
+        ("images:kept?quality=80", "format=jpg"),
+    ],
+)
+def test_an_option_without_the_one_that_it_is_for(address: str, named: str) -> None:
+    with pytest.raises(SinkError, match=named):
+        check_address(address)
+
+
+def test_the_folder_of_pictures_is_made(tmp_path: Path) -> None:
+    with open_sink(f"images:{tmp_path}/kept"):
+        assert (tmp_path / "kept").is_dir()
 
 
 def test_path_of_bytes_that_are_not_utf8(tmp_path: Path) -> None:

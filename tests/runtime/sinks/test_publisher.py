@@ -3,17 +3,18 @@
 import itertools
 import logging
 import sqlite3
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from partsight.runtime.errors import SinkError
 from partsight.runtime.sinks.publisher import Publisher
 from partsight.runtime.sinks.spool import Spool
+from tests.waiting import wait_until
 
 WELL = SimpleNamespace(is_failure=False, value=0)
 
@@ -57,15 +58,16 @@ def test_spool_that_cannot_be_read_for_a_while(
 ) -> None:
     """For which the broker is not to blame: it is not connected to anew."""
     monkeypatch.setattr("partsight.runtime.sinks.publisher.STALL_S", 0.2)
+    clock, tries, after = itertools.count(), itertools.count(), spool.after
+    monkeypatch.setattr("partsight.runtime.sinks.publisher.time", Mock(monotonic=lambda: next(clock) / 100))
+    monkeypatch.setattr(spool, "after", lambda *arguments: (next(tries), after(*arguments))[1])
     client, made = Client(), []
     spool.add(b"a")
     other = sqlite3.connect(spool.path, isolation_level=None)
     other.execute("INSERT INTO waiting (payload) VALUES ('damaged')")
     publisher = Publisher(spool, "line3", lambda: (made.append(1), client)[1], needs_subscriber=False)
-    deadline = time.monotonic() + 10
-    while "a result in it is damaged" not in caplog.text and time.monotonic() < deadline:
-        time.sleep(0.01)
-    time.sleep(0.5)
+    wait_until(lambda: next(tries) > 1000)  # each look counts as well
+    wait_until(lambda: "a result in it is damaged" in caplog.text)
     other.execute("DELETE FROM waiting WHERE payload = 'damaged'")
     other.close()
     publisher.close(10)

@@ -1,6 +1,7 @@
 """The answerer: takes frames from the inbox, has them recognised together, and tells of each."""
 
 import logging
+import math
 import queue
 import threading
 import time
@@ -25,8 +26,9 @@ _log = logging.getLogger("partsight.line")
 class Answerer:
     """Answers the frames of a line, in the order in which the inbox gives them.
 
-    Where batches overlap, one is in the network while that before it is compared with golden images and told of. More
-    frames a second are answered then, each of them later: that is for frames which wait for their turn anyway.
+    Batches overlap where their frames wait for their turn anyway, as under any policy but `latest`: one is in the
+    network while that before it is compared with golden images and told of. More frames a second are answered then,
+    each of them later.
 
     Attributes:
         recognizer: answers from the next batch on.
@@ -35,13 +37,21 @@ class Answerer:
     """
 
     def __init__(
-        self, recognizer: Recognizer, inbox: Inbox, tally: Tally, run_id: str, *, takt_s: float | None, overlaps: bool
+        self, recognizer: Recognizer, inbox: Inbox, tally: Tally, run_id: str, takts_s: Mapping[str, float]
     ) -> None:
+        """Take what answers.
+
+        Args:
+            recognizer: see there.
+            inbox: where frames come from.
+            tally: of the line.
+            run_id: of the line.
+            takts_s: by camera, how long an answer is of use; none for as long as it takes.
+        """
         self.recognizer = recognizer
         self.listeners: list[Callable[[Told], None]] = []
         self.outboxes: Mapping[str, Outbox] = {}
-        self._inbox, self._tally, self._run_id, self._takt_s = inbox, tally, run_id, takt_s
-        self._overlaps = overlaps
+        self._inbox, self._tally, self._run_id, self._takts_s = inbox, tally, run_id, takts_s
         self._jobs: queue.Queue[_Tell | None] = queue.Queue()
         self._error: BaseException | None = None
 
@@ -53,19 +63,18 @@ class Answerer:
         """
         # A daemon: a program that ends without closing the line must not hang. No executor: its threads are none.
         teller = threading.Thread(target=self._tell_in_turn, args=(stop,), name=f"{THREAD}-tell", daemon=True)
-        if self._overlaps:
-            teller.start()
+        teller.start()
         try:
             while batch := self._inbox.take(self.recognizer.batch_size):
-                for tell in self._serve(batch):
-                    self._then(tell)
+                overlaps = self._inbox.policy(batch[0].camera).name != "latest"  # the same of the whole batch
+                for tell in self._serve(batch, overlaps):
+                    self._then(tell, overlaps)
             self._wait()
         finally:
-            if self._overlaps:
-                self._jobs.put(None)
-                teller.join()
+            self._jobs.put(None)
+            teller.join()
 
-    def _serve(self, batch: Sequence[Arrival | Failure]) -> Iterator[_Tell]:
+    def _serve(self, batch: Sequence[Arrival | Failure], overlaps: bool) -> Iterator[_Tell]:
         """Run the network on frames together, and yield what tells of them; of unreadable ones in their turn."""
         frames: list[Arrival] = []
         for item in batch:
@@ -74,23 +83,23 @@ class Answerer:
                     frames.append(item)
                 continue
             if frames:
-                yield self._start(frames)
+                yield self._start(frames, overlaps)
                 frames = []
             yield partial(self._tell_failure, item)
         if frames:
-            yield self._start(frames)
+            yield self._start(frames, overlaps)
 
     def _is_late(self, arrival: Arrival) -> bool:
-        late = self._takt_s is not None and time.monotonic() - arrival.arrived > self._takt_s
+        late = time.monotonic() - arrival.arrived > self._takts_s.get(arrival.camera, math.inf)
         if late:
             self._tally.move(arrival.camera, "waiting", "late")
         return late
 
-    def _start(self, batch: Sequence[Arrival]) -> _Tell:
+    def _start(self, batch: Sequence[Arrival], overlaps: bool) -> _Tell:
         recognizer = self.recognizer  # one for the whole batch, whatever is swapped meanwhile
         images = [arrival.frame.image for arrival in batch]
         results: Callable[[], list[Result]] = partial(recognizer.recognize_batch, images)
-        if self._overlaps and len(images) <= recognizer.batch_size:  # more, if one of a smaller size was swapped in
+        if overlaps and len(images) <= recognizer.batch_size:  # more, if one of a smaller size was swapped in
             try:
                 results = recognizer.start_batch(images).wait
             except ProviderError:
@@ -99,10 +108,10 @@ class Answerer:
                 return partial(self._tell_each, batch)
         return partial(self._tell_all, batch, recognizer, results)
 
-    def _then(self, tell: _Tell) -> None:
+    def _then(self, tell: _Tell, overlaps: bool) -> None:
         """Tell when those before are told, and return at once if the next may be in the network meanwhile."""
-        if self._overlaps:
-            self._wait()
+        self._wait()
+        if overlaps:
             self._jobs.put(tell)
         else:
             tell()
@@ -156,7 +165,7 @@ class Answerer:
     def _tell(self, arrival: Arrival, recognizer: Recognizer, result: Result) -> None:
         latency_s = time.monotonic() - arrival.arrived
         told = answered(arrival.frame, arrival.camera, self._run_id, recognizer, result, latency_s * 1000)
-        if self._takt_s is not None and latency_s > self._takt_s:
+        if latency_s > self._takts_s.get(arrival.camera, math.inf):
             self._tally.add(arrival.camera, "overdue")
         self._publish(told)
         self._tally.move(arrival.camera, "waiting", told.record.outcome)

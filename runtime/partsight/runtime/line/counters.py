@@ -49,11 +49,14 @@ class SinkCounters:
         lost: never taken: by a sink that may lose results, that has ended, or that took nothing until the line's end.
         refusals: attempts that failed, of results that were waited for.
         waiting: results that wait for it; 0 once the line has ended.
+        undelivered: results that the sink keeps, and its peer has not acknowledged: the broker of `mqtt:`. They wait in
+            the spool, with those of earlier runs.
     """
 
     lost: int = 0
     refusals: int = 0
     waiting: int = 0
+    undelivered: int = 0
 
 
 @dataclass(frozen=True)

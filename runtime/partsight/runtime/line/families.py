@@ -24,6 +24,13 @@ _SINK_COUNTS = {
     "lost": ("partsight_sink_lost_results", "Results that the sink never took."),
     "refusals": ("partsight_sink_refusals", "Attempts that failed, of results that were waited for."),
 }
+_SINK_NUMBERS = {
+    "waiting": ("partsight_sink_waiting_results", "Results that wait for the sink."),
+    "undelivered": (
+        "partsight_sink_undelivered_results",
+        "Results that the sink keeps until its peer acknowledges them, as a broker.",
+    ),
+}
 _LINE_COUNTS = {
     "callback_errors": ("partsight_callback_errors", "How often a callback raised."),
     "swaps": ("partsight_package_swaps", "Packages that were put in place of another."),
@@ -153,8 +160,9 @@ def _of_sinks(sinks: dict[str, SinkCounters]) -> Iterator[Family]:
     for field_name, (name, explanation) in _SINK_COUNTS.items():
         counts = [((sink,), getattr(counters, field_name)) for sink, counters in sinks.items()]
         yield Family("counter", name, explanation, ("sink",), counts)
-    rows = [((sink,), float(counters.waiting)) for sink, counters in sinks.items()]
-    yield Family("gauge", "partsight_sink_waiting_results", "Results that wait for the sink.", ("sink",), rows)
+    for field_name, (name, explanation) in _SINK_NUMBERS.items():
+        rows = [((sink,), float(getattr(counters, field_name))) for sink, counters in sinks.items()]
+        yield Family("gauge", name, explanation, ("sink",), rows)
 
 
 def _named(counters: LineCounters) -> dict[str, SinkCounters]:

@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from reprlib import repr as shortened
 
 from partsight.runtime.cameras.camera import Camera, Frame
 from partsight.runtime.errors import (
@@ -22,10 +23,17 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 MOST_TIMEOUTS = 3
 """In a row; then the camera is opened again, since some never recover on their own."""
 
+MOST_PARTIAL = 10
+"""Incomplete frames in a row; then the log says why, once until a whole frame comes."""
+
 CLOSE_S = 5.0
 """How long a camera that is being closed is waited for at the line's end."""
 
 _log = logging.getLogger("partsight.line")
+
+
+class NoCameraError(TypeError):
+    """A camera's function or its `read` returns something else, and will next time."""
 
 
 class Feed:
@@ -105,9 +113,10 @@ class Feed:
                     if was_open:
                         self._tally.add(self.name, "reopened")
                     was_open, self._offset = True, self._next
+                    self._inbox.opened(self.name, ends=bool(getattr(camera, "ends", False)))
                     self._say("open", "is open")
                     has_ended = self._read_all(camera)
-            except DependencyError:
+            except (DependencyError, NoCameraError):
                 raise  # no waiting will mend it
             except Exception as error:  # noqa: BLE001 (a driver may raise anything: the camera is opened anew)
                 if has_ended:
@@ -133,6 +142,11 @@ class Feed:
 
     def _open(self) -> Camera:
         camera = self._open_camera()
+        if not hasattr(camera, "read"):
+            raise NoCameraError(
+                f"the function of camera {self.name} returned {shortened(camera)}; expected a camera: "
+                "open_camera(ADDRESS)"
+            )
         with self._lock:
             self._camera = camera
         if self._stopping.is_set():  # `stop` came meanwhile and found nothing to close
@@ -141,7 +155,7 @@ class Feed:
 
     def _read_all(self, camera: Camera) -> bool:
         """Read until the camera ends (True), or must be opened again (False, or CameraLostError)."""
-        timeouts = 0
+        timeouts = partial = 0
         while not self._stopping.is_set():
             try:
                 frame = camera.read()
@@ -154,10 +168,12 @@ class Feed:
                 continue
             except CameraLostError:
                 raise
-            except PartialFrameError:
-                timeouts = 0
+            except PartialFrameError as error:
+                timeouts, partial = 0, partial + 1
                 self._tally.add(self.name, "partial")
                 self._next += 1
+                if partial == MOST_PARTIAL:
+                    self._say("stalled", f"sends no whole frame ({error})")
                 continue
             except PartsightError as error:
                 timeouts = 0
@@ -167,7 +183,12 @@ class Feed:
                 continue
             if frame is None:
                 return True
-            timeouts = 0
+            if not hasattr(frame, "sequence"):
+                raise NoCameraError(
+                    f"`read` of camera {self.name} returned {type(frame).__name__}; expected Frame(image, source, "
+                    "sequence, timestamp), or None after the last"
+                )
+            timeouts = partial = 0
             self._say("open", "sends again")
             self._deliver(frame)
         return False

@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Self
 
 from partsight.runtime.cameras.camera import Camera
-from partsight.runtime.errors import PackageError, PartsightError, SignatureError
+from partsight.runtime.errors import PartsightError
 from partsight.runtime.line.answerer import THREAD, Answerer
+from partsight.runtime.line.compatibility import check_parts, check_sinks, check_swap
 from partsight.runtime.line.counters import LINE, CameraCounters, LineCounters, SinkCounters, Tally
 from partsight.runtime.line.feed import Feed
-from partsight.runtime.line.inbox import Inbox, Policy
+from partsight.runtime.line.frame_check import FrameCheck
+from partsight.runtime.line.inbox import Inbox, Policy, by_camera
 from partsight.runtime.line.outbox import Outbox, owner_of
+from partsight.runtime.process import ProcessBound
 from partsight.runtime.recognizer import Recognizer
 from partsight.runtime.record import Told
 from partsight.runtime.sinks.sink import Sink
@@ -21,7 +24,7 @@ from partsight.runtime.sinks.sink import Sink
 _log = logging.getLogger("partsight.line")
 
 
-class Line:
+class Line(ProcessBound):
     """Several cameras share one recogniser; every frame is counted, and every answer goes to every sink.
 
     Answers of one camera come in the order of its frames. A camera that goes away is opened again while the others go
@@ -39,8 +42,8 @@ class Line:
         cameras: Mapping[str, Callable[[], Camera]],
         sinks: Mapping[str, Sink] | None = None,
         *,
-        policy: Policy | None = None,
-        takt_ms: float | None = None,
+        policy: Policy | Mapping[str, Policy] | None = None,
+        takt_ms: float | Mapping[str, float] | None = None,
         on_result: Callable[[Told], None] | None = None,
     ) -> None:
         """Take all parts; nothing runs before `start`.
@@ -49,33 +52,40 @@ class Line:
             recognizer: answers; closed with the line.
             cameras: by name, what opens each; called again whenever the camera is gone.
             sinks: by name; closed with the line.
-            policy: what happens to a frame while the network is busy; None for `latest`.
-            takt_ms: from a frame's arrival on, how long its answer is of use. One whose takt is over before its turn
-                comes is not answered, and counted as late. None for as long as it takes.
+            policy: what happens to a frame while the network is busy: one for all cameras, or by the camera's name.
+                Of the others, cameras that end (`folder:` and `video:`) have `block`, which loses nothing, and live
+                ones `latest`.
+            takt_ms: milliseconds from a frame's arrival on, for which its answer is of use: one number for all cameras,
+                or by the camera's name. A frame whose takt is over before its turn comes is not answered, and counted
+                as late. The others are answered however long it takes.
             on_result: called with each result, by one thread, the line's own: it must be quick.
 
         Raises:
-            ValueError: there is no camera, or takt_ms is not above 0.
+            ValueError: there is no camera, takt_ms is not above 0, or a setting names a camera that is not there.
+            TypeError: a part is of another kind, such as a camera in place of the function that opens it.
+            PartsightError: the recogniser is closed, or was made in another process.
         """
-        if not cameras:
-            raise ValueError("the line has no camera; expected at least one")
-        if takt_ms is not None and not takt_ms > 0:
-            raise ValueError(f"takt_ms is {takt_ms}; expected more than 0")
+        check_parts(recognizer, cameras, sinks or {}, on_result)
+        policies = by_camera("policy", Policy, policy, cameras)
+        takts_ms = by_camera("takt_ms", float, takt_ms, cameras)
+        for takt in takts_ms.values():
+            if not takt > 0:
+                raise ValueError(f"takt_ms is {takt}; expected more than 0")
         self.run_id = uuid.uuid4().hex[:12]
         self._trusted_keys = recognizer.trusted_keys  # of every package that is swapped in, whoever loads it
         self._swap_lock = threading.Lock()
         self._place_lock, self._is_closed = threading.Lock(), False  # of what answers
-        self._tally, policy = Tally(), policy or Policy()
-        self._may_wait = policy.name == "block"
-        self._inbox = Inbox(tuple(cameras), policy, self._tally)
+        self._tally = Tally()
+        self._inbox = Inbox({name: policies.get(name) for name in cameras}, self._tally, 2 * recognizer.batch_size)
         self._answerer = Answerer(
             recognizer,
             self._inbox,
             self._tally,
             self.run_id,
-            takt_s=None if takt_ms is None else takt_ms / 1000,
-            overlaps=policy.name != "latest",
+            {name: takt / 1000 for name, takt in takts_ms.items()},
         )
+        self._frame_check = FrameCheck(lambda: self.recognizer)
+        self.listen(self._frame_check)
         if on_result is not None:
             self.listen(on_result)
         self._feeds = {name: Feed(name, opener, self._inbox, self._tally) for name, opener in cameras.items()}
@@ -105,9 +115,23 @@ class Line:
         self._answerer.listeners.append(listener)
 
     def start(self) -> None:
-        """Open cameras and begin to answer."""
+        """Compare sinks with package and cameras, open cameras and begin to answer.
+
+        Raises:
+            SinkError: a sink would be of no use on this line, see `Sink`; the line is closed.
+            PartsightError: the line was started or closed before.
+        """
+        if self._is_closed or self._engine.ident is not None:
+            state = "closed" if self._is_closed else "started already (`with` starts it, too)"
+            raise PartsightError(f"this line was {state}; create another Line")
+        try:
+            check_sinks(self.recognizer, self._sinks, self._feeds)
+        except Exception:
+            self.close()
+            raise
         self._outboxes = {
-            name: Outbox(name, sink, self._tally, may_wait=self._may_wait) for name, sink in self._sinks.items()
+            name: Outbox(name, sink, self._tally, may_wait=lambda: self._inbox.all_block)
+            for name, sink in self._sinks.items()
         }
         self._answerer.outboxes = self._outboxes
         self._engine.start()
@@ -126,17 +150,19 @@ class Line:
 
         Raises:
             PartsightError: a camera cannot be had at all, such as one whose library is not installed; a sink's reader
-                has ended; or the network failed in a way that was not foreseen.
+                has ended; the network failed in a way that was not foreseen; or the line was not started.
         """
+        if self._engine.ident is None:
+            raise PartsightError("this line was not started; call `start`, or use it as a context manager")
         self._engine.join(timeout_s)
         self._raise_errors()
         return not self._engine.is_alive()
 
     def stop(self) -> None:
         """Let cameras send no more; returns at once. What was accepted is answered."""
-        self._inbox.stop()
         for feed in self._feeds.values():
             feed.stop()
+        self._inbox.stop()  # last: a camera that waits there has one more frame, and reads no other
         for outbox in self._outboxes.values():
             outbox.end_soon()
 
@@ -168,17 +194,16 @@ class Line:
     def counters(self) -> LineCounters:
         """Return what became of all frames so far."""
         line = self._tally.of(LINE)
-        outboxes = self._outboxes
         return LineCounters(
             cameras={name: CameraCounters(**self._tally.of(name)) for name in self._feeds},
-            sinks={
-                name: SinkCounters(
-                    **self._tally.of(owner_of(name)), waiting=outboxes[name].waiting if name in outboxes else 0
-                )
-                for name in self._sinks
-            },
+            sinks={name: self._of_sink(name, sink) for name, sink in self._sinks.items()},
             **line,
         )
+
+    def _of_sink(self, name: str, sink: Sink) -> SinkCounters:
+        box = self._outboxes.get(name)
+        waiting, undelivered = box.waiting if box else 0, getattr(sink, "undelivered", 0)
+        return SinkCounters(**self._tally.of(owner_of(name)), waiting=waiting, undelivered=undelivered)
 
     def states(self) -> dict[str, str]:
         """Return what each camera is doing: opening, waiting, open, stalled, lost, ended or failed."""
@@ -203,8 +228,7 @@ class Line:
         with self._swap_lock:
             try:
                 new = (load or self._load)(package)
-                self._check_swap(new)
-                self._hold(new)
+                self._prepare(new)
                 old = self._put_in_place(new)
             except PartsightError:
                 self._tally.add(LINE, "refused_swaps")
@@ -226,9 +250,13 @@ class Line:
                 extra = {"event": "package_unreadable", "package": recognizer.package_id}
                 _log.error("package %s: %s", recognizer.package_id, error, extra=extra)
 
-    def _hold(self, new: Recognizer) -> None:
+    def _prepare(self, new: Recognizer) -> None:
+        """Check that a package fits the line and read it into memory; close it where it does not."""
         try:
+            check_swap(self.recognizer, new, self._trusted_keys)
+            self._frame_check.check_package(new)
             new.hold()
+            check_sinks(new, self._sinks, self._feeds)  # last: a sink that agrees serves the new package from now on
         except PartsightError:
             new.close()
             raise
@@ -243,22 +271,6 @@ class Line:
 
     def _load(self, package: str | Path) -> Recognizer:
         return Recognizer(package, trusted_keys=self._trusted_keys)
-
-    def _check_swap(self, new: Recognizer) -> None:
-        trusted = self._trusted_keys
-        if trusted is not None and {key.key_id for key in trusted}.isdisjoint(new.signed_by):
-            new.close()
-            raise SignatureError(
-                f"package {new.package_id} was loaded without the line's trusted keys; load it with "
-                "Recognizer(..., trusted_keys=...) of the same keys"
-            )
-        before, after = self.recognizer.manifest.preprocess.color, new.manifest.preprocess.color
-        if before != after:
-            new.close()
-            raise PackageError(
-                f"package {new.package_id} was taught {after} images and the line's cameras send {before}; stop the "
-                "line to change the cameras, or train on images as they send them"
-            )
 
     def _run(self) -> None:
         try:

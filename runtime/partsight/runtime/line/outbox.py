@@ -46,20 +46,20 @@ class Outbox:
     refuse them.
     """
 
-    def __init__(self, name: str, sink: Sink, tally: Tally, *, may_wait: bool) -> None:
+    def __init__(self, name: str, sink: Sink, tally: Tally, *, may_wait: Callable[[], bool]) -> None:
         """Start.
 
         Args:
             name: of the sink, for messages and counters.
             sink: closed by `close`.
             tally: of the line.
-            may_wait: whether the line may wait for one that shows the last result, so that it shows them all.
+            may_wait: tells whether the line may wait for one that shows the last result, so that it shows them all.
         """
         self._name, self._sink, self._tally = name, sink, tally
         self._keeps_pictures = bool(getattr(sink, "keeps_pictures", False))
         self._may_lose = bool(getattr(sink, "may_lose", False))
         self._wants: Callable[[Record], bool] | None = getattr(sink, "wants", None)
-        self._waits_when_slow = not self._may_lose or self._keeps_pictures or may_wait
+        self._may_wait = may_wait
         self._queue: queue.Queue[Told | None] = queue.Queue(self._bound())
         self._ending, self._is_closed = threading.Event(), False
         self._ends_at = float("inf")
@@ -79,7 +79,7 @@ class Outbox:
         """Hand in a result; blocks while too many wait, unless the sink may lose those that waited longest."""
         if self._wants is not None and not self._wants(told.record):
             return
-        while self._may_lose and self._queue.full() and (self._refuses or not self._waits_when_slow):
+        while self._may_lose and self._queue.full() and (self._refuses or not self._waits_when_slow()):
             self._lose_oldest()
         # Without its picture, unless the sink keeps pictures: a thousand of them would not fit into memory.
         self._queue.put(told if self._keeps_pictures else Told(told.record))
@@ -97,6 +97,9 @@ class Outbox:
             self._is_closed = True
             self._queue.put(None)
         self._thread.join()
+
+    def _waits_when_slow(self) -> bool:
+        return not self._may_lose or self._keeps_pictures or self._may_wait()
 
     def _bound(self) -> int:
         if self._keeps_pictures:

@@ -11,9 +11,9 @@ from typing import Annotated
 
 import msgspec
 
-from partsight.runtime.errors import SinkError
+from partsight.runtime.errors import SinkError, SinkGoneError
 from partsight.runtime.sinks.address import Options
-from partsight.runtime.sinks.files import flush_folder, identity, lock_file
+from partsight.runtime.sinks.files import flush_folder, identity, lock_file, need_folder
 
 _BLOCK = 1 << 20
 _SHOWN = 500  # bytes of a torn piece that the log shows
@@ -38,6 +38,10 @@ class FileOptions(Options, frozen=True, kw_only=True):
     rotate_mb: Annotated[float, msgspec.Meta(gt=0)] | None = None
     keep: Annotated[int, msgspec.Meta(ge=1)] | None = None
 
+    def __post_init__(self) -> None:
+        if self.keep is not None and self.rotate_mb is None:
+            raise ValueError("keep has no effect without rotate_mb; give both, or neither")
+
 
 class AppendedFile:
     """Takes whole pieces or nothing of them. Safe to call from several threads."""
@@ -48,7 +52,7 @@ class AppendedFile:
         """Open or create the file; cut off the torn end that a crash left.
 
         Args:
-            path: of the file; its folder is made.
+            path: of the file; its folder has to be there.
             options: see there.
             head: what every such file begins with; a file that does not is somebody else's, and left alone.
             whole: returns how many bytes of a file are whole pieces.
@@ -66,6 +70,7 @@ class AppendedFile:
         self._surplus: list[Path] = []
         self._closed = False
         self._failure: OSError | None = None
+        need_folder(path)
         self._open()
         self._syncer = threading.Thread(target=self._sync_late, name="partsight-sync", daemon=True)
         if options.sync_every > 1:
@@ -79,7 +84,7 @@ class AppendedFile:
         """
         with self._changed:
             if self._closed:
-                raise SinkError(f"{self._path}: this sink is closed; open it again")
+                raise SinkGoneError(f"{self._path}: this sink is closed; open it again")
             self._raise_failure()
             fd = self._prepare(len(data))
             waiting = self._unsynced + 1
@@ -138,7 +143,7 @@ class AppendedFile:
         if self._fd is not None:
             return self._fd
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._path.parent.mkdir(parents=True, exist_ok=True)  # again: another program removed it meanwhile
             fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o644)
         except OSError as error:
             raise SinkError(f"{self._path}: cannot be opened ({error}); name a file that you may write to") from error

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import Self
 
-from partsight.runtime.errors import SinkError
+from partsight.runtime.errors import SinkError, SinkGoneError
+from partsight.runtime.process import ProcessBound
 from partsight.runtime.record import Record, Told
 from partsight.runtime.sinks.address import Address
 from partsight.runtime.sinks.appending import AppendedFile, FileOptions
@@ -17,7 +18,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
 """What a text begins with that spreadsheets take for a formula (OWASP, "CSV Injection"), and the guard itself."""
 
 
-class CsvTable:
+class CsvTable(ProcessBound, unusable=SinkGoneError):
     """Appends to a table."""
 
     def __init__(self, path: str | Path, options: FileOptions | None = None) -> None:

@@ -46,7 +46,7 @@ def open_database(path: Path, form: Form, busy_s: float = 2.0) -> sqlite3.Connec
     """Open or create a database whose every commit survives a power cut (WAL, synchronous=FULL).
 
     Args:
-        path: of the file; its folder is made.
+        path: of the file; its folder is made again where another program removed it.
         form: what it has to hold.
         busy_s: seconds that a call waits at most for another program that writes into it.
 
@@ -56,7 +56,7 @@ def open_database(path: Path, form: Form, busy_s: float = 2.0) -> sqlite3.Connec
     if str(path) == ":memory:":
         raise SinkError(f"{path}: is no file to SQLite, and what is in it ends with the program; name a file")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)  # again: another program removed it meanwhile
     except OSError as error:
         raise SinkError(f"{path}: cannot be opened ({error}); name a file that you may write to") from error
     with telling(path), contextlib.ExitStack() as undo:

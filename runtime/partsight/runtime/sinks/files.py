@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shlex
 from pathlib import Path
 
 from partsight.runtime.errors import SinkError
@@ -32,6 +33,23 @@ def lock_file(fd: int, path: Path) -> None:
             f"{path}: cannot be locked ({error}), and two programs could write into it at once; expected a file system "
             "with locks: name a file on a disk of this machine"
         ) from error
+
+
+def need_folder(path: Path) -> None:
+    """Refuse a file or folder whose own folder is not there: it may be a disk that is not mounted, or a slip.
+
+    Raises:
+        SinkError: it is not there, is a file, or may not be looked into.
+    """
+    folder = path.parent
+    if os.path.isfile(folder):  # noqa: PTH113
+        raise SinkError(f"{path}: {folder} is a file; expected a folder: correct the path")
+    if not os.path.isdir(folder):  # noqa: PTH112 (Path.is_dir raises where it may not look)
+        command = f'mkdir "{folder}"' if os.name == "nt" else f"mkdir -p {shlex.quote(str(folder))}"
+        raise SinkError(
+            f"{path}: there is no folder {folder}, and partsight makes none; mount its disk, correct the path, or run "
+            f"`{command}`"
+        )
 
 
 def flush_folder(folder: Path) -> None:

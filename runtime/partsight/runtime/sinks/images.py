@@ -12,14 +12,16 @@ from typing import Annotated, Literal, Self
 import cv2
 import msgspec
 
-from partsight.runtime.errors import ResultRefusedError, SinkError
+from partsight.runtime.errors import ResultRefusedError, SinkError, SinkGoneError
 from partsight.runtime.images import Pixels
+from partsight.runtime.process import ProcessBound
 from partsight.runtime.record import Record, Told
 from partsight.runtime.sinks.address import Address, Options
-from partsight.runtime.sinks.files import flush_folder
+from partsight.runtime.sinks.files import flush_folder, need_folder
 from partsight.runtime.sinks.sink import Sink
 
 _PARTIAL = ".partial"
+_QUALITY = 95
 _NAME = re.compile(r"\d{8}T\d{12}Z_.*_[0-9a-f]{8}\.(png|jpg|json)")
 
 
@@ -36,27 +38,32 @@ class ImagesOptions(Options, frozen=True, kw_only=True):
 
     margin: Annotated[float, msgspec.Meta(ge=0)] = 0.05
     format: Literal["png", "jpg"] = "png"
-    quality: Annotated[int, msgspec.Meta(ge=1, le=100)] = 95
+    quality: Annotated[int, msgspec.Meta(ge=1, le=100)] = _QUALITY
     max_files: Annotated[int, msgspec.Meta(ge=1)] = 2000
     max_mb: Annotated[float, msgspec.Meta(gt=0)] = 1000.0
 
+    def __post_init__(self) -> None:
+        if self.format == "png" and self.quality != _QUALITY:
+            raise ValueError("quality has no effect on png; give format=jpg, or no quality")
 
-class ImagesFolder:
+
+class ImagesFolder(ProcessBound, unusable=SinkGoneError):
     """Keeps pairs of a picture and its record, NAME.png and NAME.json."""
 
     keeps_pictures = True  # the line hands frames to such sinks alone
     may_lose = True  # a picture that the disk has no room for does not hold up the line
 
     def __init__(self, folder: str | Path, options: ImagesOptions | None = None) -> None:
-        """Make the folder, or take stock of it: halves of pairs that a crash left are removed.
+        """Make the folder in one that is there, or take stock of it: halves of pairs that a crash left are removed.
 
         Raises:
             SinkError: it cannot be made or read.
         """
         self._folder, self._options = Path(folder), options or ImagesOptions()
         self._closed = False
+        need_folder(self._folder)
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            self._folder.mkdir(exist_ok=True)
             self._kept = self._take_stock()  # bytes of each pair, by its name without suffix, the oldest first
         except OSError as error:
             raise SinkError(f"{self._folder}: cannot be used ({error}); name a folder that you may write to") from error
@@ -70,7 +77,7 @@ class ImagesFolder:
             SinkError: the disk is full or failed.
         """
         if self._closed:
-            raise SinkError(f"{self._folder}: this sink is closed; open it again")
+            raise SinkGoneError(f"{self._folder}: this sink is closed; open it again")
         if told.frame is None or not self.wants(told.record):
             return
         record, picture = told.record.to_json(), self._encode(told.frame.image)

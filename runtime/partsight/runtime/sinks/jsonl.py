@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from partsight.runtime.errors import SinkError, SinkGoneError
+from partsight.runtime.process import ProcessBound
 from partsight.runtime.record import Told
 from partsight.runtime.sinks.address import Address, Options
 from partsight.runtime.sinks.appending import AppendedFile, FileOptions
@@ -22,7 +23,7 @@ _PIPE_PIECE = 512
 """Bytes that a pipe which can be written takes without blocking: PIPE_BUF of POSIX at the least."""
 
 
-class JsonLines:
+class JsonLines(ProcessBound, unusable=SinkGoneError):
     """Appends to a file."""
 
     def __init__(self, path: str | Path, options: FileOptions | None = None) -> None:
@@ -52,7 +53,7 @@ class JsonLines:
         self.close()
 
 
-class StandardOutput:
+class StandardOutput(ProcessBound, unusable=SinkGoneError):
     """Prints lines; they are kept if whoever reads them keeps them."""
 
     def __init__(self) -> None:
@@ -79,7 +80,7 @@ class StandardOutput:
                 line, so that lines stay whole: one that is written again after this error may come twice.
         """
         if self._closed:
-            raise SinkError("jsonl:-: this sink is closed; open it again")
+            raise SinkGoneError("jsonl:-: this sink is closed; open it again")
         deadline = time.monotonic() + _READER_S
         self._send(self._rest, deadline)
         self._send(memoryview(told.record.to_json() + b"\n"), deadline)

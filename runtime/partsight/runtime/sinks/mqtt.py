@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import msgspec
 
-from partsight.runtime.errors import KeyFileError, SinkError
+from partsight.runtime.errors import KeyFileError, SinkError, SinkGoneError
 from partsight.runtime.key_file import check_secret, read_key_file
+from partsight.runtime.process import ProcessBound
 from partsight.runtime.record import Told
 from partsight.runtime.sinks.address import Address, Options, need, shown
 from partsight.runtime.sinks.password import read_password
@@ -59,28 +60,33 @@ class MqttOptions(Options, frozen=True, kw_only=True):
     close_s: Annotated[float, msgspec.Meta(ge=0, le=60)] = 5.0
 
 
-class MqttSink:
+class MqttSink(ProcessBound, unusable=SinkGoneError):
     """Puts results into the spool; a thread publishes them."""
 
-    def __init__(self, topic: str, options: MqttOptions, make: Callable[[], "Client"]) -> None:
+    def __init__(self, topic: str, options: MqttOptions, make: Callable[[], "Client"], name: str = "mqtt") -> None:
         """Open the spool and begin to send what is in it, whether or not the broker can be reached.
+
+        Args:
+            topic: to publish to.
+            options: see there.
+            make: returns a client that knows broker and credentials, not connected.
+            name: of the broker, for messages.
 
         Raises:
             SinkError: the spool cannot be opened, or another program uses it.
         """
-        self._options, self._closed = options, False
+        self._options, self._name, self._closed = options, name, False
         self._spool = Spool(Path(options.spool), options.spool_rows, int(options.spool_mb * 1e6))
         waiting = len(self._spool)
         if waiting:
-            extra = {"event": "spool_sent_first", "waiting": waiting}
-            _log.info(
-                "mqtt: %d results of an earlier run wait in %s and are sent first", waiting, options.spool, extra=extra
-            )
-        self._publisher = Publisher(self._spool, topic, make, needs_subscriber=options.needs_subscriber)
+            text = "%s: %d results of an earlier run wait in %s and are sent first"
+            extra = {"event": "spool_sent_first", "waiting": waiting, "sink": name}
+            _log.info(text, name, waiting, options.spool, extra=extra)
+        self._publisher = Publisher(self._spool, topic, make, needs_subscriber=options.needs_subscriber, name=name)
 
     @property
-    def waiting(self) -> int:
-        """How many results the broker has not acknowledged yet."""
+    def undelivered(self) -> int:
+        """How many results the broker has not acknowledged yet, also of earlier runs."""
         return len(self._spool)
 
     def write(self, told: Told) -> None:
@@ -90,7 +96,7 @@ class MqttSink:
             SinkError: the spool or the disk is full, or nothing can be published any more.
         """
         if self._closed:
-            raise SinkError(f"{self._options.spool}: this sink is closed; open it again")
+            raise SinkGoneError(f"{self._options.spool}: this sink is closed; open it again")
         failure = self._publisher.failure
         if failure is not None:
             raise SinkError(f"mqtt: the publisher failed: {failure!r}; open the sink again") from failure
@@ -105,8 +111,9 @@ class MqttSink:
         self._publisher.close(self._options.close_s)
         waiting = len(self._spool)
         if waiting:
-            extra = {"event": "spool_kept", "waiting": waiting}
-            _log.warning("mqtt: %d results stay in %s, to be sent next time", waiting, self._options.spool, extra=extra)
+            text = "%s: %d results stay in %s, to be sent next time: %s"
+            extra = {"event": "spool_kept", "waiting": waiting, "sink": self._name}
+            _log.warning(text, self._name, waiting, self._options.spool, self._publisher.trouble, extra=extra)
         self._spool.close()
 
     def __enter__(self) -> Self:
@@ -144,7 +151,7 @@ def open_address(address: Address) -> Sink:
         where = joined("mqtt", host, port)
         text = "%s: the password of user %s is sent in the clear, and whoever is on the way can read it; take mqtts://"
         _log.warning(text, where, options.username, extra={"event": "password_exposed", "sink": where})
-    return MqttSink(topic, options, make)
+    return MqttSink(topic, options, make, joined(address.scheme, host, port))
 
 
 def _is_utf8(text: str) -> bool:

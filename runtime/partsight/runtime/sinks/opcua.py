@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import msgspec
 
-from partsight.runtime.errors import SinkError
+from partsight.runtime.errors import SinkError, SinkGoneError
+from partsight.runtime.process import ProcessBound
 from partsight.runtime.record import Record, Told
 from partsight.runtime.sinks.address import Address, Options, need
 from partsight.runtime.sinks.guard import Guard, parse_networks
@@ -59,7 +60,7 @@ class OpcUaOptions(Options, frozen=True, kw_only=True):
             raise ValueError("cert and key need each other; give both, or neither")
 
 
-class OpcUaSink:
+class OpcUaSink(ProcessBound, unusable=SinkGoneError):
     """Serves the last result; clients may read and subscribe, and change nothing."""
 
     may_lose = True  # the last result is of use to a client, and not those before it
@@ -104,7 +105,7 @@ class OpcUaSink:
             SinkError: the server ended, or did not take it for 10 s.
         """
         if self._closed:
-            raise SinkError(f"{self._where}: this sink is closed; open it again")
+            raise SinkGoneError(f"{self._where}: this sink is closed; open it again")
         counts = dict(self._counts)
         counts[told.record.outcome] += 1
         counts["results"] += 1

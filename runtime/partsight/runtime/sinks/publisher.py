@@ -1,6 +1,7 @@
 """The publisher: a thread that empties a spool into an MQTT broker."""
 
 import logging
+import sys
 import threading
 import time
 from collections import deque
@@ -31,7 +32,9 @@ _log = logging.getLogger("partsight.sinks")
 class Publisher:
     """Sends what is in a spool, oldest first, and removes what the broker acknowledged."""
 
-    def __init__(self, spool: Spool, topic: str, make: Callable[[], "Client"], *, needs_subscriber: bool) -> None:
+    def __init__(
+        self, spool: Spool, topic: str, make: Callable[[], "Client"], *, needs_subscriber: bool, name: str = "mqtt"
+    ) -> None:
         """Start.
 
         Args:
@@ -39,13 +42,17 @@ class Publisher:
             topic: to publish to.
             make: returns a client that knows broker and credentials, not connected.
             needs_subscriber: keep what the broker had no subscriber for.
+            name: of the broker, for messages.
         """
+        self._name = name
         self._spool, self._topic, self._make, self._needs = spool, topic, make, needs_subscriber
         self._news = threading.Condition()  # guards the following
         self._connected = self._closing = self._added = False
         self._window = WINDOW
         self._answers: deque[tuple[int, int, str]] = deque()  # no longer than the window
         self._told: set[str] = set()
+        self._trouble = "the broker did not answer in time"
+        self._was_reached = False
         self.failure: Exception | None = None
         # The rest is the thread's own.
         self._sent: dict[int, int] = {}  # ids of messages on their way, and of their rows
@@ -55,6 +62,12 @@ class Publisher:
         self._alive = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="partsight-mqtt", daemon=True)
         self._thread.start()
+
+    @property
+    def trouble(self) -> str:
+        """Why results wait that the broker has not acknowledged, in words."""
+        with self._news:
+            return self._trouble.partition("; ")[0]
 
     def wake(self) -> None:
         """Say that the spool has more."""
@@ -153,19 +166,21 @@ class Publisher:
     def _tell(self, trouble: str) -> None:
         """Log a trouble once, until a result is acknowledged: an outage may last for days."""
         with self._news:
+            self._trouble = trouble
             if trouble in self._told:
                 return
             self._told.add(trouble)
-        _log.warning("mqtt: %s", trouble, extra={"event": "broker_trouble"})
+        _log.warning("%s: %s", self._name, trouble, extra={"event": "broker_trouble", "sink": self._name})
 
     def _all_well(self) -> None:
         with self._news:
+            self._trouble = "the broker did not answer in time"
             if not self._told:
                 return
             self._told.clear()
         waiting = len(self._spool)
-        extra = {"event": "broker_recovered", "waiting": waiting}
-        _log.warning("mqtt: results are acknowledged again; %d wait in the spool", waiting, extra=extra)
+        extra = {"event": "broker_recovered", "waiting": waiting, "sink": self._name}
+        _log.warning("%s: results are acknowledged again; %d wait in the spool", self._name, waiting, extra=extra)
 
     def _send(self, client: "Client") -> None:
         with self._news:
@@ -188,6 +203,7 @@ class Publisher:
     def _start(self) -> "Client":
         client = self._make()
         client.on_connect, client.on_disconnect = self._on_connect, self._on_disconnect
+        client.on_connect_fail = self._on_connect_fail
         client.on_publish = self._on_publish
         self._sent.clear()
         self._cursor, self._added = 0, True
@@ -196,7 +212,7 @@ class Publisher:
         return client
 
     def _stop(self, client: "Client") -> None:
-        client.on_connect = client.on_disconnect = client.on_publish = None
+        client.on_connect = client.on_connect_fail = client.on_disconnect = client.on_publish = None
         client.disconnect()
         client.loop_stop()
         with self._news:
@@ -210,8 +226,14 @@ class Publisher:
         allowed = getattr(properties, "ReceiveMaximum", WINDOW)
         with self._news:
             self._connected, self._window = True, min(WINDOW, allowed)
+            self._was_reached = True
             self._alive = time.monotonic()
             self._news.notify_all()
+
+    def _on_connect_fail(self, _client: "Client", _data: object) -> None:
+        # paho calls it while it handles the error, and hands it to nobody.
+        never = "cannot be reached any more" if self._was_reached else "was never reached"
+        self._tell(f"the broker {never} ({sys.exc_info()[1]}); results wait in the spool")
 
     def _on_disconnect(self, _client: "Client", _data: object, _flags: object, reason: Any, _properties: Any) -> None:
         self._tell(f"the connection to the broker is lost: {reason}; results wait in the spool")

@@ -10,7 +10,7 @@ from typing import Self
 
 from partsight.runtime.errors import SinkError
 from partsight.runtime.sinks.database import Form, open_database, telling
-from partsight.runtime.sinks.files import lock_file
+from partsight.runtime.sinks.files import lock_file, need_folder
 
 FORM = Form(
     application=0x70737370,  # "pssp"
@@ -139,8 +139,8 @@ class Spool:
 def _reserve(path: Path) -> int:
     """Let no other program send what is in the spool: it would come twice, and out of order."""
     lock = path.with_name(f"{path.name}.lock")
+    need_folder(path)
     try:
-        lock.parent.mkdir(parents=True, exist_ok=True)
         fd = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         raise SinkError(f"{path}: cannot be opened ({error}); name a file that you may write to") from error

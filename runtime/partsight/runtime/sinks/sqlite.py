@@ -7,11 +7,12 @@ from typing import Annotated, Self
 
 import msgspec
 
-from partsight.runtime.errors import ResultRefusedError, SinkError
+from partsight.runtime.errors import ResultRefusedError, SinkError, SinkGoneError
+from partsight.runtime.process import ProcessBound
 from partsight.runtime.record import Record, Told
 from partsight.runtime.sinks.address import Address, Options
 from partsight.runtime.sinks.database import Form, open_database, telling
-from partsight.runtime.sinks.files import identity
+from partsight.runtime.sinks.files import identity, need_folder
 from partsight.runtime.sinks.sink import Sink
 
 FORM = Form(
@@ -62,7 +63,7 @@ class SqliteOptions(Options, frozen=True, kw_only=True):
     busy_s: Annotated[float, msgspec.Meta(ge=0, le=60)] = 2.0
 
 
-class SqliteTable:
+class SqliteTable(ProcessBound, unusable=SinkGoneError):
     """Inserts into the table `result`; a result that is written twice is one row."""
 
     def __init__(self, path: str | Path, options: SqliteOptions | None = None) -> None:
@@ -75,6 +76,7 @@ class SqliteTable:
         self._closed = False
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
+        need_folder(self._path)
         self._open()
 
     def write(self, told: Told) -> None:
@@ -85,7 +87,7 @@ class SqliteTable:
             SinkError: the disk is full or failed, or another program holds the database for too long.
         """
         if self._closed:
-            raise SinkError(f"{self._path}: this sink is closed; open it again")
+            raise SinkGoneError(f"{self._path}: this sink is closed; open it again")
         connection = self._open()
         record = told.record
         values = {name: _value(getattr(record, name)) for name in _COLUMNS}
