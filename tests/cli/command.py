@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.waiting import HANG_S
+
 HEAVY = ("tensorflow", "keras", "tf2onnx", "onnx", "matplotlib", "partsight.train", "partsight.export")
 
 
@@ -20,7 +22,7 @@ def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[s
         text=True,
         encoding="utf-8",
         check=False,
-        timeout=120,
+        timeout=HANG_S,
         env=os.environ | environment,
     )
 

@@ -124,6 +124,14 @@ def test_a_twin_is_warned_of(call: Call, package: Path, new: Path, tmp_path: Pat
     assert "sharper picture" not in ended.err
 
 
+def test_a_picture_that_was_taken_otherwise_is_warned_of(call: Call, package: Path, new: Path, tmp_path: Path) -> None:
+    wide = picture(tmp_path / "wide.png", (0, 128, 255), 48, 96)
+    ended = call("enroll", package, "--label", "wide", wide, "--out", new)
+    assert ended.code == 0
+    assert f"partsight: warning: wide: {wide}" in ended.err
+    assert "2.00 times as wide" in ended.err
+
+
 def test_more_candidates_are_printed(call: Call, new: Path, tmp_path: Path) -> None:
     spec = MatchingSpec(height=48, width=66, by_thumbnail=0, by_network=1)
     package = write_package(tmp_path / "old.partsight", spec=spec)

@@ -88,11 +88,21 @@ def test_a_package_that_compares_with_golden_images(call: Call, verified_package
     _, compared, alone = re.split(r"^decision: ", ended.out, flags=re.MULTILINE)
     assert compared.startswith("comparison with golden images\n")
     assert alone.startswith("network alone\n")
-    for decision, values in ((compared, ("agreement", "0.5;")), (alone, ("cosine", "0.9;"))):
+    for decision, values in ((compared, ("agreement, 0 to 1", "0.5;")), (alone, ("cosine, -1 to 1", "0.9;"))):
         fields = dict(re.findall(r"^ *([a-z ]+?)  +(.+)$", decision, re.MULTILINE))
         assert (fields["score"], fields["threshold"].split()[0]) == values
     assert "25.00% of frames of unknown siblings expected" in compared
     assert "false accept" not in alone
+    assert "an earlier partsight" in fields["others"]
+
+
+def test_what_other_thresholds_refuse(call: Call, tmp_path: Path) -> None:
+    path = write_tiny_package(tmp_path / "package.partsight")
+    manifest = Manifest.from_json((path / "manifest.json").read_bytes(), "package")
+    scores = tuple(0.5 + place / 100 for place in range(21))
+    decision = msgspec.structs.replace(manifest.decision, taught_scores=scores, unknown_scores=scores)
+    (path / "manifest.json").write_bytes(msgspec.structs.replace(manifest, decision=decision).to_json())
+    assert "5 % at 0.51, 10 % at 0.52, 25 % at 0.55, 50 % at 0.6, 90 % at 0.68" in call("inspect", path).out
 
 
 @pytest.mark.parametrize("package", ["tiny_package", "verified_package"])

@@ -20,6 +20,7 @@ from tests.cli.conftest import Ended
 from tests.processes import running
 from tests.runtime.cameras.rigs import http_rig
 from tests.tiny import COLOURS_BGR, solid
+from tests.waiting import HANG_S
 
 Call = Callable[..., Ended]
 COLOURS = list(COLOURS_BGR)
@@ -70,6 +71,7 @@ def test_a_frame_that_cannot_be_read_is_counted(call: Call, tiny_package: Path, 
     ("numbers", "code"),
     [
         ([signal.SIGTERM], 0),
+        ([getattr(signal, "SIGHUP", None)], 0),
         ([signal.SIGINT], 130),
         ([signal.SIGTERM, signal.SIGTERM], 0),
         ([signal.SIGINT, signal.SIGTERM], 130),
@@ -85,7 +87,7 @@ def test_a_signal_ends_it_after_what_was_accepted(
             assert process.poll() is None
         for number in numbers:
             process.send_signal(number)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=HANG_S)
     assert process.returncode == code, err
     found = [record["sequence"] for record in records(lines)]
     assert found == list(range(len(found)))
@@ -187,6 +189,17 @@ def test_a_log_of_json(call: Call, tiny_package: Path, tmp_path: Path) -> None:
     assert (events[-1]["recognised"], events[-1]["failed"], events[-1]["waiting"]) == (2, 1, 0)
 
 
+def test_a_run_whose_frames_are_refused_checks_the_set_up(call: Call, tiny_package: Path, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for level in range(6):
+        cv2.imwrite(str(photos / f"{level}.png"), solid((20 * level, 20 * level, 20 * level), 40, 40))
+    arguments = ("run", tiny_package, "--camera", f"a=folder:{photos}", "--threshold", "2", "--log", "json")
+    events = [json.loads(line) for line in call(*arguments).err.splitlines()]
+    (event,) = [event for event in events if event["event"] == "nothing_fits"]
+    assert (event["camera"], event["level"], event["frames"], event["accepted_after"]) == ("a", "WARNING", 6, 0)
+
+
 def test_an_error_in_a_log_of_json(call: Call, tmp_path: Path) -> None:
     ended = call("run", tmp_path / "nowhere\n.partsight", "a.png", "--log", "json")
     (event,) = [json.loads(line) for line in ended.err.splitlines()]
@@ -207,7 +220,7 @@ def test_a_stream_that_is_not_there_is_told_once(tiny_package: Path) -> None:
         for _ in range(2):
             refusing.accept()[0].close()
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=HANG_S)
     assert process.returncode == 130
     events = [json.loads(line)["event"] for line in err.splitlines()]
     # The package has no golden images: that is told too, by a thread of its own.

@@ -9,7 +9,7 @@ import pytest
 
 from partsight.cli.line_config import CameraConfig, ConfigError, LineConfig
 from partsight.cli.line_file import _CAMERA, _DEPRECATED, _LINE, LARGEST_BYTES, read_line_file
-from partsight.cli.line_options import _SAME, describe
+from partsight.cli.line_options import _OWN, _SAME, describe
 from partsight.cli.main import build_parser
 from partsight.runtime.cameras import CameraOptions
 from partsight.runtime.line import Policy
@@ -42,6 +42,8 @@ timeout_s = 1.5
 [cameras."right hand"]
 address = "rtsp://user:secret@10.0.0.7/live"
 trigger = "hardware"
+policy = "latest"
+takt_ms = 50
 """
 
 
@@ -70,7 +72,9 @@ def test_all_keys(file: Path) -> None:
         package="line3.partsight",
         cameras={
             "left": CameraConfig("usb:0", CameraOptions(2000, -1.5, (0, 0, 640, 480), None, 30, 1.5)),
-            "right hand": CameraConfig("rtsp://user:secret@10.0.0.7/live", CameraOptions(trigger="hardware")),
+            "right hand": CameraConfig(
+                "rtsp://user:secret@10.0.0.7/live", CameraOptions(trigger="hardware"), "latest", 50
+            ),
         },
         sinks=("sqlite:results.db", "modbus://127.0.0.1:5020?cameras=left,right"),
         provider="openvino",
@@ -93,8 +97,10 @@ def test_every_attribute_has_a_key_and_an_option() -> None:
     attributes = {field.name for field in fields(LineConfig)}
     assert set(_LINE) == attributes - {"images"}
     assert {"comparers"} == _DEPRECATED
-    assert set(_SAME) == attributes - {"images", "package", "cameras", "sinks", "trusted_keys"}
-    assert set(_CAMERA) == {"address"} | {field.name for field in fields(CameraOptions)}
+    assert set(_SAME) == attributes - {"images", "package", "cameras", "sinks", "trusted_keys", *_OWN}
+    of_cameras = {field.name for field in fields(CameraConfig)} - {"options"}
+    assert set(_CAMERA) == of_cameras | {field.name for field in fields(CameraOptions)}
+    assert of_cameras == {"address", *_OWN}
 
 
 def test_a_deprecated_key_is_read_and_not_named(file: Path) -> None:
@@ -111,10 +117,12 @@ def test_the_file_in_the_docs_has_every_key(tmp_path: Path) -> None:
     file = tmp_path / "line3.toml"
     file.write_text(text.partition("```toml\n")[2].partition("```")[0], "utf-8")
     values = read_line_file(file)
-    assert set(values) == set(_LINE) - _DEPRECATED
+    assert set(values) == set(_LINE) - _DEPRECATED - {"threshold"}  # any number would be wrong for most packages
+    assert "# threshold = " in file.read_text("utf-8")
     cameras = values["cameras"].values()
     for name in (field.name for field in fields(CameraOptions)):
         assert any(getattr(camera.options, name) != getattr(CameraOptions(), name) for camera in cameras), name
+    assert all(any(getattr(camera, name) for camera in cameras) for name in _OWN)
     LineConfig(**values)
 
 
@@ -122,12 +130,56 @@ def test_defaults_are_those_of_the_command(tmp_path: Path) -> None:
     file = tmp_path / "small.toml"
     file.write_text('package = "p"\n[cameras.camera0]\naddress = "usb:0"\n')
     assert described("--config", file) == described("p", "--camera", "usb:0")
-    assert described("p", "--camera", "usb:0").named_policy == Policy("latest", 1)
-    assert described("p", "--camera", "folder:x").named_policy == Policy("block", 32)
-    assert described("p", "--camera", "folder:x", "--camera", "usb:0").named_policy == Policy("latest", 1)
-    assert described("p", "a.png", "--batch", 2).named_policy == Policy("block", 4)
-    assert described("p", "--camera", "usb:0", "--policy", "queue").named_policy == Policy("queue", 32)
-    assert described("p", "--camera", "usb:0", "--policy", "queue:7").named_policy == Policy("queue", 7)
+    assert described("p", "a.png", "--batch", 2).policies == {"files": Policy("block", 4)}
+
+
+LATEST, BLOCK = Policy("latest", 1), Policy("block", 32)
+POLICIES: dict[str, tuple[list[str], tuple[Policy, Policy]]] = {
+    "each of its kind": ([], (LATEST, BLOCK)),
+    "of the line": (["queue"], (Policy("queue", 32), BLOCK)),
+    "with a bound": (["queue:7"], (Policy("queue", 7), BLOCK)),
+    "that blocks": (["block:7"], (Policy("block", 7), BLOCK)),
+    "of one": (["f=queue:3"], (LATEST, Policy("queue", 3))),
+    "of both": (["f=latest", "queue:7"], (Policy("queue", 7), LATEST)),
+}
+
+
+@pytest.mark.parametrize(("options", "expected"), POLICIES.values(), ids=POLICIES)
+def test_each_camera_has_its_own_policy(options: list[str], expected: tuple[Policy, Policy]) -> None:
+    named = [text for option in options for text in ("--policy", option)]
+    config = described("p", "--camera", "l=usb:0", "--camera", "f=folder:x", *named)
+    assert (config.policies["l"], config.policies["f"]) == expected
+
+
+def test_each_camera_has_its_own_takt_and_files_have_none_unless_named() -> None:
+    cameras = ["p", "--camera", "l=usb:0", "--camera", "m=usb:1", "--camera", "f=folder:x"]
+    assert described(*cameras).takts_ms == {}
+    assert described(*cameras, "--takt-ms", 200, "--takt-ms", "m=50").takts_ms == {"l": 200, "m": 50}
+    assert described(*cameras, "--takt-ms", "f=50").takts_ms == {"f": 50}
+
+
+def test_cameras_of_the_file_keep_their_own(file: Path) -> None:
+    config = described("--config", file, "--policy", "left=block", "--takt-ms", "9")
+    assert config.policies == {"left": Policy("block", 16), "right hand": LATEST}
+    assert config.takts_ms == {"left": 9, "right hand": 50}
+
+
+@pytest.mark.parametrize("camera", [["--camera", "folder:x"], ["a.png"]])
+def test_settings_of_a_line_of_files_alone(camera: list[str]) -> None:
+    config = described("p", *camera, "--policy", "latest", "--takt-ms", 200)
+    assert [policy.name for policy in config.policies.values()] == ["latest"]
+    assert list(config.takts_ms.values()) == [200]
+
+
+@pytest.mark.parametrize("option", [("--policy", "latest"), ("--takt-ms", "5")])
+def test_settings_of_cameras_that_are_not_there_or_twice(option: tuple[str, str]) -> None:
+    name, value = option
+    with pytest.raises(ConfigError, match=rf"{name} names camera 'x'; expected one of l"):
+        described("p", "--camera", "l=usb:0", name, f"x={value}")
+    with pytest.raises(ConfigError, match=rf"{name} names camera 'files'; expected no name"):
+        described("p", "a.png", name, f"files={value}")
+    with pytest.raises(ConfigError, match=rf"{name} is there twice"):
+        described("p", "--camera", "l=usb:0", name, f"l={value}", name, f"l={value}")
 
 
 def test_options_win(file: Path) -> None:

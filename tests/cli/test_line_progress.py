@@ -1,6 +1,7 @@
 """What a terminal shows while the line runs."""
 
 import io
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -84,8 +85,36 @@ def test_how_wide_a_terminal_is(monkeypatch: pytest.MonkeyPatch, columns: int, e
         os.close(slave)
 
 
-def test_nothing_where_nobody_looks(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert shown(line, FILES, 40, monkeypatch, io.StringIO()) == ""
+@pytest.mark.parametrize("config", [FILES, LIVE], ids=["files", "live"])
+def test_nothing_in_a_log_for_a_short_time(config: LineConfig, line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert shown(line, config, 40, monkeypatch, io.StringIO()) == ""
+
+
+def test_lines_in_a_log_for_files(
+    line: Line, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "partsight.runtime.progress")
+    monkeypatch.setattr("partsight.runtime.progress.LINE_S", 0.0)
+    shown(line, FILES, 40, monkeypatch, io.StringIO())
+    last = vars(caplog.records[-1])
+    assert (last["event"], last["work"], last["done"], last["total"]) == ("progress", "recognising", 40, 40)
+
+
+def test_a_line_an_hour_in_a_log_for_live_cameras(
+    line: Line, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One a minute would fill a journal for months."""
+    caplog.set_level(logging.INFO, "partsight.cli")
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    hours = iter((0.0, 0.9, 1.0, 1.0, 1.9))  # started; looked; looked and said; looked
+    with line, progress(line, LIVE, None, lambda: 3600 * next(hours)) as show:
+        line.wait()
+        for _ in range(3):
+            show()
+    (record,) = [record for record in caplog.records if vars(record).get("event") == "camera_counts"]
+    counters = line.counters().cameras["c"]
+    assert vars(record)["camera"] == "c"
+    assert vars(record)["recognised"] == counters.recognised
 
 
 def test_nothing_between_results(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,9 +14,11 @@ import pytest
 from partsight.cli import inspect
 from partsight.cli.exit_codes import MEANINGS, ExitCode
 from partsight.cli.main import build_parser, main
+from partsight.runtime.errors import ProviderError
 from tests.cli.command import HEAVY, loaded_by, partsight, python, without
 from tests.cli.conftest import Ended
 from tests.processes import running
+from tests.waiting import HANG_S
 
 VERBS = ("train", "export", "enroll", "bundle", "run", "bench", "inspect", "keygen", "sign", "verify", "doctor")
 Call = Callable[..., Ended]
@@ -55,6 +57,13 @@ def test_the_examples_of_the_help_can_be_parsed(verb: str) -> None:
     assert examples
     for arguments in examples:
         assert build_parser().parse_args(arguments).verb == verb
+
+
+@pytest.mark.parametrize("arguments", [("run", "", "a.png"), ("train", "", "--out", "run"), ("keygen", "--out", "")])
+def test_a_variable_without_a_value(arguments: tuple[str, ...], call: Call) -> None:
+    ended = call(*arguments)
+    assert (ended.code, ended.out) == (2, "")
+    assert "empty" in ended.err
 
 
 def test_version(call: Call) -> None:
@@ -140,7 +149,7 @@ def run_into(stdout: int, *arguments: str | Path) -> subprocess.CompletedProcess
     # Buffered, as it is by default: what is left over is written at the end only.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     return subprocess.run(
-        command, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False, timeout=120, env=environment
+        command, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False, timeout=HANG_S, env=environment
     )
 
 
@@ -165,22 +174,33 @@ def test_a_full_disk_under_the_output(tiny_package: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGINT and a named pipe")
+def test_an_interrupt_that_a_library_turned_into_an_error(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As ONNX Runtime does while it is imported."""
+
+    def run(_: object) -> int:
+        try:
+            raise ImportError("initialization failed") from KeyboardInterrupt()
+        except ImportError as error:
+            raise ProviderError("ONNX Runtime cannot be imported") from error
+
+    monkeypatch.setattr("partsight.cli.doctor.run", run)
+    assert call("doctor").code == 130
+
+
 def test_an_interrupt(tiny_package: Path, photos: Path, tmp_path: Path) -> None:
-    """While it waits for the second image, which never comes: only the second Ctrl-C does not wait for it."""
-    endless = tmp_path / "endless.png"
+    """While a driver hangs in the second image: only the second Ctrl-C does not wait for it."""
+    endless = tmp_path / "endless"
     os.mkfifo(endless)
-    command = (
-        sys.executable,
-        "-m",
-        "partsight.cli",
-        "run",
-        tiny_package,
-        photos / "1_red.png",
-        endless,
-        "--batch",
-        "1",
-    )
-    with running(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    command = ["run", str(tiny_package), str(photos / "1_red.png"), str(photos / "2_blue.bmp"), "--batch", "1"]
+    hang = f"""
+import sys
+from partsight.cli.main import main
+from partsight.runtime.cameras import files
+read = files.read_image
+files.read_image = lambda path, *more: open({str(endless)!r}).read() if path.name == "2_blue.bmp" else read(path, *more)
+sys.exit(main({command!r}))
+"""
+    with running(sys.executable, "-c", hang, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert '"label":"red"' in process.stdout.readline()
         with endless.open("wb"):  # waits until the command has opened it for reading
@@ -188,7 +208,7 @@ def test_an_interrupt(tiny_package: Path, photos: Path, tmp_path: Path) -> None:
             with pytest.raises(subprocess.TimeoutExpired):
                 process.wait(0.5)  # it would end in order
             process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=60)
+            out, err = process.communicate(timeout=HANG_S)
     assert (process.returncode, out) == (130, "")
     assert err == "\npartsight: interrupted\n"
 

@@ -72,7 +72,9 @@ def test_a_frame_that_cannot_be_read_has_its_line(call: Call, tiny_package: Path
     names = ["missing", "1_red", "broken", "grey", "small", "2_blue"]
     assert [Path(answer["source"]).stem for answer in answers] == names
     assert [answers[place]["label"] for place in (1, 5)] == ["red", "blue"]
-    assert ended.err == "files: 6 frames: 2 recognised, 0 unknown, 4 failed\n"
+    warning, total = ended.err.splitlines()  # of the frame that the package cannot answer; files have their records
+    assert "WARNING camera files: " in warning and "mono frame" in warning
+    assert total == "files: 6 frames: 2 recognised, 0 unknown, 4 failed"
 
 
 def test_nothing_but_lines_on_stdout(tiny_package: Path, photos: Path) -> None:
@@ -160,9 +162,9 @@ def test_an_altered_package(call: Call, tiny_package: Path, photos: Path, tmp_pa
 
 def test_a_camera_whose_frames_cannot_be_had(call: Call, tiny_package: Path, photos: Path) -> None:
     """An option that the camera has not is an error at once, too: folders are opened before anything else."""
-    ended = call("run", tiny_package, "--camera", f"folder:{photos}", "--fps", "3")
+    ended = call("run", tiny_package, "--camera", f"folder:{photos}", "--gain-db", "3")
     assert (ended.code, ended.out) == (1, "")
-    assert "cannot set fps" in ended.err
+    assert "cannot set gain_db" in ended.err
 
 
 def test_images_to_a_sink(call: Call, tiny_package: Path, photos: Path, tmp_path: Path) -> None:
@@ -183,6 +185,27 @@ def test_a_full_disk_under_the_results(
     err = capsys.readouterr().err
     assert "sink jsonl:-: takes nothing and is waited for: " in err
     assert err.splitlines()[-1] == "sink jsonl:-: 4 results lost"
+
+
+def test_a_broker_that_is_never_reached(call: Call, tiny_package: Path, photos: Path, tmp_path: Path) -> None:
+    sink = f"mqtt://127.0.0.1:1/line3?spool={tmp_path / 'spool.db'}&close_s=0"
+    ended = call("run", tiny_package, "--camera", f"folder:{photos}", "--sink", sink)
+    assert ended.code == 4
+    assert ended.err.splitlines()[-1] == f"sink {sink}: 4 results wait in its spool, not delivered yet"
+    ended = call("run", tiny_package, "--camera", f"folder:{photos}", "--sink", sink, "--log", "json")
+    assert ended.code == 4
+    total = json.loads(ended.err.splitlines()[-1])
+    assert (total["event"], total["sink"], total["undelivered"]) == ("sink_total", sink, 8)  # with those of before
+
+
+def test_a_folder_that_is_not_there_for_the_results(
+    call: Call, tiny_package: Path, photos: Path, tmp_path: Path
+) -> None:
+    for more in ([], ["--check"]):
+        ended = call("run", tiny_package, photos / "1_red.png", "--sink", f"sqlite:{tmp_path}/no/r.db", *more)
+        assert (ended.code, ended.out) == (1, "")
+        assert "mkdir" in ended.err
+    assert not (tmp_path / "no").exists()
 
 
 def test_a_reader_that_is_found_gone_at_the_very_end(
@@ -240,9 +263,9 @@ WRONG_VALUES = {
     "--top": ["0", "none"],
     "--threshold": ["nan", "inf", "high", ""],
     "--precision": ["fp64"],
-    "--policy": ["newest", "queue:x", "queue:0", "latest:3", ""],
+    "--policy": ["newest", "queue:x", "queue:0", "latest:3", "=latest", ""],
     "--log": ["xml"],
-    "--takt-ms": ["0", "soon"],
+    "--takt-ms": ["0", "soon", "=5"],
     "--region": ["1,2,3"],
 }
 
@@ -296,3 +319,6 @@ def test_images_or_a_camera(call: Call, photos: Path) -> None:
     ended = call("run", "line.partsight", photos)
     assert ended.code == 2
     assert f"{photos} is a folder; expected image files, or --camera folder:{photos}" in ended.err
+    ended = call("run", "line.partsight", "usb:0")
+    assert ended.code == 2
+    assert "expected image files, or --camera usb:0" in ended.err

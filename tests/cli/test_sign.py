@@ -189,3 +189,13 @@ def test_enroll_says_that_the_new_package_is_not_signed(call: Call, key: Path, t
     signed = call("enroll", package, "--label", "orange", image, "--out", tmp_path / "2.partsight")
     assert (signed.code, "signature:  none, as the package is a new one; sign it again" in signed.out) == (0, True)
     assert not (tmp_path / "2.partsight" / SIGNATURE_NAME).exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="rights of files")
+def test_signing_with_the_public_key(call: Call, tiny_package: Path, tmp_path: Path) -> None:
+    key = tmp_path / "factory"
+    assert call("keygen", "--out", key).code == 0
+    ended = call("sign", tiny_package, "--key", f"{key}.pub")
+    assert ended.code == 1
+    assert "public key" in ended.err
+    assert f"expected the private key, {key}\n" in ended.err

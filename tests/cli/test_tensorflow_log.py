@@ -37,7 +37,7 @@ class LostFile:
 
 @pytest.fixture
 def no_tensorflow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "tensorflow", pytest)
+    monkeypatch.setitem(sys.modules, "partsight.train.framework", pytest)
     monkeypatch.setattr(os, "environ", {})
 
 
@@ -59,7 +59,7 @@ def test_a_disk_that_takes_no_temporary_file_keeps_nobody_from_importing(
 
 
 def test_what_was_held_back_is_shown_with_the_error(tmp_path: Path) -> None:
-    (tmp_path / "tensorflow.py").write_text(BROKEN)
+    (tmp_path / "keras.py").write_text(BROKEN)  # which `framework` imports first
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
     environment.pop("TF_CPP_MIN_LOG_LEVEL", None)
     ended = subprocess.run(

@@ -17,6 +17,7 @@ from partsight.cli.main import build_parser, main
 from partsight.runtime import ModelPackage
 from partsight.train.run_folder import RunFolder, TrainConfig
 from tests.cli.conftest import Ended
+from tests.faults import tiny_backbone
 
 Call = Callable[..., Ended]
 PARTS = ("bolt", "clip", "nut", "pin")
@@ -49,7 +50,9 @@ def run(catalog: Path) -> Path:
         **{"--backbone": "EfficientNetLite0", "--cache": catalog.parent / "elsewhere" / "cache"},
     }
     arguments = [str(item) for pair in decisions.items() for item in pair]
-    assert main(["train", str(catalog), "--out", str(out), *arguments]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("partsight.train.trainer.find_backbone", tiny_backbone.find)
+        assert main(["train", str(catalog), "--out", str(out), *arguments]) == 0
     return out
 
 
@@ -85,6 +88,7 @@ def test_what_is_not_asked_for_is_the_librarys_default() -> None:
         assert renamed.get(field, getattr(args, field, None)) == getattr(TrainConfig(), field)
 
 
+@pytest.mark.usefixtures("tiny_backbone")
 def test_train_says_where_everything_lies(call: Call, catalog: Path, tmp_path: Path) -> None:
     ended = call("train", catalog, "--out", tmp_path / "new" / "run", *QUICK)
     assert ended.code == 0
@@ -98,6 +102,7 @@ def test_train_says_where_everything_lies(call: Call, catalog: Path, tmp_path: P
     assert "warning" not in ended.err
 
 
+@pytest.mark.usefixtures("tiny_backbone")
 def test_below_target(call: Call, catalog: Path, tmp_path: Path) -> None:
     """A part that hardly differs from another inside the region: nobody can tell them apart."""
     twins = Path(shutil.copytree(catalog, tmp_path / "twins"))

@@ -1,5 +1,6 @@
 """Fine-tuning: it starts from stage 1, forgets no golden image, goes on after a kill, and is repeatable."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -30,6 +31,7 @@ from partsight.train.stack import build_extractor, stack, weights_sha256
 from partsight.train.trainer import make_deterministic, train
 from partsight.train.tune_state import STATE_NAME, Checkpoints
 from tests.train.conftest import SPEC
+from tests.waiting import HANG_S
 
 PARTS = 6
 FULL = TrainConfig(side_px=64, budget="full", copies=2, epochs=3, cut="block1_add")
@@ -81,8 +83,14 @@ def run(catalog: Path, folder: Path, config: TrainConfig = FULL, recipe: Recipe 
 
 
 @pytest.fixture(scope="module")
-def trained(small_catalog: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    return run(small_catalog, tmp_path_factory.mktemp("tuning"))
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where `trained` keeps its state. Copy it before changing it."""
+    return tmp_path_factory.mktemp("tuning")
+
+
+@pytest.fixture(scope="module")
+def trained(small_catalog: Path, place: Path) -> Trained:
+    return run(small_catalog, place)
 
 
 def test_the_tail_trains_and_nothing_else(trained: Trained, small_catalog: Path) -> None:
@@ -151,7 +159,7 @@ def test_killed_in_training_it_goes_on_to_the_same_weights(
         "tests.run(Path(sys.argv[1]), Path(sys.argv[2]))\n"
     )
     command = [sys.executable, "-c", script, str(small_catalog), str(tmp_path)]
-    killed = subprocess.run(command, capture_output=True, check=False, cwd=Path(__file__).parents[2], timeout=120)
+    killed = subprocess.run(command, capture_output=True, check=False, cwd=Path(__file__).parents[2], timeout=HANG_S)
     assert killed.returncode != 0
     if sys.platform != "win32":
         assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
@@ -167,13 +175,14 @@ def test_killed_in_training_it_goes_on_to_the_same_weights(
 @pytest.mark.parametrize("damage", [lambda _: b"", lambda data: data[:-400], lambda data: data[:99] + b"?" * 999])
 def test_a_damaged_state_is_told_and_training_begins_again(
     trained: Trained,
+    place: Path,
     small_catalog: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     damage: Callable[[bytes], bytes],
 ) -> None:
-    run(small_catalog, tmp_path)
+    shutil.copytree(place, tmp_path, dirs_exist_ok=True)
     path = next((tmp_path / "tuning").glob("*/*"))
     path.write_bytes(damage(path.read_bytes()))
     steps = count_steps(monkeypatch)

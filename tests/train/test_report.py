@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import matplotlib
 import msgspec
 import numpy as np
 import pytest
@@ -99,7 +100,10 @@ def test_report_can_be_read_without_a_network(small_run: RunFolder) -> None:
     assert "http" not in html
 
 
-def test_report_of_a_run_that_did_not_reach_its_target(small_run: RunFolder, tmp_path: Path) -> None:
+def test_report_of_a_run_that_did_not_reach_its_target(
+    small_run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(matplotlib.rcParams, "text.usetex", True)  # a user's matplotlibrc, where there is no LaTeX
     record = msgspec.structs.replace(
         small_run.record,
         reached=False,

@@ -3,7 +3,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from partsight.train.heads import find_head
 from partsight.train.run_folder import MODEL_NAME, RECORD_NAME, RunFolder, TrainConfig
 from partsight.train.trainer import train
 from tests.processes import running
+from tests.waiting import HANG_S, wait_until
 
 SMALL = TrainConfig(side_px=64)
 CACHE = ".partsight-cache"
@@ -91,7 +91,8 @@ def test_stacked_and_bottleneck_model_agree(small_run: RunFolder, small_catalog:
 def test_the_same_seed_and_catalogue_give_the_same_weights(small_catalog: Path, tmp_path: Path) -> None:
     """From separate caches; a dense head, because its first layer is random."""
     dense = TrainConfig(head="dense", side_px=64, seed=4)
-    records = [train(small_catalog, tmp_path / name, dense, tmp_path / f"{name} cache").record for name in "ab"]
+    catalog = first_goldens(small_catalog, tmp_path / "golden", 4)
+    records = [train(catalog, tmp_path / name, dense, tmp_path / f"{name} cache").record for name in "ab"]
     assert records[0].weights_sha256 == records[1].weights_sha256
     assert records[0].calibration == records[1].calibration
     assert records[0].goldens == records[1].goldens
@@ -110,6 +111,7 @@ def test_the_seed_draws_the_first_weights() -> None:
     assert (kernels[0] != kernels[2]).any()
 
 
+@pytest.mark.usefixtures("tiny_backbone")
 def test_grey_images_and_a_region(small_catalog: Path, tmp_path: Path) -> None:
     for golden in read_catalog(small_catalog).goldens[:4]:
         grey = cv2.cvtColor(read_image(golden.path), cv2.COLOR_BGR2GRAY)
@@ -123,6 +125,7 @@ def test_grey_images_and_a_region(small_catalog: Path, tmp_path: Path) -> None:
     assert record.preprocess.via == (180, 192)
 
 
+@pytest.mark.usefixtures("tiny_backbone")
 def test_one_part(small_catalog: Path, tmp_path: Path) -> None:
     record = train(first_goldens(small_catalog, tmp_path / "golden", 1), tmp_path / "run", SMALL).record
     assert record.reached
@@ -132,6 +135,7 @@ def test_one_part(small_catalog: Path, tmp_path: Path) -> None:
     assert RunFolder.read(tmp_path / "run").record == record
 
 
+@pytest.mark.usefixtures("tiny_backbone")
 def test_parts_that_look_the_same_at_the_networks_size(tmp_path: Path) -> None:
     """They are twins; the run says that it did not succeed, and can be read."""
     image = np.full((256, 256, 3), 90, np.uint8)
@@ -203,6 +207,7 @@ def test_an_output_that_exists(tmp_path: Path, is_folder: bool) -> None:
     assert names(tmp_path) == ["run"]
 
 
+@pytest.mark.usefixtures("tiny_backbone")
 def test_a_cache_that_cannot_be_written(small_catalog: Path, tmp_path: Path) -> None:
     (tmp_path / "cache").touch()
     with pytest.raises(OutputError, match="could not be written"):
@@ -214,6 +219,7 @@ def interrupt(*args: Any, **options: Any) -> Any:
     raise KeyboardInterrupt
 
 
+@pytest.mark.usefixtures("tiny_backbone")
 def test_ctrl_c_leaves_no_run_and_the_same_command_goes_on(
     small_catalog: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -236,33 +242,35 @@ _SLOW_TRAINING = """
 import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell would ignore it
 from partsight.cli import main
-from partsight.train import trainer
+from partsight.train import calibrate, trainer
+from tests.faults import tiny_backbone
+calibrate.SMALLEST_SAMPLE, trainer.find_backbone = 1, tiny_backbone.find  # as in the process that tests
 def slow(*args):
-    time.sleep(200)
+    time.sleep(1000)
 trainer.write_report = slow
 sys.exit(main.main(["train", sys.argv[1], "--out", sys.argv[2], "--side", "64"]))
 """
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGINT")
+@pytest.mark.usefixtures("tiny_backbone")
 def test_a_real_ctrl_c(small_catalog: Path, tmp_path: Path) -> None:
     """While the run folder is being written."""
-    out = tmp_path / "run"
-    command = (sys.executable, "-c", _SLOW_TRAINING, small_catalog, out)
-    with running(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        while not list(tmp_path.glob(f".*.partial/{MODEL_NAME}")):
-            assert process.poll() is None, process.communicate()
-            time.sleep(0.05)
+    catalog, out = first_goldens(small_catalog, tmp_path / "golden" / "parts", 4), tmp_path / "runs" / "run"
+    command = (sys.executable, "-c", _SLOW_TRAINING, catalog, out)
+    with running(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:  # from the project's folder
+        wait_until(lambda: process.poll() is not None or list(out.parent.glob(f".*.partial/{MODEL_NAME}")))
+        assert process.poll() is None, process.communicate()
         process.send_signal(signal.SIGINT)
-        stdout, stderr = process.communicate(timeout=60)
+        stdout, stderr = process.communicate(timeout=HANG_S)
     assert process.returncode == 130, stderr
     assert stdout == ""
     assert stderr.endswith("partsight: interrupted\n")
-    assert names(tmp_path) == [CACHE]
-    before = cached(tmp_path)
-    assert len(before) == 12
-    assert train(small_catalog, out, SMALL).record.reached
-    assert cached(tmp_path) == before
+    assert names(out.parent) == [CACHE]
+    before = cached(out.parent)
+    assert len(before) == 4
+    assert train(catalog, out, SMALL).record.reached
+    assert cached(out.parent) == before
 
 
 def test_versions() -> None:

@@ -1,6 +1,7 @@
-"""What a line shows in a terminal while it runs: a bar for files, a line of numbers for live cameras."""
+"""What a line shows while it runs: of files a bar, of live cameras a line of numbers; in a log now and then a line."""
 
 import contextlib
+import logging
 import os
 import statistics
 import sys
@@ -9,6 +10,7 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 
 from partsight.cli.line_config import STDOUT, LineConfig
 from partsight.runtime.line import CameraCounters, Line
@@ -17,22 +19,32 @@ from partsight.runtime.record import Told
 _SECONDS = 5.0
 """Over which rate and latency are told."""
 
+_HOUR_S = 3600.0
+"""Between two lines of live cameras in a log: one a minute would fill it for months, and metrics say it at any time."""
+
+_log = logging.getLogger("partsight.cli")
+
 
 @contextmanager
-def progress(line: Line, config: LineConfig, total: int | None) -> Iterator[Callable[[], None]]:
-    """Yield what is to be called from time to time; where nobody looks it does nothing.
+def progress(
+    line: Line, config: LineConfig, total: int | None, clock: Callable[[], float] = time.monotonic
+) -> Iterator[Callable[[], None]]:
+    """Yield what is to be called from time to time.
 
     Args:
         line: whose progress it is.
         config: of the line.
         total: how many frames will come; None where nobody knows.
+        clock: seconds, for the log.
     """
-    is_in_between = STDOUT in config.sinks and sys.stdout.isatty()  # results in the same terminal are enough to see
-    if not sys.stderr.isatty() or is_in_between:
+    is_terminal = sys.stderr.isatty()
+    if is_terminal and STDOUT in config.sinks and sys.stdout.isatty():  # results in the same terminal are enough to see
         yield lambda: None
     elif config.ends:
         with _bar(line, total) as show:
             yield show
+    elif not is_terminal:
+        yield _Hourly(line, clock).show
     else:
         status = _Status(line)
         line.listen(status.take)
@@ -45,9 +57,9 @@ def progress(line: Line, config: LineConfig, total: int | None) -> Iterator[Call
 
 @contextmanager
 def _bar(line: Line, total: int | None) -> Iterator[Callable[[], None]]:
-    from tqdm import tqdm  # here: a line that starts again waits for each import
+    from partsight.runtime.progress import progress_bar  # here: a line that starts again waits for each import
 
-    with tqdm(total=total, desc="recognising", unit="frame", dynamic_ncols=True) as bar:
+    with progress_bar(total, "recognising", "frame") as bar:
 
         def show() -> None:
             counters = line.counters()
@@ -55,6 +67,24 @@ def _bar(line: Line, total: int | None) -> Iterator[Callable[[], None]]:
 
         yield show
         show()
+
+
+class _Hourly:
+    """Logs each camera's state and counts once an hour."""
+
+    def __init__(self, line: Line, clock: Callable[[], float]) -> None:
+        self._line, self._clock = line, clock
+        self._said_s = clock()
+
+    def show(self) -> None:
+        """Log the counts if an hour has passed."""
+        if self._clock() - self._said_s < _HOUR_S:
+            return
+        self._said_s = self._clock()
+        states = self._line.states()
+        for name, camera in self._line.counters().cameras.items():
+            facts = {"event": "camera_counts", "camera": name, "state": states[name], **asdict(camera)}
+            _log.info("camera %s %s: %s", name, states[name], _counts(camera), extra=facts)
 
 
 class _Status:

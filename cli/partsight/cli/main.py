@@ -1,17 +1,14 @@
 """The `partsight` command: verbs, exit codes, and how errors reach a person."""
 
 import argparse
-import contextlib
-import errno
 import importlib.metadata
-import io
-import os
 import sys
 import traceback
 from collections.abc import Sequence
 
-from partsight.cli import bench, bundle, doctor, enroll, export, inspect, keygen, run, sign, train, verify
+from partsight.cli import bench, bundle, dashed, doctor, enroll, export, inspect, keygen, run, sign, train, verify
 from partsight.cli.exit_codes import MEANINGS, ExitCode
+from partsight.cli.streams import CLOSED, LossyStream, usable_streams
 
 _VERBS = (train, export, enroll, bundle, run, bench, inspect, keygen, sign, verify, doctor)
 
@@ -41,16 +38,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: argparse ends wrong usage with 2, and `--help` and `--version` with 0.
     """
-    _write_utf8()
-    try:
-        code = _run(_parse(argv))
-        sys.stdout.flush()  # here, where a closed pipe can still be answered
-        return code
-    except KeyboardInterrupt:
-        print("partsight: interrupted", file=sys.stderr)
-        return ExitCode.INTERRUPTED
-    except OSError as error:
-        return _end_output(error)
+    with usable_streams() as stdout:
+        try:
+            return _judge_output(_run(_parse(argv)), stdout)
+        except KeyboardInterrupt:
+            print("partsight: interrupted", file=sys.stderr)
+            return ExitCode.INTERRUPTED
+        except SystemExit as ended:
+            raise SystemExit(_judge_output(int(ended.code or 0), stdout, is_asked_for=True)) from None
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -75,11 +70,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = build_parser()
-    try:
-        args, rest = parser.parse_known_args(argv)
-    except SystemExit:
-        sys.stdout.flush()  # of --help, for a closed pipe again
-        raise
+    argv = sys.argv[1:] if argv is None else argv
+    if "" in argv:  # as a path it would be the working folder
+        parser.error("an argument is empty; is a variable of the shell without a value?")
+    args, rest = parser.parse_known_args(dashed.shield(argv))
     # Before Python 3.12.7 argparse gives up on `IMAGE...` where an option stands between it and PACKAGE.
     if "paths" in args and not any(text.startswith("-") for text in rest):
         args.paths, rest = [*args.paths, *rest], []
@@ -92,6 +86,8 @@ def _run(args: argparse.Namespace) -> int:
     try:
         return int(args.run(args))
     except Exception as error:
+        if _is_interrupted(error):
+            raise KeyboardInterrupt from error
         message = _explain(error)
         if message is None:
             raise
@@ -99,6 +95,13 @@ def _run(args: argparse.Namespace) -> int:
             traceback.print_exc()
         print(f"partsight: error: {message}", file=sys.stderr)
         return ExitCode.ERROR
+
+
+def _is_interrupted(error: BaseException | None) -> bool:
+    """Tell an error by which a library answered Ctrl-C, as ONNX Runtime does while it is imported."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _explain(error: Exception) -> str | None:
@@ -123,23 +126,14 @@ def _explain_import(error: ImportError) -> str | None:
     return f"a library cannot be imported ({error}); `partsight doctor` shows what is installed and how to mend it"
 
 
-def _write_utf8() -> None:
-    """Make stdout carry any label and path, whatever the system's code page; a JSON line stays JSON."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # The escape of a half character (an undecodable byte of a file's name) is also JSON's.
-        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
+def _judge_output(code: int, stdout: LossyStream, *, is_asked_for: bool = False) -> int:
+    """Return the exit code of a command that has ended with `code`, after its output is written or lost.
 
-
-def _end_output(error: OSError) -> int:
-    """Answer an error of writing to stdout; raise any other again."""
-    # What Windows calls a closed pipe. An error of opening a file has a file's name.
-    is_closed_on_windows = os.name == "nt" and error.errno == errno.EINVAL and error.filename is None
-    is_closed = isinstance(error, BrokenPipeError) or is_closed_on_windows
-    if not is_closed and error.errno != errno.ENOSPC:
-        raise error
-    with contextlib.suppress(OSError, ValueError), open(os.devnull, "wb") as nowhere:  # noqa: PTH123
-        os.dup2(nowhere.fileno(), sys.stdout.fileno())  # or Python's own flush at exit would complain
-    if is_closed:
-        return ExitCode.DONE  # `partsight run ... | head`: the reader has what it wanted
+    Verbs whose result is what they print refuse a closed stdout themselves; to the others it is no loss.
+    """
+    stdout.flush()
+    error = CLOSED if stdout.is_missing and is_asked_for and not code else stdout.error
+    if error is None or stdout.is_without_reader:  # the reader of `... | head` has what it wanted
+        return code
     print(f"partsight: error: the output cannot be written ({error})", file=sys.stderr)
-    return ExitCode.ERROR
+    return code or ExitCode.ERROR

@@ -22,7 +22,7 @@ def quiet_tensorflow() -> None:
     held_back = _held_back()
     os.dup2(held_back.fileno(), 2)
     try:
-        import tensorflow  # noqa: F401
+        import partsight.train.framework  # noqa: F401
     except ImportError:
         held_back.seek(0)
         os.write(kept, held_back.read())

@@ -116,6 +116,7 @@ def bundle(package: str | Path, out: str | Path, *, precision: Precision = "fp32
             "color": spec.color,
             "region": msgspec.to_builtins(spec.region),
             "resize": spec.resize,
+            "golden_hw": spec.golden_hw,
         },
         "threshold": threshold,
         "least_margin": matching.spec.least_margin,

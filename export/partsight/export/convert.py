@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import onnx
-import tensorflow as tf
-import tf2onnx
+
+from partsight.train.framework import tf
+
+# isort: split
+import tf2onnx  # after `framework`: it imports TensorFlow, and so Keras with the backend of the user's settings
 
 from partsight.export.fold import FoldSummary, fold, summarise
 from partsight.runtime.errors import ExportError

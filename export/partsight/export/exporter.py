@@ -4,7 +4,6 @@ import datetime
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-import keras
 import msgspec
 import onnx
 
@@ -42,12 +41,13 @@ from partsight.runtime.onnx_file import check_onnx
 from partsight.runtime.package import ModelPackage
 from partsight.runtime.package_folder import MANIFEST_NAME
 from partsight.runtime.preprocess import preprocess
+from partsight.runtime.progress import progress
 from partsight.runtime.prototype_file import PROTOTYPE_FILE, encode_prototypes
 from partsight.runtime.search import PrototypeSearch
 from partsight.runtime.storage import check_output_folder, new_folder, sha256_bytes
+from partsight.train.framework import keras, keras_settings, require_tensorflow
 from partsight.train.heads import score_output
 from partsight.train.interrupts import interrupts_kept
-from partsight.train.progress import progress
 from partsight.train.run_folder import RunFolder, RunRecord
 
 REPORT_FILE = "report.html"
@@ -57,6 +57,7 @@ PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 _PROBES = 32  # golden images on which the search is compared with the plain product
 
 
+@keras_settings()
 def export(
     run_folder: str | Path,
     out: str | Path,
@@ -88,7 +89,9 @@ def export(
             known.
         ParityError: ONNX Runtime answers differently from Keras; nothing is written.
         OutputError: `out` exists or cannot be written; nothing is left behind.
+        TrainingError: Keras does not run on TensorFlow in this program.
     """
+    require_tensorflow()
     out = Path(out)
     _check_options(precisions, least_agreement, search)
     check_output_folder(out)

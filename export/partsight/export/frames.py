@@ -9,9 +9,9 @@ import numpy as np
 
 from partsight.runtime.images import Pixels
 from partsight.runtime.preprocess import PreprocessSpec, preprocess
+from partsight.runtime.progress import progress
 from partsight.runtime.storage import reserve, scratch
 from partsight.runtime.variation import Variation, vary
-from partsight.train.progress import progress
 
 CALIBRATION_FRAMES = 128
 MOST_VARIED = 1000

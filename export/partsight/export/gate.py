@@ -10,9 +10,9 @@ from partsight.export.answers import Answerer, labels_of
 from partsight.export.frames import Frames, GateFrames
 from partsight.runtime.arrays import FloatArray
 from partsight.runtime.memory import give_back_freed
+from partsight.runtime.progress import progress
 from partsight.runtime.search import PrototypeSearch
 from partsight.runtime.session import Session
-from partsight.train.progress import progress
 
 LEAST_AGREEMENT = 0.999
 """Share of frames that must get the answer that FP32 gives, of golden images and of varied frames each."""

@@ -11,7 +11,7 @@ from partsight.runtime.errors import ExportError
 from partsight.runtime.manifest import Matching
 from partsight.runtime.matching import Bank, Matcher, Matches
 from partsight.runtime.matching.graph import GraphMatcher
-from partsight.train.progress import progress
+from partsight.runtime.progress import progress
 
 _MAX_DIFFERENCE = 1e-3  # of agreement
 

@@ -12,11 +12,11 @@ from partsight.runtime.errors import ParityError, RunError
 from partsight.runtime.images import Pixels
 from partsight.runtime.manifest import Manifest, Parity
 from partsight.runtime.preprocess import preprocess
+from partsight.runtime.progress import progress
 from partsight.runtime.search import PrototypeSearch
 from partsight.runtime.session import SCORE_NAME, FloatArray, Session
 from partsight.runtime.storage import sha256_bytes
 from partsight.train.interrupts import interrupts_kept
-from partsight.train.progress import progress
 from partsight.train.run_folder import GoldenRecord
 
 MAX_SCORE_DIFFERENCE = 1e-4

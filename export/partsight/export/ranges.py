@@ -9,8 +9,8 @@ import onnx
 
 from partsight.runtime.engines.onnx_runtime import import_onnxruntime
 from partsight.runtime.images import Pixels
+from partsight.runtime.progress import progress
 from partsight.runtime.session import INPUT_NAME, FloatArray
-from partsight.train.progress import progress
 
 LEVELS = 255
 """Steps of an 8-bit number."""

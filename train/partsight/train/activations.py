@@ -18,12 +18,12 @@ import numpy.typing as npt
 from partsight.runtime.errors import TrainingError
 from partsight.runtime.images import Pixels, read_image
 from partsight.runtime.preprocess import preprocess
+from partsight.runtime.progress import progress
 from partsight.runtime.session import FloatArray
 from partsight.runtime.storage import new_file
 from partsight.runtime.variation import Variation, vary
 from partsight.train.catalog import GoldenImage
 from partsight.train.features import BATCH, Extractor
-from partsight.train.progress import progress
 
 _LOG = logging.getLogger("partsight.train")
 _HELD_OUT = 0

@@ -25,9 +25,9 @@ from partsight.runtime.calibration import (
 from partsight.runtime.images import Pixels
 from partsight.runtime.matching import Matcher, MatchingSpec
 from partsight.runtime.preprocess import PreprocessSpec, preprocess
+from partsight.runtime.progress import progress
 from partsight.runtime.variation import Variation, vary
 from partsight.train.heads import Head
-from partsight.train.progress import progress
 from partsight.train.reject_record import Calibration
 
 LARGEST_SAMPLE = 1000

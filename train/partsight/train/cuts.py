@@ -5,9 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import keras
-
 from partsight.runtime.errors import TrainingError
+from partsight.train.framework import keras
 
 # By the beginning of a keras.applications name; the longest that fits counts. The group names the block: of several
 # layers in one block that could be cut at, such as a convolution's normalisation and its activation, the last counts.

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
+import msgspec
 import numpy as np
-import tensorflow as tf
 
 from partsight.runtime.images import Pixels, read_image
 from partsight.runtime.preprocess import PreprocessSpec, preprocess
+from partsight.runtime.progress import progress
 from partsight.runtime.session import FloatArray
 from partsight.runtime.storage import sha256_bytes, write_file
 from partsight.train.catalog import GoldenImage
 from partsight.train.cuts import describe
-from partsight.train.progress import progress
+from partsight.train.framework import keras, tf
 
 BATCH = 32
 
@@ -48,7 +48,8 @@ class Extractor:
             spec: the preprocessing before it.
             architecture: says what the network is, for what its layers do not tell.
         """
-        parts = [architecture, describe(network), repr(spec), tf.__version__, keras.__version__]
+        seen = msgspec.structs.replace(spec, golden_hw=None)  # which changes no pixel
+        parts = [architecture, describe(network), repr(seen), tf.__version__, keras.__version__]
         parts += [sha256_bytes(np.ascontiguousarray(weight).tobytes()) for weight in network.get_weights()]
         return cls(network, spec, sha256_bytes("\n".join(parts).encode()))
 

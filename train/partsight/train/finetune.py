@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
-
 from partsight.runtime.session import EMBEDDING_NAME, SCORE_NAME, FloatArray
 from partsight.runtime.storage import sha256_bytes
 from partsight.train.activations import ActivationCache, Copies, Source
@@ -18,6 +16,7 @@ from partsight.train.backbones import Backbone
 from partsight.train.catalog import GoldenImage
 from partsight.train.cuts import check_cut, cuts_that_train, inner_network, split
 from partsight.train.features import Extractor
+from partsight.train.framework import keras
 from partsight.train.freeze import BatchNormGuard, FreezePlan, freeze
 from partsight.train.heads import Head
 from partsight.train.recipe import Recipe

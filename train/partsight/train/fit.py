@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from typing import Any
 
-import keras
 import msgspec
 import numpy as np
 
+from partsight.runtime.progress import progress
 from partsight.runtime.session import FloatArray
+from partsight.train.framework import keras
 from partsight.train.heads import Head, score_output
-from partsight.train.progress import progress
 
 BATCH = 256  # large: with a dense head a step's cost is Adam's, over 63 million weights
 

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import keras
 import numpy as np
 
 from partsight.runtime.errors import TrainingError
 from partsight.runtime.session import FloatArray
 from partsight.train.cuts import check_cut, find_network, layers_in_order
+from partsight.train.framework import keras
 from partsight.train.tune_record import FreezeRow
 
 REST = "features and head"

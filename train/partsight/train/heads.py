@@ -4,12 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import keras
 import numpy as np
-from keras import ops
 
 from partsight.runtime.errors import TrainingError
 from partsight.runtime.session import EMBEDDING_NAME, SCORE_NAME, FloatArray
+from partsight.train.framework import keras, ops
 from partsight.train.layers import CenteredUnit, CosineSimilarity
 
 COSINE_SHARPNESS = 32.0

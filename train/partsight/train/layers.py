@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from typing import Any, Literal
 
-import keras
-from keras import ops
+from partsight.train.framework import keras, ops
+
+_EPSILON = 1e-7
+"""Keras' default, whatever a program that loads a run's model has set."""
 
 
 @keras.saving.register_keras_serializable(package="partsight")
@@ -53,7 +55,7 @@ class CenteredUnit(keras.layers.Layer):
 
     def call(self, features: Any) -> Any:
         """Map (batch, d) to (batch, d) of length 1."""
-        return ops.normalize(features - self.center, axis=-1)
+        return ops.normalize(features - self.center, axis=-1, epsilon=_EPSILON)
 
 
 @keras.saving.register_keras_serializable(package="partsight")
@@ -74,7 +76,7 @@ class CosineSimilarity(keras.layers.Layer):
 
     def call(self, embedding: Any) -> Any:
         """Map (batch, d) to (batch, classes) in [-1, 1]."""
-        return ops.matmul(embedding, ops.normalize(self.prototypes, axis=0))
+        return ops.matmul(embedding, ops.normalize(self.prototypes, axis=0, epsilon=_EPSILON))
 
     def get_config(self) -> dict[str, Any]:
         """Return what rebuilds the layer."""

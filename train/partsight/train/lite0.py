@@ -8,10 +8,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import keras
 import numpy as np
 
 from partsight.runtime.errors import TrainingError
+from partsight.train.framework import keras
 
 EMBEDDED_WEIGHTS = "efficientnet_lite0_imagenet.npz"
 

@@ -4,10 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import keras
-from keras import ops
-
 from partsight.runtime.variation import Variation
+from partsight.train.framework import keras, ops
 from partsight.train.heads import COSINE_SHARPNESS, Head
 
 TRAINED_VARIATION = Variation(

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from matplotlib import style
+
 from partsight.runtime.images import Pixels
 from partsight.runtime.variation import Variation
 from partsight.train import plots, reject_report, tune_report
@@ -12,6 +14,7 @@ from partsight.train.run_folder import RunRecord
 REPORT_NAME = "report.html"
 
 
+@style.context("default")  # a user's matplotlibrc may ask for fonts or a LaTeX that the machine lacks
 def write_report(folder: Path, record: RunRecord, images: Sequence[Pixels]) -> None:
     """Write the plots and the report into a run folder.
 

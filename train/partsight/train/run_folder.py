@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from partsight.runtime.errors import RunError
+from partsight.runtime.mistaken_path import describe_mistake
 from partsight.runtime.preprocess import PreprocessSpec, Region
 from partsight.runtime.storage import sha256_bytes
 from partsight.train.fit import Epoch
@@ -132,8 +133,9 @@ class RunFolder:
         try:
             data = (path / RECORD_NAME).read_bytes()
         except OSError as error:
+            found = describe_mistake(path, "run") or error
             raise RunError(
-                f"{path}: no finished run ({error}); expected a folder that `partsight train` wrote"
+                f"{path}: no finished run ({found}); expected a folder that `partsight train` wrote"
             ) from error
         try:
             return cls(path, msgspec.json.decode(data, type=RunRecord))
@@ -149,9 +151,8 @@ class RunFolder:
         Raises:
             RunError: the file is not the one that training wrote, or cannot be read.
         """
-        import keras  # noqa: PLC0415 (reading a record needs no Keras)
-
         import partsight.train.layers  # noqa: F401, PLC0415 (registers the layers that the file names)
+        from partsight.train.framework import keras, keras_settings  # noqa: PLC0415 (reading a record needs no Keras)
 
         path = self.path / MODEL_NAME
         try:
@@ -161,6 +162,7 @@ class RunFolder:
         if found != self.record.model_sha256:
             raise RunError(f"{path}: is not the model that this run wrote (SHA-256 {found[:12]}…); train again")
         try:
-            return keras.saving.load_model(path, compile=False)
+            with keras_settings():
+                return keras.saving.load_model(path, compile=False)
         except Exception as error:  # of any kind: it goes over several libraries, and reads the file again
             raise RunError(f"{path}: cannot be loaded ({error}); is the disk sound? If so, train again") from error

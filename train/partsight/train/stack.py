@@ -3,13 +3,13 @@
 import hashlib
 from typing import Any
 
-import keras
 import numpy as np
 
 from partsight.runtime.preprocess import PreprocessSpec
 from partsight.runtime.session import INPUT_NAME
 from partsight.train.backbones import Backbone
 from partsight.train.features import Extractor
+from partsight.train.framework import keras
 from partsight.train.heads import Head
 from partsight.train.layers import FrameNormalization
 

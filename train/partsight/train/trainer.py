@@ -11,10 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import keras
 import msgspec
 import numpy as np
-import tensorflow as tf
 
 from partsight.runtime.calibration import first_size, matching_spec
 from partsight.runtime.errors import TrainingError
@@ -28,6 +26,7 @@ from partsight.train.catalog import Catalog, read_catalog
 from partsight.train.features import FeatureCache
 from partsight.train.finetune import Stage1, find_cut, finetune
 from partsight.train.fit import BATCH, Fit, fit_head
+from partsight.train.framework import keras, keras_settings, require_tensorflow, tf
 from partsight.train.heads import find_head
 from partsight.train.interrupts import interrupts_kept
 from partsight.train.reject_record import Calibration
@@ -74,6 +73,7 @@ class _Learned:
     scores: FloatArray
 
 
+@keras_settings()
 def train(
     catalog_folder: str | Path, out: str | Path, config: TrainConfig, cache_folder: str | Path | None = None
 ) -> RunFolder:
@@ -90,9 +90,11 @@ def train(
 
     Raises:
         CatalogError: the catalogue cannot be learned from.
-        TrainingError: the configuration cannot be used; backbone, weights or head cannot be had.
+        TrainingError: the configuration cannot be used; backbone, weights or head cannot be had; Keras does not run
+            on TensorFlow in this program.
         OutputError: `out` exists or cannot be written.
     """
+    require_tensorflow()
     out = Path(out)
     check_output_folder(out)
     cache = FeatureCache(Path(cache_folder) if cache_folder is not None else out.parent / ".partsight-cache")
@@ -137,7 +139,7 @@ def _read_task(catalog_folder: str | Path, config: TrainConfig) -> _Task:
     find_head(config.head)
     catalog = read_catalog(catalog_folder, config.region)
     side = config.side_px or backbone.side_px
-    spec = PreprocessSpec(height=side, width=side, color=catalog.color, region=config.region)
+    spec = PreprocessSpec(side, side, catalog.color, config.region, golden_hw=catalog.golden_hw)
     # One pass over a camera's frame serves the network and the comparison.
     spec = msgspec.structs.replace(spec, via=first_size(spec, matching_spec(catalog.images[0], spec)))
     return _Task(config, catalog, spec, config.weights or backbone.default_weights)

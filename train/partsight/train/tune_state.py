@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import keras
 import msgspec
 import numpy as np
 
 from partsight.runtime.session import FloatArray
 from partsight.runtime.storage import new_file
+from partsight.train.framework import keras
 from partsight.train.tune_record import TuneEpoch
 
 STATE_NAME = "state.npz"

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from partsight.runtime.errors import TrainingError
+from partsight.runtime.progress import progress
 from partsight.runtime.session import FloatArray
 from partsight.train.activations import Source
 from partsight.train.freeze import BatchNormGuard
-from partsight.train.progress import progress
 from partsight.train.recipe import Recipe
 from partsight.train.tune_record import TuneEpoch
 from partsight.train.tune_state import Checkpoints, Progress, values

@@ -1,0 +1,96 @@
+"""Keras on TensorFlow, as partsight needs it, whatever a user's keras.json and variables say to other projects.
+
+Every module of training and export takes `keras` and `tf` from here, so that Keras is imported with the right backend.
+"""
+
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from partsight.runtime.errors import TrainingError
+
+_BACKEND = "tensorflow"
+_NOWHERE = os.path.join(os.devnull, "keras")  # noqa: PTH118 (a folder that cannot exist: Keras reads and writes nothing)
+
+
+@contextmanager
+def _environment(**values: str) -> Iterator[None]:
+    """Set variables of the environment, and remove Keras' other ones, until the end of the block."""
+    before = {name: value for name, value in os.environ.items() if name.startswith("KERAS_")}
+    for name in before:
+        del os.environ[name]
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name in values:
+            os.environ.pop(name, None)
+        os.environ.update(before)
+
+
+def _import_keras() -> Any:
+    """Import Keras with TensorFlow as its backend; where a program has imported it, it stays as it is."""
+    if "keras" in sys.modules:
+        import keras  # noqa: PLC0415
+
+        return keras
+    home = {"KERAS_HOME": os.environ["KERAS_HOME"]} if "KERAS_HOME" in os.environ else {}
+    try:
+        with _environment(KERAS_BACKEND=_BACKEND, **home):
+            import keras  # noqa: PLC0415
+    except (AttributeError, OSError, TypeError, ValueError):  # keras.json holds what Keras refuses, or cannot be read
+        with _environment(KERAS_BACKEND=_BACKEND, KERAS_HOME=_NOWHERE):
+            import keras  # noqa: PLC0415
+    return keras
+
+
+keras = _import_keras()
+
+import tensorflow as tf  # noqa: E402 (it imports Keras itself, with the backend that the user's settings name)
+
+ops = keras.ops
+
+__all__ = ["keras", "keras_settings", "ops", "require_tensorflow", "tf"]
+
+
+def require_tensorflow() -> None:
+    """Check that Keras computes with TensorFlow in this program.
+
+    Raises:
+        TrainingError: the program has imported it with another backend.
+    """
+    if keras.config.backend() != _BACKEND:
+        raise TrainingError(
+            f"Keras runs on the backend {keras.config.backend()!r} in this program; expected {_BACKEND!r}: set "
+            f"KERAS_BACKEND={_BACKEND} before the program imports Keras, or call partsight in a process of its own"
+        )
+
+
+@contextmanager
+def keras_settings() -> Iterator[None]:
+    """Let Keras compute in float32, channels last and with an epsilon of 1e-7 in the block or function, as by default.
+
+    Afterwards Keras' settings are again those of the program, for whose other threads they change meanwhile.
+    """
+    config = keras.config
+    before = (
+        (config.set_floatx, config.floatx()),
+        (config.set_epsilon, config.epsilon()),
+        (config.set_image_data_format, config.image_data_format()),
+        (config.set_dtype_policy, config.dtype_policy()),
+        (config.set_max_epochs, config.max_epochs()),
+        (config.set_max_steps_per_epoch, config.max_steps_per_epoch()),
+    )
+    for (change, _), value in zip(before, ("float32", 1e-7, "channels_last", "float32", None, None), strict=True):
+        change(value)
+    try:
+        with warnings.catch_warnings():
+            # Keras with NumPy 2: nothing that callers can change, and an end of the work under `python -W error`.
+            warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
+            yield
+    finally:
+        for change, value in before:
+            change(value)
