@@ -8,6 +8,8 @@ import sys
 from partsight.runtime import Recognizer
 from partsight.runtime.cameras import open_camera
 
+if len(sys.argv) != 3:
+    sys.exit(f"expected PACKAGE and FOLDER\n{__doc__}")
 package, folder = sys.argv[1:]
 with Recognizer(package) as recognizer, open_camera(f"folder:{folder}") as camera:
     while (frame := camera.read()) is not None:

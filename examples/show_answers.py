@@ -1,41 +1,121 @@
-"""Draw frames of the line above the golden image of the part that each was taken for.
+"""Draw frames above the golden image of the part that each was taken for.
 
-python examples/show_answers.py line3.partsight examples/parts answers.png
+python examples/show_answers.py line3.partsight                         # frames of examples/parts, one of them unknown
+python examples/show_answers.py line3.partsight photos frame.png --out answers.png
 """
 
+import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from partsight.runtime import Recognizer, read_image
-from partsight.runtime.cameras.files import find_images
+from partsight.runtime import ModelPackage, PartsightError, Recognizer, Result, read_image
+from partsight.runtime.cameras import find_images
+from partsight.runtime.images import Pixels
 
-COLUMNS = 6
+PARTS = Path(__file__).parent / "parts"
+RIGHT, WRONG, NEUTRAL = "#1f7a4d", "#c0392b", "#34495e"
+NEVER_TAUGHT, LONGEST_NAME = "(never taught)", 28
 
-package, data, out = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
-line, unknown = find_images(data / "line"), find_images(data / "unknown")
-rng = np.random.default_rng(0)
-chosen = [line[place] for place in sorted(rng.choice(len(line), COLUMNS - 1, replace=False))]
-chosen += [unknown[place] for place in sorted(rng.choice(len(unknown), 1, replace=False))]
-with Recognizer(package) as recognizer:
-    answers = recognizer.recognize_batch([read_image(path) for path in chosen])
 
-figure = Figure(figsize=(2 * COLUMNS, 4.6), layout="constrained")
-axes = figure.subplots(2, COLUMNS)
-for column, (path, answer) in enumerate(zip(chosen, answers, strict=True)):
-    truth = path.parent.name if path.is_relative_to(data / "line") else "(never taught)"
-    best = answer.top[0][0]
-    color = "#1f7a4d" if answer.label == (truth if truth != "(never taught)" else None) else "#c0392b"
-    golden = read_image(next((data / "golden" / best).iterdir()))
-    pictures = ((read_image(path), truth[:34]), (golden, f"{(answer.label or 'unknown')[:34]}\n{answer.score:.3f}"))
-    for row, (image, title) in enumerate(pictures):
-        axes[row, column].imshow(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
-        axes[row, column].set_title(title, fontsize=7, color=color if row else "#34495e")
-        axes[row, column].axis("off")
-axes[0, 0].text(-0.12, 0.5, "frame", transform=axes[0, 0].transAxes, rotation=90, va="center")
-axes[1, 0].text(-0.12, 0.5, "answer", transform=axes[1, 0].transAxes, rotation=90, va="center")
-figure.savefig(out, dpi=90)
-print(out)
+def main() -> None:
+    """Answer the frames and write the picture."""
+    args = parse_arguments()
+    try:
+        package = ModelPackage.read(args.package)
+        labels = package.manifest.labels
+        paths = choose(args.frames, args.columns) if args.frames else example_frames(labels, args.columns)
+        frames = [read_image(path) for path in paths]
+        with Recognizer(args.package) as recognizer:
+            answers = recognizer.recognize_batch(frames)
+            goldens = [golden_image(package, labels.index(answer.top[0][0])) for answer in answers]
+    except PartsightError as error:
+        sys.exit(f"show_answers: error: {error}")
+    figure = Figure(figsize=(2 * len(frames) + 0.4, 4.6), layout="constrained")
+    axes = figure.subplots(2, len(frames), squeeze=False)
+    for column, (path, frame, answer, golden) in enumerate(zip(paths, frames, answers, goldens, strict=True)):
+        truth = None if args.frames else truth_of(path, labels)
+        show(axes[0, column], frame, shortened(truth or path.name), NEUTRAL)
+        said = shortened(answer.label) if answer.label else "unknown; the nearest:"
+        show(axes[1, column], golden, f"{said}\n{answer.score:.3f}", color_of(answer, truth))
+    for row, name in enumerate(("frame", "answer")):
+        axes[row, 0].text(-0.12, 0.5, name, transform=axes[row, 0].transAxes, rotation=90, va="center")
+    figure.savefig(args.out, dpi=90)
+    print(args.out)
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description="Draw frames above the golden images of the parts they were taken for."
+    )
+    parser.add_argument("package", metavar="PACKAGE", help="the folder that `partsight export` wrote")
+    parser.add_argument(
+        "frames",
+        nargs="*",
+        type=Path,
+        metavar="FRAMES",
+        help="images or folders of them (default: frames of the examples)",
+    )
+    parser.add_argument("--columns", type=int, default=6, metavar="N", help="frames to draw at most (default: 6)")
+    parser.add_argument("--out", default="answers.png", metavar="FILE", help="picture to write (default: answers.png)")
+    args = parser.parse_args()
+    if args.columns < 2:
+        parser.error(f"received --columns {args.columns}; expected 2 or more")
+    return args
+
+
+def example_frames(labels: Sequence[str], count: int) -> list[Path]:
+    """Return line frames of the example parts, of those with these labels if there are any, and one never taught."""
+    taught = [PARTS / "line" / label for label in labels if (PARTS / "line" / label).is_dir()]
+    return [*choose(taught or [PARTS / "line"], count - 1), *choose([PARTS / "unknown"], 1)]
+
+
+def choose(places: list[Path], count: int) -> list[Path]:
+    """Return the images of files and folders; if there are more than `count`, so many drawn by chance, in order."""
+    paths = [path for place in places for path in (find_images(place) if place.is_dir() else [place])]
+    chosen = np.random.default_rng(0).choice(len(paths), min(count, len(paths)), replace=False)
+    return [paths[index] for index in sorted(chosen)]
+
+
+def truth_of(path: Path, labels: Sequence[str]) -> str:
+    """Return which part of a package an example frame shows."""
+    return path.parent.name if path.parent.name in labels else NEVER_TAUGHT
+
+
+def shortened(name: str) -> str:
+    """Return a name that fits above a picture, with both of its ends."""
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 9]}…{name[-8:]}"
+
+
+def color_of(answer: Result, truth: str | None) -> str:
+    """Return the color of an answer: right, wrong, or neither where nobody knows."""
+    if truth is None:
+        return NEUTRAL
+    return RIGHT if (answer.label or NEVER_TAUGHT) == truth else WRONG
+
+
+def golden_image(package: ModelPackage, index: int) -> Pixels | None:
+    """Return the golden image of a part; None from a package that holds none."""
+    return None if package.manifest.matching is None else package.golden_image(index)
+
+
+def show(axes: Axes, image: Pixels | None, title: str, color: str) -> None:
+    """Draw one picture with its title."""
+    axes.axis("off")
+    axes.set_title(title, fontsize=7, color=color)
+    if image is None:
+        axes.text(0.5, 0.5, "no golden images\nin this package", fontsize=7, ha="center", va="center")
+    elif image.ndim == 2:
+        axes.imshow(image, cmap="gray", vmin=0, vmax=255)
+    else:
+        axes.imshow(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+
+
+if __name__ == "__main__":
+    main()

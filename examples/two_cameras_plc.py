@@ -12,6 +12,8 @@ from partsight.runtime.line import Line
 from partsight.runtime.record import Told
 from partsight.runtime.sinks import open_sink
 
+if len(sys.argv) != 6:
+    sys.exit(f"expected PACKAGE, two cameras, HOST:PORT for the PLC, and a database file\n{__doc__}")
 package, left, right, plc, database = sys.argv[1:]
 
 
@@ -23,7 +25,7 @@ def on_result(told: Told) -> None:
 
 cameras = {"left": lambda: open_camera(left), "right": lambda: open_camera(right)}
 sinks = {
-    # We serve, the PLC reads (extra modbus). For part numbers add &labels=labels.csv; without, every part is 65535.
+    # We serve, the PLC reads (extra modbus). For part numbers add &labels=FILE; without, every part is 65535.
     "plc": open_sink(f"modbus://{plc}?cameras=left,right"),
     "rows": open_sink(f"sqlite:{database}"),
 }

@@ -4,7 +4,9 @@
 
 /** Crop and resize one frame; return the bundle's input for it, preprocess.height × preprocess.width × 3 bytes. */
 export function prepare(frame, preprocess) {
-  const { height, width, region } = preprocess;
+  const { height, width, region, golden_hw: golden } = preprocess; // earlier bundles have no golden_hw
+  if (region && golden && (frame.height !== golden[0] || frame.width !== golden[1]))
+    throw new RangeError(`the frame has ${frame.width}×${frame.height} px, the golden images ${golden[1]}×${golden[0]}`);
   const small = resize(region ? crop(frame, region) : frame, height, width);
   if (small.channels === 3) return small.data;
   return Uint8Array.from({ length: height * width * 3 }, (_, i) => small.data[Math.floor(i / 3)]);

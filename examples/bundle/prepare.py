@@ -17,6 +17,9 @@ def prepare(frame: np.ndarray, preprocess: dict) -> np.ndarray:
         Input of the bundle for one frame, (preprocess["height"], preprocess["width"], 3) uint8 BGR.
     """
     if region := preprocess["region"]:
+        golden_hw = preprocess.get("golden_hw")  # earlier bundles do not have it
+        if golden_hw and [*frame.shape[:2]] != golden_hw:
+            raise ValueError(f"the frame's height and width are {frame.shape[:2]}, the golden images' {golden_hw}")
         x, y, width, height = (region[key] for key in ("x", "y", "width", "height"))
         if y + height > frame.shape[0] or x + width > frame.shape[1]:
             raise ValueError(f"the frame of {frame.shape[1]}×{frame.shape[0]} px is smaller than the region {region}")

@@ -28,8 +28,12 @@ int main(int count, char** words) try {
     const std::vector<char> bytes(std::istreambuf_iterator<char>(file), {});
     if (bytes.size() != frame.data.size()) throw std::invalid_argument("FRAME has another size than WIDTH × HEIGHT");
     std::copy(bytes.begin(), bytes.end(), frame.data.begin());
-    if (const auto& region = preprocess["region"]; !region.is_null())
+    if (const auto& region = preprocess["region"]; !region.is_null()) {
+        const auto golden = preprocess.value("golden_hw", nlohmann::json());  // earlier bundles do not have it
+        if (!golden.is_null() && (golden[0] != frame.height || golden[1] != frame.width))
+            throw std::invalid_argument("FRAME has another size than the golden images");
         frame = crop(frame, region["x"], region["y"], region["width"], region["height"]);
+    }
     const Frame small = resize(frame, preprocess["height"], preprocess["width"]);
 
     ov::Tensor input(ov::element::u8, {1, std::size_t(small.height), std::size_t(small.width), 3});  // one frame

@@ -11,6 +11,10 @@ import { prepare } from "./prepare.mjs";
 
 const REASONS = ["recognised", "agrees_with_none", "two_parts_fit"];
 
+if (process.argv.length !== 6) {
+  console.error("usage: node recognize.mjs FILE.onnx FRAME WIDTH HEIGHT");
+  process.exit(1);
+}
 const [file, path, width, height] = process.argv.slice(2);
 const model = readFileSync(file);
 const bundle = JSON.parse(metadata(model, "partsight.bundle"));

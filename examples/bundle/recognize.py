@@ -13,6 +13,8 @@ from prepare import prepare
 
 REASONS = ("recognised", "agrees_with_none", "two_parts_fit")
 
+if len(sys.argv) != 3:
+    sys.exit(f"expected FILE.onnx and IMAGE\n{__doc__}")
 file, path = sys.argv[1:]
 session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
 bundle = json.loads(session.get_modelmeta().custom_metadata_map["partsight.bundle"])

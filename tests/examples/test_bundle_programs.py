@@ -28,6 +28,7 @@ from partsight.export.bundle import bundle
 from partsight.runtime import Recognizer, Result, read_image
 from partsight.runtime.images import Pixels
 from partsight.runtime.preprocess import PreprocessSpec, Region, preprocess, resize
+from tests.waiting import HANG_S
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = ROOT / "examples" / "bundle"
@@ -79,7 +80,7 @@ def check_pixels(found: np.ndarray, expected: np.ndarray) -> None:
     assert np.abs(found.astype(int) - expected).max() <= allowed
 
 
-def write_stand_in(path: Path, color: str, region: dict[str, int] | None) -> Path:
+def write_stand_in(path: Path, color: str, region: dict[str, int] | None, golden_hw: tuple[int, int] | None) -> Path:
     """Write an ONNX file with the contract of a bundle.
 
     Its three parts are the colours: the agreement is a weighted mean of the blue, green or red values, with a weight of
@@ -141,7 +142,7 @@ def write_stand_in(path: Path, color: str, region: dict[str, int] | None) -> Pat
         "schema_version": 1,
         "labels": LABELS,
         "package_id": "5b1f7f0f3c9a2d10",
-        "preprocess": {"height": HEIGHT, "width": WIDTH, "color": color, "region": region},
+        "preprocess": {"height": HEIGHT, "width": WIDTH, "color": color, "region": region, "golden_hw": golden_hw},
         "threshold": 0.4,
         "least_margin": 0.1,
         "precision": "fp32",
@@ -151,9 +152,14 @@ def write_stand_in(path: Path, color: str, region: dict[str, int] | None) -> Pat
     return path
 
 
-def bundle_file(folder: Path, color: str = "bgr", region: dict[str, int] | None = None) -> Path:
+def bundle_file(
+    folder: Path,
+    color: str = "bgr",
+    region: dict[str, int] | None = None,
+    golden_hw: tuple[int, int] | None = (60, 83),
+) -> Path:
     """Write a bundle; a stand-in."""
-    return write_stand_in(folder / "bundle.onnx", color, region)
+    return write_stand_in(folder / "bundle.onnx", color, region, golden_hw)
 
 
 def expected_answer(file: Path, frame: np.ndarray) -> dict[str, object]:
@@ -188,7 +194,7 @@ FRAMES = {
 
 
 def run(*command: str | Path, stdin: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(command, input=stdin, capture_output=True, check=False, timeout=120)
+    return subprocess.run(command, input=stdin, capture_output=True, check=False, timeout=HANG_S)
 
 
 def prepare_module() -> ModuleType:
@@ -268,6 +274,15 @@ def test_python_program_crops(color: str, python_program: list[str | Path], tmp_
     assert json.loads(done.stdout) == expected_answer(file, frame)
 
 
+def test_python_program_refuses_a_frame_of_another_size(python_program: list[str | Path], tmp_path: Path) -> None:
+    image = tmp_path / "frame.png"
+    cv2.imwrite(str(image), noise(60, 84))
+    done = run(*python_program, bundle_file(tmp_path, region=REGION), image)
+    assert done.returncode == 1
+    assert b"ValueError" in done.stderr
+    assert run(*python_program, bundle_file(tmp_path), image).returncode == 0  # without a region
+
+
 def test_python_program_refuses_what_is_no_image(python_program: list[str | Path], tmp_path: Path) -> None:
     done = run(*python_program, bundle_file(tmp_path), tmp_path / "none.png")
     assert done.returncode == 1
@@ -300,15 +315,23 @@ def test_program_on_raw_frames_crops(program: str, color: str, request: pytest.F
 
 
 @pytest.mark.parametrize("program", ON_RAW_FRAMES)
-@pytest.mark.parametrize(("width", "height"), [("83", "59"), ("40", "30")])
+@pytest.mark.parametrize(
+    ("sent", "said", "golden"),
+    [((60, 83), (59, 83), (60, 83)), ((30, 40), (30, 40), None), ((60, 84), (60, 84), (60, 83))],
+    ids=["a file of another length", "smaller than the region", "not as the golden images"],
+)
 def test_program_on_raw_frames_refuses_a_wrong_size(
-    program: str, width: str, height: str, request: pytest.FixtureRequest, tmp_path: Path
+    program: str,
+    sent: tuple[int, int],
+    said: tuple[int, int],
+    golden: tuple[int, int] | None,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
 ) -> None:
-    """A file of another length; a frame smaller than the region."""
     command = request.getfixturevalue(program)
-    file, raw = bundle_file(tmp_path, region=REGION), tmp_path / "frame.bgr"
-    (noise(60, 83) if width == "83" else noise(30, 40)).tofile(raw)
-    done = run(*command, file, raw, width, height)
+    file, raw = bundle_file(tmp_path, region=REGION, golden_hw=golden), tmp_path / "frame.bgr"
+    noise(*sent).tofile(raw)
+    done = run(*command, file, raw, str(said[1]), str(said[0]))
     assert done.returncode != 0
     assert done.stdout == b""
 
@@ -335,17 +358,11 @@ class RealBundle:
 
 @pytest.fixture(scope="module")
 def real_bundle(
-    small_catalog: Path, example_parts: Path, few_samples: None, tmp_path_factory: pytest.TempPathFactory
+    small_catalog: Path, example_parts: Path, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> RealBundle:
     """Of twelve real parts; frames: a golden image, one from 1280×1024 px, and a part that was never taught."""
     pytest.importorskip("tensorflow")
-    from partsight.export.exporter import export
-    from partsight.train.run_folder import TrainConfig
-    from partsight.train.trainer import train
-
-    folder = tmp_path_factory.mktemp("real")
-    run = train(small_catalog, folder / "run", TrainConfig(side_px=64))
-    package = export(run.path, folder / "line.partsight", precisions=("fp32",))
+    folder, package = tmp_path_factory.mktemp("real"), request.getfixturevalue("small_package")
     taught = [read_image(next((small_catalog / label).iterdir())) for label in package.manifest.labels[:2]]
     unknown = read_image(sorted((example_parts / "unknown").iterdir())[0])
     frames = [taught[0], np.asarray(cv2.resize(taught[1], (1280, 1024), interpolation=cv2.INTER_CUBIC)), unknown]

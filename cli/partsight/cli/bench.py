@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from partsight.cli.exit_codes import ExitCode
 from partsight.cli.options import above_zero, positive
+from partsight.cli.streams import require_stdout
 
 if TYPE_CHECKING:
     from partsight.cli.bench_facts import Facts
@@ -99,6 +100,8 @@ def run(args: argparse.Namespace) -> int:
     from partsight.cli.bench_verdict import judge
     from partsight.runtime.storage import check_output_folder, new_folder
 
+    if args.out is None or args.json:
+        require_stdout()
     if args.out is not None:
         check_output_folder(Path(args.out))  # now, not after the measurement
     with _progress(args.seconds) as tick:
@@ -143,11 +146,11 @@ def _options(args: argparse.Namespace) -> "Options":
 
 @contextmanager
 def _progress(seconds: float) -> "Iterator[Callable[[str], None]]":
-    """Show a bar that fills up with the time; silent where nobody watches."""
-    from tqdm import tqdm
+    """Show a bar that fills up with the time."""
+    from partsight.runtime.progress import progress_bar
 
     started = time.perf_counter()
-    with tqdm(total=seconds, desc="loading", disable=None, dynamic_ncols=True, bar_format=_BAR_FORMAT) as bar:
+    with progress_bar(seconds, "loading", "s", bar_format=_BAR_FORMAT) as bar:
 
         def tick(what: str) -> None:
             bar.set_description_str(what, refresh=False)

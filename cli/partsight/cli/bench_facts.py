@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from partsight.runtime.engines.engine import Arithmetic
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Of bench.json: counted up when a field changes its meaning or goes."""
 CAMERA_FPS = 30
 """Frames a second of the cameras that speeds are told in."""
@@ -92,17 +92,22 @@ class Absent:
 
 @dataclass(frozen=True)
 class Stages:
-    """What one frame costs, answered alone: median milliseconds of each stage; `comparison_ms` is 0 without one."""
+    """Where the time of a frame goes, in batches as the chosen configuration has them; the shares add up to 1.
 
-    preprocessing_ms: float
-    network_ms: float
-    comparison_ms: float
-    deciding_ms: float
+    Attributes:
+        preprocessing, network: share of the time of a frame.
+        comparison: the same of the comparison with golden images and the decision; of the decision alone where the
+            package holds no golden images.
+    """
+
+    preprocessing: float
+    network: float
+    comparison: float
 
 
 @dataclass(frozen=True)
 class Latency:
-    """How long single frames took, in milliseconds: the median and the 99th percentile of `frames`."""
+    """How long frames took that were answered alone, in milliseconds: median and 99th percentile of `frames`."""
 
     frames: int
     p50_ms: float

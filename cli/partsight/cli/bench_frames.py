@@ -22,7 +22,7 @@ def golden_frames(package: ModelPackage, size: tuple[int, int] | None, seed: int
 
     Args:
         package: whose references are shown.
-        size: (width, height) of the frames; None for `DEFAULT_SIZE`, or more where the package's region needs it.
+        size: (width, height) of the frames; None for `DEFAULT_SIZE`, or as the package's region needs it.
         seed: of order and variation; the same one gives the same frames.
 
     Raises:
@@ -53,7 +53,7 @@ def folder_frames(folder: Path, spec: PreprocessSpec, size: tuple[int, int] | No
 
     Raises:
         CameraError: there is no such folder, or no image in it.
-        ImageError: a file cannot be read.
+        ImageError: a file cannot be read, or an entry of the folder may be an image and cannot be taken.
         FrameError: an image does not fit the package; the message names the file.
     """
     paths = find_images(folder)
@@ -69,6 +69,8 @@ def _large_enough(spec: PreprocessSpec) -> tuple[int, int]:
     region = spec.region
     if region is None:
         return DEFAULT_SIZE
+    if spec.golden_hw is not None:
+        return spec.golden_hw[1], spec.golden_hw[0]
     return max(DEFAULT_SIZE[0], region.x + region.width), max(DEFAULT_SIZE[1], region.y + region.height)
 
 

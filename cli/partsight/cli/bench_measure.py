@@ -10,16 +10,10 @@ import numpy as np
 from partsight.cli.bench_clock import Clock, Tick
 from partsight.cli.bench_facts import Labels, Latency, Pace, Speed, Stages, Way
 from partsight.runtime import Recognizer
-from partsight.runtime.decision import decide, decide_matched
 from partsight.runtime.images import Pixels
-from partsight.runtime.matching import Bank, Matcher
-from partsight.runtime.package import ModelPackage
-from partsight.runtime.preprocess import preprocess
 
 PACE_SHARE = 0.7
 """Of the speed, at which frames come in the paced run: a line that is planned tighter has no room for a hiccup."""
-
-_TOP = 5  # candidates that a result names, as `Recognizer` does by default
 
 
 def compare_labels(
@@ -61,51 +55,24 @@ def compare_labels(
 
 
 def measure_stages(
-    recognizer: Recognizer, package: ModelPackage, frames: Sequence[Pixels], seconds: float, clock: Clock, tick: Tick
+    recognizer: Recognizer, frames: Sequence[Pixels], batch: int, seconds: float, clock: Clock, tick: Tick
 ) -> Stages:
-    """Take the answer to single frames apart: the same steps as the recogniser's, timed one by one.
+    """Say where the time of a frame goes, as the recogniser itself times its stages.
 
     Args:
-        recognizer: an open one of the package.
-        package: which brings the golden images.
+        recognizer: an open one, whose batch size is at least `batch`.
         frames: shown one after the other, over and over.
-        seconds: after which no further frame is begun.
+        batch: frames in one call, as in the configuration that is recommended.
+        seconds: after which no further call is begun.
         clock: to measure by.
-        tick: is told of each frame.
+        tick: is told of each call.
     """
-    spec, matching = package.manifest.preprocess, package.manifest.matching
-    matcher = Matcher(Bank.of(package.bank_records()), matching.spec) if matching else None
-    rows: list[tuple[float, float, float, float]] = []
-    ends = clock.now() + seconds
-    for frame in itertools.cycle(frames):
-        begun = clock.now()
-        preprocess([frame], spec)
-        prepared_at = clock.now()
-        score = recognizer.infer([frame]).score  # which prepares the frame again
-        inferred_at = clock.now()
-        preparing, inferring = prepared_at - begun, inferred_at - prepared_at
-        if matching is None or matcher is None:
-            decide(score, recognizer.labels, recognizer.threshold, _TOP)
-            rows.append((preparing, max(0.0, inferring - preparing), 0.0, clock.now() - inferred_at))
-        else:
-            small = preprocess([frame], matching.spec.preprocess(spec))
-            shrunk_at = clock.now()
-            matches = matcher.match(small, score)
-            compared_at = clock.now()
-            decide_matched(matches, matching.spec, recognizer.labels, recognizer.threshold, _TOP)
-            decided_at = clock.now()
-            rows.append(
-                (
-                    preparing + shrunk_at - inferred_at,
-                    max(0.0, inferring - preparing),
-                    compared_at - shrunk_at,
-                    decided_at - compared_at,
-                )
-            )
+    source, totals, ends = itertools.cycle(frames), np.zeros(3), clock.now() + seconds
+    while not totals.any() or clock.now() < ends:
+        spent = recognizer.recognize_batch(list(itertools.islice(source, batch)))[0].stages  # of the whole batch
+        totals += (spent.prepare_ms, spent.network_ms, spent.compare_ms)
         tick("stages of an answer")
-        if clock.now() >= ends:
-            break
-    return Stages(*(statistics.median(column) * 1000 for column in zip(*rows, strict=True)))
+    return Stages(*map(float, totals / totals.sum()))
 
 
 def measure_single(

@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 
 from partsight.cli.bench_facts import CAMERA_FPS, Facts, Speed
-from partsight.cli.bench_table import HEAD, by_speed, cells, stages_of, what_was_measured
-from partsight.cli.bench_verdict import Verdict, cameras, describe, is_trusted, milliseconds, rate
+from partsight.cli.bench_table import HEAD, by_speed, cells, what_was_measured
+from partsight.cli.bench_verdict import Verdict, cameras, describe, is_trusted, milliseconds, rate, stages_of, where
 
 _WIDTH_PX = 880
 _NAMES_PX = 150  # left of the bars
@@ -19,7 +19,7 @@ _STAGE_COLOURS = {
     "preprocessing": "#f59e0b",
     "network": "#2563eb",
     "comparison": "#0f766e",
-    "deciding": "#64748b",
+    "decision": "#64748b",
 }
 
 _STYLE = """
@@ -67,11 +67,8 @@ def to_html(facts: Facts, verdict: Verdict) -> str:
         _section("Frames a second, from frame to label", _speeds_note(facts), speed_bars(facts)),
     ]
     if facts.stages and facts.chosen:
-        single = (
-            f"{facts.chosen.provider}, {facts.chosen.precision}; a frame answered alone, the median of each stage; "
-            "frames that are hard to tell apart cost more"
-        )
-        parts.append(_section("What a frame costs", html.escape(single), stage_bar(stages_of(facts))))
+        note = html.escape(where(facts.chosen))
+        parts.append(_section("The time of a frame", note, stage_bar(stages_of(facts))))
     parts.append(_section("All figures", "", _table(facts) + _absences(facts)))
     lines = "<br>".join(map(html.escape, what_was_measured(facts).splitlines()))
     parts.append(_section("What was measured, and where", "", f'<p class="note">{lines}</p>'))
@@ -100,11 +97,11 @@ def speed_bars(facts: Facts) -> str:
     return _svg(height, "Frames a second by configuration", [axis, *marks, *rows])
 
 
-def stage_bar(stages: Sequence[tuple[str, float]]) -> str:
+def stage_bar(stages: Sequence[tuple[str, float, int]]) -> str:
     """Return an SVG of one bar that is stacked of the stages of a frame, with a key below it."""
-    total = sum(value for _, value in stages)
+    total = sum(value for _, value, _ in stages)
     x, keys, shapes = 0.0, [], []
-    for place, (name, value) in enumerate(stages):
+    for place, (name, value, share) in enumerate(stages):
         width, colour = _WIDTH_PX * value / total, _STAGE_COLOURS[name]
         shapes.append(f'<rect x="{x:.1f}" y="0" width="{width:.1f}" height="46" fill="{colour}"/>')
         if width > 80:
@@ -112,7 +109,7 @@ def stage_bar(stages: Sequence[tuple[str, float]]) -> str:
             shapes.append(f'<text class="light" x="{middle:.1f}" y="28" text-anchor="middle">{name}</text>')
         left = place * _WIDTH_PX / 4
         keys.append(f'<rect x="{left:.0f}" y="62" width="12" height="12" rx="3" fill="{colour}"/>')
-        keys.append(f'<text x="{left + 18:.0f}" y="73">{name} {milliseconds(value)} ({value / total:.0%})</text>')
+        keys.append(f'<text x="{left + 18:.0f}" y="73">{name} {milliseconds(value)} ({share}%)</text>')
         x += width
     return _svg(80, "Stages of a frame", [*shapes, *keys])
 
@@ -167,7 +164,7 @@ def _cards(facts: Facts) -> str:
     cards.append((f"{chosen.cameras:,}", f"camera{'' if chosen.cameras == 1 else 's'} at {CAMERA_FPS} fps"))
     if facts.single:
         cards.append(
-            (milliseconds(facts.single.p50_ms), f"to answer one frame (p99 {milliseconds(facts.single.p99_ms)})")
+            (milliseconds(facts.single.p50_ms), f"to answer a frame alone (p99 {milliseconds(facts.single.p99_ms)})")
         )
     labels = facts.labels_of(chosen.way)
     if labels:

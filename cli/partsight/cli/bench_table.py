@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from partsight.cli.bench_facts import CAMERA_FPS, Facts, Speed
-from partsight.cli.bench_verdict import Verdict, agrees, milliseconds
+from partsight.cli.bench_verdict import Verdict, agrees, milliseconds, stages_of, where
 
 _BAR_WIDTH = 30
 
@@ -20,8 +20,8 @@ def to_text(facts: Facts, verdict: Verdict) -> str:
         *("  ".join(_aligned(row, widths)).rstrip() for row in (HEAD, *rows)),
         *_absences(facts, "  ", "\nnot to be had here (`partsight doctor` says how to mend it)"),
     ]
-    if facts.stages:
-        lines += ["", "one frame, answered alone", *_stage_lines(facts)]
+    if facts.stages and facts.chosen:
+        lines += ["", f"the time of a frame ({where(facts.chosen)})", *_stage_lines(facts)]
     lines += ["", verdict.headline, *(f"  {sentence}" for sentence in (*verdict.sentences, *verdict.warnings))]
     if verdict.command:
         lines += ["", "use it with", f"  {verdict.command}", f"  {verdict.code}"]
@@ -39,9 +39,9 @@ def to_markdown(facts: Facts, verdict: Verdict) -> str:
     if verdict.command:
         parts.append(f"```\n{verdict.command}\n```\n\n```python\n{verdict.code}\n```")
     parts += [table, "\n".join(_absences(facts, "- ", "Not to be had here:\n"))]
-    if facts.stages:
-        stages = "\n".join(f"| {name} | {milliseconds(value)} |" for name, value in stages_of(facts))
-        parts.append(f"| stage of one frame | takes |\n| --- | --- |\n{stages}")
+    if facts.stages and facts.chosen:
+        stages = "\n".join(f"| {name} | {milliseconds(value)} | {share}% |" for name, value, share in stages_of(facts))
+        parts.append(f"| the time of a frame ({where(facts.chosen)}) | | |\n| --- | --- | --- |\n{stages}")
     parts.append(what_was_measured(facts))
     return "\n\n".join(filter(None, parts)) + "\n"
 
@@ -56,20 +56,6 @@ def cells(facts: Facts, speed: Speed) -> tuple[str, ...]:
     alone = "–" if speed.network_frames_per_s is None else f"{speed.network_frames_per_s:,.1f}"
     figures = (str(speed.batch), f"{speed.frames_per_s:,.1f}", f"{speed.cameras:,}", alone)
     return (speed.provider, speed.precision, *figures, _label_text(facts, speed))
-
-
-def stages_of(facts: Facts) -> list[tuple[str, float]]:
-    """Return the name of each stage, and its milliseconds; none if they were not measured."""
-    stages = facts.stages
-    if stages is None:
-        return []
-    named = [
-        ("preprocessing", stages.preprocessing_ms),
-        ("network", stages.network_ms),
-        ("comparison", stages.comparison_ms),
-        ("deciding", stages.deciding_ms),
-    ]
-    return [(name, value) for name, value in named if name != "comparison" or facts.setting.compares]
 
 
 def what_was_measured(facts: Facts) -> str:
@@ -111,9 +97,9 @@ def _absences(facts: Facts, indent: str, title: str) -> list[str]:
 
 def _stage_lines(facts: Facts) -> list[str]:
     stages = stages_of(facts)
-    total = sum(value for _, value in stages)
+    total = sum(value for _, value, _ in stages)
     lines = [
-        f"  {name:<14}{milliseconds(value):>8}  {'█' * round(_BAR_WIDTH * value / total)}".rstrip()
-        for name, value in stages
+        f"  {name:<14}{milliseconds(value):>8}{share:>5}%  {'█' * round(_BAR_WIDTH * share / 100)}".rstrip()
+        for name, value, share in stages
     ]
-    return [*lines, f"  {'together':<14}{milliseconds(total):>8}"]
+    return [*lines, f"  {'together':<14}{milliseconds(total):>8}  100%"]

@@ -89,7 +89,7 @@ def measure_package(path: str, options: Options, clock: Clock, tick: Tick) -> Fa
             for other in (trusted, *recognizers.values()):
                 if other is not recognizer:
                     other.close()  # their memory is not the chosen one's
-            facts = _look_closer(facts, recognizer, package, frames, loaded, clock, tick)
+            facts = _look_closer(facts, recognizer, frames, loaded, clock, tick)
             facts = _look_at_queue(facts, recognizer, frames, loaded, clock, tick)
     if options.with_start and facts.chosen is not None:
         tick("start of a process")
@@ -101,7 +101,6 @@ def measure_package(path: str, options: Options, clock: Clock, tick: Tick) -> Fa
 def _look_closer(
     facts: Facts,
     recognizer: Recognizer,
-    package: ModelPackage,
     frames: list[Pixels],
     options: Options,
     clock: Clock,
@@ -112,7 +111,7 @@ def _look_closer(
     seconds = options.seconds
     return dataclasses.replace(
         facts,
-        stages=measure_stages(recognizer, package, frames, _STAGES * seconds, clock, tick),
+        stages=measure_stages(recognizer, frames, facts.chosen.batch, _STAGES * seconds, clock, tick),
         single=measure_single(recognizer, frames, _SINGLE * seconds, clock, tick),
         pace=measure_pace(recognizer, frames, facts.chosen, options.late_ms, _PACE * seconds, clock, tick),
     )

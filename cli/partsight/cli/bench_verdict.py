@@ -1,5 +1,6 @@
 """The verdict: what the facts of a benchmark mean, in words that a buyer understands."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -62,7 +63,7 @@ def judge(facts: Facts) -> Verdict:
     sentences = (
         _single(facts),
         _pace(facts),
-        _limit(chosen),
+        _limit(facts, chosen),
         *_queue(facts),
         _gain(facts, chosen),
         _labels(facts, chosen),
@@ -121,7 +122,10 @@ def _single(facts: Facts) -> str:
     single = facts.single
     if single is None:
         return ""
-    return f"The answer to a single frame takes {milliseconds(single.p50_ms)} (p99 {milliseconds(single.p99_ms)})."
+    return (
+        f"A frame that is answered alone takes {milliseconds(single.p50_ms)} from frame to label (median of "
+        f"{single.frames:,}; p99 {milliseconds(single.p99_ms)})."
+    )
 
 
 def _pace(facts: Facts) -> str:
@@ -132,24 +136,54 @@ def _pace(facts: Facts) -> str:
     too_many = "" if pace.late <= _FEW_LATE * pace.frames else f" That is too many: {_TOO_MANY_LATE}."
     return (
         f"With {rate(pace.frames_per_s)} frames a second coming for {pace.seconds:.0f} s, half of the answers were "
-        f"there within {milliseconds(pace.p50_ms)} and 99 of 100 within {milliseconds(pace.p99_ms)}; {late} of "
-        f"{pace.frames:,} came later than {milliseconds(pace.late_ms)}.{too_many}"
+        f"there within {milliseconds(pace.p50_ms)} of the frame's arrival and 99 of 100 within "
+        f"{milliseconds(pace.p99_ms)}, waiting included; {late} of {pace.frames:,} came later than "
+        f"{milliseconds(pace.late_ms)}.{too_many}"
     )
 
 
-def _limit(chosen: Speed) -> str:
-    if chosen.network_frames_per_s is None:
-        return "What limits it is the network: the package brings no golden images to compare frames with."
-    network = min(1.0, chosen.frames_per_s / chosen.network_frames_per_s)
-    if network >= 0.5:
-        return (
-            f"What limits it is the network: it takes {network:.0%} of the time, the comparison with golden images "
-            f"{1 - network:.0%}."
-        )
+def stages_of(facts: Facts) -> list[tuple[str, float, int]]:
+    """Return name, milliseconds and percentage of each stage of a frame; none if they were not measured.
+
+    The milliseconds add up to the time of a frame in the chosen configuration: a second by its frames a second.
+    The percentages add up to 100.
+    """
+    stages, chosen = facts.stages, facts.chosen
+    if stages is None or chosen is None:
+        return []
+    shares = (stages.preprocessing, stages.network, stages.comparison)
+    names = ("preprocessing", "network", "comparison" if facts.setting.compares else "decision")
+    percentages = [math.floor(100 * share) for share in shares]
+    by_rest = sorted(range(len(shares)), key=lambda index: percentages[index] - 100 * shares[index])
+    for index in by_rest[: 100 - sum(percentages)]:
+        percentages[index] += 1
+    return [
+        (name, 1000 * share / chosen.frames_per_s, percentage)
+        for name, share, percentage in zip(names, shares, percentages, strict=True)
+    ]
+
+
+def where(chosen: Speed) -> str:
+    """Return of what the stages are, in words."""
+    return f"{describe(chosen)}: {milliseconds(1000 / chosen.frames_per_s)} a frame"
+
+
+def _limit(facts: Facts, chosen: Speed) -> str:
+    stages = stages_of(facts)
+    if not stages:
+        return ""
+    slowest = max(stages, key=lambda stage: stage[1])[0]
+    parts = ", ".join(f"{name} {percentage}%" for name, _, percentage in stages)
+    name = "comparison with golden images" if slowest == "comparison" else slowest
+    said = f"What limits it is the {name}. The time of a frame ({where(chosen)}): {parts}."
+    alone = chosen.network_frames_per_s
+    if alone is None:
+        return f"{said} The package brings no golden images to compare frames with."
+    if slowest != "comparison" or alone < _CLEARLY * chosen.frames_per_s:
+        return said
     return (
-        f"What limits it is the comparison with golden images: it takes {1 - network:.0%} of the time, the network "
-        f"{network:.0%}. The network alone (verify=False) would answer {rate(chosen.network_frames_per_s)} frames a "
-        "second, but it mistakes similar parts for each other more often."
+        f"{said} The network alone (verify=False) would answer {rate(alone)} frames a second, but it mistakes similar "
+        "parts for each other more often."
     )
 
 
@@ -160,9 +194,8 @@ def _queue(facts: Facts) -> Iterator[str]:
     overlapping = queue.overlapped_frames_per_s / queue.apart_frames_per_s
     if overlapping >= _CLEARLY:
         yield (
-            "Of frames that wait for their turn (--policy queue or block) it recognises "
-            f"{rate(queue.overlapped_frames_per_s)} a second, since batches overlap: {overlapping:.1f} times the "
-            f"{rate(queue.apart_frames_per_s)} that one batch after the other gave in turns with them."
+            f"Frames that wait for their turn (--policy queue or block) go {overlapping:.1f} times as fast, since "
+            "batches overlap."
         )
 
 
@@ -192,14 +225,25 @@ def _warnings(facts: Facts) -> tuple[str, ...]:
         for labels in facts.labels
         if not agrees(labels)
     )
-    chosen = facts.chosen
-    if chosen is None or chosen.slowest_frames_per_s >= _UNSTEADY * chosen.frames_per_s:
+    cause = _disturbance(facts)
+    if not cause:
         return wrong
-    return (
-        *wrong,
-        f"These figures are rough: in one round it was only {rate(chosen.slowest_frames_per_s)} frames a second. Let "
-        "nothing else run on this machine and measure again, for longer (--seconds).",
-    )
+    advice = "Let nothing else run on this machine and measure again, for longer (--seconds)."
+    return (*wrong, f"These figures are rough: {cause}. {advice}")
+
+
+def _disturbance(facts: Facts) -> str:
+    """Return what shows that the machine had other work meanwhile; empty if nothing does."""
+    chosen, single = facts.chosen, facts.single
+    if chosen is None:
+        return ""
+    if chosen.slowest_frames_per_s < _UNSTEADY * chosen.frames_per_s:
+        return f"in one round it was only {rate(chosen.slowest_frames_per_s)} frames a second"
+    frame_ms = 1000 / chosen.frames_per_s
+    if single is not None and single.p50_ms < _UNSTEADY * frame_ms:  # else batches would not have been chosen
+        before = f"a moment before {milliseconds(frame_ms)} ({describe(chosen)})"
+        return f"a frame alone took {milliseconds(single.p50_ms)}, {before}"
+    return ""
 
 
 def _its_speed(speeds: Sequence[Speed], way: Way) -> str:

@@ -1,5 +1,6 @@
 """Real cameras to test against: what starts them, where they are found, and what they cannot do."""
 
+import contextlib
 import ctypes
 import importlib.util
 import os
@@ -7,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +18,10 @@ from unittest import mock
 import cv2
 import numpy as np
 import pytest
+
+from partsight.runtime.cameras.camera import Camera, Frame
+from partsight.runtime.errors import CameraTimeoutError, PartialFrameError
+from tests.waiting import wait_until
 
 HERE = Path(__file__).parent
 CLONE_NEWNET = 0x40000000
@@ -187,12 +191,25 @@ def _import_aravis() -> bool:
 def _await_gige_camera() -> None:
     from gi.repository import Aravis
 
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
+    def is_there() -> bool:
         Aravis.update_device_list()
-        if Aravis.get_n_devices():
-            return
-    raise AssertionError("the fake camera did not start")
+        return bool(Aravis.get_n_devices())
+
+    wait_until(is_there)
+
+
+def await_frame(camera: Camera) -> Frame:
+    """Return the next whole frame, however long a busy machine takes for it."""
+    came: list[Frame | None] = []
+
+    def has_come() -> bool:
+        with contextlib.suppress(CameraTimeoutError, PartialFrameError):
+            came.append(camera.read())
+        return bool(came)
+
+    wait_until(has_come)
+    assert came[0] is not None
+    return came[0]
 
 
 @contextmanager

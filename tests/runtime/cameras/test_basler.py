@@ -1,5 +1,4 @@
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from partsight.runtime.cameras import CameraOptions, open_camera
 from partsight.runtime.cameras.basler import BaslerCamera
 from partsight.runtime.errors import CameraError, CameraTimeoutError, DependencyError, PartialFrameError
 from tests.runtime.cameras.rigs import basler_rig
+from tests.waiting import wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +21,7 @@ def emulation(tmp_path: Path) -> Iterator[None]:
 
 
 def open_emulated(**options: Any) -> BaslerCamera:
-    camera = open_camera("basler:0815-0000", CameraOptions(**{"timeout_s": 2, **options}))
+    camera = open_camera("basler:0815-0000", CameraOptions(**{"timeout_s": 60, **options}))
     assert isinstance(camera, BaslerCamera)
     return camera
 
@@ -86,11 +86,18 @@ def test_an_incomplete_frame_is_told_and_skipped() -> None:
         assert camera.read().sequence >= sequence + 2  # the incomplete one leaves a gap
 
 
+def await_sent(camera: BaslerCamera, more: int) -> None:
+    """Wait until the camera has sent so many frames more, whether anyone takes them or not."""
+    count = camera._camera.GetStreamGrabberNodeMap().GetNode("Statistic_Total_Buffer_Count")
+    before = count.Value
+    wait_until(lambda: count.Value >= before + more)
+
+
 def test_a_slow_reader_gets_the_latest() -> None:
     with open_emulated(fps=50) as camera:
         sequences = []
         for _ in range(3):
-            time.sleep(0.5)
+            await_sent(camera, 20)
             sequences.append(camera.read().sequence)
     assert sequences[-1] - sequences[0] >= 40, sequences
 

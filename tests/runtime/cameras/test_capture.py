@@ -1,4 +1,3 @@
-import time
 from typing import Any, cast
 
 import cv2
@@ -17,10 +16,15 @@ from partsight.runtime.errors import CameraError, CameraLostError, CameraTimeout
         (0.2, True, CameraTimeoutError),  # what the decoder held when the stream stopped, not what is there now
     ],
 )
-def test_failures_are_told_apart(takes_s: float, came: bool, error: type[CameraError]) -> None:
+def test_failures_are_told_apart(
+    takes_s: float, came: bool, error: type[CameraError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("partsight.runtime.cameras.capture.time.monotonic", lambda: now[0])
+
     class Stub:
         def read(self) -> tuple[bool, Any]:
-            time.sleep(takes_s)
+            now[0] += takes_s
             return came, np.zeros((2, 2, 3), np.uint8)
 
     with pytest.raises(error):

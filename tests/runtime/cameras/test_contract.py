@@ -11,8 +11,9 @@ import pytest
 from partsight.runtime.cameras import CameraOptions, open_camera
 from partsight.runtime.errors import CameraError, CameraLostError
 from tests.runtime.cameras.rigs import ON_DEBIAN, RIGS, Rig
+from tests.waiting import HANG_S
 
-OPTIONS = CameraOptions(timeout_s=2)
+OPTIONS = CameraOptions(timeout_s=60)
 UNABLE = {"gain_db": 1.0, "trigger": "hardware", "exposure_us": 1000.0, "region": (0, 0, 5000, 64), "fps": 20.0}
 
 
@@ -74,9 +75,9 @@ def test_closed_while_reading(rig: Rig) -> None:
 
     thread = threading.Thread(target=read_on)
     thread.start()
-    assert started.wait(10)
+    assert started.wait(HANG_S)
     camera.close()
-    thread.join(3)
+    thread.join(HANG_S)
     assert not thread.is_alive()
     assert len(ended) == 1
     assert not rig.endless or isinstance(ended[0], CameraLostError)

@@ -1,4 +1,5 @@
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ from PIL import Image
 
 from partsight.runtime.cameras import Camera, FileCamera, Frame, find_images, open_camera
 from partsight.runtime.errors import CameraError, ImageError
-from partsight.runtime.images import IMAGE_SUFFIXES
+from partsight.runtime.image_listing import IMAGE_SUFFIXES
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def test_find_in_no_folder(folder: Path) -> None:
 
 def test_find_no_image(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(CameraError, match=r"holds no image; expected files ending in \.bmp \.jpeg \.jpg"):
+    with pytest.raises(CameraError, match=rf"{tmp_path.name}: holds no image"):
         find_images(tmp_path)
 
 
@@ -130,3 +131,47 @@ def test_a_password_is_not_shown_though_a_slash_was_forgotten(address: str) -> N
     with pytest.raises(CameraError, match="is not known") as caught:
         open_camera(address)
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows may not allow links, and has no pipes in folders")
+def test_an_entry_that_cannot_be_taken_is_an_error_in_its_turn(folder: Path) -> None:
+    (folder / "a" / "15.png").symlink_to(folder / "missing.png")
+    os.mkfifo(folder / "b.png")
+    (folder / "b.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    Image.new("RGB", (40, 33)).save(folder / ".hidden.png")
+    sequences, failed = [], []
+    with open_camera(f"folder:{folder}") as camera:
+        while True:
+            try:
+                frame = camera.read()
+            except ImageError:
+                failed.append(Path(camera.source).name)  # type: ignore[attr-defined]
+                continue
+            if frame is None:
+                break
+            sequences.append(frame.sequence)
+    assert failed == [".hidden.png", "15.png", "b.heic", "b.png"]
+    assert sequences == [1, 2, 4, 5, 8]
+
+
+def test_find_images_leaves_nothing_out(folder: Path) -> None:
+    (folder / "x.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    (folder / "y").write_bytes(b"\0\1\2")
+    with pytest.raises(ImageError, match=r"(?s)x\.heic: .*y: "):
+        find_images(folder)
+
+
+def test_a_folder_that_cannot_be_listed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def scan(path: Path) -> object:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "scandir", scan)
+    with pytest.raises(CameraError, match="Permission denied"):
+        open_camera(f"folder:{folder}")
+
+
+def test_an_address_without_its_scheme(tmp_path: Path) -> None:
+    (tmp_path / "1.avi").touch()
+    for address, meant in {str(tmp_path): "folder:", str(tmp_path / "1.avi"): "video:", "0": "usb:"}.items():
+        with pytest.raises(CameraError, match=re.escape(f"expected {meant}{address}")):
+            open_camera(address)

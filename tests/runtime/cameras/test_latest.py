@@ -1,6 +1,5 @@
 import queue
 import threading
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -9,9 +8,10 @@ import pytest
 from partsight.runtime.cameras.latest import LatestCamera
 from partsight.runtime.errors import CameraLostError, CameraTimeoutError, ImageError
 from partsight.runtime.images import Pixels
+from tests.waiting import HANG_S, wait_until
 
 
-def camera_of(receive: Callable[[], Pixels], timeout_s: float = 5) -> tuple[LatestCamera, threading.Event]:
+def camera_of(receive: Callable[[], Pixels], timeout_s: float = HANG_S) -> tuple[LatestCamera, threading.Event]:
     released = threading.Event()
     return LatestCamera("test:0", receive, released.set, timeout_s), released
 
@@ -38,7 +38,7 @@ def test_an_error_of_ours_keeps_its_kind() -> None:
 
 def test_a_source_that_is_given_up_has_first_stopped_sending() -> None:
     """Whether its reader or `read` was first to lose patience."""
-    for timeout_s in (5, 0.05):
+    for timeout_s in (HANG_S, 0.05):
         errors = iter([CameraTimeoutError("no frame"), CameraLostError("given up")])
         go = threading.Event()
 
@@ -47,24 +47,29 @@ def test_a_source_that_is_given_up_has_first_stopped_sending() -> None:
             raise next(errors)
 
         camera, _ = camera_of(receive, timeout_s)
-        threading.Timer(0.2, go.set).start()
-        with pytest.raises(CameraTimeoutError, match="no frame came within"):
+        if timeout_s == HANG_S:
+            go.set()
+        with pytest.raises(CameraTimeoutError, match="no frame"):
             camera.read()
-        go.wait()
+        go.set()
         camera._thread.join()
         for _ in range(2):
             with pytest.raises(CameraLostError, match="given up"):
                 camera.read()
 
 
-def test_an_old_frame_is_not_returned() -> None:
+def test_an_old_frame_is_not_returned(monkeypatch: pytest.MonkeyPatch) -> None:
     source: queue.Queue[Pixels] = queue.Queue()
     camera, _ = camera_of(source.get, timeout_s=0.2)
+    now = [0.0]
+    monkeypatch.setattr("partsight.runtime.cameras.latest.time.monotonic", lambda: now[0])
     source.put(np.zeros((2, 2), np.uint8))
-    time.sleep(0.4)
+    wait_until(lambda: camera._latest is not None)
+    now[0] = 0.4
     with pytest.raises(CameraTimeoutError, match=r"no frame came within 0\.2 s"):
         camera.read()
     source.put(np.ones((2, 2), np.uint8))
+    wait_until(lambda: camera._latest is not None and camera._latest.sequence == 1)
     assert camera.read().sequence == 1
     camera._closing = True
     source.put(np.ones((2, 2), np.uint8))
@@ -74,12 +79,16 @@ def test_no_frame_is_returned_twice() -> None:
     source: queue.Queue[Pixels] = queue.Queue()
     camera, released = camera_of(source.get, timeout_s=0.2)
     source.put(np.zeros((2, 2), np.uint8))
+    wait_until(lambda: camera._latest is not None)
     camera.read()
     with pytest.raises(CameraTimeoutError):
         camera.read()
-    threading.Timer(0.1, source.put, [np.zeros((2, 2), np.uint8)]).start()
-    camera.close()
-    assert released.is_set()
+    closing = threading.Thread(target=camera.close)
+    closing.start()
+    wait_until(lambda: camera._closing)
+    source.put(np.zeros((2, 2), np.uint8))
+    closing.join()
+    assert released.wait(HANG_S)
 
 
 def test_closing_while_the_driver_hangs(caplog: pytest.LogCaptureFixture) -> None:
@@ -97,4 +106,4 @@ def test_closing_while_the_driver_hangs(caplog: pytest.LogCaptureFixture) -> Non
     assert not released.is_set()  # never from under a driver that is in use
     assert "its driver has not returned yet" in caplog.text
     driver.set()
-    assert released.wait(5)
+    assert released.wait(HANG_S)

@@ -4,7 +4,6 @@ import os
 import re
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
@@ -19,7 +18,8 @@ from tests.runtime.cameras.mjpeg_server import Handler
 from tests.runtime.cameras.rigs import mjpeg_server, rtsp_server
 
 SERVERS = [pytest.param("http", id="http"), pytest.param("rtsp", id="rtsp", marks=pytest.mark.debian)]
-OPTIONS = CameraOptions(timeout_s=0.8)
+OPTIONS = CameraOptions(timeout_s=60)
+HASTY = CameraOptions(timeout_s=2)  # for a stream that freezes
 SECRETS = ("operator", "hunter2", "s3cret")
 
 
@@ -27,8 +27,8 @@ def serve(scheme: str, port: int = 0):  # type: ignore[no-untyped-def]
     return mjpeg_server(port) if scheme == "http" else rtsp_server(port)
 
 
-def open_at(scheme: str, port: int) -> Camera:
-    return open_camera(f"{scheme}://127.0.0.1:{port}/line", OPTIONS)
+def open_at(scheme: str, port: int, options: CameraOptions = OPTIONS) -> Camera:
+    return open_camera(f"{scheme}://127.0.0.1:{port}/line", options)
 
 
 def fail(camera: Camera, most: int = 200) -> CameraError:
@@ -43,18 +43,17 @@ def fail(camera: Camera, most: int = 200) -> CameraError:
 
 @pytest.mark.parametrize("scheme", SERVERS)
 def test_a_slow_reader_gets_the_latest(scheme: str) -> None:
-    with serve(scheme) as (_, port), open_at(scheme, port) as camera:
-        ages, sequences = [], []
-        for _ in range(5):
-            time.sleep(0.3)  # seven frames come meanwhile
+    with serve(scheme) as (_, port), open_at(scheme, port) as camera, open_at(scheme, port) as quick:
+        sequences = []
+        for _ in range(3):
             frame = camera.read()
             assert frame is not None
-            ages.append(time.time() - frame.timestamp)
             sequences.append(frame.sequence)
-    assert max(ages) < 0.2
+            for _ in range(7):  # about as many come to the slow reader meanwhile
+                assert quick.read() is not None
     gaps = [later - sooner for sooner, later in pairwise(sequences)]
     assert min(gaps) >= 1, gaps
-    assert sum(gaps) > len(gaps), gaps  # frames were passed over; a busy machine sends fewer than 7 each time
+    assert sum(gaps) > len(gaps), gaps  # frames were passed over
 
 
 @pytest.mark.parametrize("scheme", SERVERS)
@@ -64,9 +63,7 @@ def test_the_server_is_killed_and_comes_back(scheme: str) -> None:
         assert camera.read() is not None
         process.kill()
         process.wait()
-        began = time.monotonic()
         assert isinstance(fail(camera), CameraLostError)
-        assert time.monotonic() - began < 2
         with pytest.raises(CameraLostError, match="gone"):
             camera.read()  # and goes on saying so
         camera.close()
@@ -79,12 +76,10 @@ def test_the_server_is_killed_and_comes_back(scheme: str) -> None:
 @pytest.mark.skipif(os.name == "nt", reason="Windows cannot stop a process for a while")
 @pytest.mark.parametrize("scheme", SERVERS)
 def test_the_stream_freezes(scheme: str) -> None:
-    with serve(scheme) as (process, port), open_at(scheme, port) as camera:
+    with serve(scheme) as (process, port), open_at(scheme, port, HASTY) as camera:
         assert camera.read() is not None
         process.send_signal(signal.SIGSTOP)
-        began = time.monotonic()
         assert isinstance(fail(camera), CameraTimeoutError)
-        assert 0.5 < time.monotonic() - began < 2
         error = fail(camera, 1)  # FFmpeg gives a stream up after its timeout, or goes on with it
         assert isinstance(error, CameraTimeoutError | CameraLostError)
         process.send_signal(signal.SIGCONT)
@@ -98,14 +93,14 @@ def test_the_stream_freezes(scheme: str) -> None:
 @pytest.mark.skipif(os.name == "nt", reason="Windows cannot stop a process for a while")
 def test_closing_a_frozen_stream() -> None:
     with mjpeg_server() as (process, port):
-        camera = open_at("http", port)
+        camera = open_camera(f"http://127.0.0.1:{port}/line", CameraOptions(timeout_s=1000))
         assert camera.read() is not None
         process.send_signal(signal.SIGSTOP)
+        readers = [thread for thread in threading.enumerate() if thread.name == f"partsight-{camera.source}"]  # type: ignore[attr-defined]
         camera.close()
-        deadline = time.monotonic() + 3
-        while any(thread.name.startswith("partsight-http") for thread in threading.enumerate()):
-            assert time.monotonic() < deadline, "the reader's thread stays"
-            time.sleep(0.05)
+        for reader in readers:
+            reader.join(60)
+        assert [reader.is_alive() for reader in readers] == [False]
 
 
 def test_nothing_shows_a_password(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> None:
@@ -222,11 +217,11 @@ def test_a_camera_cannot_make_the_line_ask_others(
             own,
         ),
     ):
-        for mine in ("", "rtsp_transport;udp"):
+        for mine in ("", "rtsp_transport;udp", "user_agent;x"):  # by partsight, twice, and by FFmpeg
             monkeypatch.setenv(VARIABLE, mine)
             if not mine:
                 monkeypatch.delenv(VARIABLE)
-            with pytest.raises(CameraError, match=r"cannot be opened .*redirects and playlists are not followed"):
+            with pytest.raises(CameraError, match=r"cannot be opened.* redirects and playlists are not followed"):
                 open_at("http", own)
             assert (asked.pop(), others) == ("/line", [])
         monkeypatch.setenv(VARIABLE, "max_redirects;1|format_whitelist;hls,mpegts")  # who wants it may have it

@@ -1,5 +1,6 @@
 """Cameras: where frames come from."""
 
+import os
 from collections.abc import Callable
 from importlib import import_module
 from typing import cast
@@ -9,7 +10,7 @@ from partsight.runtime.cameras.camera import Camera, CameraOptions, Frame
 from partsight.runtime.cameras.files import FileCamera, find_images
 from partsight.runtime.errors import CameraError
 
-__all__ = ["Camera", "CameraOptions", "FileCamera", "Frame", "check_address", "find_images", "open_camera"]
+__all__ = ["SCHEMES", "Camera", "CameraOptions", "FileCamera", "Frame", "check_address", "find_images", "open_camera"]
 
 Opener = Callable[[str, CameraOptions], Camera]
 Checker = Callable[[str, CameraOptions], None]
@@ -28,6 +29,10 @@ _OPENERS = {
 
 Where what can be opened, or set, can be told without looking for a camera, a function `check_...` is beside it.
 """
+
+
+SCHEMES = frozenset(_OPENERS)
+"""What an address of a camera begins with, before the colon."""
 
 
 def open_camera(address: str, options: CameraOptions | None = None) -> Camera:
@@ -62,9 +67,11 @@ def _find(address: str) -> tuple[Opener, Checker | None, str]:
     Raises:
         CameraError: no camera is known for the address.
     """
+    address = str(address)  # of a number or a path, to which the error below names the address
     scheme, _, place = address.partition(":")
     if scheme not in _OPENERS or not place or (_is_network(scheme) and not place.startswith("//")):
-        raise CameraError(f"camera {without_credentials(address)!r} is not known; expected {_known()}")
+        expected = _meant(address) or _known()
+        raise CameraError(f"camera {without_credentials(address)!r} is not known; expected {expected}")
     module_name, _, function = _OPENERS[scheme][0].partition(":")
     module = import_module(f"partsight.runtime.cameras.{module_name}")
     check = getattr(module, function.replace("open_", "check_"), None)
@@ -74,6 +81,17 @@ def _find(address: str) -> tuple[Opener, Checker | None, str]:
 def _is_network(scheme: str) -> bool:
     """Tell cameras whose whole address is theirs from those that take what follows the scheme."""
     return "://" in _OPENERS[scheme][1]
+
+
+def _meant(address: str) -> str:
+    """Return the address that somebody most likely means by a path or a number alone; else an empty text."""
+    if os.path.isdir(address):  # noqa: PTH112 (Path.is_dir raises where it may not look)
+        return f"folder:{address}"
+    if address.isascii() and address.isdecimal():
+        return f"usb:{address}"
+    if os.path.isfile(address):  # noqa: PTH113
+        return f"video:{address}, or folder:PATH for images"
+    return ""
 
 
 def _known() -> str:

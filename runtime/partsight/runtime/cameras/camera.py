@@ -1,8 +1,12 @@
 """What every camera offers."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Literal, Protocol, Self
+from typing import Literal, Protocol, Self, get_args
 
+import numpy as np
+
+from partsight.runtime.arguments import is_number
 from partsight.runtime.errors import CameraError
 from partsight.runtime.images import Pixels
 
@@ -37,7 +41,7 @@ class CameraOptions:
         region: x, y, width and height of the part of the sensor to read, in its pixels.
         trigger: what starts an exposure: `free` for the camera's own clock, `hardware` for its input line, `software`
             for each call of `read`.
-        fps: frames a second of a camera that runs freely.
+        fps: frames a second of a camera that runs freely, or at which files are delivered.
         timeout_s: how long `read` waits for a frame.
     """
 
@@ -50,13 +54,16 @@ class CameraOptions:
 
     def __post_init__(self) -> None:
         numbers = {"exposure_us": self.exposure_us, "fps": self.fps, "timeout_s": self.timeout_s}
-        wrong = [f"{name} is {value}" for name, value in numbers.items() if value is not None and not value > 0]
-        if self.region is not None and (min(self.region) < 0 or min(self.region[2:]) < 1):
-            wrong.append(f"region is {self.region}")
+        settings = {name: value for name, value in numbers.items() if value is not None}
+        wrong = [name for name, value in settings.items() if not (is_number(value) and value > 0)]
+        wrong += ["region"] if self.region is not None and not _is_region(self.region) else []
         if wrong:
             raise CameraError(
-                f"{', '.join(wrong)}; expected numbers above 0, and a region of x, y, width and height in pixels"
+                f"{', '.join(f'{name} is {getattr(self, name)!r}' for name in wrong)}; expected numbers above 0, and a "
+                "region of x, y, width and height in pixels"
             )
+        if self.trigger is not None and self.trigger not in get_args(Trigger):
+            raise CameraError(f"trigger is {self.trigger!r}; expected {', '.join(get_args(Trigger))}")
 
     def check_supported(self, camera: str, supported: frozenset[str]) -> None:
         """Refuse options that a camera cannot set.
@@ -75,11 +82,17 @@ class CameraOptions:
             raise CameraError(f"camera {camera!r} cannot set {', '.join(unable)}; it can set: {able}")
 
 
+def _is_region(region: Sequence[object]) -> bool:
+    sides = [int(side) for side in region if isinstance(side, int | np.integer)]
+    return len(sides) == len(region) == 4 and min(sides) >= 0 and min(sides[2:]) >= 1
+
+
 class Camera(Protocol):
     """A source of frames, open from its creation on. Used as a context manager; never invents a frame.
 
-    An attribute may be there. `source`: where the frame comes from that was asked for last, as `Frame.source` says it;
-    it names one that could not be read.
+    Two attributes may be there. `source`: where the frame comes from that was asked for last, as `Frame.source` says
+    it; it names one that could not be read. `ends`: true for a camera that comes to an end and whose frames can wait,
+    as files do; a line then loses none of them unless it is told to.
     """
 
     def read(self) -> Frame | None:

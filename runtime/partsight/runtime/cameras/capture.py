@@ -29,7 +29,8 @@ def receiver(capture: cv2.VideoCapture, source: str, patience_s: float) -> Calla
         if came and not gave_up:
             return np.ascontiguousarray(image, np.uint8)  # OpenCV makes a new array for each
         if gave_up:
-            raise CameraTimeoutError(f"{source}: no frame came within {patience_s:g} s")
+            cause = "check that the camera is on and sends"
+            raise CameraTimeoutError(f"{source}: no frame came within {patience_s:g} s; {cause}")
         raise CameraLostError(f"{source}: ended or is gone; open it again")
 
     return receive

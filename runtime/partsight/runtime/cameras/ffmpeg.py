@@ -35,7 +35,7 @@ def _ffmpeg_options(options: Mapping[str, str], bounds: Mapping[str, str]) -> It
     with _variable_lock:
         before = os.environ.get(VARIABLE)
         text = _written(options) if before is None else before
-        named = {pair.partition(";")[0] for pair in text.split("|")}
+        named = _names(text)
         text = "|".join(filter(None, (text, _written({name: bounds[name] for name in bounds if name not in named}))))
         if text:
             os.environ[VARIABLE] = text
@@ -46,6 +46,15 @@ def _ffmpeg_options(options: Mapping[str, str], bounds: Mapping[str, str]) -> It
                 os.environ.pop(VARIABLE, None)
             else:
                 os.environ[VARIABLE] = before
+
+
+def users_options() -> frozenset[str]:
+    """Return the names of the options that the user has set for FFmpeg."""
+    return _names(os.environ.get(VARIABLE, ""))
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(pair.partition(";")[0] for pair in text.split("|") if pair)
 
 
 def _written(options: Mapping[str, str]) -> str:

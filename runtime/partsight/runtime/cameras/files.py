@@ -1,57 +1,94 @@
 """Image files as a camera."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
 from partsight.runtime.cameras.camera import CameraOptions, Frame
-from partsight.runtime.errors import CameraError, CameraLostError
-from partsight.runtime.images import IMAGE_SUFFIXES, read_image
+from partsight.runtime.cameras.pace import Pace
+from partsight.runtime.errors import CameraError, CameraLostError, ImageError
+from partsight.runtime.image_header import READ_FORMATS
+from partsight.runtime.image_listing import Listing, list_images
+from partsight.runtime.images import read_image
+from partsight.runtime.process import ProcessBound
+
+_MOST_SHOWN = 20
 
 
 def find_images(folder: str | Path) -> list[Path]:
     """Return the image files of a folder and its subfolders, in the order of their paths.
 
     Raises:
-        CameraError: there is no such folder, or no image in it.
+        CameraError: there is no such folder, it cannot be read, or no image is in it.
+        ImageError: entries of it may be images and cannot be taken; names them.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise CameraError(f"{folder}: there is no such folder")
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
-    if not paths:
-        raise CameraError(f"{folder}: holds no image; expected files ending in {' '.join(sorted(IMAGE_SUFFIXES))}")
-    return paths
+    listing = _list(Path(folder))
+    if listing.faults:
+        lines = [f"{path}: {cause}" for path, cause in listing.faults.items()]
+        more = [f"and {len(lines) - _MOST_SHOWN} more"] if len(lines) > _MOST_SHOWN else []
+        raise ImageError("\n  ".join([f"{folder}: {len(lines)} to fix in the folder", *lines[:_MOST_SHOWN], *more]))
+    return list(listing.images)
+
+
+def _list(folder: Path) -> Listing:
+    try:
+        if not folder.is_dir():
+            raise CameraError(f"{folder}: there is no such folder")
+        listing = list_images(folder)
+    except OSError as error:
+        raise CameraError(f"{folder}: cannot be read ({error.strerror or error}); make it readable") from error
+    if not listing.entries:
+        raise CameraError(f"{folder}: holds no image; expected image files: {', '.join(READ_FORMATS)}")
+    return listing
 
 
 def check_folder(folder: str, options: CameraOptions) -> None:
-    """Refuse options, of which files take none.
+    """Refuse options other than `fps`.
 
     Raises:
         CameraError: one is set.
     """
-    options.check_supported(f"folder:{folder}", frozenset())
+    options.check_supported(f"folder:{folder}", frozenset({"fps"}))
 
 
 def open_folder(folder: str, options: CameraOptions) -> "FileCamera":
-    """Open the images of a folder and its subfolders.
+    """Open the images of a folder and its subfolders. An entry that cannot be taken is an error when its turn comes.
 
     Raises:
-        CameraError: there is no such folder, no image in it, or an option is set.
+        CameraError: there is no such folder, it cannot be read, no image is in it, or an option other than `fps` is
+            set.
     """
     check_folder(folder, options)
-    return FileCamera(find_images(folder))
+    listing = _list(Path(folder))
+    return FileCamera(listing.entries, options.fps, listing.faults)
 
 
-class FileCamera:
+class FileCamera(ProcessBound, unusable=CameraLostError):
     """Delivers image files once, in the order given."""
 
-    def __init__(self, paths: Sequence[str | Path]) -> None:
-        """Take the files; each is read when its turn comes."""
+    ends = True
+
+    def __init__(
+        self, paths: Sequence[str | Path], fps: float | None = None, faults: Mapping[Path, str] | None = None
+    ) -> None:
+        """Take the files; each is read when its turn comes.
+
+        Args:
+            paths: of the files.
+            fps: files a second; None for as fast as they are read.
+            faults: why some of `paths` cannot be read, by path; `read` raises it.
+
+        Raises:
+            TypeError: `paths` is one path.
+        """
+        if isinstance(paths, str | Path):  # whose letters would be the files
+            raise TypeError(f"paths is {str(paths)!r}; expected a list of paths, or open_camera('folder:PATH')")
         self.paths = tuple(Path(path) for path in paths)
+        self.faults = dict(faults or {})
         self.source = ""  # the file that was asked for last
         self._next = 0
+        self._pace = Pace(fps)
         self._closed = False
 
     def read(self) -> Frame | None:
@@ -61,6 +98,8 @@ class FileCamera:
             ImageError: this file cannot be used; the next call goes on with the file after it.
             CameraLostError: the camera was closed.
         """
+        if self._next < len(self.paths):
+            self._pace.wait()
         if self._closed:
             raise CameraLostError("the folder's camera was closed; open it again")
         if self._next == len(self.paths):
@@ -68,11 +107,14 @@ class FileCamera:
         sequence, self._next = self._next, self._next + 1
         path = self.paths[sequence]
         self.source = str(path)
+        if path in self.faults:
+            raise ImageError(f"{path}: {self.faults[path]}")
         return Frame(read_image(path), self.source, sequence, time.time())
 
     def close(self) -> None:
         """End reading; nothing is held open between reads. May be called twice."""
         self._closed = True
+        self._pace.end()
 
     def __enter__(self) -> Self:
         return self

@@ -111,12 +111,18 @@ class GenicamCamera(PolledCamera):
         """Return the newest of the frames that wait; None where that one is incomplete.
 
         Where all buffers were full the device had none to write to, so that even the newest is old: all are dropped.
+        A frame after as many as there are buffers came meanwhile and is new: on a busy machine frames may come as fast
+        as they are taken, and the search would never end.
         """
-        waiting = 1
-        while buffer is not None and (newer := self._acquirer.try_fetch(timeout=NO_WAIT_S)) is not None:
+        waiting, most = 1, self._acquirer.num_buffers
+        while (
+            buffer is not None
+            and waiting <= most
+            and (newer := self._acquirer.try_fetch(timeout=NO_WAIT_S)) is not None
+        ):
             buffer.queue()
             buffer, waiting = newer, waiting + 1
-        if buffer is not None and waiting >= self._acquirer.num_buffers:
+        if buffer is not None and waiting == most:
             buffer.queue()
             raise self._gentl.TimeoutException
         return buffer

@@ -116,12 +116,14 @@ class GigeCamera(PolledCamera):
         """Return the newest of the frames that wait.
 
         Where all buffers were full the camera had none to send to, so that even the newest is old: all are dropped.
+        A frame after as many as there are buffers came meanwhile and is new: on a busy machine frames may come as fast
+        as they are taken, and the search would never end.
         """
         waiting = 1
-        while (newer := self._stream.try_pop_buffer()) is not None:
+        while waiting <= BUFFERS and (newer := self._stream.try_pop_buffer()) is not None:
             self._stream.push_buffer(buffer)
             buffer, waiting = newer, waiting + 1
-        if waiting < BUFFERS:
+        if waiting != BUFFERS:
             return buffer
         self._stream.push_buffer(buffer)
         return None

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Self
 
 from partsight.runtime.cameras.camera import Frame
-from partsight.runtime.errors import CameraLostError, CameraTimeoutError, PartsightError
+from partsight.runtime.errors import CameraLostError, CameraTimeoutError, PartialFrameError, PartsightError
 from partsight.runtime.images import Pixels
+from partsight.runtime.process import ProcessBound
 
 LONGEST_CLOSE_S = 1.0
 """How long `close` waits for the device; one that hangs in its driver is let go when the driver returns."""
@@ -16,7 +17,7 @@ LONGEST_CLOSE_S = 1.0
 _log = logging.getLogger("partsight.cameras")
 
 
-class LatestCamera:
+class LatestCamera(ProcessBound, unusable=CameraLostError):
     """Delivers the latest frame of a source that sends whether or not anyone reads.
 
     A backend that buffers (FFmpeg, V4L2) grows ever older when it is read more slowly than it is fed
@@ -25,25 +26,32 @@ class LatestCamera:
     """
 
     def __init__(
-        self, source: str, receive: Callable[[], Pixels], release: Callable[[], None], timeout_s: float
+        self,
+        source: str,
+        receive: Callable[[], Pixels],
+        release: Callable[[], None],
+        timeout_s: float,
+        interrupt: Callable[[], None] = lambda: None,
     ) -> None:
         """Start reading.
 
         Args:
             source: address to show.
             receive: waits for the next picture, which nobody else holds; called by the thread alone. CameraTimeoutError
-                lets the thread go on, any other error ends it and is raised by `read`: after a CameraTimeoutError
-                where a source stopped sending and was then given up, whichever clock was first.
+                and PartialFrameError let the thread go on, any other error ends it and is raised by `read`: after a
+                CameraTimeoutError where a source stopped sending and was then given up, whichever clock was first.
             release: lets go of the device; called once, by the thread.
             timeout_s: how long `read` waits, and how old a frame may be that waited for it.
+            interrupt: ends a `receive` that waits; called by `close`, from any thread.
         """
         self.source = source
-        self._receive, self._release, self._timeout_s = receive, release, timeout_s
+        self._receive, self._release, self._interrupt, self._timeout_s = receive, release, interrupt, timeout_s
         self._changed = threading.Condition()
-        self._latest: Frame | None = None
+        self._latest: Frame | PartialFrameError | None = None
         self._arrived = 0.0  # of the latest, by the monotonic clock
         self._received = 0
-        self._stalled = self._told = False  # since the latest: `receive` waited in vain; a `read` has said so
+        self._stall = ""  # since the latest: what `receive` said when it waited in vain
+        self._told = False  # a `read` has said so
         self._closing = False
         self._ended = False
         self._error: BaseException | None = None
@@ -55,6 +63,7 @@ class LatestCamera:
 
         Raises:
             CameraTimeoutError: none came in time.
+            PartialFrameError: the latest came incomplete, and no whole one waits.
             CameraLostError: the device is gone, or the camera was closed.
         """
         with self._changed:
@@ -63,18 +72,22 @@ class LatestCamera:
                 raise CameraLostError(f"{self.source}: was closed; open it again")
             if self._is_fresh():
                 frame, self._latest = self._latest, None
+                if isinstance(frame, PartialFrameError):
+                    raise frame
                 assert frame is not None
                 return frame
-            if self._ended and (self._told or not self._stalled):
+            if self._ended and (self._told or not self._stall):
                 raise self._loss()
-            self._told = True
-        raise CameraTimeoutError(f"{self.source}: no frame came within {self._timeout_s:g} s; is it sending?")
+            self._told, stall = True, self._stall
+        usual = f"{self.source}: no frame came within {self._timeout_s:g} s; check that the camera is on and sends"
+        raise CameraTimeoutError(stall or usual)
 
     def close(self) -> None:
         """Let go of the device, and wait until it is let go of or hangs; may be called twice and from any thread."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
+        self._interrupt()
         self._thread.join(LONGEST_CLOSE_S)
         if self._thread.is_alive():
             extra = {"event": "driver_hangs"}
@@ -113,13 +126,20 @@ class LatestCamera:
         while not self._closing:
             try:
                 image = self._receive()
-            except CameraTimeoutError:
+            except CameraTimeoutError as error:
                 with self._changed:
-                    self._stalled = True
+                    self._stall = str(error)
                 continue  # `read` has a clock of its own
-            with self._changed:
-                self._stalled = self._told = False
-                self._latest = Frame(image, self.source, self._received, time.time())
-                self._arrived = time.monotonic()
-                self._received += 1
-                self._changed.notify_all()
+            except PartialFrameError as error:
+                self._put(error)
+                continue
+            self._put(Frame(image, self.source, self._received, time.time()))
+
+    def _put(self, latest: Frame | PartialFrameError) -> None:
+        """Let `read` have a frame in place of the one before; an incomplete one only where no whole one waits."""
+        with self._changed:
+            self._stall, self._told = "", False
+            self._received += 1
+            if isinstance(latest, Frame) or not (isinstance(self._latest, Frame) and self._is_fresh()):
+                self._latest, self._arrived = latest, time.monotonic()
+            self._changed.notify_all()

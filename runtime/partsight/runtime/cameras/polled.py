@@ -7,6 +7,7 @@ from typing import Self
 
 from partsight.runtime.cameras.camera import Frame
 from partsight.runtime.errors import CameraLostError, CameraTimeoutError
+from partsight.runtime.process import ProcessBound
 
 SLICE_S = 0.2
 """The longest single wait in a driver, since none of them can be woken: how long a `close` may take beside a `read`."""
@@ -34,7 +35,7 @@ class FrameIds:
         return self._sequence
 
 
-class PolledCamera(ABC):
+class PolledCamera(ProcessBound, ABC, unusable=CameraLostError):
     """Keeps the rules of a camera; what inherits it knows one library.
 
     `read` and the release of the device exclude each other by a lock, so that a driver is never closed while it is

@@ -1,12 +1,13 @@
-"""A network stream as a camera: `rtsp://HOST/PATH`, or motion JPEG from `http://HOST/PATH`; by OpenCV and FFmpeg."""
+"""A network stream as a camera: `rtsp://HOST/PATH`, or `http://HOST/PATH` for motion JPEG and others."""
 
 import cv2
 
 from partsight.runtime.cameras.address import check_network_address, without_credentials
 from partsight.runtime.cameras.camera import CameraOptions
 from partsight.runtime.cameras.capture import receiver
-from partsight.runtime.cameras.ffmpeg import open_capture
+from partsight.runtime.cameras.ffmpeg import open_capture, users_options
 from partsight.runtime.cameras.latest import LatestCamera
+from partsight.runtime.cameras.mjpeg import open_multipart
 from partsight.runtime.errors import CameraError
 
 _OPTIONS = {
@@ -23,9 +24,11 @@ _FORMATS = ("mpjpeg", "mjpeg", "h264", "hevc", "mpegts", "mpeg", "flv", "matrosk
 
 _BOUNDS = {
     "rtsp": {},
-    "http": {"max_redirects": "0", "format_whitelist": ",".join(_FORMATS)},
+    "http": {"max_redirects": "0", "format_whitelist": ",".join(_FORMATS), "http_proxy": "none"},
 }
 """So that who answers in a camera's place cannot make the line ask other addresses, with its user and password.
+
+Without `http_proxy`, FFmpeg asks the proxy of the environment, which leads elsewhere: a camera is on the line's net.
 
 Nothing can tell FFmpeg not to follow redirects of RTSP.
 """
@@ -46,13 +49,22 @@ def check_stream(address: str, options: CameraOptions) -> None:
 def open_stream(address: str, options: CameraOptions) -> LatestCamera:
     """Open a stream.
 
-    `timeout_s` is given to FFmpeg as well, for opening and for each read: without it a server that hangs would hold
-    the reader for ever (opencv/opencv#23207).
+    partsight reads motion JPEG itself: FFmpeg reads some of its forms only, and does not say what an address answers
+    with. FFmpeg reads everything else, and motion JPEG as well where the user has set options of it other than RTSP's.
 
     Raises:
         CameraError: the stream cannot be opened, or an option is set: a stream is set up at its sender.
     """
     check_stream(address, options)
+    if address.startswith("http:") and all(name.startswith("rtsp") for name in users_options()):
+        camera = open_multipart(address, options.timeout_s)
+        if camera is not None:
+            return camera
+    return _open_by_ffmpeg(address, options)
+
+
+def _open_by_ffmpeg(address: str, options: CameraOptions) -> LatestCamera:
+    """Give `timeout_s` to FFmpeg, too: without it a server that hangs would hold the reader (opencv/opencv#23207)."""
     source = without_credentials(address)
     timeout_ms = max(1, round(options.timeout_s * 1000))
     scheme = address.partition(":")[0]

@@ -10,7 +10,9 @@ import numpy as np
 
 from partsight.runtime.cameras.camera import CameraOptions, Frame
 from partsight.runtime.cameras.ffmpeg import open_capture
+from partsight.runtime.cameras.pace import Pace
 from partsight.runtime.errors import CameraError, CameraLostError
+from partsight.runtime.process import ProcessBound
 
 EXACT_SUFFIXES = frozenset({".avi", ".m4v", ".mov", ".mp4"})
 """Files whose containers count their frames; of others OpenCV estimates the number from duration and rate."""
@@ -20,29 +22,35 @@ ESTIMATE_SHARE = 0.95
 
 
 def check_video(path: str, options: CameraOptions) -> None:
-    """Refuse options, of which files take none.
+    """Refuse options other than `fps`.
 
     Raises:
         CameraError: one is set.
     """
-    options.check_supported(f"video:{path}", frozenset())
+    options.check_supported(f"video:{path}", frozenset({"fps"}))
 
 
 def open_video(path: str, options: CameraOptions) -> "VideoCamera":
     """Open a video file.
 
     Raises:
-        CameraError: there is no such file, it is no video, or an option is set.
+        CameraError: there is no such file, it is no video, or an option other than `fps` is set.
     """
     check_video(path, options)
-    return VideoCamera(path)
+    return VideoCamera(path, options.fps)
 
 
-class VideoCamera:
-    """Delivers the frames of a video file in order, as fast as they are asked for."""
+class VideoCamera(ProcessBound, unusable=CameraLostError):
+    """Delivers the frames of a video file in order, as fast as they are asked for or at a rate."""
 
-    def __init__(self, path: str | Path) -> None:
+    ends = True
+
+    def __init__(self, path: str | Path, fps: float | None = None) -> None:
         """Open the file.
+
+        Args:
+            path: of the file.
+            fps: frames a second, whatever the file says; None for as fast as they are read.
 
         Raises:
             CameraError: there is no such file, or OpenCV cannot read it.
@@ -58,6 +66,7 @@ class VideoCamera:
                 "copy it again from its source, or convert it to MP4 (H.264)"
             )
         self._expected = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        self._pace = Pace(fps)
         self._lock = threading.Lock()
         self._delivered = 0
         self._ended = self._closed = False
@@ -69,6 +78,7 @@ class VideoCamera:
             CameraError: once, at the end: the file is damaged and frames could not be read.
             CameraLostError: the camera was closed.
         """
+        self._pace.wait()
         with self._lock:
             if self._closed:
                 raise CameraLostError(f"{self.path}: was closed; open it again")
@@ -84,6 +94,7 @@ class VideoCamera:
 
     def close(self) -> None:
         """Close the file; may be called twice and from any thread."""
+        self._pace.end()
         with self._lock:
             self._closed = True
             self._capture.release()
