@@ -270,6 +270,11 @@ def test_copies_where_no_golden_images_are_compared(tiny_package: Path, orange: 
         ({"additions": {"pink": "pink.png"}}, r"additions of 'pink' is 'pink\.png'; expected a list of image files"),
         ({"replacements": {"red": Path("pink.png")}}, r"replacements of 'red' is 'pink\.png'; expected a list"),
         ({"removals": "red"}, r"removals is 'red'; expected a list of labels: \['red'\]"),
+        ({"removals": [b"red"]}, r"removals is list; expected a list of labels"),
+        ({"removals": 7}, r"removals is int; expected a list of labels"),
+        ({"additions": "new_parts"}, r"additions is str; expected a dictionary"),
+        ({"additions": {"pink": np.zeros((40, 40, 3), np.uint8)}}, r"additions of 'pink' is ndarray .*cv2\.imwrite"),
+        ({"additions": {"pink": [None]}}, r"additions of 'pink' is list"),
     ],
 )
 def test_one_where_a_list_is_expected(changes: dict[str, Any], message: str, package: Path, out: Path) -> None:
@@ -292,10 +297,26 @@ def test_what_cannot_be(changes: dict[str, object], message: str, package: Path,
     assert not out.exists()
 
 
+def test_a_part_whose_accents_are_typed_in_another_encoding(tmp_path: Path, orange: Path, out: Path) -> None:
+    nfd, nfc = ["a\u0308", "o\u0308", "c", "d", "e", "f"], ["ä", "ö"]
+    package = write_package(tmp_path / "accents.partsight", labels=tuple(nfd))
+    changed = enroll(package, out, replacements={nfc[0]: [orange]}, removals=[nfc[1]]).package.manifest
+    assert changed.labels == (nfd[0], "c", "d", "e", "f")
+    with pytest.raises(EnrollError, match="no such part to replace"):
+        enroll(package, tmp_path / "other.partsight", replacements={nfc[0]: [orange], nfd[0]: [orange]})
+
+
 def test_an_image_smaller_than_the_region(tmp_path: Path, orange: Path, out: Path) -> None:
     spec = PreprocessSpec(SIDE_PX, SIDE_PX, region=Region(0, 0, 200, 40))
     package = write_package(tmp_path / "region.partsight", preprocess=spec)
     with pytest.raises(EnrollError, match=r"orange: .*orange.png: received 64×48 px, but the package's region"):
+        enroll(package, out, additions={"orange": [orange]})
+
+
+def test_an_image_of_another_size_where_a_region_is_cut(tmp_path: Path, orange: Path, out: Path) -> None:
+    spec = PreprocessSpec(SIDE_PX, SIDE_PX, region=Region(0, 0, 40, 40), golden_hw=(96, 128))
+    package = write_package(tmp_path / "region.partsight", preprocess=spec)
+    with pytest.raises(EnrollError, match=r"orange.png: received 64×48 px, but the golden images have 128×96 px"):
         enroll(package, out, additions={"orange": [orange]})
 
 
@@ -369,3 +390,9 @@ print(json.dumps(sorted(sys.modules)))
     loaded = json.loads(run.stdout)
     assert "onnx" in loaded
     assert [name for name in ("tensorflow", "keras", "tf2onnx", "partsight.train") if name in loaded] == []
+
+
+def test_a_picture_that_was_taken_otherwise_is_enrolled_and_named(package: Path, out: Path, tmp_path: Path) -> None:
+    wide = picture(tmp_path / "wide.png", ORANGE, 48, 96)
+    (part,) = enroll(package, out, additions={"orange": [wide]}).parts
+    assert any(str(wide) in text and "2.00 times as wide" in text for text in part.misfits)

@@ -40,7 +40,7 @@ def test_round_trip() -> None:
     manifest = msgspec.structs.replace(
         tiny_manifest(),
         labels=("Schraube Ø 3 µm", "ねじ", "a\nb"),
-        preprocess=PreprocessSpec(299, 299, "mono", Region(1, 2, 3, 4), via=(299, 300)),
+        preprocess=PreprocessSpec(299, 299, "mono", Region(1, 2, 3, 4), via=(299, 300), golden_hw=(480, 20_000)),
         models={"fp16": ModelFile("model.fp16.onnx", "0" * 64, 17, 2, Parity(6, 5, 1e-7, 0.5))},
         files={"gallery/ねじ.png": "f" * 64},
         matching=msgspec.structs.replace(
@@ -48,6 +48,10 @@ def test_round_trip() -> None:
         ),
     )
     assert Manifest.from_json(manifest.to_json(), "here") == manifest
+
+
+def test_a_package_that_does_not_name_the_size_of_its_golden_images() -> None:
+    assert Manifest.from_json(changed("preprocess.golden_hw", DELETE), "here").preprocess.golden_hw is None
 
 
 def test_json_is_for_people_too() -> None:

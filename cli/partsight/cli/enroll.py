@@ -7,8 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
+from partsight.cli.dashed import restore
 from partsight.cli.exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -58,11 +57,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     parser.add_argument("--out", required=True, metavar="NEW", help="package to write; must not exist")
     parser.add_argument(
         "--label",
+        type=restore,
         nargs="+",
         action="append",
         default=[],
         metavar=("NAME", "IMAGE"),
-        help="a part and its golden image, or several of the same part; may be given several times",
+        help="a part and its golden image, or several of the same part; may be given several times; a name that begins "
+        "with -- as --label=NAME",
     )
     parser.add_argument(
         "--catalog", metavar="FOLDER", help="many parts at once: a folder for each part, or an image for each part"
@@ -73,7 +74,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
         help="the parts of --label and --catalog are in the package already: give them these golden images instead",
     )
     parser.add_argument(
-        "--remove", nargs="+", action="extend", default=[], metavar="NAME", help="parts to remove from the package"
+        "--remove",
+        type=restore,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME",
+        help="parts to remove from the package",
     )
     parser.add_argument(
         "--seed", type=int, default=0, help="of the varied copies, which only the estimates depend on (default: 0)"
@@ -124,7 +131,9 @@ def _named(args: argparse.Namespace) -> dict[str, list[Path]]:
 
 
 def _track(items: Sequence[int], what: str) -> Iterable[int]:
-    yield from tqdm(items, desc=what, unit="×32", disable=None, dynamic_ncols=True)
+    from partsight.runtime.progress import progress
+
+    yield from progress(items, len(items), what, "×32")
 
 
 def _print_parts(parts: "Sequence[NewPart]") -> None:
@@ -182,6 +191,7 @@ def _describe(decision: "Decision") -> str:
 
 def _warnings(enrolled: "Enrolled") -> Iterable[str]:
     for part in enrolled.parts:
+        yield from (f"{part.label}: {misfit}" for misfit in part.misfits)
         other = part.lookalike
         if other and other.is_twin:
             yield (

@@ -21,6 +21,7 @@ from partsight.runtime.arrays import FloatArray
 from partsight.runtime.enroll_plan import Plan, make_plan
 from partsight.runtime.errors import EnrollError
 from partsight.runtime.findings import NewPart, find_harmed, judge
+from partsight.runtime.golden_check import find_misfits
 from partsight.runtime.manifest import Gate, Manifest, Precision
 from partsight.runtime.matching import Bank, Matcher, MatchingSpec, encode_bank, prepare_all
 from partsight.runtime.matching.gallery import decode_reference
@@ -94,7 +95,7 @@ def enroll(
         track: shows progress; see `recheck.Track`.
 
     Raises:
-        ValueError: a single path or label stands where a list of them is expected.
+        ValueError: something else stands where labels and lists of image files are expected.
         EnrollError: something cannot be changed as asked (all faults are named at once), or the package has a dense
             head, to which no part can be added.
         PackageError: the package is damaged or altered, or not signed as this machine demands.
@@ -109,6 +110,7 @@ def enroll(
     import_onnx()
     old = ModelPackage.read(package)
     refuse_dense(old)
+    changes = changes.spelled_as(old.manifest.labels)
     newcomers = read_newcomers(old, changes)
     plan = make_plan(old, changes, newcomers)
     search = old.search(is_plain=True)
@@ -119,6 +121,7 @@ def enroll(
     }
     session = Session(old.model_bytes(_main(old)), search=search)
     records = old.bank_records() if old.manifest.matching else None
+    misfits = find_misfits(old, newcomers, records)
     work = _Work(old, plan, models, learn(old, newcomers, session), session, records)
     subject = work.subject()
     difference = work.largest_difference(subject.session)
@@ -128,7 +131,9 @@ def enroll(
     work.write(out, manifest, subject)
     return Enrolled(
         package=ModelPackage.examine(out),
-        parts=tuple(judge(subject, place, newcomer, frames) for place, newcomer in plan.newcomers()),
+        parts=tuple(
+            judge(subject, place, newcomer, frames, misfits[newcomer.label]) for place, newcomer in plan.newcomers()
+        ),
         neighbours=len({frame.sample.place for frame in frames if not frame.sample.is_new}),
         harmed=find_harmed(manifest, frames),
         largest_difference=difference,
@@ -260,16 +265,33 @@ class _Work:
 
 
 def _to_paths(what: str, named: Mapping[str, Sequence[str | Path]] | None) -> dict[str, list[Path]]:
-    for label, paths in (named or {}).items():
-        if isinstance(paths, str | Path):
-            raise ValueError(f"{what} of {label!r} is {str(paths)!r}; expected a list of image files: [{str(paths)!r}]")
-    return {label: [Path(path) for path in paths] for label, paths in (named or {}).items()}
+    if named is not None and not isinstance(named, Mapping):
+        raise ValueError(
+            f"{what} is {type(named).__name__}; expected a dictionary of labels and lists of image files: "
+            "{'M8x40': ['m8x40.png']}"
+        )
+    return {label: _to_list(f"{what} of {label!r}", paths) for label, paths in (named or {}).items()}
+
+
+def _to_list(what: str, paths: Sequence[str | Path]) -> list[Path]:
+    if isinstance(paths, str | Path):
+        raise ValueError(f"{what} is {str(paths)!r}; expected a list of image files: [{str(paths)!r}]")
+    listed = list(paths) if isinstance(paths, Iterable) else [paths]
+    if not all(isinstance(path, str | Path) for path in listed):
+        raise ValueError(
+            f"{what} is {type(paths).__name__} with something that is no path; expected a list of image files: save "
+            "pixels with cv2.imwrite first"
+        )
+    return [Path(path) for path in listed]
 
 
 def _to_labels(what: str, labels: Sequence[str]) -> tuple[str, ...]:
     if isinstance(labels, str):
         raise ValueError(f"{what} is {labels!r}; expected a list of labels: [{labels!r}]")
-    return tuple(labels)
+    listed = tuple(labels) if isinstance(labels, Iterable) else (labels,)
+    if not all(isinstance(label, str) for label in listed):
+        raise ValueError(f"{what} is {type(labels).__name__}; expected a list of labels: ['M8x40']")
+    return listed
 
 
 def _dated(gate: Gate | None) -> Gate | None:

@@ -49,6 +49,8 @@ class NewPart:
         frames: varied golden images on which the next three were estimated.
         right, refused, wrong: shares of them that got its label, were answered unknown, got another part's label.
         lookalike: the other part that it looks most like.
+        misfits: sentences on what its golden images have not in common with those of the package: scale, sharpness,
+            light, size; see `golden_check`.
     """
 
     label: str
@@ -59,9 +61,12 @@ class NewPart:
     refused: float
     wrong: float
     lookalike: Lookalike | None
+    misfits: tuple[str, ...] = ()
 
 
-def judge(subject: Subject, place: int, newcomer: Newcomer, frames: Sequence[Frame]) -> NewPart:
+def judge(
+    subject: Subject, place: int, newcomer: Newcomer, frames: Sequence[Frame], misfits: tuple[str, ...]
+) -> NewPart:
     """Say what to expect of a new part.
 
     Args:
@@ -69,6 +74,7 @@ def judge(subject: Subject, place: int, newcomer: Newcomer, frames: Sequence[Fra
         place: of the part among the labels.
         newcomer: the part.
         frames: of `recheck.evaluate`, those of other parts among them.
+        misfits: see `NewPart`.
     """
     own = [frame for frame in frames if frame.sample.place == place]
     accepted = [_is_accepted(subject.manifest, frame.final.best) for frame in own]
@@ -84,6 +90,7 @@ def judge(subject: Subject, place: int, newcomer: Newcomer, frames: Sequence[Fra
         refused=1 - float(np.mean(accepted)),
         wrong=float(np.mean(accepted)) - float(np.mean(right)),
         lookalike=_find_lookalike(subject, place, image, score),
+        misfits=misfits,
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from partsight.runtime.arrays import FloatArray
 from partsight.runtime.errors import EnrollError, FrameError, ImageError
 from partsight.runtime.images import ImageFiles
-from partsight.runtime.labels import USABLE, folded, is_usable
+from partsight.runtime.labels import USABLE, folded, is_usable, normalized
 from partsight.runtime.matching.gallery import encode_reference
 from partsight.runtime.package import ModelPackage
 from partsight.runtime.preprocess import check_frame, preprocess
@@ -33,6 +33,14 @@ class Changes:
     additions: Mapping[str, Sequence[Path]] = field(default_factory=dict)
     replacements: Mapping[str, Sequence[Path]] = field(default_factory=dict)
     removals: Sequence[str] = ()
+
+    def spelled_as(self, labels: Sequence[str]) -> "Changes":
+        """Return the same changes, with accents encoded as in the package's labels: a Mac types them in another way."""
+        own = {normalized(label): label for label in labels}
+        spelled = {own.get(normalized(label), label): images for label, images in self.replacements.items()}
+        if len(spelled) < len(self.replacements):  # one part twice, which is refused
+            return self
+        return Changes(self.additions, spelled, [own.get(normalized(label), label) for label in self.removals])
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from partsight.runtime.line.band import Bands, expected_bands
 from partsight.runtime.line.drift import Drift, Measure, Medians, Recent, Sample
 from partsight.runtime.line.line import Line
 from partsight.runtime.line.sight import Sight
+from partsight.runtime.process import ProcessBound
 from partsight.runtime.recognizer import Recognizer
 from partsight.runtime.record import Told
 
@@ -23,6 +24,8 @@ EVERY_S = 0.5
 
 SHARE_WINDOW = 200
 """Answers of which the share of unknown ones is taken."""
+
+_PAUSE_S = 0.02  # between the batches of a check
 
 _BOUND = 4  # frames that wait to be measured; more are left out
 
@@ -60,7 +63,7 @@ class HealthState:
     cameras: Mapping[str, CameraHealth] = field(default_factory=dict)
 
 
-class Health:
+class Health(ProcessBound):
     """Measures a sample of a line's frames, in a thread of its own, and warns of a camera that drifts or sees no part.
 
     Two frames a second of each camera, at most, are laid beside the golden image of the part that they were taken for.
@@ -120,6 +123,7 @@ class Health:
                 watched = self._cameras[record.camera] = _Watched(record.camera)
             watched.answers.append(record.outcome == "unknown")
         now = time.monotonic()
+        watched.sight.take(is_refused=record.outcome == "unknown", now=now)
         if now >= watched.next_at:
             with contextlib.suppress(queue.Full):
                 self._queue.put_nowait(told)
@@ -163,20 +167,25 @@ class Health:
                 extra={"event": "health_unwatched", "package": recognizer.package_id},
             )
 
+    def _has_time(self) -> bool:
+        """Leave the processor to the line for a moment, and say whether a check may go on."""
+        return not self._stopping.wait(_PAUSE_S)
+
     def _measure(self, told: Told, recognizer: Recognizer) -> None:
         record = told.record
-        if told.frame is None or not record.top:
+        if told.frame is None:
             return
-        appearance = recognizer.appearance(told.frame.image, record.top[0].label)
+        appearance = recognizer.appearance(told.frame.image, record.top[0].label) if record.top else None
         focus, exposure = (appearance.focus_ratio, appearance.exposure_ev) if appearance else (None, None)
         with self._lock:
             watched = self._cameras.get(record.camera)
             if watched is not None:
                 recent = watched.recognised if record.outcome == "recognised" else watched.unknown
                 recent.add(Sample(focus, exposure, record.score, record.margin))
-            sees = watched is not None and not watched.is_blind
         if watched is not None:
-            watched.sight.judge(sees=sees, unknown=watched.unknown, bands=self._bands, now=time.monotonic())
+            if record.outcome == "unknown":
+                watched.sight.keep(told, recognizer)
+            watched.sight.judge(recognizer, watched.unknown, self._bands, time.monotonic(), self._has_time)
             if self._bands is not None:
                 watched.drift.judge(watched.recognised, self._bands)
 
@@ -189,11 +198,6 @@ class _Watched:
         self.drift, self.sight = Drift(camera), Sight(camera)
         self.answers: deque[bool] = deque(maxlen=SHARE_WINDOW)  # whether each was unknown
         self.next_at = 0.0
-
-    @property
-    def is_blind(self) -> bool:
-        """Whether none of the last answers, as many as are looked at, was a part."""
-        return len(self.answers) == SHARE_WINDOW and all(self.answers)
 
     def health(self) -> CameraHealth:
         unknown_share = sum(self.answers) / len(self.answers)

@@ -13,6 +13,7 @@ from typing import Any, Self
 from partsight.runtime.errors import MetricsError
 from partsight.runtime.line.bounded_server import BoundedServer
 from partsight.runtime.line.metrics import OPENMETRICS, Metrics
+from partsight.runtime.process import ProcessBound
 from partsight.runtime.sinks.serving import is_loopback, tell_exposed
 
 READ_S, WRITE_S = 5.0, 5.0
@@ -45,7 +46,7 @@ def parse_listen_address(text: str) -> tuple[str, int]:
     return found["host"].strip("[]") or "127.0.0.1", int(found["port"])
 
 
-class MetricsServer:
+class MetricsServer(ProcessBound):
     """Serves metrics until it is closed. Use it as a context manager.
 
     Example:

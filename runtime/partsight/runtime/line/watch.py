@@ -12,12 +12,13 @@ from partsight.runtime.errors import PackageError, PartsightError
 from partsight.runtime.line.line import Line
 from partsight.runtime.package import LARGEST_MANIFEST_BYTES, package_id_of
 from partsight.runtime.package_folder import MANIFEST_NAME, SIGNATURE_NAME, read_file
+from partsight.runtime.process import ProcessBound
 from partsight.runtime.recognizer import Recognizer
 
 _log = logging.getLogger("partsight.line")
 
 
-class Watch:
+class Watch(ProcessBound):
     """Looks at a path from time to time, and swaps the line's package when another is there.
 
     The path is a package's folder, or a link to one: write the new package under another name, then rename it or turn
