@@ -19,7 +19,7 @@ test: .venv/installed
 test-long: .venv/installed
 	$(BIN)/python -m pytest -m long
 
-# A million hostile inputs over every border (docs/fuzzing.md): some minutes on two cores.
+# A million hostile inputs over every border (docs/fuzzing.md): some minutes on two cores. `make test` tries 10,000.
 fuzz: .venv/installed
 	$(BIN)/python -m tests.fuzz --cases 1000000 --out build/fuzz.json
 

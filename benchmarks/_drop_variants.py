@@ -5,18 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 from _drop_start import Start
-from keras import ops
 
 from partsight.runtime.images import Pixels
+from partsight.runtime.progress import progress
 from partsight.runtime.session import EMBEDDING_NAME, SCORE_NAME, FloatArray
 from partsight.train.activations import IndexArray
 from partsight.train.cuts import inner_network, layers_in_order, split
+from partsight.train.framework import keras, ops
 from partsight.train.freeze import BatchNormGuard, batch_norm_layers, freeze
 from partsight.train.layers import FrameNormalization
-from partsight.train.progress import progress
 from partsight.train.stack import stack
 from partsight.train.tune_state import Checkpoints
 from partsight.train.tuner import Imprinter, Tuner, predict

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from _gpu_steps import profiled_nodes
-from tqdm import tqdm
 
 from partsight.export.bundle import BUNDLE_KEY, bundle
 from partsight.runtime import ModelPackage, Recognizer, Result
@@ -17,6 +16,7 @@ from partsight.runtime.engines.onnx_runtime import import_onnxruntime
 from partsight.runtime.engines.providers import find_provider
 from partsight.runtime.images import Pixels
 from partsight.runtime.preprocess import PreprocessSpec, Region, preprocess
+from partsight.runtime.progress import progress
 
 _BATCH = 16
 
@@ -100,7 +100,7 @@ def same_answers(
     }
     if plain.has_tf32:
         ways["the bundle without TF32"] = lambda: PlainBundle(package, provider, folder, tf32=False).answers(frames)
-    shown = tqdm(ways.items(), desc="both stages", unit="way", disable=None)
+    shown = progress(ways.items(), len(ways), "both stages", "way")
     found = {name: asdict(_compare(expected, answer())) for name, answer in shown}
     return found, plain.nodes_by_provider(frames[0], folder)
 

@@ -84,6 +84,7 @@ def _keras_function(config: Config) -> Answer:
 def _keras_torch(config: Config) -> Answer:
     """Run the same Keras model on PyTorch, which Keras can compute with."""
     os.environ["KERAS_BACKEND"] = "torch"
+    import keras  # noqa: F401, PLC0415 (before partsight, which imports it with TensorFlow)
     import torch  # noqa: PLC0415 (of this competitor alone)
 
     prepare, model = _preprocessing(config), _model(config)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import _speed
 import numpy as np
-from tqdm import tqdm
 
 from partsight.runtime import MicroBatcher, Recognizer
 from partsight.runtime.images import Pixels
+from partsight.runtime.progress import progress_bar
 
 CAMERAS = (1, 2, 4, 8, 16)
 
@@ -38,7 +38,7 @@ def measure_cameras(package: Path, frames: list[Pixels], rounds: int, turn_s: fl
     with (
         Recognizer(package) as recognizer,
         MicroBatcher(recognizer) as batcher,
-        tqdm(total=(rounds + 1) * len(CAMERAS), desc="cameras", unit="turn", disable=None) as progress,
+        progress_bar((rounds + 1) * len(CAMERAS), "cameras", "turn") as bar,
     ):
         recognizer.hold()
         for number in range(rounds + 1):
@@ -46,7 +46,7 @@ def measure_cameras(package: Path, frames: list[Pixels], rounds: int, turn_s: fl
                 answer = _turn(batcher, frames, count, turn_s)
                 if number > 0:  # the first warms up, and reads golden images
                     found[count].append(answer)
-                progress.update()
+                bar.update()
     return [
         CamerasRow(count, *(_speed.median_of(values) for values in zip(*answers, strict=True)))
         for count, answers in found.items()

@@ -18,13 +18,13 @@ import cv2
 import numpy as np
 from _common import default_data, write_results
 from matplotlib.figure import Figure
-from tqdm import tqdm
 
 from partsight.runtime import DependencyError, PackageError, ProviderError, Recognizer, read_image
 from partsight.runtime.cameras.files import find_images
 from partsight.runtime.engines.engine import Arithmetic
 from partsight.runtime.engines.providers import PROVIDERS
 from partsight.runtime.images import Pixels
+from partsight.runtime.progress import progress, progress_bar
 
 PAUSE_S = 0.05
 """Between turns: ONNX Runtime's threads spin for some ten milliseconds after each run."""
@@ -78,14 +78,14 @@ def interleave(turns: Mapping[str, Turn], rounds: int, what: str, pause_s: float
     rng = np.random.default_rng(0)
     names = list(turns)
     found: Rounds = {name: [] for name in names}
-    with tqdm(total=(rounds + 1) * len(names), desc=what, unit="turn", disable=None) as progress:
+    with progress_bar((rounds + 1) * len(names), what, "turn") as bar:
         for number in range(rounds + 1):
             for place in rng.permutation(len(names)):
                 time.sleep(pause_s)
                 seconds = turns[names[place]]()
                 if number > 0:
                     found[names[place]].append(seconds)
-                progress.update()
+                bar.update()
     return found
 
 
@@ -140,7 +140,7 @@ def open_all(
         for precision in ARITHMETIC
         if precision in PROVIDERS[name].arithmetic
     ]
-    for way in tqdm(ways, desc="loading", unit="way", disable=None):
+    for way in progress(ways, len(ways), "loading", "way"):
         try:
             opened[way] = way.open(package, **options)
         except (ProviderError, DependencyError, PackageError) as error:

@@ -15,11 +15,11 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 from _common import default_data, write_results
-from tqdm import tqdm
 
 from partsight.runtime import Recognizer, Result, read_image
 from partsight.runtime.cameras.files import find_images
 from partsight.runtime.manifest import Decision
+from partsight.runtime.progress import progress
 
 BATCH = 64
 
@@ -74,7 +74,8 @@ def main() -> None:
 def recognize(recognizer: Recognizer, paths: Sequence[Path], what: str) -> list[Result]:
     """Recognise image files with a progress bar."""
     results: list[Result] = []
-    for start in tqdm(range(0, len(paths), BATCH), desc=f"{what:<8}", unit=f"×{BATCH}", disable=None):
+    starts = range(0, len(paths), BATCH)
+    for start in progress(starts, len(starts), what, f"×{BATCH}"):
         results += recognizer.recognize_batch([read_image(path) for path in paths[start : start + BATCH]])
     return results
 

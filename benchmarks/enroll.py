@@ -19,12 +19,12 @@ from typing import Any
 
 import numpy as np
 from _common import default_data, write_results
-from tqdm import tqdm
 
 from partsight.runtime import ModelPackage, Recognizer, Result, read_image
 from partsight.runtime.cameras.files import find_images
 from partsight.runtime.enroll import Enrolled, enroll
 from partsight.runtime.matching import MatchingSpec
+from partsight.runtime.progress import progress
 from partsight.train.catalog import read_catalog
 
 BATCH = 64
@@ -77,14 +77,15 @@ def train_without(goldens: dict[str, Path], left_out: Sequence[str], work: Path,
 
 def track(items: Sequence[int], what: str) -> Iterable[int]:
     """Show how far enrolment is."""
-    yield from tqdm(items, desc=what, unit="×32", disable=None)
+    yield from progress(items, len(items), what, "×32")
 
 
 def recognize(package: Path, paths: Sequence[Path], what: str) -> list[Result]:
     """Recognise image files with a progress bar."""
     results: list[Result] = []
     with Recognizer(package, batch_size=BATCH) as recognizer:
-        for start in tqdm(range(0, len(paths), BATCH), desc=what, unit=f"×{BATCH}", disable=None):
+        starts = range(0, len(paths), BATCH)
+        for start in progress(starts, len(starts), what, f"×{BATCH}"):
             results += recognizer.recognize_batch([read_image(path) for path in paths[start : start + BATCH]])
     return results
 

@@ -37,11 +37,11 @@ from _fault_parts import (
     keys_of_rows,
 )
 from _line_rig import Answers, PacedCamera
-from tqdm import tqdm
 
 from partsight.runtime import Recognizer
 from partsight.runtime.cameras import CameraOptions, open_camera
 from partsight.runtime.line import Line, LineCounters, Policy
+from partsight.runtime.progress import progress_bar
 from partsight.runtime.record import Told
 from partsight.runtime.sinks import open_sink
 
@@ -261,7 +261,7 @@ def main(arguments: list[str] | None = None) -> int:
     rows: list[Row] = []
     left_out: dict[str, str] = {}
     names = args.only or list(SCENARIOS)
-    with tqdm(total=len(names) * args.times, desc="breaking", unit="fault", disable=None) as bar:
+    with progress_bar(len(names) * args.times, "breaking", "fault") as bar:
         for name in names:
             bar.set_postfix_str(name)
             with tempfile.TemporaryDirectory() as folder:

@@ -19,7 +19,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import keras
 from _common import default_data, write_results
 from _drop_plot import plot
 from _drop_start import Start, Task, prepare
@@ -35,6 +34,7 @@ from _drop_variants import (
 
 from partsight.train.backbones import find_backbone
 from partsight.train.catalog import read_catalog
+from partsight.train.framework import keras, keras_settings
 from partsight.train.heads import find_head
 from partsight.train.recipe import Recipe
 from partsight.train.trainer import make_deterministic
@@ -71,6 +71,7 @@ VARIANTS = (
 )
 
 
+@keras_settings()
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print a table and write result files."""
     args = _parse(arguments)

@@ -20,10 +20,10 @@ import numpy as np
 from _speed_plot import BLUE, GREEN, RED, tidy
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from tqdm import tqdm
 
 from partsight.runtime import Recognizer
 from partsight.runtime.images import Pixels
+from partsight.runtime.progress import progress_bar
 
 CAPACITY_CALLS = 50
 CLOSE_S = 0.0005
@@ -104,9 +104,8 @@ def arrivals(rate: float, seconds: float, kind: str) -> np.ndarray:
 
 def _run(recognizer: Recognizer, frames: list[Pixels], rate: float, args: argparse.Namespace) -> Trace:
     moments = arrivals(rate, args.seconds, args.arrivals)
-    progress = tqdm(total=len(moments), desc=f"{rate:.1f}/s", unit="frame", disable=None, mininterval=1.0)
-    with progress:
-        return play(lambda place: recognizer.recognize(frames[place % len(frames)]), moments, progress.update)
+    with progress_bar(len(moments), f"{rate:.1f}/s", "frame") as bar:
+        return play(lambda place: recognizer.recognize(frames[place % len(frames)]), moments, bar.update)
 
 
 def play(call: Callable[[int], object], moments: np.ndarray, told: Callable[[], object]) -> Trace:

@@ -21,9 +21,9 @@ from _limit import find_limit
 from _peers import KERAS, OF_RUN, Peer, Worker, all_peers
 from _speed_plot import BLUE, GREEN, GREY, ORANGE, Bar, bar_figure
 from matplotlib.figure import Figure
-from tqdm import tqdm
 
 from partsight.runtime import ModelPackage
+from partsight.runtime.progress import progress
 
 LEAST_OF_KERAS: dict[tuple[int, str], float] = {(16, "fp32"): 2.3, (16, "bf16"): 4.5, (16, "int8"): 8.0}
 LEAST_OF_KERAS_ALONE = 20.0
@@ -99,7 +99,7 @@ def _start(peers: list[Peer], frames: Path, args: argparse.Namespace) -> tuple[d
     shared = {"package": str(args.package), "frames": str(frames), "batches": args.batch}
     workers: dict[str, Worker] = {}
     left_out: dict[str, str] = {}
-    for peer in tqdm(peers, desc="loading", unit="peer", disable=None):
+    for peer in progress(peers, len(peers), "loading", "peer"):
         if args.run is None and peer.kind in OF_RUN:
             left_out[peer.name] = "its weights are in the run folder: give it with --run"
             continue

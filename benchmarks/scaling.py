@@ -20,10 +20,10 @@ from _scaling_cameras import CamerasRow, cameras_table, measure_cameras
 from _scaling_classes import ClassesRow, classes_table, measure_classes
 from _scaling_cores import CoresRow, ask
 from _scaling_plot import plot
-from tqdm import tqdm
 
 from partsight.runtime import ModelPackage
 from partsight.runtime.preprocess import preprocess
+from partsight.runtime.progress import progress_bar
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -63,11 +63,11 @@ def _measure_cores(args: argparse.Namespace, rounds: int) -> list[CoresRow]:
     counts = [count for count in (1, 2, 4, 8, 16, 32) if count <= _available_cores()]
     found: dict[int, list[dict[str, float]]] = {count: [] for count in counts}
     rng = np.random.default_rng(0)
-    with tqdm(total=rounds * len(counts), desc="cores", unit="process", disable=None) as progress:
+    with progress_bar(rounds * len(counts), "cores", "process") as bar:
         for _ in range(rounds):
             for count in rng.permutation(counts).tolist():
                 found[count].append(ask(args.package, args.data, count))
-                progress.update()
+                bar.update()
     rows = []
     for batch in (1, 16):
         alone = [seconds[str(batch)] for seconds in found[1]]

@@ -25,10 +25,10 @@ import numpy as np
 from _line_rig import Answers, PacedCamera, memory_mb
 from _speed_plot import tidy
 from matplotlib.figure import Figure
-from tqdm import tqdm
 
 from partsight.runtime import Recognizer
 from partsight.runtime.line import Line, LineCounters, Policy
+from partsight.runtime.progress import progress_bar
 from partsight.runtime.sinks import open_sink
 
 WARM_UP_SHARE = 0.1
@@ -151,7 +151,7 @@ def _watch(args: argparse.Namespace, line: Line) -> Course:
     course = Course([], [])
     started = time.perf_counter()
     every_s = max(0.1, args.seconds / 600)
-    with tqdm(total=round(args.seconds), desc="running", unit="s", disable=None) as bar:
+    with progress_bar(round(args.seconds), "running", "s") as bar:
         while not line.wait(every_s):
             course.seconds.append(time.perf_counter() - started)
             course.memory.append(memory_mb())

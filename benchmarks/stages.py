@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 from _common import default_data, write_results
-from tqdm import tqdm
 
 from partsight.runtime import Recognizer, read_image
 from partsight.runtime.cameras.files import find_images
+from partsight.runtime.progress import progress
 from partsight.runtime.results import Result
 
 STAGES = ("prepare_ms", "network_ms", "compare_ms")
@@ -57,7 +57,7 @@ def _measure(recognizer: Recognizer, paths: list[Path], batch: int) -> dict[int,
     """Return milliseconds a frame in each stage, one row for each call, for single frames and for batches."""
     found: dict[int, list[tuple[float, ...]]] = {1: [], batch: []}
     chunks = [paths[start : start + batch] for start in range(0, len(paths) - batch + 1, batch)]
-    for turn, chunk in enumerate(tqdm(chunks, desc="batches", disable=None)):
+    for turn, chunk in enumerate(progress(chunks, len(chunks), "batches", "batch")):
         frames = [read_image(path) for path in chunk]
         if turn % 2:
             found[1] += [_stages([recognizer.recognize(frame)]) for frame in frames]

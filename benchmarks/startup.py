@@ -25,9 +25,9 @@ import _speed
 import numpy as np
 from _speed_plot import BLUE, GREEN, GREY, Bar, bar_figure
 from matplotlib.figure import Figure
-from tqdm import tqdm
 
 from partsight.runtime import ModelPackage
+from partsight.runtime.progress import progress, progress_bar
 
 CHILD = Path(__file__).with_name("_startup_child.py")
 CALLS = 3
@@ -126,7 +126,7 @@ def _working(cases: list[Case], shared: dict[str, Any]) -> tuple[list[Case], dic
     """Start each case once, unmeasured: files are then in memory, and caches filled."""
     works: list[Case] = []
     left_out: dict[str, str] = {}
-    for case in tqdm(cases, desc="first start", unit="start", disable=None):
+    for case in progress(cases, len(cases), "first start", "start"):
         try:
             _start(case, shared)
         except RuntimeError as error:
@@ -139,11 +139,11 @@ def _working(cases: list[Case], shared: dict[str, Any]) -> tuple[list[Case], dic
 def _rounds(cases: list[Case], shared: dict[str, Any], rounds: int) -> dict[str, list[dict[str, Any]]]:
     found: dict[str, list[dict[str, Any]]] = {case.name: [] for case in cases}
     rng = np.random.default_rng(0)
-    with tqdm(total=rounds * len(cases), desc="starts", unit="start", disable=None) as progress:
+    with progress_bar(rounds * len(cases), "starts", "start") as bar:
         for _ in range(rounds):
             for place in rng.permutation(len(cases)):
                 found[cases[place].name].append(_start(cases[place], shared))
-                progress.update()
+                bar.update()
     return found
 
 

@@ -17,18 +17,18 @@ import time
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 from _common import default_data, write_results
-from tqdm import tqdm
 
 from partsight.runtime.preprocess import PreprocessSpec
+from partsight.runtime.progress import progress
 from partsight.runtime.session import EMBEDDING_NAME, SCORE_NAME
 from partsight.train.activations import ActivationCache, Copies
 from partsight.train.backbones import Backbone, find_backbone
 from partsight.train.catalog import GoldenImage, read_catalog
 from partsight.train.cuts import check_cut, inner_network, split
 from partsight.train.features import Extractor
+from partsight.train.framework import keras, keras_settings
 from partsight.train.freeze import BatchNormGuard, batch_norm_layers, freeze
 from partsight.train.heads import find_head
 from partsight.train.recipe import Recipe
@@ -40,6 +40,7 @@ COPIES = 8
 RECIPE = Recipe()
 
 
+@keras_settings()
 def main() -> None:
     """Measure, print a table and write result files."""
     args = _parse()
@@ -112,7 +113,7 @@ def measure(
     frames = rng.integers(0, 256, (RECIPE.batch, spec.height, spec.width, 3), np.uint8)
     labels = rng.integers(0, tuner.source.classes, RECIPE.batch)
     seconds: tuple[list[float], list[float]] = ([], [])
-    for number in tqdm(range(rounds + 1), desc="rounds", disable=None):
+    for number in progress(range(rounds + 1), rounds + 1, "rounds", "round"):
         started = time.perf_counter()
         tuner.epoch(number + 1)
         between = time.perf_counter()

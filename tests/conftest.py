@@ -1,13 +1,33 @@
 """Fixtures that every room's tests share."""
 
+import math
+import os
 import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+from partsight.runtime import ModelPackage
+from tests.shared import built_once
 from tests.tiny import tiny_matching, write_tiny_package
+
+if TYPE_CHECKING:
+    from partsight.train.run_folder import RunFolder
+
+# Where it is set, each of the hundreds of processes that tests start would compile partsight again, for a second each.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# Tests make networks with Keras themselves: no settings of another project on this machine, in child processes neither.
+os.environ |= {"KERAS_BACKEND": "tensorflow", "KERAS_HOME": str(Path(os.devnull) / "keras")}
+
+
+@pytest.fixture(autouse=True)
+def _no_progress_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether a minute has passed since the last line would depend on how busy the machine is."""
+    monkeypatch.setattr("partsight.runtime.progress.LINE_S", math.inf)
 
 
 @pytest.fixture(scope="session")
@@ -42,10 +62,36 @@ def example_parts() -> Path:
 @pytest.fixture(scope="session")
 def small_catalog(example_parts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve real golden images, one folder each. Shared: copy it before changing it."""
-    folder = tmp_path_factory.mktemp("catalog") / "golden"
-    for source in sorted((example_parts / "golden").iterdir())[::120]:
-        shutil.copytree(source, folder / source.name)
-    return folder
+
+    def copy(folder: Path) -> None:
+        for source in sorted((example_parts / "golden").iterdir())[::120]:
+            shutil.copytree(source, folder / "golden" / source.name)
+
+    return built_once(tmp_path_factory, "catalog", copy) / "golden"
+
+
+@pytest.fixture(scope="session")
+def small_run(small_catalog: Path, few_samples: None, tmp_path_factory: pytest.TempPathFactory) -> "RunFolder":
+    """EfficientNet-Lite0 at 64 px with a cosine head, over `small_catalog`. Shared: copy it before changing it."""
+    from partsight.train.run_folder import RunFolder, TrainConfig
+    from partsight.train.trainer import train
+
+    folder = built_once(
+        tmp_path_factory, "run", lambda folder: train(small_catalog, folder / "run", TrainConfig(side_px=64))
+    )
+    return RunFolder.read(folder / "run")
+
+
+@pytest.fixture(scope="session")
+def small_package(small_run: "RunFolder", tmp_path_factory: pytest.TempPathFactory) -> ModelPackage:
+    """What export makes of `small_run` in FP32 alone. Shared: copy it before changing it."""
+
+    def make(folder: Path) -> None:
+        from partsight.export.exporter import export
+
+        export(small_run.path, folder / "new" / "line.partsight", precisions=("fp32",))
+
+    return ModelPackage.read(built_once(tmp_path_factory, "package", make) / "new" / "line.partsight")
 
 
 @pytest.fixture(scope="session")
@@ -54,6 +100,14 @@ def few_samples() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("partsight.train.calibrate.SMALLEST_SAMPLE", 1)
         yield
+
+
+@pytest.fixture
+def tiny_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training takes a network of two layers, where it is not the network that is tested."""
+    from tests.faults.tiny_backbone import find
+
+    monkeypatch.setattr("partsight.train.trainer.find_backbone", find)
 
 
 @pytest.fixture

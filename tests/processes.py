@@ -1,8 +1,13 @@
 """Programs that tests start beside them."""
 
+import os
+import select
+import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+from tests.waiting import HANG_S
 
 
 @contextmanager
@@ -14,3 +19,24 @@ def running(*command: object, **options: int) -> "Iterator[subprocess.Popen[str]
         except BaseException:
             process.kill()
             raise
+
+
+def answer_of_a_fork(work: Callable[[], object]) -> str:
+    """Return what a function returns in a copy of this process, or the error that it raises; kill one that hangs."""
+    receiver, sender = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            answer = str(work())
+        except BaseException as error:  # noqa: BLE001 (whatever it is, the parent is told)
+            answer = f"{type(error).__name__}: {error}"
+        os.write(sender, answer.encode())
+        os._exit(0)
+    os.close(sender)
+    with os.fdopen(receiver, "rb") as file:
+        if not select.select([file], [], [], HANG_S)[0]:
+            os.kill(child, signal.SIGKILL)
+        answer = file.read().decode()
+    os.waitpid(child, 0)
+    assert answer, "the copy of the process hangs"
+    return answer

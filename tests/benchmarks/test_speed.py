@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -177,12 +178,22 @@ def test_latency(run: Callable[..., Results], verified_package: Path) -> None:
     assert all(load["p50_ms"] <= load["p99_ms"] <= load["most_ms"] for load in results["loads"])
 
 
-def test_latency_counts_the_wait_for_the_frame_before(load: Load) -> None:
+def test_latency_counts_the_wait_for_the_frame_before(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     latency = load("latency")
     moments = np.array([0.0, 0.001, 0.002])
-    trace = latency.play(lambda _: latency.time.sleep(0.03), moments, lambda: None)
-    assert (trace.end - trace.arrival)[2] >= 0.085  # two calls before it, and its own
-    assert (np.diff(trace.start) >= 0.03).all()
+    now = [0.0]
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    def perf_counter() -> float:
+        sleep(1e-6)
+        return now[0]
+
+    monkeypatch.setattr(latency, "time", SimpleNamespace(perf_counter=perf_counter, sleep=sleep))
+    trace = latency.play(lambda _: sleep(0.03), moments, lambda: None)
+    assert (trace.end - trace.arrival)[2] == pytest.approx(0.088, abs=1e-4)  # two calls before it, and its own
+    assert np.diff(trace.start) == pytest.approx([0.03, 0.03], abs=1e-4)
 
 
 def test_preprocess(run: Callable[..., Results], tiny_package: Path) -> None:

@@ -258,7 +258,14 @@ class TestOfAPackage:
             "schema_version": 1,
             "labels": list(manifest.labels),
             "package_id": package.package_id,
-            "preprocess": {"height": 192, "width": 192, "color": "bgr", "region": None, "resize": "sampled-area"},
+            "preprocess": {
+                "height": 192,
+                "width": 192,
+                "color": "bgr",
+                "region": None,
+                "resize": "sampled-area",
+                "golden_hw": list(package.manifest.preprocess.golden_hw or ()),
+            },
             "threshold": matching.decision.threshold,
             "least_margin": matching.spec.least_margin,
             "precision": "fp32",
@@ -294,9 +301,8 @@ class TestOfAPackage:
     def test_a_region(self, package: ModelPackage, example_parts: Path, tmp_path: Path) -> None:
         """What is outside is cropped by the program, as `preprocess` says."""
         region = Region(20, 10, 256, 256)
-        copy = changed(
-            package, tmp_path, preprocess=msgspec.structs.replace(package.manifest.preprocess, region=region)
-        )
+        spec = msgspec.structs.replace(package.manifest.preprocess, region=region, golden_hw=(300, 290))
+        copy = changed(package, tmp_path, preprocess=spec)
         made = bundle.bundle(copy.path, tmp_path / "region.onnx")
         assert facts_of(made.path)["preprocess"]["region"] == {"x": 20, "y": 10, "width": 256, "height": 256}
         framed = []

@@ -1,6 +1,7 @@
 """Precisions: what passes the gate, what is spared for it, what is refused, and packages that hold several."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -12,6 +13,7 @@ import pytest
 from partsight.export import exporter
 from partsight.export.answers import Answerer
 from partsight.export.bundle import bundle
+from partsight.export.convert import Converted
 from partsight.export.exporter import export
 from partsight.export.frames import gate_frames
 from partsight.export.gate import Gate
@@ -85,10 +87,14 @@ def test_what_is_not_asked_for_is_not_made() -> None:
 
 
 @pytest.fixture(scope="module")
-def whole(small_run: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> ModelPackage:
+def whole(
+    small_run: RunFolder, copies: Callable[[object], Converted], tmp_path_factory: pytest.TempPathFactory
+) -> ModelPackage:
     """A package with every precision: 12 of 12 parts are asked of none, so that all are written."""
     out = tmp_path_factory.mktemp("precisions") / "line.partsight"
-    return export(small_run.path, out, least_agreement=0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exporter, "convert", copies)
+        return export(small_run.path, out, least_agreement=0)
 
 
 def test_every_precision_is_in_the_package(whole: ModelPackage, small_run: RunFolder) -> None:

@@ -3,7 +3,6 @@
 import errno
 import shutil
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -23,6 +22,7 @@ from partsight.runtime.manifest import Manifest
 from partsight.train.run_folder import MODEL_NAME, RECORD_NAME, RunFolder
 from tests.interrupts import swallowing
 from tests.processes import running
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -230,8 +230,8 @@ from pathlib import Path
 from partsight.export.exporter import export
 write = Path.write_bytes
 def slow(path, data):
-    time.sleep(0.2 if path.parent.name == "gallery" else 0)
-    return write(path, data)
+    write(path, data)
+    time.sleep(1000 if path.parent.name == "gallery" else 0)  # until it is killed
 Path.write_bytes = slow
 export(sys.argv[1], sys.argv[2], precisions=("fp32",))
 """
@@ -241,9 +241,9 @@ export(sys.argv[1], sys.argv[2], precisions=("fp32",))
 def test_a_kill_leaves_nothing_that_loads(small_run: RunFolder, converted_once: None, tmp_path: Path) -> None:
     out = tmp_path / "line.partsight"
     with running(sys.executable, "-c", _SLOW_EXPORT, small_run.path, out) as process:
-        while not (begun := list(tmp_path.glob(".*.partial/gallery/*"))):
-            assert process.poll() is None
-            time.sleep(0.05)
+        wait_until(lambda: process.poll() is not None or list(tmp_path.glob(".*.partial/gallery/*")))
+        begun = list(tmp_path.glob(".*.partial/gallery/*"))
+        assert begun
         process.kill()
     assert not out.exists()
     with pytest.raises(PackageError):

@@ -1,5 +1,6 @@
 """A package whose scores are searched for, made of a small real run."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -8,8 +9,10 @@ import onnx
 import onnxruntime
 import pytest
 
+from partsight.export import exporter
 from partsight.export import search as module
 from partsight.export.answers import Answerer
+from partsight.export.convert import Converted
 from partsight.export.exporter import export
 from partsight.export.frames import gate_frames
 from partsight.export.gate import Gate
@@ -34,10 +37,14 @@ PROBABILITY = msgspec.structs.replace(COSINE, score="probability")
 
 
 @pytest.fixture(scope="module")
-def searched(small_run: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> ModelPackage:
+def searched(
+    small_run: RunFolder, copies: Callable[[object], Converted], tmp_path_factory: pytest.TempPathFactory
+) -> ModelPackage:
     """`small_run` as a package of very many parts would be."""
     out = tmp_path_factory.mktemp("packages") / "many.partsight"
-    return export(small_run.path, out, precisions=("fp32", "fp16"), search="always", least_agreement=0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exporter, "convert", copies)
+        return export(small_run.path, out, precisions=("fp32", "fp16"), search="always", least_agreement=0)
 
 
 def test_the_package_says_how_scores_are_found(searched: ModelPackage, package: ModelPackage) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _OLD, _NEW, _PLACE = "packages/first", "packages/second", "line.partsight"
 _LABELS = {"old": "red", "new": "rot"}
 _DISK_IS_AWAY_S = 0.3
-_LONGEST_S = 20.0
+_LONGEST_S = 240.0
 
 # A swap writes nothing. It may be killed wherever it reads. A watched file that is cut is refused until it is another,
 # which no fault makes it.

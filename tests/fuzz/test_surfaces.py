@@ -1,4 +1,4 @@
-"""A hundred thousand hostile inputs over every border; `make fuzz` runs ten times as many, others with `--first`."""
+"""Ten thousand hostile inputs over every border; `make fuzz` runs a million, others with `--first`."""
 
 from collections.abc import Iterator
 
@@ -8,9 +8,9 @@ from tests.fuzz.catalog import SURFACES
 from tests.fuzz.report import describe, table
 from tests.fuzz.runner import Tally, run_shares, usable_cores
 
-CASES = 100_000
+CASES = 10_000
 
-pytestmark = pytest.mark.timeout(1200)  # a minute on two idle cores, all of it in the first test
+pytestmark = pytest.mark.timeout(1800)  # some seconds on two idle cores, all of it in the first test
 
 
 @pytest.fixture(scope="module")
@@ -30,5 +30,5 @@ def test_each_case_is_accepted_or_a_typed_error(name: str, tallies: dict[str, Ta
     assert tally.accepted + tally.refused == tally.cases > 0
 
 
-def test_a_hundred_thousand_ran(tallies: dict[str, Tally]) -> None:
+def test_all_cases_ran(tallies: dict[str, Tally]) -> None:
     assert sum(tally.cases for tally in tallies.values()) == CASES

@@ -10,6 +10,7 @@ import pytest
 
 from partsight.runtime import Recognizer, read_image
 from tests.integration.commands import partsight
+from tests.waiting import HANG_S
 
 INCEPTION_WEIGHTS = "PARTSIGHT_INCEPTION_WEIGHTS"
 
@@ -58,8 +59,8 @@ def test_a_part_that_was_never_taught_is_unknown(package: Path, example_parts: P
 
 
 def test_a_picture_of_answers(package: Path, example_parts: Path, tmp_path: Path) -> None:
-    command = [sys.executable, example_parts.parent / "show_answers.py", package, example_parts, tmp_path / "a.png"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    command = [sys.executable, example_parts.parent / "show_answers.py", package, "--out", tmp_path / "a.png"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=HANG_S)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 

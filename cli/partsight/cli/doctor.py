@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from partsight.cli.exit_codes import ExitCode
+from partsight.cli.streams import require_stdout
 
 if TYPE_CHECKING:
     from partsight.cli.machine import Cpu, CpuFeature, Facts
@@ -45,6 +46,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Gather the facts and print them."""
+    if args.json or args.sbom:
+        require_stdout()
     if args.sbom:
         from partsight.cli.sbom import make_sbom
 

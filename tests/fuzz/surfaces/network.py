@@ -40,7 +40,7 @@ def open_broker(folder: Path) -> Iterator[Case]:
             for sequence in range(3):
                 sink.write(told(sequence))
             done.wait(2)
-            waiting = sink.waiting  # type: ignore[attr-defined]
+            waiting = sink.undelivered  # type: ignore[attr-defined]
             check(0 <= waiting <= 3, f"{waiting} results wait")
         for path in folder.glob(f"{number}.spool*"):
             path.unlink()

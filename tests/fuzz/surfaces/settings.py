@@ -64,7 +64,7 @@ def open_line_files(folder: Path) -> Iterator[Case]:
             check("hunter2" not in str(error) or _ADDRESS not in data, "a message shows a password")
             raise
         check(config.batch >= 1 and config.top >= 1 and config.sinks != (), "a number of frames or parts below 1")
-        check(config.named_policy.bound >= 1, "a policy without room for a frame")
+        check(all(policy.bound >= 1 for policy in config.policies.values()), "a policy without room for a frame")
 
     yield case
 
