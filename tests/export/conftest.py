@@ -1,6 +1,7 @@
 """The small run as a package, and its network converted once."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import onnx
 import pytest
@@ -8,7 +9,10 @@ import pytest
 from partsight.export import exporter
 from partsight.export.convert import Converted, convert
 from partsight.runtime import ModelPackage
-from partsight.train.run_folder import RunFolder
+from partsight.train.run_folder import RunFolder, TrainConfig
+from partsight.train.trainer import train
+from tests.faults import tiny_backbone
+from tests.shared import built_once
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -20,6 +24,18 @@ def _quick(few_samples: None) -> None:
 def package(small_package: ModelPackage) -> ModelPackage:
     """What export makes of `small_run` in FP32 alone, in a folder that it had to make first."""
     return small_package
+
+
+@pytest.fixture(scope="session")
+def tiny_run(small_catalog: Path, few_samples: None, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A run of a network of two layers, where it is not the network that is tested. Shared: copy it to change it."""
+
+    def make(folder: Path) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("partsight.train.trainer.find_backbone", tiny_backbone.find)
+            train(small_catalog, folder / "run", TrainConfig(side_px=64))
+
+    return RunFolder.read(built_once(tmp_path_factory, "tiny-run", make) / "run")
 
 
 @pytest.fixture(scope="session")

@@ -26,13 +26,13 @@ from tests.waiting import wait_until
 
 
 @pytest.fixture
-def refuses(small_run: RunFolder, tmp_path: Path) -> Callable[..., str]:
+def refuses(tiny_run: RunFolder, tmp_path: Path) -> Callable[..., str]:
     """Export, expect an error, check that nothing was left, and return the message."""
 
     def _refuses(error: type[BaseException], run: Path | None = None, **options: Any) -> str:
         out = tmp_path / "out" / "line.partsight"
         with pytest.raises(error) as caught:
-            export(run or small_run.path, out, **{"precisions": ("fp32",), **options})
+            export(run or tiny_run.path, out, **{"precisions": ("fp32",), **options})
         assert not out.exists()
         assert list(out.parent.iterdir()) == []
         return str(caught.value)
@@ -41,9 +41,7 @@ def refuses(small_run: RunFolder, tmp_path: Path) -> Callable[..., str]:
 
 
 @pytest.fixture
-def change_model(
-    converted_once: None, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[Callable[[onnx.ModelProto], None]], None]:
+def change_model(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[onnx.ModelProto], None]], None]:
     """Change the converted graph before it is compared."""
 
     def _change_model(change: Callable[[onnx.ModelProto], None]) -> None:
@@ -118,7 +116,7 @@ def test_weights_that_are_not_numbers(refuses: Callable[..., str], change_model:
     assert "finite" in refuses(ParityError)
 
 
-def test_another_resize(refuses: Callable[..., str], converted_once: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_resize(refuses: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
     resize = cv2.resize
 
     def nearest(*args: Any, **options: Any) -> Any:
@@ -128,7 +126,7 @@ def test_another_resize(refuses: Callable[..., str], converted_once: None, monke
     assert "preprocessing" in refuses(ParityError)
 
 
-def test_shuffled_labels(refuses: Callable[..., str], converted_once: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shuffled_labels(refuses: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
     original = exporter._manifest
 
     def shuffled(record: Any) -> Manifest:
@@ -139,38 +137,38 @@ def test_shuffled_labels(refuses: Callable[..., str], converted_once: None, monk
     assert "labels" in refuses(ParityError)
 
 
-def test_a_batch_norm_left(refuses: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_norm_left(refuses: Callable[..., str], small_run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     original, calls = fold._fold_one, iter(range(3))
 
     def fold_some(model: onnx.ModelProto) -> bool:
         return next(calls, None) is not None and original(model)
 
     monkeypatch.setattr(fold, "_fold_one", fold_some)
-    assert "affine nodes behind a convolution are left" in refuses(ExportError)
+    assert "affine nodes behind a convolution are left" in refuses(ExportError, small_run.path)
 
 
-def test_a_golden_image_that_changed(refuses: Callable[..., str], small_run: RunFolder, tmp_path: Path) -> None:
+def test_a_golden_image_that_changed(refuses: Callable[..., str], tiny_run: RunFolder, tmp_path: Path) -> None:
     moved = tmp_path / "moved"
-    shutil.copytree(small_run.record.catalog, moved)
-    golden = moved / small_run.record.goldens[2].file
+    shutil.copytree(tiny_run.record.catalog, moved)
+    golden = moved / tiny_run.record.goldens[2].file
     cv2.imwrite(str(golden), 255 - cv2.imread(str(golden)))
     assert str(golden) in refuses(ExportError, catalog_folder=moved)
     golden.unlink()
     assert "--catalog" in refuses(ExportError, catalog_folder=moved)
 
 
-def test_a_catalogue_that_moved(small_run: RunFolder, converted_once: None, tmp_path: Path) -> None:
+def test_a_catalogue_that_moved(tiny_run: RunFolder, tmp_path: Path) -> None:
     moved = tmp_path / "moved"
-    shutil.copytree(small_run.record.catalog, moved)
-    assert export(small_run.path, tmp_path / "line.partsight", moved, precisions=("fp32",)).manifest.labels == (
-        small_run.record.labels
+    shutil.copytree(tiny_run.record.catalog, moved)
+    assert export(tiny_run.path, tmp_path / "line.partsight", moved, precisions=("fp32",)).manifest.labels == (
+        tiny_run.record.labels
     )
 
 
 @pytest.mark.parametrize("name", [MODEL_NAME, RECORD_NAME])
-def test_a_damaged_run(refuses: Callable[..., str], small_run: RunFolder, tmp_path: Path, name: str) -> None:
+def test_a_damaged_run(refuses: Callable[..., str], tiny_run: RunFolder, tmp_path: Path, name: str) -> None:
     run = tmp_path / "run"
-    shutil.copytree(small_run.path, run)
+    shutil.copytree(tiny_run.path, run)
     data = (run / name).read_bytes()
     (run / name).write_bytes(data[: len(data) // 2])
     assert name in refuses(RunError, run)
@@ -178,14 +176,13 @@ def test_a_damaged_run(refuses: Callable[..., str], small_run: RunFolder, tmp_pa
     refuses(RunError, run)
 
 
-@pytest.mark.usefixtures("converted_once")
 def test_a_model_that_answers_differently_than_it_was_trained_to(
-    refuses: Callable[..., str], small_run: RunFolder, tmp_path: Path
+    refuses: Callable[..., str], tiny_run: RunFolder, tmp_path: Path
 ) -> None:
-    run, goldens = tmp_path / "run", list(small_run.record.goldens)
-    shutil.copytree(small_run.path, run)
+    run, goldens = tmp_path / "run", list(tiny_run.record.goldens)
+    shutil.copytree(tiny_run.path, run)
     goldens[3] = msgspec.structs.replace(goldens[3], predicted=goldens[4].label)
-    record = msgspec.structs.replace(small_run.record, goldens=tuple(goldens))
+    record = msgspec.structs.replace(tiny_run.record, goldens=tuple(goldens))
     (run / RECORD_NAME).write_bytes(msgspec.json.encode(record))
     message = refuses(RunError, run)
     assert "1 of 12 golden images get another label" in message
@@ -193,7 +190,7 @@ def test_a_model_that_answers_differently_than_it_was_trained_to(
     assert message.endswith("train again")
 
 
-def test_a_full_disk(refuses: Callable[..., str], converted_once: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk(refuses: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
     write = Path.write_bytes
 
     def full(path: Path, data: bytes) -> int:
@@ -205,10 +202,10 @@ def test_a_full_disk(refuses: Callable[..., str], converted_once: None, monkeypa
     assert "No space left" in refuses(OutputError)
 
 
-def test_nothing_is_overwritten(small_run: RunFolder, tmp_path: Path) -> None:
+def test_nothing_is_overwritten(tiny_run: RunFolder, tmp_path: Path) -> None:
     (tmp_path / "keep.txt").write_text("mine")
     with pytest.raises(OutputError, match="exists"):
-        export(small_run.path, tmp_path)
+        export(tiny_run.path, tmp_path)
     assert (tmp_path / "keep.txt").read_text() == "mine"
 
 
@@ -238,9 +235,9 @@ export(sys.argv[1], sys.argv[2], precisions=("fp32",))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
-def test_a_kill_leaves_nothing_that_loads(small_run: RunFolder, converted_once: None, tmp_path: Path) -> None:
+def test_a_kill_leaves_nothing_that_loads(tiny_run: RunFolder, tmp_path: Path) -> None:
     out = tmp_path / "line.partsight"
-    with running(sys.executable, "-c", _SLOW_EXPORT, small_run.path, out) as process:
+    with running(sys.executable, "-c", _SLOW_EXPORT, tiny_run.path, out) as process:
         wait_until(lambda: process.poll() is not None or list(tmp_path.glob(".*.partial/gallery/*")))
         begun = list(tmp_path.glob(".*.partial/gallery/*"))
         assert begun
@@ -248,5 +245,5 @@ def test_a_kill_leaves_nothing_that_loads(small_run: RunFolder, converted_once: 
     assert not out.exists()
     with pytest.raises(PackageError):
         ModelPackage.read(begun[0].parents[1])
-    export(small_run.path, out, precisions=("fp32",))
+    export(tiny_run.path, out, precisions=("fp32",))
     assert [path.name for path in tmp_path.iterdir()] == ["line.partsight"]

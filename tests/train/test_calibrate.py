@@ -156,7 +156,7 @@ def test_of_many_a_sample_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len({round(image.mean()) for image in scorer.images}) > 12  # of all brightnesses, none twice
 
 
-@pytest.mark.parametrize("count", [pytest.param(1, marks=pytest.mark.long), 3])
+@pytest.mark.parametrize("count", [pytest.param(count, marks=pytest.mark.long) for count in (1, 3)])
 def test_of_few_each_is_varied_often_enough(headers: list[Pixels], monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     """So that the share which may be refused holds for other frames, and the worst of three does not decide."""
     monkeypatch.setattr(module, "SMALLEST_SAMPLE", 300)

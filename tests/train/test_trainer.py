@@ -88,6 +88,7 @@ def test_stacked_and_bottleneck_model_agree(small_run: RunFolder, small_catalog:
     np.testing.assert_allclose(whole, bottleneck, rtol=0, atol=1e-5)
 
 
+@pytest.mark.usefixtures("tiny_backbone")
 def test_the_same_seed_and_catalogue_give_the_same_weights(small_catalog: Path, tmp_path: Path) -> None:
     """From separate caches; a dense head, because its first layer is random."""
     dense = TrainConfig(head="dense", side_px=64, seed=4)
