@@ -92,7 +92,7 @@ class Camera(Protocol):
 
     Two attributes may be there. `source`: where the frame comes from that was asked for last, as `Frame.source` says
     it; it names one that could not be read. `ends`: true for a camera that comes to an end and whose frames can wait,
-    as files do; a line then loses none of them unless it is told to.
+    as files do; a line then loses none of them unless its policy says so.
     """
 
     def read(self) -> Frame | None:

@@ -27,7 +27,7 @@ class Answerer:
     """Answers the frames of a line, in the order in which the inbox gives them.
 
     Batches overlap where their frames wait for their turn anyway, as under any policy but `latest`: one is in the
-    network while that before it is compared with golden images and told of. More frames a second are answered then,
+    network while that before it is compared with golden images and published. More frames a second are answered then,
     each of them later.
 
     Attributes:
