@@ -4,7 +4,7 @@ import contextlib
 import re
 import time
 from collections.abc import Callable
-from http.client import BadStatusLine, HTTPException, HTTPResponse, RemoteDisconnected
+from http.client import BadStatusLine, HTTPException, HTTPResponse
 from urllib.parse import urlsplit
 
 import cv2
@@ -54,11 +54,9 @@ def open_multipart(address: str, timeout_s: float) -> LatestCamera | None:
         answer = ask(urlsplit(address), time.monotonic() + timeout_s)
     except TimeoutError as error:
         raise CameraError(f"{source}: cannot be opened: no answer within {timeout_s:g} s; {_ON}") from error
-    except BadStatusLine as error:
-        if isinstance(error, RemoteDisconnected):
-            raise CameraError(
-                f"{source}: cannot be opened: it closed the connection without an answer; {_ON}"
-            ) from error
+    except (ConnectionResetError, ConnectionAbortedError, BrokenPipeError) as error:  # one cause, whoever noticed first
+        raise CameraError(f"{source}: cannot be opened: it closed the connection without an answer; {_ON}") from error
+    except BadStatusLine:
         return None
     except (OSError, HTTPException, ValueError) as error:
         raise CameraError(f"{source}: cannot be opened: {str(error)[:200] or type(error).__name__}; {_ON}") from error
