@@ -1,12 +1,13 @@
 """Ctrl-C that hits code which catches everything."""
 
-import signal
+import _thread
 from collections.abc import Callable
 from typing import Any
 
 
 def interrupt() -> None:
-    signal.raise_signal(signal.SIGINT)
+    """Let Python see Ctrl-C; a real signal could end the process where a library has changed its handler."""
+    _thread.interrupt_main()
 
 
 def swallowed() -> None:
