@@ -63,9 +63,9 @@ def measure_stages(
         recognizer: an open one, whose batch size is at least `batch`.
         frames: shown one after the other, over and over.
         batch: frames in one call, as in the configuration that is recommended.
-        seconds: after which no further call is begun.
+        seconds: time after which no further call starts.
         clock: to measure by.
-        tick: is told of each call.
+        tick: called after each call.
     """
     source, totals, ends = itertools.cycle(frames), np.zeros(3), clock.now() + seconds
     while not totals.any() or clock.now() < ends:
@@ -109,7 +109,7 @@ def measure_pace(
         late_ms: a frame that is answered later than so long after it was due is late.
         seconds: how long frames come. What is not answered after twice that time is late.
         clock: to measure by.
-        tick: is told of each call.
+        tick: called after each call.
     """
     frames_per_s = PACE_SHARE * speed.frames_per_s
     count = max(1, round(frames_per_s * seconds))
