@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 
 from partsight.runtime import Recognizer
-from partsight.runtime.images import Pixels
-from partsight.runtime.preprocess import preprocess
+from partsight.runtime.core import Pixels
+from partsight.runtime.images import preprocess
 
 MOST_SHARE, MOST_SHARE_SIZE = 0.05, (1280, 1024)
 """Of an answer in FP32, that preprocessing was promised to take at most, at that size of frame."""

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from partsight.runtime.images import Pixels
-from partsight.runtime.preprocess import PreprocessSpec
+from partsight.runtime.core import Pixels
+from partsight.runtime.images import PreprocessSpec
 from partsight.train.activations import ActivationCache, Copies, IndexArray, Source
 from partsight.train.backbones import Backbone
 from partsight.train.catalog import GoldenImage

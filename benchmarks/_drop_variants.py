@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from _drop_start import Start
 
-from partsight.runtime.images import Pixels
-from partsight.runtime.progress import progress
-from partsight.runtime.session import EMBEDDING_NAME, SCORE_NAME, FloatArray
+from partsight.runtime.core import FloatArray, Pixels, progress
+from partsight.runtime.inference import EMBEDDING_NAME, SCORE_NAME
 from partsight.train.activations import IndexArray
 from partsight.train.cuts import inner_network, layers_in_order, split
 from partsight.train.framework import keras, ops

@@ -11,12 +11,9 @@ from _gpu_steps import profiled_nodes
 
 from partsight.export.bundle import BUNDLE_KEY, bundle
 from partsight.runtime import ModelPackage, Recognizer, Result
-from partsight.runtime.engines.engine import INPUT_NAME
-from partsight.runtime.engines.onnx_runtime import import_onnxruntime
-from partsight.runtime.engines.providers import find_provider
-from partsight.runtime.images import Pixels
-from partsight.runtime.preprocess import PreprocessSpec, Region, preprocess
-from partsight.runtime.progress import progress
+from partsight.runtime.core import Pixels, progress
+from partsight.runtime.images import PreprocessSpec, Region, preprocess
+from partsight.runtime.inference import INPUT_NAME, find_provider, import_onnxruntime
 
 _BATCH = 16
 

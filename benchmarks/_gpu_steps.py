@@ -10,11 +10,18 @@ import numpy as np
 import onnx
 
 from partsight.runtime import GpuSettings, ModelPackage
-from partsight.runtime.engines.engine import EMBEDDING_NAME, INPUT_NAME, SCORE_NAME, Arithmetic
-from partsight.runtime.engines.onnx_runtime import import_onnxruntime, provider_options
-from partsight.runtime.engines.providers import find_provider
-from partsight.runtime.images import Pixels
-from partsight.runtime.session import Session, Settings
+from partsight.runtime.core import Pixels
+from partsight.runtime.inference import (
+    EMBEDDING_NAME,
+    INPUT_NAME,
+    SCORE_NAME,
+    Arithmetic,
+    Session,
+    Settings,
+    find_provider,
+    import_onnxruntime,
+    provider_options,
+)
 
 NAIVE = "naive ONNX Runtime: float32 frames, defaults"
 LIMIT = "limit: the card alone, nothing copied"

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from partsight.runtime.cameras.camera import Frame
-from partsight.runtime.images import Pixels
-from partsight.runtime.record import Told
+from partsight.runtime.cameras import Frame
+from partsight.runtime.core import Pixels
+from partsight.runtime.sinks import Told
 
 
 class PacedCamera:

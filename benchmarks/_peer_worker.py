@@ -17,8 +17,8 @@ import numpy as np
 from _speed import batches, timed
 
 from partsight.runtime import ModelPackage, Recognizer
-from partsight.runtime.preprocess import preprocess
-from partsight.runtime.session import Session, Settings
+from partsight.runtime.images import preprocess
+from partsight.runtime.inference import Session, Settings
 
 Config = dict[str, Any]
 Answer = Callable[[list[Any]], Any]

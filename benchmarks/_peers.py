@@ -10,8 +10,7 @@ from typing import Any
 import _speed
 
 from partsight.runtime import ModelPackage
-from partsight.runtime.engines.engine import Arithmetic
-from partsight.runtime.engines.providers import PROVIDERS
+from partsight.runtime.inference import PROVIDERS, Arithmetic
 
 WORKER = Path(__file__).with_name("_peer_worker.py")
 KERAS = "Keras predict"

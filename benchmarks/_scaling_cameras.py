@@ -9,8 +9,7 @@ import _speed
 import numpy as np
 
 from partsight.runtime import MicroBatcher, Recognizer
-from partsight.runtime.images import Pixels
-from partsight.runtime.progress import progress_bar
+from partsight.runtime.core import Pixels, progress_bar
 
 CAMERAS = (1, 2, 4, 8, 16)
 

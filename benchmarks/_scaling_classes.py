@@ -12,13 +12,10 @@ import onnx
 from partsight.export.graph import Graph
 from partsight.export.search import DIMENSIONS, replace_head
 from partsight.runtime import ModelPackage
-from partsight.runtime.decision import decide
-from partsight.runtime.engines.onnx_runtime import import_onnxruntime
-from partsight.runtime.images import Pixels
-from partsight.runtime.prototypes import PrototypeModel
-from partsight.runtime.search import PrototypeSearch
-from partsight.runtime.selection import best_first
-from partsight.runtime.session import EMBEDDING_NAME, INPUT_NAME, FloatArray, Session
+from partsight.runtime.core import FloatArray, Pixels, best_first
+from partsight.runtime.enrolment import PrototypeModel
+from partsight.runtime.inference import EMBEDDING_NAME, INPUT_NAME, PrototypeSearch, Session, import_onnxruntime
+from partsight.runtime.recognition import decide
 
 NEIGHBOURS = 8
 SHORTLIST = 32

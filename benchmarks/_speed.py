@@ -20,11 +20,9 @@ from _common import default_data, write_results
 from matplotlib.figure import Figure
 
 from partsight.runtime import DependencyError, PackageError, ProviderError, Recognizer, read_image
-from partsight.runtime.cameras.files import find_images
-from partsight.runtime.engines.engine import Arithmetic
-from partsight.runtime.engines.providers import PROVIDERS
-from partsight.runtime.images import Pixels
-from partsight.runtime.progress import progress, progress_bar
+from partsight.runtime.cameras import find_images
+from partsight.runtime.core import Pixels, progress, progress_bar
+from partsight.runtime.inference import PROVIDERS, Arithmetic
 
 PAUSE_S = 0.05
 """Between turns: ONNX Runtime's threads spin for some ten milliseconds after each run."""

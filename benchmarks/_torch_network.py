@@ -13,7 +13,7 @@ import torch.fx
 from onnx import numpy_helper
 from torch.nn import functional
 
-from partsight.runtime.session import INPUT_NAME, SCORE_NAME
+from partsight.runtime.inference import INPUT_NAME, SCORE_NAME
 
 Attributes = dict[str, Any]
 Operator = Callable[..., torch.Tensor]

@@ -17,9 +17,9 @@ import numpy as np
 from _common import default_data, write_results
 
 from partsight.runtime import Recognizer, Result, read_image
-from partsight.runtime.cameras.files import find_images
-from partsight.runtime.manifest import Decision
-from partsight.runtime.progress import progress
+from partsight.runtime.cameras import find_images
+from partsight.runtime.core import progress
+from partsight.runtime.package import Decision
 
 BATCH = 64
 

@@ -21,10 +21,10 @@ import numpy as np
 from _common import default_data, write_results
 
 from partsight.runtime import ModelPackage, Recognizer, Result, read_image
-from partsight.runtime.cameras.files import find_images
-from partsight.runtime.enroll import Enrolled, enroll
+from partsight.runtime.cameras import find_images
+from partsight.runtime.core import progress
+from partsight.runtime.enrolment import Enrolled, enroll
 from partsight.runtime.matching import MatchingSpec
-from partsight.runtime.progress import progress
 from partsight.train.catalog import read_catalog
 
 BATCH = 64

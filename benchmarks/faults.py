@@ -40,10 +40,9 @@ from _line_rig import Answers, PacedCamera
 
 from partsight.runtime import Recognizer
 from partsight.runtime.cameras import CameraOptions, open_camera
+from partsight.runtime.core import progress_bar
 from partsight.runtime.line import Line, LineCounters, Policy
-from partsight.runtime.progress import progress_bar
-from partsight.runtime.record import Told
-from partsight.runtime.sinks import open_sink
+from partsight.runtime.sinks import Told, open_sink
 
 _FPS = 20.0
 

@@ -28,10 +28,9 @@ from _speed_plot import BLUE, GREEN, GREY, ORANGE, Bar, bar_figure
 from matplotlib.figure import Figure
 
 from partsight.runtime import DependencyError, ModelPackage, ProviderError, Recognizer, read_image
-from partsight.runtime.cameras.files import find_images
-from partsight.runtime.images import Pixels
-from partsight.runtime.preprocess import preprocess
-from partsight.runtime.progress import progress
+from partsight.runtime.cameras import find_images
+from partsight.runtime.core import Pixels, progress
+from partsight.runtime.images import preprocess
 
 BOTH = "both stages: "
 BUNDLE = f"{BOTH}the bundle in plain ONNX Runtime, prepared frames"

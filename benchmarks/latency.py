@@ -22,8 +22,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from partsight.runtime import Recognizer
-from partsight.runtime.images import Pixels
-from partsight.runtime.progress import progress_bar
+from partsight.runtime.core import Pixels, progress_bar
 
 CAPACITY_CALLS = 50
 CLOSE_S = 0.0005

@@ -23,7 +23,7 @@ from _speed_plot import BLUE, GREEN, GREY, ORANGE, Bar, bar_figure
 from matplotlib.figure import Figure
 
 from partsight.runtime import ModelPackage
-from partsight.runtime.progress import progress
+from partsight.runtime.core import progress
 
 LEAST_OF_KERAS: dict[tuple[int, str], float] = {(16, "fp32"): 2.3, (16, "bf16"): 4.5, (16, "int8"): 8.0}
 LEAST_OF_KERAS_ALONE = 20.0

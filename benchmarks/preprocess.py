@@ -1,8 +1,8 @@
 """What does it cost to bring a frame to the network's size, and how far is the result from the mean over the area?
 
 OpenCV's INTER_AREA is that mean and slow; its INTER_LINEAR skips pixels when it shrinks by more than two, so that
-fine lines come and go. partsight's takes the same mean in faster steps (`partsight.runtime.preprocess.resize`): with
-one thread, as OpenCV shares it among threads, and as the runtime prepares a batch, by several workers.
+fine lines come and go. partsight's takes the same mean in faster steps (`partsight.runtime.images.resize`):
+with one thread, as OpenCV shares it among threads, and as the runtime prepares a batch, by several workers.
 
 Differences are grey levels of 255, between results, on pictures of parts that were enlarged and given a camera's noise.
 With `--package` the network says, too, for how many frames it names the same part either way, and the right one, and
@@ -27,9 +27,9 @@ from _speed_plot import BLUE, GREEN, GREY, ORANGE, Bar, bar_figure
 from matplotlib.figure import Figure
 
 from partsight.runtime import Recognizer
-from partsight.runtime.images import Pixels
-from partsight.runtime.prepare import Preparer
-from partsight.runtime.preprocess import PreprocessSpec, resize
+from partsight.runtime.core import Pixels
+from partsight.runtime.images import PreprocessSpec, resize
+from partsight.runtime.recognition import Preparer
 
 SIZES = ((256, 256), (640, 480), (1280, 1024), (1920, 1080), (2448, 2048))
 SIDES = (150, 224)

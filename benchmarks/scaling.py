@@ -22,8 +22,8 @@ from _scaling_cores import CoresRow, ask
 from _scaling_plot import plot
 
 from partsight.runtime import ModelPackage
-from partsight.runtime.preprocess import preprocess
-from partsight.runtime.progress import progress_bar
+from partsight.runtime.core import progress_bar
+from partsight.runtime.images import preprocess
 
 
 def main(arguments: list[str] | None = None) -> None:

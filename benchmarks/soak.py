@@ -27,8 +27,8 @@ from _speed_plot import tidy
 from matplotlib.figure import Figure
 
 from partsight.runtime import Recognizer
+from partsight.runtime.core import progress_bar
 from partsight.runtime.line import Line, LineCounters, Policy
-from partsight.runtime.progress import progress_bar
 from partsight.runtime.sinks import open_sink
 
 WARM_UP_SHARE = 0.1

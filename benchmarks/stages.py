@@ -15,9 +15,9 @@ import numpy as np
 from _common import default_data, write_results
 
 from partsight.runtime import Recognizer, read_image
-from partsight.runtime.cameras.files import find_images
-from partsight.runtime.progress import progress
-from partsight.runtime.results import Result
+from partsight.runtime.cameras import find_images
+from partsight.runtime.core import progress
+from partsight.runtime.recognition import Result
 
 STAGES = ("prepare_ms", "network_ms", "compare_ms")
 

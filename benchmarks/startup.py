@@ -27,7 +27,7 @@ from _speed_plot import BLUE, GREEN, GREY, Bar, bar_figure
 from matplotlib.figure import Figure
 
 from partsight.runtime import ModelPackage
-from partsight.runtime.progress import progress, progress_bar
+from partsight.runtime.core import progress, progress_bar
 
 CHILD = Path(__file__).with_name("_startup_child.py")
 CALLS = 3

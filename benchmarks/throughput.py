@@ -20,10 +20,10 @@ from _speed_plot import BLUE, GREEN, GREY, Bar, bar_figure
 from matplotlib.figure import Figure
 
 from partsight.runtime import ModelPackage, Recognizer
-from partsight.runtime.images import Pixels
-from partsight.runtime.prepare import Preparer
-from partsight.runtime.preprocess import preprocess
-from partsight.runtime.session import Session, Settings
+from partsight.runtime.core import Pixels
+from partsight.runtime.images import preprocess
+from partsight.runtime.inference import Session, Settings
+from partsight.runtime.recognition import Preparer
 
 PREPARING = "preprocessing"
 

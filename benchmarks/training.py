@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 from _common import default_data, write_results
 
-from partsight.runtime.preprocess import PreprocessSpec
-from partsight.runtime.progress import progress
-from partsight.runtime.session import EMBEDDING_NAME, SCORE_NAME
+from partsight.runtime.core import progress
+from partsight.runtime.images import PreprocessSpec
+from partsight.runtime.inference import EMBEDDING_NAME, SCORE_NAME
 from partsight.train.activations import ActivationCache, Copies
 from partsight.train.backbones import Backbone, find_backbone
 from partsight.train.catalog import GoldenImage, read_catalog

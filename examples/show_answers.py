@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from partsight.runtime import ModelPackage, PartsightError, Recognizer, Result, read_image
 from partsight.runtime.cameras import find_images
-from partsight.runtime.images import Pixels
+from partsight.runtime.core import Pixels
 
 PARTS = Path(__file__).parent / "parts"
 RIGHT, WRONG, NEUTRAL = "#1f7a4d", "#c0392b", "#34495e"

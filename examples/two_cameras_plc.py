@@ -9,8 +9,7 @@ import sys
 from partsight.runtime import Recognizer
 from partsight.runtime.cameras import open_camera
 from partsight.runtime.line import Line
-from partsight.runtime.record import Told
-from partsight.runtime.sinks import open_sink
+from partsight.runtime.sinks import Told, open_sink
 
 if len(sys.argv) != 6:
     sys.exit(f"expected PACKAGE, two cameras, HOST:PORT for the PLC, and a database file\n{__doc__}")

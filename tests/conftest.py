@@ -27,7 +27,7 @@ os.environ |= {"KERAS_BACKEND": "tensorflow", "KERAS_HOME": str(Path(os.devnull)
 @pytest.fixture(autouse=True)
 def _no_progress_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether a minute has passed since the last line would depend on how busy the machine is."""
-    monkeypatch.setattr("partsight.runtime.progress.LINE_S", math.inf)
+    monkeypatch.setattr("partsight.runtime.core.progress_bars.LINE_S", math.inf)
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from partsight.runtime.images import Pixels, read_image
+from partsight.runtime.core.arrays import Pixels
+from partsight.runtime.images.image_file import read_image
 from partsight.runtime.matching import LONGEST_PX
 from partsight.runtime.matching.poses import Poses
 

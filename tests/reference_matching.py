@@ -11,7 +11,7 @@ from dataclasses import KW_ONLY, dataclass
 import cv2
 import numpy as np
 
-from partsight.runtime.images import Pixels
+from partsight.runtime.core.arrays import Pixels
 
 _LEVELS_PX = (128, 64, 32)  # longest side, fine to coarse
 _LARGEST_STEP, _SMALLEST_STEP, _FARTHEST = 0.05, 2e-4, 0.15  # of the longest side, and in radians

@@ -9,8 +9,14 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from partsight.export.search import replace_head
-from partsight.runtime.images import Pixels
-from partsight.runtime.manifest import (
+from partsight.runtime.core.arrays import Pixels
+from partsight.runtime.core.prototype_file import PROTOTYPE_FILE, encode_prototypes
+from partsight.runtime.core.storage import new_folder, sha256_bytes
+from partsight.runtime.images.preprocessing import PreprocessSpec
+from partsight.runtime.matching import BANK_FILE, MatchingSpec, encode_bank, prepare_all
+from partsight.runtime.package.digest import DIGEST_KEY, with_digest
+from partsight.runtime.package.gallery import decode_reference
+from partsight.runtime.package.manifest import (
     METADATA_KEY,
     SCHEMA_VERSION,
     Decision,
@@ -21,12 +27,6 @@ from partsight.runtime.manifest import (
     Provenance,
     Search,
 )
-from partsight.runtime.matching import BANK_FILE, MatchingSpec, encode_bank, prepare_all
-from partsight.runtime.matching.gallery import decode_reference
-from partsight.runtime.model_digest import DIGEST_KEY, with_digest
-from partsight.runtime.preprocess import PreprocessSpec
-from partsight.runtime.prototype_file import PROTOTYPE_FILE, encode_prototypes
-from partsight.runtime.storage import new_folder, sha256_bytes
 
 SIDE_PX = 36
 COLOURS_BGR = {

@@ -7,7 +7,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from partsight.runtime.session import INPUT_NAME, SCORE_NAME
+from partsight.runtime.inference.engine import INPUT_NAME, SCORE_NAME
 from tests.benchmarks.conftest import Load
 
 torch = pytest.importorskip("torch")

@@ -39,10 +39,10 @@ from partsight.cli.bench_start import measure_start
 from partsight.cli.bench_table import to_markdown, to_text
 from partsight.cli.bench_verdict import choose, judge, milliseconds, rate, stages_of
 from partsight.runtime import FrameError, ModelPackage, PartsightError, ProviderError
-from partsight.runtime.images import Pixels
-from partsight.runtime.manifest import Manifest, ModelFile
-from partsight.runtime.preprocess import PreprocessSpec, Region, preprocess
-from partsight.runtime.storage import sha256_bytes
+from partsight.runtime.core.arrays import Pixels
+from partsight.runtime.core.storage import sha256_bytes
+from partsight.runtime.images.preprocessing import PreprocessSpec, Region, preprocess
+from partsight.runtime.package.manifest import Manifest, ModelFile
 from tests.cli.command import HEAVY, loaded_by
 from tests.cli.conftest import Ended
 from tests.tiny import solid, tiny_matching, tiny_model, write_tiny_package

@@ -10,7 +10,7 @@ import pytest
 
 from tests.cli.command import loaded_by, without
 from tests.cli.conftest import Ended
-from tests.runtime.enrolling import write_package
+from tests.runtime.enrolment.enrolling import write_package
 from tests.tiny import AGREEMENT_THRESHOLD, COLOURS_BGR, SIDE_PX, solid
 
 Call = Callable[..., Ended]

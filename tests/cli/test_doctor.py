@@ -15,8 +15,8 @@ from partsight.cli import machine, probe
 from partsight.cli.doctor import print_facts
 from partsight.cli.machine import LIBRARIES, TRAIN_LIBRARIES, CpuFeature, find_clashes, find_jobs, gather
 from partsight.cli.probe import SIDE_PX, check_providers, probe_model, run_probe
-from partsight.runtime.engines.providers import PROVIDERS
-from partsight.runtime.session import Inference, Session
+from partsight.runtime.inference.providers import PROVIDERS
+from partsight.runtime.inference.session import Inference, Session
 from tests.cli.command import HEAVY, loaded_by, partsight, without
 from tests.cli.conftest import Ended
 

@@ -11,7 +11,7 @@ from partsight.runtime import ModelPackage
 from partsight.runtime.matching import MatchingSpec
 from tests.cli.command import loaded_by, without
 from tests.cli.conftest import Ended
-from tests.runtime.enrolling import picture, write_package
+from tests.runtime.enrolment.enrolling import picture, write_package
 from tests.tiny import COLOURS_BGR
 
 Call = Callable[..., Ended]

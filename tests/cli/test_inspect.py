@@ -9,12 +9,12 @@ import msgspec
 import pytest
 
 from partsight.runtime import ModelPackage
-from partsight.runtime.manifest import Gate, Manifest
+from partsight.runtime.core.storage import sha256_bytes
+from partsight.runtime.images.preprocessing import PreprocessSpec, Region
 from partsight.runtime.matching import BANK_FILE, encode_bank
-from partsight.runtime.preprocess import PreprocessSpec, Region
-from partsight.runtime.storage import sha256_bytes
+from partsight.runtime.package.manifest import Gate, Manifest
 from tests.cli.conftest import Ended
-from tests.runtime.enrolling import write_version_1_package
+from tests.runtime.enrolment.enrolling import write_version_1_package
 from tests.tiny import COLOURS_BGR, SIDE_PX, write_tiny_package
 
 Call = Callable[..., Ended]

@@ -11,9 +11,9 @@ from partsight.cli.line_compare import check_devices, check_places, differences
 from partsight.cli.line_config import CameraConfig, LineConfig
 from partsight.runtime import SinkError
 from partsight.runtime.cameras import CameraOptions
-from partsight.runtime.errors import CameraError, FrameError
-from partsight.runtime.package import ModelPackage
-from partsight.runtime.preprocess import PreprocessSpec, Region
+from partsight.runtime.core.errors import CameraError, FrameError
+from partsight.runtime.images.preprocessing import PreprocessSpec, Region
+from partsight.runtime.package.package import ModelPackage
 from tests.cli.conftest import Ended
 from tests.tiny import COLOURS_BGR, SIDE_PX, write_tiny_package
 

@@ -93,8 +93,8 @@ def test_nothing_in_a_log_for_a_short_time(config: LineConfig, line: Line, monke
 def test_lines_in_a_log_for_files(
     line: Line, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "partsight.runtime.progress")
-    monkeypatch.setattr("partsight.runtime.progress.LINE_S", 0.0)
+    caplog.set_level(logging.INFO, "partsight.runtime.core.progress_bars")
+    monkeypatch.setattr("partsight.runtime.core.progress_bars.LINE_S", 0.0)
     shown(line, FILES, 40, monkeypatch, io.StringIO())
     last = vars(caplog.records[-1])
     assert (last["event"], last["work"], last["done"], last["total"]) == ("progress", "recognising", 40, 40)

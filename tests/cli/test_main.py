@@ -14,7 +14,7 @@ import pytest
 from partsight.cli import inspect
 from partsight.cli.exit_codes import MEANINGS, ExitCode
 from partsight.cli.main import build_parser, main
-from partsight.runtime.errors import ProviderError
+from partsight.runtime.core.errors import ProviderError
 from tests.cli.command import HEAVY, loaded_by, partsight, python, without
 from tests.cli.conftest import Ended
 from tests.processes import running
@@ -224,7 +224,7 @@ def test_what_needs_no_tensorflow_loads_none(tiny_package: Path, photos: Path) -
     """`doctor` is in test_doctor.py."""
     for arguments in (("inspect", tiny_package), ("run", tiny_package, photos / "1_red.png")):
         loaded = loaded_by(*arguments)
-        assert "partsight.runtime.package" in loaded
+        assert "partsight.runtime.package.package" in loaded
         assert loaded.isdisjoint(HEAVY)
 
 

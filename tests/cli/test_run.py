@@ -15,10 +15,10 @@ import onnxruntime
 import pytest
 
 from partsight.cli.main import main
-from partsight.runtime.errors import SinkGoneError
-from partsight.runtime.line import outbox
-from partsight.runtime.record import Record, Told
+from partsight.runtime.core.errors import SinkGoneError
+from partsight.runtime.line import sink_worker as outbox
 from partsight.runtime.sinks.jsonl import StandardOutput
+from partsight.runtime.sinks.record import Record, Told
 from tests.cli.command import partsight
 from tests.cli.conftest import Ended
 from tests.tiny import solid

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from partsight.runtime import ModelPackage
-from partsight.runtime.keys import PrivateKey, PublicKey
-from partsight.runtime.package_folder import SIGNATURE_NAME
-from partsight.runtime.signing import sign
+from partsight.runtime.core.safe_folder import SIGNATURE_NAME
+from partsight.runtime.package.sign import sign_package
+from partsight.runtime.signing.keys import PrivateKey, PublicKey
 from tests.cli.command import HEAVY, loaded_by, without
 from tests.cli.conftest import Ended
-from tests.runtime.enrolling import picture, write_package
-from tests.runtime.signed import set_machine
+from tests.runtime.enrolment.enrolling import picture, write_package
+from tests.runtime.package.signed import set_machine
 
 Call = Callable[..., Ended]
 
@@ -123,7 +123,7 @@ def test_without_the_library(package: Path, tmp_path: Path) -> None:
 
 def test_nothing_heavy_is_loaded(package: Path, key: Path) -> None:
     loaded = loaded_by("sign", package, "--key", key)
-    assert "partsight.runtime.signing" in loaded
+    assert "partsight.runtime.package.sign" in loaded
     assert loaded.isdisjoint({*HEAVY, "onnxruntime"})
 
 
@@ -139,7 +139,7 @@ def test_inspect_shows_who_signed(
 
     key_id = PublicKey.read(f"{key}.pub").key_id
     assert shown() == "none"
-    sign(package, PrivateKey.read(key))
+    sign_package(package, PrivateKey.read(key))
     assert shown() == f"by key {key_id}; not checked: `partsight verify` does"
     set_machine(monkeypatch, tmp_path / "machine", Path(f"{key}.pub"))
     assert shown() == f"by key {key_id}; this machine trusts {key_id}"
@@ -161,7 +161,7 @@ def test_run_on_a_machine_with_trusted_keys(
     ended = call("run", package, photos / "1_red.png")
     assert (ended.code, ended.out) == (1, "")
     assert "is not signed, and must be by one of this machine's trusted keys" in ended.err
-    sign(package, PrivateKey.read(key))
+    sign_package(package, PrivateKey.read(key))
     ended = call("run", package, photos / "1_red.png")
     assert (ended.code, '"red"' in ended.out) == (0, True)
 
@@ -174,7 +174,7 @@ def test_run_with_trusted_keys(call: Call, package: Path, key: Path, photos: Pat
     for checking in ((), ("--check",)):
         ended = call("run", package, photos / "1_red.png", *trusted, *checking)
         assert (ended.code, ended.out, "is not signed" in ended.err) == (1, "", True)
-    sign(package, PrivateKey.read(key))
+    sign_package(package, PrivateKey.read(key))
     key_id = PublicKey.read(f"{key}.pub").key_id
     ended = call("run", package, photos / "1_red.png", *trusted)
     assert (ended.code, f'"signed_by":"{key_id}"' in ended.out) == (0, True)
@@ -185,7 +185,7 @@ def test_enroll_says_that_the_new_package_is_not_signed(call: Call, key: Path, t
     package, image = write_package(tmp_path / "old.partsight"), picture(tmp_path / "orange.png", (0, 128, 255))
     unsigned = call("enroll", package, "--label", "orange", image, "--out", tmp_path / "1.partsight")
     assert (unsigned.code, "signature:" in unsigned.out) == (0, False)
-    sign(package, PrivateKey.read(key))
+    sign_package(package, PrivateKey.read(key))
     signed = call("enroll", package, "--label", "orange", image, "--out", tmp_path / "2.partsight")
     assert (signed.code, "signature:  none, as the package is a new one; sign it again" in signed.out) == (0, True)
     assert not (tmp_path / "2.partsight" / SIGNATURE_NAME).exists()

@@ -26,8 +26,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from partsight.export.bundle import bundle
 from partsight.runtime import Recognizer, Result, read_image
-from partsight.runtime.images import Pixels
-from partsight.runtime.preprocess import PreprocessSpec, Region, preprocess, resize
+from partsight.runtime.core.arrays import Pixels
+from partsight.runtime.images.preprocessing import PreprocessSpec, Region, preprocess, resize
 from tests.waiting import HANG_S
 
 ROOT = Path(__file__).parents[2]

@@ -16,7 +16,7 @@ import pytest
 from partsight.cli.main import build_parser
 from partsight.runtime import cameras
 from partsight.runtime.cameras import Camera, CameraOptions, check_address, open_camera
-from tests.runtime.enrolling import picture, write_package
+from tests.runtime.enrolment.enrolling import picture, write_package
 from tests.tiny import solid
 
 ROOT = Path(__file__).parents[2]
@@ -86,8 +86,8 @@ def test_each_program_runs(place: str, site: Path, tmp_path: Path, monkeypatch: 
     shutil.copytree(site, tmp_path, dirs_exist_ok=True)
     if "trusted_keys" in text:
         pytest.importorskip("cryptography")
-        signed = importlib.import_module("tests.runtime.signed")
-        signed.sign(tmp_path / "line3.partsight", signed.new_key(tmp_path / "factory"))
+        signed = importlib.import_module("tests.runtime.package.signed")
+        signed.sign_package(tmp_path / "line3.partsight", signed.new_key(tmp_path / "factory"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(cameras, "open_camera", _open_as_folder)
     exec(compile(text, place, "exec"), {"__name__": "__main__"})

@@ -8,9 +8,9 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from partsight.runtime.images import Pixels
-from partsight.runtime.manifest import Manifest
-from partsight.runtime.preprocess import PreprocessSpec, preprocess
+from partsight.runtime.core.arrays import Pixels
+from partsight.runtime.images.preprocessing import PreprocessSpec, preprocess
+from partsight.runtime.package.manifest import Manifest
 from tests.tiny import tiny_manifest
 
 SIDE_PX, CHANNELS, DEPTH, PARTS = 16, 16, 8, 6

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from partsight.export.convert import convert
-from partsight.runtime.onnx_file import check_onnx
-from partsight.runtime.preprocess import PreprocessSpec, preprocess
-from partsight.runtime.session import Session
+from partsight.runtime.images.preprocessing import PreprocessSpec, preprocess
+from partsight.runtime.inference.session import Session
+from partsight.runtime.package.onnx_file import check_onnx
 from partsight.train.backbones import find_backbone
 from partsight.train.catalog import read_catalog
 from partsight.train.heads import find_head

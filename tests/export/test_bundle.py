@@ -20,15 +20,15 @@ from onnx import TensorProto, helper, numpy_helper
 from partsight.export import bundle
 from partsight.export.bundle import Bundle, join, resized
 from partsight.runtime import ModelPackage, Recognizer, read_image
-from partsight.runtime.errors import ExportError, OutputError, PackageError
-from partsight.runtime.manifest import Matching, Precision
+from partsight.runtime.calibration.variation import Variation, vary
+from partsight.runtime.core.errors import ExportError, OutputError, PackageError
+from partsight.runtime.core.safe_folder import MANIFEST_NAME
+from partsight.runtime.images.preprocessing import PreprocessSpec, Region, preprocess, second_step
 from partsight.runtime.matching import BANK_FILE, Bank, Matcher, MatchingSpec, trace
 from partsight.runtime.matching.trace import ALLOWED_OPERATORS, BATCH, FRAMES_TRACED, Trace
-from partsight.runtime.onnx_file import check_onnx
-from partsight.runtime.package_folder import MANIFEST_NAME
-from partsight.runtime.preprocess import PreprocessSpec, Region, preprocess, second_step
-from partsight.runtime.variation import Variation, vary
-from tests.runtime.enrolling import write_package
+from partsight.runtime.package.manifest import Matching, Precision
+from partsight.runtime.package.onnx_file import check_onnx
+from tests.runtime.enrolment.enrolling import write_package
 from tests.runtime.matching.case import FRAMES, PARTS, SPEC, Case, load_case, session
 from tests.tiny import tiny_matching, write_tiny_package
 

@@ -13,8 +13,8 @@ from keras import layers
 
 from partsight.export import convert as conversion
 from partsight.export.convert import OPSET, Converted, convert
-from partsight.runtime.errors import ExportError
-from partsight.runtime.session import Session
+from partsight.runtime.core.errors import ExportError
+from partsight.runtime.inference.session import Session
 from partsight.train.layers import FrameNormalization
 
 HEIGHT, WIDTH = 33, 36

@@ -12,12 +12,12 @@ import pytest
 from partsight.export import exporter
 from partsight.export.exporter import export
 from partsight.runtime import ModelPackage, Recognizer, read_image
-from partsight.runtime.calibration import golden_bank, matching_spec
-from partsight.runtime.errors import RunError
-from partsight.runtime.manifest import METADATA_KEY, Manifest
+from partsight.runtime.calibration.thresholds import golden_bank, matching_spec
+from partsight.runtime.core.errors import RunError
+from partsight.runtime.core.storage import sha256_bytes
+from partsight.runtime.images.preprocessing import PreprocessSpec, Region, preprocess
 from partsight.runtime.matching import BANK_FILE, GRAPH_FILE, LONGEST_PX, Bank, GraphMatcher
-from partsight.runtime.preprocess import PreprocessSpec, Region, preprocess
-from partsight.runtime.storage import sha256_bytes
+from partsight.runtime.package.manifest import METADATA_KEY, Manifest
 from partsight.train.run_folder import RECORD_NAME, RunFolder
 
 

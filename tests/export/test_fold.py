@@ -9,7 +9,7 @@ import pytest
 
 from partsight.export.convert import check_folded
 from partsight.export.fold import fold, summarise
-from partsight.runtime.errors import ExportError
+from partsight.runtime.core.errors import ExportError
 from tests.export.graphs import HEIGHT, INPUT, WIDTH, Net, answers, constants, first, fold_alike, op_types
 
 MEAN = np.array([103.5, 116.25, 123.0], np.float32)

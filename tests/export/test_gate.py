@@ -6,7 +6,7 @@ import pytest
 from partsight.export.answers import UNKNOWN, Answerer, labels_of
 from partsight.export.frames import GateFrames, calibration_frames, gate_frames
 from partsight.export.gate import Answered, Gate, compare
-from partsight.runtime.preprocess import preprocess
+from partsight.runtime.images.preprocessing import preprocess
 from tests.export import nets
 
 FRAMES = 1000

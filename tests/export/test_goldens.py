@@ -8,7 +8,7 @@ import pytest
 
 from partsight.export.goldens import find_goldens
 from partsight.runtime import ImageError, read_image
-from partsight.runtime.errors import ExportError
+from partsight.runtime.core.errors import ExportError
 from partsight.train.run_folder import RunFolder, RunRecord
 
 

@@ -14,10 +14,10 @@ from partsight.export.answers import UNKNOWN
 from partsight.export.frames import Frames
 from partsight.export.gate import Answered
 from partsight.export.graph_gate import check_graph
-from partsight.runtime.errors import ExportError
-from partsight.runtime.manifest import Decision, Matching
+from partsight.runtime.core.errors import ExportError
 from partsight.runtime.matching import Bank, GraphMatcher, Matches, trace
 from partsight.runtime.matching.trace import matching_graph
+from partsight.runtime.package.manifest import Decision, Matching
 from tests.runtime.matching.case import SPEC, Case, load_case
 
 MATCHING = Matching(SPEC, Decision("agreement", 0.3, "by hand", 1, 0.0), (), "bank.npy", "matching.onnx")

@@ -13,8 +13,8 @@ from onnx import TensorProto, numpy_helper
 from partsight.export.int8 import OP_TYPES, Quantizer
 from partsight.export.ranges import Range, measure_ranges
 from partsight.export.trunk import named, trunk_nodes, trunk_tensors
-from partsight.runtime.preprocess import preprocess
-from partsight.runtime.session import Session
+from partsight.runtime.images.preprocessing import preprocess
+from partsight.runtime.inference.session import Session
 from tests.export import nets
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from partsight.export.parity import BATCH, compare
-from partsight.runtime.session import SCORE_NAME
+from partsight.runtime.inference.engine import SCORE_NAME
 from partsight.train.run_folder import GoldenRecord
 from tests.tiny import COLOURS_BGR, solid, tiny_manifest
 

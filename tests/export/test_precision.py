@@ -19,10 +19,10 @@ from partsight.export.frames import gate_frames
 from partsight.export.gate import Gate
 from partsight.export.precision import Precisions, make_precisions
 from partsight.runtime import ModelPackage, Recognizer
-from partsight.runtime.enroll import enroll
-from partsight.runtime.errors import ExportError, PackageError
-from partsight.runtime.manifest import METADATA_KEY, Manifest
-from partsight.runtime.package_folder import MANIFEST_NAME
+from partsight.runtime.core.errors import ExportError, PackageError
+from partsight.runtime.core.safe_folder import MANIFEST_NAME
+from partsight.runtime.enrolment.enrolment import enroll
+from partsight.runtime.package.manifest import METADATA_KEY, Manifest
 from partsight.train.run_folder import RunFolder
 from tests.export import nets
 from tests.export.test_bundle import compare, shown

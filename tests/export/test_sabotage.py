@@ -17,8 +17,8 @@ import pytest
 from partsight.export import convert, exporter, fold, parity, precision
 from partsight.export.exporter import export
 from partsight.runtime import ModelPackage, PackageError, Recognizer, read_image
-from partsight.runtime.errors import ExportError, OutputError, ParityError, RunError
-from partsight.runtime.manifest import Manifest
+from partsight.runtime.core.errors import ExportError, OutputError, ParityError, RunError
+from partsight.runtime.package.manifest import Manifest
 from partsight.train.run_folder import MODEL_NAME, RECORD_NAME, RunFolder
 from tests.interrupts import swallowing
 from tests.processes import running

@@ -19,17 +19,17 @@ from partsight.export.gate import Gate
 from partsight.export.precision import Precisions, make_precisions
 from partsight.export.search import check_search, principal_directions, replace_head, wants_search
 from partsight.runtime import ModelPackage, Recognizer, read_image
-from partsight.runtime.enroll import enroll
-from partsight.runtime.errors import ExportError
-from partsight.runtime.manifest import Decision, Search
-from partsight.runtime.preprocess import preprocess
-from partsight.runtime.prototype_file import PROTOTYPE_FILE
-from partsight.runtime.search import PrototypeSearch
-from partsight.runtime.session import Session
+from partsight.runtime.core.errors import ExportError
+from partsight.runtime.core.prototype_file import PROTOTYPE_FILE
+from partsight.runtime.enrolment.enrolment import enroll
+from partsight.runtime.images.preprocessing import preprocess
+from partsight.runtime.inference.prototype_search import PrototypeSearch
+from partsight.runtime.inference.session import Session
+from partsight.runtime.package.manifest import Decision, Search
 from partsight.train.run_folder import RunFolder
 from tests.export import nets
-from tests.runtime.enrolling import picture
-from tests.runtime.test_search import like_real
+from tests.runtime.enrolment.enrolling import picture
+from tests.runtime.inference.test_prototype_search import like_real
 from tests.tiny import tiny_model
 
 COSINE = Decision("cosine", 0.5, "by hand", 1, 0.0)

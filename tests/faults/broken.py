@@ -5,8 +5,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from partsight.runtime.errors import OutputError
-from partsight.runtime.storage import write_file
+from partsight.runtime.core.errors import OutputError
+from partsight.runtime.core.storage import write_file
 from tests.faults.command import main
 from tests.faults.job import Job
 

@@ -26,15 +26,15 @@ def _partsight(*arguments: object) -> int:
 
 
 def _load_enrol() -> None:
-    import partsight.runtime.enroll  # noqa: F401
-    import tests.runtime.enrolling  # noqa: F401
-    from partsight.runtime import recheck
+    import partsight.runtime.enrolment.enrolment  # noqa: F401
+    import tests.runtime.enrolment.enrolling  # noqa: F401
+    from partsight.runtime.enrolment import evaluation as recheck
 
     recheck.FRAMES = 4  # of estimates, which take most of the time and no file
 
 
 def _prepare_enrol(folder: Path, *, is_searched: bool) -> None:
-    from tests.runtime.enrolling import picture, write_package
+    from tests.runtime.enrolment.enrolling import picture, write_package
 
     write_package(folder / _PACKAGE, is_searched=is_searched)
     for name in ("white", "grey"):
@@ -100,7 +100,7 @@ def _fine_tune(folder: Path, out: Path) -> int:
 
 
 def _check_run(path: Path) -> None:
-    from partsight.runtime.storage import sha256_bytes
+    from partsight.runtime.core.storage import sha256_bytes
     from partsight.train.run_folder import MODEL_NAME, RunFolder
 
     record = RunFolder.read(path).record

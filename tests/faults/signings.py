@@ -14,13 +14,13 @@ def _load() -> None:
     import cryptography.hazmat.primitives.serialization  # noqa: F401
 
     import partsight.cli.main
-    import partsight.runtime.signing  # noqa: F401
-    import tests.runtime.signed
+    import partsight.runtime.package.sign  # noqa: F401
+    import tests.runtime.package.signed
     import tests.tiny  # noqa: F401
 
 
 def _prepare(folder: Path) -> None:
-    from tests.runtime.signed import new_key
+    from tests.runtime.package.signed import new_key
     from tests.tiny import write_tiny_package
 
     (folder / "keys").mkdir()
@@ -30,11 +30,11 @@ def _prepare(folder: Path) -> None:
 
 
 def _prepare_signed(folder: Path) -> None:
-    from partsight.runtime.keys import PrivateKey
-    from partsight.runtime.signing import sign
+    from partsight.runtime.package.sign import sign_package
+    from partsight.runtime.signing.keys import PrivateKey
 
     _prepare(folder)
-    sign(folder / _PACKAGE, PrivateKey.read(folder / _OTHER))
+    sign_package(folder / _PACKAGE, PrivateKey.read(folder / _OTHER))
 
 
 def _sign(folder: Path, _: Path) -> int:
@@ -70,7 +70,7 @@ def _prepare_keys(folder: Path) -> None:
 
 
 def _check_keys(path: Path) -> None:
-    from partsight.runtime.keys import PrivateKey, PublicKey
+    from partsight.runtime.signing.keys import PrivateKey, PublicKey
 
     if PrivateKey.read(path).public != PublicKey.read(f"{path}.pub"):
         raise ValueError(f"{path} and its public key are not a pair")

@@ -14,8 +14,8 @@ from tests.faults.job import Job
 
 if TYPE_CHECKING:
     from partsight.runtime import Recognizer
-    from partsight.runtime.images import Pixels
-    from partsight.runtime.record import Told
+    from partsight.runtime.core.arrays import Pixels
+    from partsight.runtime.sinks.record import Told
 
 _OLD, _NEW, _PLACE = "packages/first", "packages/second", "line.partsight"
 _LABELS = {"old": "red", "new": "rot"}

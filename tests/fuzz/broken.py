@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from partsight.runtime.errors import PartsightError
+from partsight.runtime.core.errors import PartsightError
 from tests.fuzz.surface import Case, Surface, check, random_of
 
 AT = 7

@@ -15,7 +15,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from partsight.runtime.errors import PartsightError
+from partsight.runtime.core.errors import PartsightError
 from tests.fuzz.surface import Case, WrongError, random_of
 
 STATE = struct.Struct("<qdqqdqqq")

@@ -47,7 +47,7 @@ def main() -> int:
     corpus = options.corpus / options.surface
     corpus.mkdir(parents=True, exist_ok=True)
     with atheris.instrument_imports(include=["partsight"]):
-        from partsight.runtime.errors import PartsightError
+        from partsight.runtime.core.errors import PartsightError
         from tests.fuzz.catalog import SURFACES
 
         surface = SURFACES[options.surface]

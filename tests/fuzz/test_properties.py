@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from partsight.runtime.cameras.address import without_credentials
-from partsight.runtime.decision import decide
-from partsight.runtime.errors import PackageError, PartsightError
-from partsight.runtime.manifest import Manifest
-from partsight.runtime.model_digest import check_digest, with_digest
-from partsight.runtime.onnx_file import check_onnx
-from partsight.runtime.preprocess import PreprocessSpec, preprocess
-from partsight.runtime.record import Record
+from partsight.runtime.core.errors import PackageError, PartsightError
+from partsight.runtime.images.preprocessing import PreprocessSpec, preprocess
+from partsight.runtime.package.digest import check_digest, with_digest
+from partsight.runtime.package.manifest import Manifest
+from partsight.runtime.package.onnx_file import check_onnx
+from partsight.runtime.recognition.decision import decide
 from partsight.runtime.sinks.address import parse
 from partsight.runtime.sinks.csv import guard, unguard
+from partsight.runtime.sinks.record import Record
 from tests.fuzz.catalog import SURFACES
 from tests.tiny import tiny_manifest, tiny_model
 

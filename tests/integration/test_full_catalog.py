@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from partsight.runtime.images import read_image
-from partsight.runtime.preprocess import preprocess
-from partsight.runtime.session import SCORE_NAME
+from partsight.runtime.images.image_file import read_image
+from partsight.runtime.images.preprocessing import preprocess
+from partsight.runtime.inference.engine import SCORE_NAME
 from partsight.train.backbones import find_backbone
 from partsight.train.catalog import read_catalog
 from partsight.train.features import BATCH, FeatureCache

@@ -10,7 +10,7 @@ import pytest
 
 import partsight.runtime
 import partsight.runtime.cameras
-from partsight.runtime import errors
+from partsight.runtime.core import errors
 
 HEAVY = ["tensorflow", "keras", "onnx", "tf2onnx", "matplotlib", "partsight.train", "partsight.export", "partsight.cli"]
 
@@ -39,7 +39,7 @@ def test_import_loads_nothing_heavy(every: bool) -> None:
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stderr == ""
     loaded = json.loads(run.stdout)
-    assert "partsight.runtime.recognizer" in loaded
+    assert "partsight.runtime.recognition.recognizer" in loaded
     assert [name for name in HEAVY if name in loaded] == []
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from partsight.runtime.preprocess import PreprocessSpec
+from partsight.runtime.images.preprocessing import PreprocessSpec
 from partsight.train.backbones import find_backbone
 from partsight.train.features import Extractor
 from partsight.train.heads import find_head

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from partsight.runtime.errors import OutputError, TrainingError
-from partsight.runtime.images import read_image
-from partsight.runtime.preprocess import preprocess
-from partsight.runtime.variation import Variation
+from partsight.runtime.calibration.variation import Variation
+from partsight.runtime.core.errors import OutputError, TrainingError
+from partsight.runtime.images.image_file import read_image
+from partsight.runtime.images.preprocessing import preprocess
 from partsight.train import activations as module
 from partsight.train.activations import ActivationCache, Copies
 from partsight.train.catalog import GoldenImage, read_catalog

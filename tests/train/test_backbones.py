@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from partsight.runtime.errors import TrainingError
+from partsight.runtime.core.errors import TrainingError
 from partsight.train.backbones import backbone_names, find_backbone
 from partsight.train.cuts import describe
 from partsight.train.layers import FrameNormalization

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from partsight.runtime.calibration import (
+from partsight.runtime.calibration.thresholds import (
     MAX_SCREENED_PARTS,
     Ranks,
     RejectCurve,
@@ -20,12 +20,11 @@ from partsight.runtime.calibration import (
     reference_files,
     with_candidates,
 )
-from partsight.runtime.images import Pixels
-from partsight.runtime.manifest import Decision
+from partsight.runtime.core.arrays import FloatArray, Pixels
+from partsight.runtime.images.preprocessing import PreprocessSpec, Region, preprocess
 from partsight.runtime.matching import Bank, Matcher, MatchingSpec, prepare_all
-from partsight.runtime.matching.gallery import decode_reference
-from partsight.runtime.preprocess import PreprocessSpec, Region, preprocess
-from partsight.runtime.session import FloatArray
+from partsight.runtime.package.gallery import decode_reference
+from partsight.runtime.package.manifest import Decision
 from partsight.train import calibrate as module
 from partsight.train.calibrate import Subject, calibrate
 from partsight.train.heads import find_head

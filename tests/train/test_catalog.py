@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from partsight.runtime.errors import CatalogError
-from partsight.runtime.images import read_image
-from partsight.runtime.preprocess import Region
+from partsight.runtime.core.errors import CatalogError
+from partsight.runtime.images.image_file import read_image
+from partsight.runtime.images.preprocessing import Region
 from partsight.train.catalog import read_catalog
 
 needs_case = pytest.mark.skipif(sys.platform != "linux", reason="the file system may not tell cases apart")

@@ -10,9 +10,10 @@ import keras
 import numpy as np
 import pytest
 
-from partsight.runtime.errors import OutputError
-from partsight.runtime.images import Pixels, read_image
-from partsight.runtime.preprocess import PreprocessSpec, Region, preprocess
+from partsight.runtime.core.arrays import Pixels
+from partsight.runtime.core.errors import OutputError
+from partsight.runtime.images.image_file import read_image
+from partsight.runtime.images.preprocessing import PreprocessSpec, Region, preprocess
 from partsight.train import features as module
 from partsight.train.backbones import find_backbone
 from partsight.train.catalog import Catalog, read_catalog

@@ -13,10 +13,10 @@ import keras
 import numpy as np
 import pytest
 
-from partsight.runtime.errors import TrainingError
-from partsight.runtime.images import read_image
-from partsight.runtime.preprocess import preprocess
-from partsight.runtime.session import EMBEDDING_NAME, SCORE_NAME
+from partsight.runtime.core.errors import TrainingError
+from partsight.runtime.images.image_file import read_image
+from partsight.runtime.images.preprocessing import preprocess
+from partsight.runtime.inference.engine import EMBEDDING_NAME, SCORE_NAME
 from partsight.train import finetune as module
 from partsight.train.backbones import Backbone, find_backbone
 from partsight.train.catalog import read_catalog

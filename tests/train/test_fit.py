@@ -5,7 +5,7 @@ import keras
 import numpy as np
 import pytest
 
-from partsight.runtime.session import FloatArray
+from partsight.runtime.core.arrays import FloatArray
 from partsight.train.fit import Fit, fit_head, golden_accuracy
 from partsight.train.heads import HEADS, Head, find_head, score_output
 

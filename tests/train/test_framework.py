@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from partsight.export.exporter import export
-from partsight.runtime.errors import CatalogError, TrainingError
+from partsight.runtime.core.errors import CatalogError, TrainingError
 from partsight.train.framework import keras, keras_settings
 from partsight.train.layers import CenteredUnit, CosineSimilarity
 from partsight.train.run_folder import RunFolder, TrainConfig

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from partsight.runtime.errors import TrainingError
+from partsight.runtime.core.errors import TrainingError
 from partsight.train.backbones import find_backbone
 from partsight.train.cuts import boundaries, check_cut, cuts_that_train, find_network, inner_network, split
 from partsight.train.features import Extractor

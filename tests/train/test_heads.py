@@ -3,8 +3,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from partsight.runtime.errors import TrainingError
-from partsight.runtime.session import FloatArray
+from partsight.runtime.core.arrays import FloatArray
+from partsight.runtime.core.errors import TrainingError
 from partsight.train.heads import COSINE_SHARPNESS, HEADS, find_head, score_output
 
 

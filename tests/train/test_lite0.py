@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from partsight.runtime.errors import TrainingError
+from partsight.runtime.core.errors import TrainingError
 from partsight.train.lite0 import EMBEDDED_WEIGHTS, build_lite0
 
 EMBEDDED = resources.files("partsight.train") / "weights" / EMBEDDED_WEIGHTS

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from partsight.runtime.images import Pixels
-from partsight.runtime.variation import Variation
+from partsight.runtime.calibration.variation import Variation
+from partsight.runtime.core.arrays import Pixels
 from partsight.train import plots, reject_report
 from partsight.train.catalog import read_catalog
 from partsight.train.fit import Epoch

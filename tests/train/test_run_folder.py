@@ -8,8 +8,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from partsight.runtime.errors import RunError
-from partsight.runtime.preprocess import Region, preprocess
+from partsight.runtime.core.errors import RunError
+from partsight.runtime.images.preprocessing import Region, preprocess
 from partsight.train.catalog import read_catalog
 from partsight.train.run_folder import MODEL_NAME, RECORD_NAME, RunFolder, RunRecord, TrainConfig
 

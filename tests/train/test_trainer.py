@@ -11,9 +11,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from partsight.runtime.errors import CatalogError, OutputError, TrainingError
-from partsight.runtime.images import read_image
-from partsight.runtime.preprocess import Region, preprocess
+from partsight.runtime.core.errors import CatalogError, OutputError, TrainingError
+from partsight.runtime.images.image_file import read_image
+from partsight.runtime.images.preprocessing import Region, preprocess
 from partsight.train import trainer
 from partsight.train.catalog import read_catalog
 from partsight.train.features import Extractor, FeatureCache

@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
     from partsight.cli.bench_table import to_markdown, to_text
     from partsight.cli.bench_trial import measure_package
     from partsight.cli.bench_verdict import judge
-    from partsight.runtime.storage import check_output_folder, new_folder
+    from partsight.runtime.core import check_output_folder, new_folder
 
     if args.out is None or args.json:
         require_stdout()
@@ -147,7 +147,7 @@ def _options(args: argparse.Namespace) -> "Options":
 @contextmanager
 def _progress(seconds: float) -> "Iterator[Callable[[str], None]]":
     """Show a bar that fills up with the time."""
-    from partsight.runtime.progress import progress_bar
+    from partsight.runtime.core import progress_bar
 
     started = time.perf_counter()
     with progress_bar(seconds, "loading", "s", bar_format=_BAR_FORMAT) as bar:

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from partsight.runtime.engines.engine import Arithmetic
+from partsight.runtime.inference import Arithmetic
 
 SCHEMA_VERSION = 3
 """Of bench.json: counted up when a field changes its meaning or goes."""

@@ -6,12 +6,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from partsight.runtime.cameras.files import find_images
-from partsight.runtime.errors import FrameError, PackageError
-from partsight.runtime.images import Pixels, read_image
+from partsight.runtime.calibration import Variation, vary
+from partsight.runtime.cameras import find_images
+from partsight.runtime.core import FrameError, PackageError, Pixels
+from partsight.runtime.images import PreprocessSpec, check_frame, read_image
 from partsight.runtime.package import ModelPackage
-from partsight.runtime.preprocess import PreprocessSpec, check_frame
-from partsight.runtime.variation import Variation, vary
 
 DEFAULT_SIZE = (1280, 1024)
 """(width, height) in pixels: what many cameras of a line deliver."""

@@ -10,7 +10,7 @@ import numpy as np
 from partsight.cli.bench_clock import Clock, Tick
 from partsight.cli.bench_facts import Labels, Latency, Pace, Speed, Stages, Way
 from partsight.runtime import Recognizer
-from partsight.runtime.images import Pixels
+from partsight.runtime.core import Pixels
 
 PACE_SHARE = 0.7
 """Of the speed, at which frames come in the paced run: a line that is planned tighter has no room for a hiccup."""

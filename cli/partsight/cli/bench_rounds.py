@@ -16,7 +16,7 @@ import numpy as np
 from partsight.cli.bench_clock import Clock, Tick
 from partsight.cli.bench_facts import Queue, Speed, Way
 from partsight.runtime import Recognizer
-from partsight.runtime.images import Pixels
+from partsight.runtime.core import Pixels
 
 _PAUSE_S = 0.05  # between turns: threads spin for some ten milliseconds after each run
 _LEAST_ROUNDS = 2

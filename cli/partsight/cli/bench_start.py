@@ -6,7 +6,7 @@ import sys
 import time
 
 from partsight.cli.bench_facts import Speed, Start
-from partsight.runtime.errors import PartsightError
+from partsight.runtime.core import PartsightError
 
 _LONGEST_S = 300
 

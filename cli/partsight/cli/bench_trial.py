@@ -17,7 +17,7 @@ from partsight.cli.bench_verdict import choose
 from partsight.cli.bench_ways import find_ways, open_baseline, open_ways
 from partsight.cli.machine import gather
 from partsight.runtime import ModelPackage, Recognizer
-from partsight.runtime.images import Pixels
+from partsight.runtime.core import Pixels
 
 _LIBRARIES = ("onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "numpy", "opencv-python-headless")
 # Shares of the time.

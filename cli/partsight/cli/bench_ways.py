@@ -6,8 +6,7 @@ from typing import get_args
 
 from partsight.cli.bench_facts import Absent, Way
 from partsight.runtime import DependencyError, ModelPackage, PackageError, PartsightError, ProviderError, Recognizer
-from partsight.runtime.engines.engine import Arithmetic
-from partsight.runtime.engines.providers import PROVIDERS, find_provider
+from partsight.runtime.inference import PROVIDERS, Arithmetic, find_provider
 
 _PRECISIONS: tuple[Arithmetic, ...] = get_args(Arithmetic)
 

@@ -39,7 +39,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the bundle and return the exit code."""
-    from partsight.runtime.prototypes import import_onnx
+    from partsight.runtime.enrolment import import_onnx
 
     import_onnx()  # whose error says how to install it
     from partsight.export.bundle import bundle

@@ -11,9 +11,8 @@ from partsight.cli.dashed import restore
 from partsight.cli.exit_codes import ExitCode
 
 if TYPE_CHECKING:
-    from partsight.runtime.enroll import Enrolled
-    from partsight.runtime.findings import NewPart
-    from partsight.runtime.manifest import Decision
+    from partsight.runtime.enrolment import Enrolled, NewPart
+    from partsight.runtime.package import Decision
 
 _MOST_SHOWN = 20
 _POOR = 0.9  # share of frames that get their label
@@ -93,8 +92,8 @@ def run(args: argparse.Namespace) -> int:
     named = _named(args)
     if not named and not args.remove:
         args.parser.error("expected at least one of --label NAME IMAGE, --catalog FOLDER and --remove NAME")
-    from partsight.runtime.enroll import enroll
-    from partsight.runtime.package_folder import SIGNATURE_NAME
+    from partsight.runtime.core import SIGNATURE_NAME
+    from partsight.runtime.enrolment import enroll
 
     enrolled = enroll(
         args.package,
@@ -131,7 +130,7 @@ def _named(args: argparse.Namespace) -> dict[str, list[Path]]:
 
 
 def _track(items: Sequence[int], what: str) -> Iterable[int]:
-    from partsight.runtime.progress import progress
+    from partsight.runtime.core import progress
 
     yield from progress(items, len(items), what, "×32")
 

@@ -8,7 +8,7 @@ from partsight.cli.exit_codes import ExitCode
 from partsight.cli.tensorflow_log import quiet_tensorflow
 
 if TYPE_CHECKING:
-    from partsight.runtime.manifest import Gate
+    from partsight.runtime.package import Gate
 
 _DESCRIPTION = """\
 Convert a run to a model package for the line. BatchNormalization, normalisation and channel order are folded into

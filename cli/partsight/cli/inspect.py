@@ -7,9 +7,8 @@ from partsight.cli.exit_codes import ExitCode
 from partsight.cli.streams import require_stdout
 
 if TYPE_CHECKING:
-    from partsight.runtime.manifest import Decision, Gate, Matching, ModelFile, Provenance
-    from partsight.runtime.package import ModelPackage
-    from partsight.runtime.preprocess import PreprocessSpec
+    from partsight.runtime.images import PreprocessSpec
+    from partsight.runtime.package import Decision, Gate, Matching, ModelFile, ModelPackage, Provenance
 
 _FIRST_LABELS = 5
 
@@ -85,10 +84,9 @@ def _print_package(package: "ModelPackage") -> None:
 
 
 def _signature(package: "ModelPackage") -> str:
-    from partsight.runtime.errors import PartsightError
+    from partsight.runtime.core import PartsightError
     from partsight.runtime.package import ModelPackage
-    from partsight.runtime.signature import read_signatures
-    from partsight.runtime.trust import machine_demand
+    from partsight.runtime.signing import machine_demand, read_signatures
 
     ids = ", ".join(signature.key_id for signature in read_signatures(package.path))
     found = f"by key {ids}" if ids else "none"
@@ -138,7 +136,7 @@ def _matching(package: "ModelPackage", matching: "Matching") -> str:
 
 
 def _print_decision(title: str, decision: "Decision") -> None:
-    from partsight.runtime.threshold import SCORE_RANGES
+    from partsight.runtime.recognition import SCORE_RANGES
 
     print(f"\n{title}")
     least, most = SCORE_RANGES[decision.score]

@@ -41,8 +41,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Make the keys and return the exit code."""
-    from partsight.runtime.key_file import read_passphrase
-    from partsight.runtime.keys import PUBLIC_SUFFIX, generate_key
+    from partsight.runtime.core import read_passphrase
+    from partsight.runtime.signing import PUBLIC_SUFFIX, generate_key
 
     passphrase = read_passphrase(args.passphrase_file)
     public = generate_key(args.out, passphrase)

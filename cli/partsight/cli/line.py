@@ -19,12 +19,11 @@ from partsight.cli.log import log_to_stderr
 from partsight.runtime import PartsightError, SinkGoneError
 from partsight.runtime.cameras import Camera, FileCamera, open_camera
 from partsight.runtime.line import CameraCounters, Line, LineCounters, SinkCounters, Watch
-from partsight.runtime.recognizer import COMPARERS_TEXT
-from partsight.runtime.sinks import open_sink
-from partsight.runtime.sinks.address import name_of
+from partsight.runtime.recognition import COMPARERS_TEXT
+from partsight.runtime.sinks import name_of, open_sink
 
 if TYPE_CHECKING:
-    from partsight.runtime.line.sight import SetupWatch
+    from partsight.runtime.line.health import SetupWatch
 
 _LOOK_S = 0.2
 
@@ -107,7 +106,7 @@ def _has_enough(error: BaseException, config: LineConfig) -> bool:
 
 def _watch_setup(line: Line) -> "SetupWatch":
     """Keep refused frames of a line that ends, for a check of its set-up."""
-    from partsight.runtime.line.sight import SetupWatch  # here: as below
+    from partsight.runtime.line.health import SetupWatch  # here: as below
 
     return SetupWatch(line)
 
@@ -115,8 +114,7 @@ def _watch_setup(line: Line) -> "SetupWatch":
 def _watch_health(line: Line, metrics: str | None, stack: ExitStack) -> None:
     """Warn when a camera drifts, and serve metrics if an address for them is named, until the stack is closed."""
     from partsight.runtime.line.health import Health  # here: a line that starts again waits for each import
-    from partsight.runtime.line.metrics import Metrics
-    from partsight.runtime.line.metrics_server import MetricsServer, parse_listen_address
+    from partsight.runtime.line.metrics import Metrics, MetricsServer, parse_listen_address
 
     health = stack.enter_context(Health(line))
     if metrics is not None:

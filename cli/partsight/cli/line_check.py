@@ -8,17 +8,14 @@ from pathlib import Path
 from partsight.cli.line_compare import check_devices, check_places, differences
 from partsight.cli.line_config import CameraConfig, LineConfig
 from partsight.runtime import PackageError
-from partsight.runtime.cameras import CameraOptions
+from partsight.runtime.cameras import CameraOptions, without_credentials
 from partsight.runtime.cameras import check_address as check_camera
-from partsight.runtime.cameras.address import without_credentials
-from partsight.runtime.choice import AUTO
-from partsight.runtime.engines.providers import find_provider
+from partsight.runtime.inference import AUTO, find_provider
 from partsight.runtime.line import Policy
 from partsight.runtime.package import ModelPackage
-from partsight.runtime.recognizer import COMPARERS_TEXT
+from partsight.runtime.recognition import COMPARERS_TEXT, threshold_warning
 from partsight.runtime.sinks import check_address as check_sink
-from partsight.runtime.sinks.address import name_of
-from partsight.runtime.threshold import threshold_warning
+from partsight.runtime.sinks import name_of
 
 
 def check_addresses(config: LineConfig) -> None:

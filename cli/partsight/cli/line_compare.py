@@ -7,12 +7,11 @@ from pathlib import Path
 
 from partsight.cli.line_config import IMAGES, CameraConfig, LineConfig
 from partsight.runtime.cameras import Camera, FileCamera, open_camera
-from partsight.runtime.errors import CameraError, FrameError, ImageError, SinkError
-from partsight.runtime.line.frame_check import describe_stretch
-from partsight.runtime.manifest import Manifest
-from partsight.runtime.preprocess import PreprocessSpec, check_frame, check_size
-from partsight.runtime.sinks import SINKS, check_line
-from partsight.runtime.sinks.address import Address, name_of, parse
+from partsight.runtime.core import CameraError, FrameError, ImageError, SinkError
+from partsight.runtime.images import PreprocessSpec, check_frame, check_size
+from partsight.runtime.line import describe_stretch
+from partsight.runtime.package import Manifest
+from partsight.runtime.sinks import SINKS, Address, check_line, name_of, parse
 
 _FILES = frozenset({"csv", "images", "jsonl", "sqlite"})
 _SERVERS = frozenset({"modbus", "opcua"})
@@ -60,7 +59,7 @@ def check_places(config: LineConfig) -> None:
 def _taken_by_metrics(config: LineConfig) -> dict[str, str]:
     if config.metrics is None:
         return {}
-    from partsight.runtime.line.metrics_server import parse_listen_address  # here: a line waits for each import
+    from partsight.runtime.line.metrics import parse_listen_address  # here: a line waits for each import
 
     return {_port(*parse_listen_address(config.metrics)): "metrics"}
 

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any, cast
 
 from partsight.runtime import PartsightError, Recognizer
-from partsight.runtime.cameras import SCHEMES, CameraOptions
-from partsight.runtime.cameras.address import without_credentials
-from partsight.runtime.engines.engine import Arithmetic
+from partsight.runtime.cameras import SCHEMES, CameraOptions, without_credentials
+from partsight.runtime.images import describe_mistake
+from partsight.runtime.inference import Arithmetic
 from partsight.runtime.line import Policy
-from partsight.runtime.mistaken_path import describe_mistake
-from partsight.runtime.sinks.address import shown
+from partsight.runtime.sinks import shown
 
 IMAGES = "files"
 """The name of the camera that image files are, which were named one by one."""
@@ -165,7 +164,7 @@ def _check_image(image: str) -> None:
 
 
 def _check_listen_address(text: str) -> None:
-    from partsight.runtime.line.metrics_server import parse_listen_address
+    from partsight.runtime.line.metrics import parse_listen_address
 
     try:
         parse_listen_address(text)

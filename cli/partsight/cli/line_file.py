@@ -20,7 +20,7 @@ from partsight.cli.options import (
     whole,
 )
 from partsight.runtime.cameras import CameraOptions
-from partsight.runtime.errors import CameraError
+from partsight.runtime.core import CameraError
 
 LARGEST_BYTES = 1_000_000
 

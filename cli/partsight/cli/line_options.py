@@ -8,7 +8,7 @@ from typing import Any
 from partsight.cli.line_config import CameraConfig, ConfigError, LineConfig
 from partsight.cli.line_file import read_line_file
 from partsight.runtime.cameras import CameraOptions
-from partsight.runtime.errors import CameraError
+from partsight.runtime.core import CameraError
 
 _SAME = (
     "provider",

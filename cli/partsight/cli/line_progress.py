@@ -14,7 +14,7 @@ from dataclasses import asdict
 
 from partsight.cli.line_config import STDOUT, LineConfig
 from partsight.runtime.line import CameraCounters, Line
-from partsight.runtime.record import Told
+from partsight.runtime.sinks import Told
 
 _SECONDS = 5.0
 """Over which rate and latency are told."""
@@ -57,7 +57,7 @@ def progress(
 
 @contextmanager
 def _bar(line: Line, total: int | None) -> Iterator[Callable[[], None]]:
-    from partsight.runtime.progress import progress_bar  # here: a line that starts again waits for each import
+    from partsight.runtime.core import progress_bar  # here: a line that starts again waits for each import
 
     with progress_bar(total, "recognising", "frame") as bar:
 

@@ -109,7 +109,7 @@ def _explain(error: Exception) -> str | None:
     if isinstance(error, ImportError):
         return _explain_import(error)
     # Not at the top: `doctor` must start even where a library of the runtime is broken.
-    from partsight.runtime.errors import PartsightError
+    from partsight.runtime.core import PartsightError
 
     return str(error) if isinstance(error, PartsightError) else None
 

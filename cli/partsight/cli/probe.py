@@ -48,7 +48,7 @@ def check_providers() -> tuple[ProviderCheck, ...]:
     Raises:
         ImportError: the runtime cannot be imported.
     """
-    from partsight.runtime.engines.providers import PROVIDERS
+    from partsight.runtime.inference import PROVIDERS
 
     return tuple(_check(name, provider.install, run_probe) for name, provider in PROVIDERS.items())
 
@@ -61,7 +61,7 @@ def run_probe(provider: str) -> str:
     """
     import numpy as np
 
-    from partsight.runtime.session import Session
+    from partsight.runtime.inference import Session
 
     batch = np.full((2, SIDE_PX, SIDE_PX, 3), 10, np.uint8)
     inference = Session(probe_model(), provider).run(batch)

@@ -41,12 +41,12 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Sign the package and return the exit code."""
-    from partsight.runtime.key_file import read_passphrase
-    from partsight.runtime.keys import PrivateKey
-    from partsight.runtime.signing import sign
+    from partsight.runtime.core import read_passphrase
+    from partsight.runtime.package import sign_package
+    from partsight.runtime.signing import PrivateKey
 
     key = PrivateKey.read(args.key, read_passphrase(args.passphrase_file))
-    package = sign(args.package, key)
+    package = sign_package(args.package, key)
     print(f"package:   {package.path}")
     print(f"id:        {package.package_id}")
     print(f"signed by: key {key.public.key_id}; {len(package.hashes())} files")

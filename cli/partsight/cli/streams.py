@@ -107,7 +107,7 @@ def require_stdout() -> None:
         OutputError: standard output is closed.
     """
     if isinstance(sys.stdout, LossyStream) and sys.stdout.is_missing:
-        from partsight.runtime.errors import OutputError
+        from partsight.runtime.core import OutputError
 
         raise OutputError("standard output is closed, so nothing can be printed; send it to a file: `... > FILE`")
 

@@ -42,7 +42,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
 def run(args: argparse.Namespace) -> int:
     """Check the package and return the exit code."""
     from partsight.runtime.package import ModelPackage
-    from partsight.runtime.trust import machine_demand
+    from partsight.runtime.signing import machine_demand
 
     if args.key is None and machine_demand() is None:
         args.parser.error("expected --key KEY.pub: this machine has no trusted keys of its own")

@@ -2,11 +2,10 @@
 
 import numpy as np
 
-from partsight.runtime.arrays import FloatArray
-from partsight.runtime.images import Pixels
-from partsight.runtime.manifest import Matching
+from partsight.runtime.core import FloatArray, Pixels
+from partsight.runtime.images import PreprocessSpec
 from partsight.runtime.matching import Bank, Matcher, Matches
-from partsight.runtime.preprocess import PreprocessSpec
+from partsight.runtime.package import Matching
 
 UNKNOWN = -1
 """In place of a class: no part, or a score that is not a number."""

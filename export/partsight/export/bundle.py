@@ -10,10 +10,10 @@ import msgspec
 import numpy as np
 import onnx
 
-from partsight.runtime.arrays import FloatArray
 from partsight.runtime.calibration import first_size
-from partsight.runtime.errors import ExportError, OutputError
-from partsight.runtime.manifest import Precision
+from partsight.runtime.core import ExportError, FloatArray, OutputError, new_file
+from partsight.runtime.images import PreprocessSpec, second_step
+from partsight.runtime.inference import INPUT_NAME, SCORE_NAME
 from partsight.runtime.matching import Bank, Matches, MatchingSpec
 from partsight.runtime.matching.trace import (
     BATCH,
@@ -26,10 +26,7 @@ from partsight.runtime.matching.trace import (
     bank_name,
     trace_matching,
 )
-from partsight.runtime.package import ModelPackage
-from partsight.runtime.preprocess import PreprocessSpec, second_step
-from partsight.runtime.session import INPUT_NAME, SCORE_NAME
-from partsight.runtime.storage import new_file
+from partsight.runtime.package import ModelPackage, Precision
 
 MAX_BYTES = 2**31 - 2**24
 """Of a network and a bank: protocol buffers end at 2 GiB, and the rest of the file takes less than 16 MiB."""

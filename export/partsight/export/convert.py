@@ -15,9 +15,8 @@ from partsight.train.framework import tf
 import tf2onnx  # after `framework`: it imports TensorFlow, and so Keras with the backend of the user's settings
 
 from partsight.export.fold import FoldSummary, fold, summarise
-from partsight.runtime.errors import ExportError
-from partsight.runtime.memory import give_back_freed
-from partsight.runtime.session import EMBEDDING_NAME, INPUT_NAME, SCORE_NAME
+from partsight.runtime.core import ExportError, give_back_freed
+from partsight.runtime.inference import EMBEDDING_NAME, INPUT_NAME, SCORE_NAME
 from partsight.train.interrupts import interrupts_kept
 
 OPSET = 17

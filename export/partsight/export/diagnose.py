@@ -4,9 +4,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from partsight.runtime.images import Pixels
-from partsight.runtime.manifest import Manifest
-from partsight.runtime.session import FloatArray
+from partsight.runtime.core import FloatArray, Pixels
+from partsight.runtime.package import Manifest
 
 _CLOSE = 1e-3
 

@@ -18,33 +18,40 @@ from partsight.export.precision import make_precisions
 from partsight.export.report import package_report
 from partsight.export.search import WHEN_SEARCH, WhenSearch, check_search, replace_head, wants_search
 from partsight.runtime.calibration import reference_files
-from partsight.runtime.errors import ExportError, PackageError, RunError
-from partsight.runtime.images import Pixels
-from partsight.runtime.manifest import (
+from partsight.runtime.core import (
+    MANIFEST_NAME,
+    PROTOTYPE_FILE,
+    ExportError,
+    PackageError,
+    Pixels,
+    RunError,
+    check_output_folder,
+    encode_prototypes,
+    give_back_freed,
+    new_folder,
+    progress,
+    sha256_bytes,
+)
+from partsight.runtime.images import preprocess
+from partsight.runtime.inference import PrototypeSearch
+from partsight.runtime.matching import BANK_FILE, GRAPH_FILE, Bank, encode_bank, prepare_all
+from partsight.runtime.matching.trace import matching_graph
+from partsight.runtime.package import (
     METADATA_KEY,
     SCHEMA_VERSION,
     Manifest,
     Matching,
     ModelFile,
+    ModelPackage,
     Parity,
     Precision,
     Provenance,
     Search,
+    check_onnx,
+    decode_reference,
+    with_digest,
 )
-from partsight.runtime.manifest import Gate as GateFacts
-from partsight.runtime.matching import BANK_FILE, GRAPH_FILE, Bank, encode_bank, prepare_all
-from partsight.runtime.matching.gallery import decode_reference
-from partsight.runtime.matching.trace import matching_graph
-from partsight.runtime.memory import give_back_freed
-from partsight.runtime.model_digest import with_digest
-from partsight.runtime.onnx_file import check_onnx
-from partsight.runtime.package import ModelPackage
-from partsight.runtime.package_folder import MANIFEST_NAME
-from partsight.runtime.preprocess import preprocess
-from partsight.runtime.progress import progress
-from partsight.runtime.prototype_file import PROTOTYPE_FILE, encode_prototypes
-from partsight.runtime.search import PrototypeSearch
-from partsight.runtime.storage import check_output_folder, new_folder, sha256_bytes
+from partsight.runtime.package import Gate as GateFacts
 from partsight.train.framework import keras, keras_settings, require_tensorflow
 from partsight.train.heads import score_output
 from partsight.train.interrupts import interrupts_kept

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from partsight.runtime.images import Pixels
-from partsight.runtime.preprocess import PreprocessSpec, preprocess
-from partsight.runtime.progress import progress
-from partsight.runtime.storage import reserve, scratch
-from partsight.runtime.variation import Variation, vary
+from partsight.runtime.calibration import Variation, vary
+from partsight.runtime.core import Pixels, progress, reserve, scratch
+from partsight.runtime.images import PreprocessSpec, preprocess
 
 CALIBRATION_FRAMES = 128
 MOST_VARIED = 1000

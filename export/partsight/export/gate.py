@@ -8,11 +8,8 @@ import onnx
 
 from partsight.export.answers import Answerer, labels_of
 from partsight.export.frames import Frames, GateFrames
-from partsight.runtime.arrays import FloatArray
-from partsight.runtime.memory import give_back_freed
-from partsight.runtime.progress import progress
-from partsight.runtime.search import PrototypeSearch
-from partsight.runtime.session import Session
+from partsight.runtime.core import FloatArray, give_back_freed, progress
+from partsight.runtime.inference import PrototypeSearch, Session
 
 LEAST_AGREEMENT = 0.999
 """Share of frames that must get the answer that FP32 gives, of golden images and of varied frames each."""

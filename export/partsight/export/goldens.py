@@ -2,10 +2,8 @@
 
 from pathlib import Path
 
-from partsight.runtime.errors import ExportError
+from partsight.runtime.core import ExportError, progress, sha256_bytes
 from partsight.runtime.images import ImageFiles
-from partsight.runtime.progress import progress
-from partsight.runtime.storage import sha256_bytes
 from partsight.train.run_folder import RunRecord
 
 

@@ -7,11 +7,9 @@ import onnx
 
 from partsight.export.answers import answers_of
 from partsight.export.gate import BATCH, Gate
-from partsight.runtime.errors import ExportError
-from partsight.runtime.manifest import Matching
-from partsight.runtime.matching import Bank, Matcher, Matches
-from partsight.runtime.matching.graph import GraphMatcher
-from partsight.runtime.progress import progress
+from partsight.runtime.core import ExportError, progress
+from partsight.runtime.matching import Bank, GraphMatcher, Matcher, Matches
+from partsight.runtime.package import Matching
 
 _MAX_DIFFERENCE = 1e-3  # of agreement
 

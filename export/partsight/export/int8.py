@@ -18,7 +18,7 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from partsight.export.graph import Graph
 from partsight.export.ranges import Range
 from partsight.export.trunk import layers, trunk_nodes
-from partsight.runtime.session import INPUT_NAME
+from partsight.runtime.inference import INPUT_NAME
 
 OP_TYPES = frozenset({"Relu", "Clip", "Add", "Concat", "MaxPool", "AveragePool"})
 """What is quantised between convolutions."""

@@ -7,15 +7,11 @@ from typing import Any
 import numpy as np
 
 from partsight.export.diagnose import likeliest_cause
-from partsight.runtime.decision import decide
-from partsight.runtime.errors import ParityError, RunError
-from partsight.runtime.images import Pixels
-from partsight.runtime.manifest import Manifest, Parity
-from partsight.runtime.preprocess import preprocess
-from partsight.runtime.progress import progress
-from partsight.runtime.search import PrototypeSearch
-from partsight.runtime.session import SCORE_NAME, FloatArray, Session
-from partsight.runtime.storage import sha256_bytes
+from partsight.runtime.core import FloatArray, ParityError, Pixels, RunError, progress, sha256_bytes
+from partsight.runtime.images import preprocess
+from partsight.runtime.inference import SCORE_NAME, PrototypeSearch, Session
+from partsight.runtime.package import Manifest, Parity
+from partsight.runtime.recognition import decide
 from partsight.train.interrupts import interrupts_kept
 from partsight.train.run_folder import GoldenRecord
 

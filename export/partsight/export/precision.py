@@ -13,9 +13,9 @@ from partsight.export.int8 import Quantizer
 from partsight.export.ranges import measure_ranges
 from partsight.export.spare import MOST_KEPT, Spared, spare_layers
 from partsight.export.trunk import named, trunk_nodes, trunk_tensors
-from partsight.runtime.images import Pixels
-from partsight.runtime.manifest import Gate as GateFacts
-from partsight.runtime.manifest import Manifest, Precision
+from partsight.runtime.core import Pixels
+from partsight.runtime.package import Gate as GateFacts
+from partsight.runtime.package import Manifest, Precision
 from partsight.train.interrupts import interrupts_kept
 
 CALIBRATION = "least square error"

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from partsight.runtime.manifest import Gate, Manifest, Precision
+from partsight.runtime.package import Gate, Manifest, Precision
 from partsight.train.page import Section
 
 _USES = {

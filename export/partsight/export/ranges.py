@@ -7,10 +7,8 @@ from typing import Any
 import numpy as np
 import onnx
 
-from partsight.runtime.engines.onnx_runtime import import_onnxruntime
-from partsight.runtime.images import Pixels
-from partsight.runtime.progress import progress
-from partsight.runtime.session import INPUT_NAME, FloatArray
+from partsight.runtime.core import FloatArray, Pixels, progress
+from partsight.runtime.inference import INPUT_NAME, import_onnxruntime
 
 LEVELS = 255
 """Steps of an 8-bit number."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from partsight.export.fold import FoldSummary
 from partsight.export.parity import MAX_SCORE_DIFFERENCE
 from partsight.export.precision_report import precision_section
-from partsight.runtime.manifest import Manifest, Parity, Precision
+from partsight.runtime.package import Manifest, Parity, Precision
 from partsight.train.page import Section, render_page
 from partsight.train.report import training_sections
 from partsight.train.run_folder import RunFolder

@@ -9,13 +9,10 @@ import numpy as np
 import onnx
 
 from partsight.export.graph import Graph
-from partsight.runtime.errors import ExportError
-from partsight.runtime.images import Pixels
-from partsight.runtime.manifest import Decision
-from partsight.runtime.prototypes import BOUNDS_NAME, DIRECTIONS_NAME, find_prototypes
-from partsight.runtime.search import PrototypeSearch, bound_matrix
-from partsight.runtime.selection import best_first
-from partsight.runtime.session import BOUND_NAME, EMBEDDING_NAME, SCORE_NAME, FloatArray, Session
+from partsight.runtime.core import ExportError, FloatArray, Pixels, best_first
+from partsight.runtime.enrolment import BOUNDS_NAME, DIRECTIONS_NAME, find_prototypes
+from partsight.runtime.inference import BOUND_NAME, EMBEDDING_NAME, SCORE_NAME, PrototypeSearch, Session, bound_matrix
+from partsight.runtime.package import Decision
 
 SEARCH_FROM = 10_000
 """Parts from which on a package has a search, unless it is told: there the product takes a fifth of the network's time

@@ -7,9 +7,8 @@ import onnx
 
 from partsight.export.gate import Gate
 from partsight.export.int8 import Quantizer
-from partsight.runtime.images import Pixels
-from partsight.runtime.progress import progress
-from partsight.runtime.session import FloatArray, Session
+from partsight.runtime.core import FloatArray, Pixels, progress
+from partsight.runtime.inference import Session
 
 MOST_KEPT = 0.25
 """Share of layers that may stay FP32: with more, INT8 would be hardly faster than FP32."""

@@ -6,10 +6,7 @@ Example:
     ...     part = recognizer.recognize(frame)
 """
 
-from partsight.runtime.batcher import MicroBatcher
-from partsight.runtime.decision import Answer
-from partsight.runtime.engines.engine import GpuSettings
-from partsight.runtime.errors import (
+from partsight.runtime.core.errors import (
     CameraError,
     CameraLostError,
     CameraTimeoutError,
@@ -26,10 +23,13 @@ from partsight.runtime.errors import (
     SinkError,
     SinkGoneError,
 )
-from partsight.runtime.images import read_image
-from partsight.runtime.package import ModelPackage
-from partsight.runtime.recognizer import Recognizer
-from partsight.runtime.results import Result, Stages, Started
+from partsight.runtime.images.image_file import read_image
+from partsight.runtime.inference.engine import GpuSettings
+from partsight.runtime.package.package import ModelPackage
+from partsight.runtime.recognition.decision import Answer
+from partsight.runtime.recognition.micro_batcher import MicroBatcher
+from partsight.runtime.recognition.recognizer import Recognizer
+from partsight.runtime.recognition.results import Result, Stages, Started
 
 __all__ = [
     "Answer",

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from partsight.runtime.decision import Answer, decide, decide_matched
+from partsight.runtime.core.topk import best_first
 from partsight.runtime.matching import Matches, MatchingSpec
 from partsight.runtime.matching.operations import ArrayOperations
 from partsight.runtime.matching.poses import Poses
-from partsight.runtime.selection import best_first
+from partsight.runtime.recognition.decision import Answer, decide, decide_matched
 from tests.fuzz.surface import Case, check
 
 _ODD = (math.nan, math.inf, -math.inf, 0.0, -0.0, 1.0, -1.0, 1e-45, 3.4e38, -3.4e38)

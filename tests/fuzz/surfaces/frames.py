@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from partsight.runtime.cameras.pixels import FORMAT_BY_CODE, to_frame
-from partsight.runtime.preprocess import PreprocessSpec, Region, preprocess
-from partsight.runtime.recognizer import Recognizer
+from partsight.runtime.images.preprocessing import PreprocessSpec, Region, preprocess
+from partsight.runtime.recognition.recognizer import Recognizer
 from tests.fuzz import wild
 from tests.fuzz.surface import Case, check
 from tests.tiny import tiny_matching, write_tiny_package

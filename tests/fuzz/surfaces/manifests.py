@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from partsight.runtime.manifest import Enrolment, Manifest, ModelFile, Search
-from partsight.runtime.storage import sha256_bytes
+from partsight.runtime.core.storage import sha256_bytes
+from partsight.runtime.package.manifest import Enrolment, Manifest, ModelFile, Search
 from tests.fuzz import wild
 from tests.fuzz.damage import damaged, garbage
 from tests.fuzz.surface import Case, check

@@ -10,10 +10,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from partsight.runtime.manifest import Manifest
-from partsight.runtime.model_digest import check_digest, with_digest
-from partsight.runtime.recognizer import Recognizer
-from partsight.runtime.storage import sha256_bytes
+from partsight.runtime.core.storage import sha256_bytes
+from partsight.runtime.package.digest import check_digest, with_digest
+from partsight.runtime.package.manifest import Manifest
+from partsight.runtime.recognition.recognizer import Recognizer
 from tests.fuzz import wild
 from tests.fuzz.damage import damaged, garbage
 from tests.fuzz.surface import Case, WrongError, check

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from partsight.runtime.package import ModelPackage
-from partsight.runtime.recognizer import Recognizer
-from partsight.runtime.storage import sha256_bytes
+from partsight.runtime.core.storage import sha256_bytes
+from partsight.runtime.package.package import ModelPackage
+from partsight.runtime.recognition.recognizer import Recognizer
 from tests.fuzz import wild
 from tests.fuzz.damage import damaged
 from tests.fuzz.surface import Case, check

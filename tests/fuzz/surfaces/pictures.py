@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from partsight.runtime.image_listing import IMAGE_SUFFIXES
-from partsight.runtime.images import MOST_PIXELS, SHORTEST_SIDE_PX, read_image
-from partsight.runtime.matching.gallery import decode_reference
+from partsight.runtime.images.image_file import MOST_PIXELS, SHORTEST_SIDE_PX, read_image
+from partsight.runtime.images.listing import IMAGE_SUFFIXES
+from partsight.runtime.package.gallery import decode_reference
 from tests.fuzz.damage import damaged, garbage
 from tests.fuzz.surface import Case, check
 

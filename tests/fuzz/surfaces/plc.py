@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
 
-from partsight.runtime.record import Candidate, Record, Told
 from partsight.runtime.sinks import guard, open_sink
+from partsight.runtime.sinks.record import Candidate, Record, Told
 from tests.fuzz.damage import damaged, garbage
 from tests.fuzz.surface import Case, check
 from tests.runtime.sinks.broker import free_port
@@ -79,9 +79,9 @@ def _modbus(rng: random.Random) -> Iterator[bytes]:
 def open_metrics(folder: Path) -> Iterator[Case]:
     """Any bytes to the metrics server: another client is still answered."""
     from partsight.runtime.line import Line
-    from partsight.runtime.line.metrics import Metrics
-    from partsight.runtime.line.metrics_server import MetricsServer
-    from partsight.runtime.recognizer import Recognizer
+    from partsight.runtime.line.metrics.registry import Metrics
+    from partsight.runtime.line.metrics.server import MetricsServer
+    from partsight.runtime.recognition.recognizer import Recognizer
     from tests.runtime.line.scripted import ScriptedCamera
     from tests.tiny import write_tiny_package
 

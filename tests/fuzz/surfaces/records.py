@@ -10,10 +10,10 @@ from pathlib import Path
 
 import msgspec
 
-from partsight.runtime.manifest import Manifest
-from partsight.runtime.record import Candidate, Record, Told
+from partsight.runtime.package.manifest import Manifest
 from partsight.runtime.sinks.csv import CsvTable, unguard
 from partsight.runtime.sinks.jsonl import JsonLines
+from partsight.runtime.sinks.record import Candidate, Record, Told
 from partsight.runtime.sinks.sqlite import SqliteTable
 from tests.fuzz import wild
 from tests.fuzz.surface import Case, check

@@ -10,8 +10,8 @@ from typing import Any
 from partsight.cli import options
 from partsight.cli.line_config import LineConfig
 from partsight.cli.line_file import read_line_file
-from partsight.runtime.errors import PartsightError
-from partsight.runtime.line.metrics_server import parse_listen_address
+from partsight.runtime.core.errors import PartsightError
+from partsight.runtime.line.metrics.server import parse_listen_address
 from tests.fuzz import wild
 from tests.fuzz.damage import damaged, garbage
 from tests.fuzz.surface import Case, check
@@ -127,15 +127,15 @@ def open_options(_folder: Path) -> Iterator[Case]:
 @contextlib.contextmanager
 def open_keys(folder: Path) -> Iterator[Case]:
     """Key files and signatures: damaged ones are refused, and no other key's signature is taken for a trusted one's."""
-    from partsight.runtime.keys import PrivateKey, PublicKey, generate_key
-    from partsight.runtime.package import ModelPackage
-    from partsight.runtime.signing import sign
+    from partsight.runtime.package.package import ModelPackage
+    from partsight.runtime.package.sign import sign_package
+    from partsight.runtime.signing.keys import PrivateKey, PublicKey, generate_key
     from tests.tiny import write_tiny_package
 
     public = generate_key(folder / "key")
     generate_key(folder / "other")
     package = write_tiny_package(folder / "p.partsight")
-    sign(package, PrivateKey.read(folder / "key"))
+    sign_package(package, PrivateKey.read(folder / "key"))
     signature = (package / "signature.json").read_bytes()
     pems = tuple((folder / name).read_bytes() for name in ("key", "key.pub", "other.pub"))
 

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from partsight.runtime.cameras.camera import Camera, Frame
-from partsight.runtime.errors import CameraTimeoutError, PartialFrameError
+from partsight.runtime.core.errors import CameraTimeoutError, PartialFrameError
 from tests.waiting import wait_until
 
 HERE = Path(__file__).parent

@@ -9,7 +9,7 @@ import pytest
 
 from partsight.runtime.cameras import CameraOptions, open_camera
 from partsight.runtime.cameras.basler import BaslerCamera
-from partsight.runtime.errors import CameraError, CameraTimeoutError, DependencyError, PartialFrameError
+from partsight.runtime.core.errors import CameraError, CameraTimeoutError, DependencyError, PartialFrameError
 from tests.runtime.cameras.rigs import basler_rig
 from tests.waiting import wait_until
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from partsight.runtime.cameras.capture import receiver
-from partsight.runtime.errors import CameraError, CameraLostError, CameraTimeoutError
+from partsight.runtime.core.errors import CameraError, CameraLostError, CameraTimeoutError
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from partsight.runtime.cameras import CameraOptions, open_camera
-from partsight.runtime.errors import CameraError, CameraLostError
+from partsight.runtime.core.errors import CameraError, CameraLostError
 from tests.runtime.cameras.rigs import ON_DEBIAN, RIGS, Rig
 from tests.waiting import HANG_S
 

@@ -4,7 +4,7 @@ import pytest
 
 from partsight.runtime.cameras import CameraOptions
 from partsight.runtime.cameras.features import apply_options
-from partsight.runtime.errors import CameraError
+from partsight.runtime.core.errors import CameraError
 
 
 class Quiet:

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from partsight.runtime.cameras import Camera, FileCamera, Frame, find_images, open_camera
-from partsight.runtime.errors import CameraError, ImageError
-from partsight.runtime.image_listing import IMAGE_SUFFIXES
+from partsight.runtime.core.errors import CameraError, ImageError
+from partsight.runtime.images.listing import IMAGE_SUFFIXES
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 
 from partsight.runtime.cameras import CameraOptions, open_camera
 from partsight.runtime.cameras.genicam import BUFFERS, VARIABLE, GenicamCamera
-from partsight.runtime.errors import CameraError, CameraTimeoutError, DependencyError, PartialFrameError
+from partsight.runtime.core.errors import CameraError, CameraTimeoutError, DependencyError, PartialFrameError
 from tests.runtime.cameras.rigs import await_frame, viky
 from tests.waiting import HANG_S, wait_until
 

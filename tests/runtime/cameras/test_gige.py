@@ -8,7 +8,7 @@ import pytest
 
 from partsight.runtime.cameras import CameraOptions, open_camera
 from partsight.runtime.cameras.gige import BUFFERS, GigeCamera
-from partsight.runtime.errors import (
+from partsight.runtime.core.errors import (
     CameraError,
     CameraLostError,
     CameraTimeoutError,

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from partsight.runtime.cameras.latest import LatestCamera
-from partsight.runtime.errors import CameraLostError, CameraTimeoutError, ImageError
-from partsight.runtime.images import Pixels
+from partsight.runtime.core.arrays import Pixels
+from partsight.runtime.core.errors import CameraLostError, CameraTimeoutError, ImageError
 from tests.waiting import HANG_S, wait_until
 
 

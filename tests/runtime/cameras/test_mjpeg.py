@@ -19,7 +19,7 @@ from partsight.runtime.cameras import CameraOptions, open_camera
 from partsight.runtime.cameras import mjpeg as mjpeg_module
 from partsight.runtime.cameras.ffmpeg import VARIABLE
 from partsight.runtime.cameras.mjpeg import Joined, Multipart, decode
-from partsight.runtime.errors import CameraError, CameraLostError, CameraTimeoutError, PartialFrameError
+from partsight.runtime.core.errors import CameraError, CameraLostError, CameraTimeoutError, PartialFrameError
 
 PATIENT, HASTY = CameraOptions(timeout_s=10), CameraOptions(timeout_s=0.2)
 Answer = Callable[[socket.socket, bytes], None]

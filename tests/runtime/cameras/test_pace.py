@@ -8,7 +8,7 @@ from PIL import Image
 
 from partsight.runtime.cameras import CameraOptions, open_camera, pace
 from partsight.runtime.cameras.pace import Pace
-from partsight.runtime.errors import CameraLostError
+from partsight.runtime.core.errors import CameraLostError
 
 
 class Clock:

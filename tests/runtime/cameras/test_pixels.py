@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from partsight.runtime.cameras.pixels import FORMAT_BY_CODE, format_of_code, to_frame
-from partsight.runtime.errors import CameraError, PartialFrameError
+from partsight.runtime.core.errors import CameraError, PartialFrameError
 
 RED_BGR = [0, 0, 255]
 

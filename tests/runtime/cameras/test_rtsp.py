@@ -13,7 +13,7 @@ import pytest
 
 from partsight.runtime.cameras import Camera, CameraOptions, open_camera
 from partsight.runtime.cameras.ffmpeg import VARIABLE
-from partsight.runtime.errors import CameraError, CameraLostError, CameraTimeoutError
+from partsight.runtime.core.errors import CameraError, CameraLostError, CameraTimeoutError
 from tests.runtime.cameras.mjpeg_server import Handler
 from tests.runtime.cameras.rigs import mjpeg_server, rtsp_server
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from partsight.runtime.cameras import CameraOptions, open_camera, usb
-from partsight.runtime.errors import CameraError, CameraLostError
+from partsight.runtime.core.errors import CameraError, CameraLostError
 
 WIDTH, HEIGHT, FPS = cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FPS
 

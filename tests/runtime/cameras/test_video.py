@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from partsight.runtime.cameras import Frame, open_camera
-from partsight.runtime.errors import CameraError
+from partsight.runtime.core.errors import CameraError
 from tests.runtime.cameras.rigs import write_video
 
 

@@ -8,8 +8,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from partsight.runtime.appearance import Appearance, appearance_of
-from partsight.runtime.images import Pixels, read_image
+from partsight.runtime.core.arrays import Pixels
+from partsight.runtime.images.image_file import read_image
+from partsight.runtime.matching.appearance import Appearance, appearance_of
 from tests.laid import as_compared, golden
 
 

@@ -8,9 +8,9 @@ import numpy as np
 
 from partsight.runtime import SinkError
 from partsight.runtime.cameras.camera import Frame
-from partsight.runtime.errors import CameraLostError
-from partsight.runtime.images import Pixels
-from partsight.runtime.record import Record, Told
+from partsight.runtime.core.arrays import Pixels
+from partsight.runtime.core.errors import CameraLostError
+from partsight.runtime.sinks.record import Record, Told
 from tests.tiny import COLOURS_BGR, solid
 from tests.waiting import HANG_S
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from partsight.runtime import PackageError, Recognizer, SinkError
+from partsight.runtime.images.preprocessing import PreprocessSpec, Region
 from partsight.runtime.line import Line, Policy
-from partsight.runtime.preprocess import PreprocessSpec, Region
 from partsight.runtime.sinks import open_sink
 from tests.runtime.line.scripted import COLOURS, ListSink, ScriptedCamera, pictures
 from tests.runtime.sinks.broker import free_port

@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 
 from partsight.runtime import ProviderError, Recognizer
+from partsight.runtime.inference.session import Session
 from partsight.runtime.line import Line
-from partsight.runtime.session import Session
 from tests.runtime.line.scripted import ScriptedCamera
 from tests.tiny import solid
 from tests.waiting import HANG_S

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from partsight.runtime.cameras.camera import Frame
+from partsight.runtime.images.preprocessing import PreprocessSpec, Region
 from partsight.runtime.line.frame_check import FrameCheck, describe_stretch
-from partsight.runtime.preprocess import PreprocessSpec, Region
-from partsight.runtime.record import Record, Told
+from partsight.runtime.sinks.record import Record, Told
 
 SPEC = PreprocessSpec(36, 36, golden_hw=(48, 64))
 

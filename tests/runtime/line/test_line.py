@@ -26,15 +26,17 @@ from partsight.runtime import (
     SinkGoneError,
 )
 from partsight.runtime.cameras import FileCamera
-from partsight.runtime.line import Line, Policy, SinkCounters, answerer, outbox
-from partsight.runtime.line import feed as feed_module
-from partsight.runtime.line.answerer import THREAD
+from partsight.runtime.images.preprocessing import PreprocessSpec
+from partsight.runtime.inference.session import Session
+from partsight.runtime.line import Line, Policy, SinkCounters
+from partsight.runtime.line import camera_worker as feed_module
+from partsight.runtime.line import dispatcher as answerer
+from partsight.runtime.line import sink_worker as outbox
+from partsight.runtime.line.dispatcher import THREAD
 from partsight.runtime.matching import Matcher
-from partsight.runtime.preprocess import PreprocessSpec
-from partsight.runtime.record import Told
-from partsight.runtime.session import Session
+from partsight.runtime.sinks.record import Told
 from tests.runtime.line.scripted import COLOURS, ListSink, ScriptedCamera, pictures
-from tests.runtime.signed import new_key, signed_copy
+from tests.runtime.package.signed import new_key, signed_copy
 from tests.tiny import SIDE_PX, solid, tiny_manifest, write_tiny_package
 from tests.waiting import HANG_S, wait_until
 
@@ -220,7 +222,7 @@ def test_what_fails_while_frames_are_waited_for_ends_the_line(
     def break_down(*_: Any) -> None:
         raise RuntimeError("a mistake of our own")
 
-    monkeypatch.setattr("partsight.runtime.line.answerer.answered", break_down)
+    monkeypatch.setattr("partsight.runtime.line.dispatcher.answered", break_down)
     camera = ScriptedCamera([solid("red")], ends=False)
     with Line(recognizer, {"c": lambda: camera}, policy=BLOCK) as line, pytest.raises(RuntimeError, match="of our own"):
         assert line.wait(HANG_S)
@@ -229,7 +231,7 @@ def test_what_fails_while_frames_are_waited_for_ends_the_line(
 def test_a_frame_whose_takt_is_over_is_late(recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch) -> None:
     begun, opened = gated(recognizer, monkeypatch)
     now = [0.0]
-    monkeypatch.setattr("partsight.runtime.line.answerer.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("partsight.runtime.line.dispatcher.time.monotonic", lambda: now[0])
     steps = [solid("red"), lambda: begun.wait(HANG_S), solid("blue"), lambda: now.append(now.pop() + 0.1), opened.set]
     line, sink = run(recognizer, steps, policy=Policy("queue", 5), takt_ms=50)
     counters = line.counters().cameras["camera 0"]

@@ -9,9 +9,9 @@ import pytest
 
 from partsight.runtime import PackageError, Recognizer
 from partsight.runtime.line import Line, Watch
-from partsight.runtime.signing import sign
+from partsight.runtime.package.sign import sign_package
 from tests.runtime.line.scripted import ScriptedCamera
-from tests.runtime.signed import new_key, signed_copy
+from tests.runtime.package.signed import new_key, signed_copy
 from tests.tiny import solid, tiny_manifest, tiny_matching, write_tiny_package
 from tests.waiting import HANG_S, wait_until
 
@@ -102,7 +102,7 @@ def test_a_package_that_is_signed_later_answers_then(
         wait_until(lambda: line.counters().refused_swaps == 1)
         look_again()
         assert line.counters().refused_swaps == 1
-        sign(place, key)
+        sign_package(place, key)
         wait_until(lambda: line.counters().swaps == 1)
 
 

@@ -9,11 +9,12 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from partsight.runtime.images import Pixels, read_image
+from partsight.runtime.core.arrays import Pixels
+from partsight.runtime.images.image_file import read_image
+from partsight.runtime.images.preprocessing import PreprocessSpec, preprocess
 from partsight.runtime.matching import Bank, Matcher, MatchingSpec, prepare_all
 from partsight.runtime.matching.matcher import Matches
 from partsight.runtime.matching.trace import arrays_of, bank_name
-from partsight.runtime.preprocess import PreprocessSpec, preprocess
 
 PARTS, FRAMES = 60, 16
 SPEC = MatchingSpec(height=192, width=192)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from partsight.runtime.images import Pixels
+from partsight.runtime.core.arrays import Pixels
 from partsight.runtime.matching import Bank, Matcher, Matches, MatchingSpec, prepare_all
-from partsight.runtime.matching.gallery import decode_reference, encode_reference
+from partsight.runtime.package.gallery import decode_reference, encode_reference
 from tests.laid import as_compared, golden, laid
 
 HEADERS = [

@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from partsight.runtime.images import Pixels
+from partsight.runtime.core.arrays import Pixels
 from partsight.runtime.matching import Bank, Matcher, MatchingSpec, prepare_all
 from tests.laid import as_compared, laid
 from tests.runtime.matching.headers import (

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from partsight.runtime.images import Pixels
+from partsight.runtime.core.arrays import Pixels
 from partsight.runtime.matching import Bank, Matcher, MatchingSpec, prepare_all
 from partsight.runtime.matching.alignment import NEVER, align_fine, align_middle, choose, gain_of
 from partsight.runtime.matching.layout import Layout

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from partsight.runtime.errors import PackageError
-from partsight.runtime.images import Pixels
+from partsight.runtime.core.arrays import Pixels
+from partsight.runtime.core.errors import PackageError
 from partsight.runtime.matching import Bank, Matcher, MatchingSpec, decode_bank, encode_bank, prepare_all
 from partsight.runtime.matching.bank import MAX_RECORD_BYTES, prepare, record_type
 from partsight.runtime.matching.layout import Grid, Layout

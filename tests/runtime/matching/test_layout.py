@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from partsight.runtime.images.preprocessing import PreprocessSpec, Region
 from partsight.runtime.matching import MatchingSpec
 from partsight.runtime.matching.layout import Grid, Layout
-from partsight.runtime.preprocess import PreprocessSpec, Region
 
 SIZES = [(192, 192), (36, 36), (36, 192), (192, 36), (120, 192)]
 

@@ -11,11 +11,12 @@ import msgspec
 import numpy as np
 import pytest
 
-from partsight.runtime.images import Pixels, read_image
+from partsight.runtime.core.arrays import Pixels
+from partsight.runtime.images.image_file import read_image
 from partsight.runtime.matching import Bank, Matcher, Matches, MatchingSpec, match, prepare_all
 from partsight.runtime.matching import matcher as module
-from partsight.runtime.matching.gallery import decode_reference, encode_reference
 from partsight.runtime.matching.operations import ArrayOperations
+from partsight.runtime.package.gallery import decode_reference, encode_reference
 from tests.laid import as_compared, golden, laid, matrix_at
 from tests.reference_matching import ReferenceMatcher
 from tests.runtime.matching.headers import (

@@ -9,7 +9,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from partsight.runtime.images import Pixels, read_image
+from partsight.runtime.core.arrays import Pixels
+from partsight.runtime.images.image_file import read_image
 from partsight.runtime.matching import Bank, Matcher, MatchingSpec
 from partsight.runtime.matching.levels import levels_of
 from partsight.runtime.matching.operations import ArrayOperations

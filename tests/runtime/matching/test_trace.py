@@ -14,7 +14,7 @@ from partsight.runtime.matching import MatchingSpec, trace
 from partsight.runtime.matching.matcher import Matches
 from partsight.runtime.matching.operations import ArrayOperations
 from partsight.runtime.matching.trace import ALLOWED_OPERATORS, GraphOperations, Trace, bank_name, matching_graph
-from partsight.runtime.onnx_file import check_onnx
+from partsight.runtime.package.onnx_file import check_onnx
 from tests.runtime.matching.case import FRAMES, SPEC, Case, bank_of, by_arrays, feeds, load_case, session
 
 MAX_DIFFERENCE = 1e-3  # of agreement; rounding makes 1e-5

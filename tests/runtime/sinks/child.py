@@ -5,9 +5,9 @@ import sys
 import numpy as np
 
 from partsight.runtime.cameras.camera import Frame
-from partsight.runtime.errors import SinkError
-from partsight.runtime.record import Told
+from partsight.runtime.core.errors import SinkError
 from partsight.runtime.sinks import open_sink
+from partsight.runtime.sinks.record import Told
 from tests.runtime.sinks.kinds import told
 
 

@@ -12,9 +12,9 @@ import msgspec
 import numpy as np
 
 from partsight.runtime.cameras.camera import Frame
-from partsight.runtime.images import read_image
-from partsight.runtime.record import Candidate, Record, Told
+from partsight.runtime.images.image_file import read_image
 from partsight.runtime.sinks.csv import unguard
+from partsight.runtime.sinks.record import Candidate, Record, Told
 
 ODD_LABELS = (
     "plain",

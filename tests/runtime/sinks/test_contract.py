@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from partsight.runtime.errors import SinkError
-from partsight.runtime.record import Record
+from partsight.runtime.core.errors import SinkError
 from partsight.runtime.sinks import SINKS, open_sink
+from partsight.runtime.sinks.record import Record
 from tests.runtime.sinks.broker import free_port
 from tests.runtime.sinks.kinds import KINDS, LIVE, ODD_LABELS, Kind, Live, failed, told
 from tests.waiting import HANG_S

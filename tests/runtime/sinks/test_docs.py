@@ -6,7 +6,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from partsight.runtime.record import Record
 from partsight.runtime.sinks import SINKS
 from partsight.runtime.sinks.address import Options
 from partsight.runtime.sinks.appending import FileOptions
@@ -14,6 +13,7 @@ from partsight.runtime.sinks.images import ImagesOptions
 from partsight.runtime.sinks.modbus import ModbusOptions
 from partsight.runtime.sinks.mqtt import MqttOptions
 from partsight.runtime.sinks.opcua import OpcUaOptions
+from partsight.runtime.sinks.record import Record
 from partsight.runtime.sinks.sqlite import SqliteOptions
 
 DOCS = Path(__file__).parents[3] / "docs" / "results.md"

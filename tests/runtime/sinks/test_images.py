@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from partsight.runtime.cameras.camera import Frame
-from partsight.runtime.errors import SinkError
-from partsight.runtime.images import read_image
-from partsight.runtime.record import Told
+from partsight.runtime.core.errors import SinkError
+from partsight.runtime.images.image_file import read_image
 from partsight.runtime.sinks import open_sink
+from partsight.runtime.sinks.record import Told
 from tests.runtime.sinks.kinds import read_images, told
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from partsight.runtime.errors import SinkError
+from partsight.runtime.core.errors import SinkError
 from partsight.runtime.sinks import open_sink
 from tests.runtime.sinks.kinds import read_jsonl, told
 from tests.waiting import HANG_S

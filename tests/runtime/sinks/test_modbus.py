@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from partsight.runtime.errors import SinkError
+from partsight.runtime.core.errors import SinkError
 from partsight.runtime.sinks import check_address, open_sink
 from partsight.runtime.sinks.registers import read_labels
 from tests.runtime.sinks.broker import free_port

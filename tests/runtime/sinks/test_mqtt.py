@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from partsight.runtime.errors import SinkError
+from partsight.runtime.core.errors import SinkError
 from partsight.runtime.sinks import open_sink
 from partsight.runtime.sinks.publisher import Publisher
 from tests.processes import running

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from partsight.runtime.errors import SinkError
+from partsight.runtime.core.errors import SinkError
 from partsight.runtime.sinks import Sink, open_sink
 from tests.runtime.sinks.broker import free_port
 from tests.runtime.sinks.kinds import failed, told

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from partsight.runtime.errors import SinkError
+from partsight.runtime.core.errors import SinkError
 from partsight.runtime.sinks import Sink, check_address, open_sink
 from partsight.runtime.sinks.opcua_identity import Identity, Readers
 from tests.runtime.sinks.broker import free_port

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from partsight.runtime.errors import DependencyError, SinkError
+from partsight.runtime.core.errors import DependencyError, SinkError
 from partsight.runtime.sinks import SINKS, check_address, open_sink
 from partsight.runtime.sinks.address import Options, name_of, need, parse
 

@@ -11,7 +11,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from partsight.runtime.errors import SinkError
+from partsight.runtime.core.errors import SinkError
 from partsight.runtime.sinks.publisher import Publisher
 from partsight.runtime.sinks.spool import Spool
 from tests.waiting import wait_until

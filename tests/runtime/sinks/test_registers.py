@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from partsight.runtime.errors import SinkError
+from partsight.runtime.core.errors import SinkError
 from partsight.runtime.sinks.registers import NumberTable, compare_cameras, compare_labels, read_labels
 
 NFC, NFD = (unicodedata.normalize(form, "Mutter ä") for form in ("NFC", "NFD"))

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from partsight.runtime.errors import SinkError
+from partsight.runtime.core.errors import SinkError
 from partsight.runtime.sinks.spool import Spool
 
 

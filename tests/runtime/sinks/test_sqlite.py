@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from partsight.runtime.errors import SinkError
+from partsight.runtime.core.errors import SinkError
 from partsight.runtime.sinks import open_sink
 from tests.runtime.sinks.kinds import read_sqlite, told
 

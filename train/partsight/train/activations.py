@@ -15,13 +15,9 @@ from typing import BinaryIO, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from partsight.runtime.errors import TrainingError
-from partsight.runtime.images import Pixels, read_image
-from partsight.runtime.preprocess import preprocess
-from partsight.runtime.progress import progress
-from partsight.runtime.session import FloatArray
-from partsight.runtime.storage import new_file
-from partsight.runtime.variation import Variation, vary
+from partsight.runtime.calibration import Variation, vary
+from partsight.runtime.core import FloatArray, Pixels, TrainingError, new_file, progress
+from partsight.runtime.images import preprocess, read_image
 from partsight.train.catalog import GoldenImage
 from partsight.train.features import BATCH, Extractor
 

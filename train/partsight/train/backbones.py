@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from partsight.runtime.errors import TrainingError
+from partsight.runtime.core import TrainingError
 from partsight.train.cuts import block_ends
 from partsight.train.framework import keras
 from partsight.train.lite0 import build_lite0

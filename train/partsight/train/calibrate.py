@@ -12,21 +12,20 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from partsight.runtime.arrays import FloatArray
 from partsight.runtime.calibration import (
     Ranks,
     Trial,
+    Variation,
     answer_by_agreement,
     answer_by_score,
     golden_bank,
     matching_spec,
+    vary,
     with_candidates,
 )
-from partsight.runtime.images import Pixels
+from partsight.runtime.core import FloatArray, Pixels, progress
+from partsight.runtime.images import PreprocessSpec, preprocess
 from partsight.runtime.matching import Matcher, MatchingSpec
-from partsight.runtime.preprocess import PreprocessSpec, preprocess
-from partsight.runtime.progress import progress
-from partsight.runtime.variation import Variation, vary
 from partsight.train.heads import Head
 from partsight.train.reject_record import Calibration
 

@@ -14,12 +14,17 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from partsight.runtime.errors import CatalogError, ImageError
-from partsight.runtime.image_listing import Listing, label_of, list_folder, list_images
-from partsight.runtime.images import ImageFiles, Pixels, read_image
-from partsight.runtime.mistaken_path import describe_mistake
-from partsight.runtime.preprocess import Region
-from partsight.runtime.storage import sha256_bytes
+from partsight.runtime.core import CatalogError, ImageError, Pixels, sha256_bytes
+from partsight.runtime.images import (
+    ImageFiles,
+    Listing,
+    Region,
+    describe_mistake,
+    label_of,
+    list_folder,
+    list_images,
+    read_image,
+)
 from partsight.train.part_names import find_clashing, find_unusable, without_copy
 
 _TWIN_SIDE_PX = 64

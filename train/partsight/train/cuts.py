@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from partsight.runtime.errors import TrainingError
+from partsight.runtime.core import TrainingError
 from partsight.train.framework import keras
 
 # By the beginning of a keras.applications name; the longest that fits counts. The group names the block: of several

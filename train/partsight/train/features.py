@@ -11,11 +11,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from partsight.runtime.images import Pixels, read_image
-from partsight.runtime.preprocess import PreprocessSpec, preprocess
-from partsight.runtime.progress import progress
-from partsight.runtime.session import FloatArray
-from partsight.runtime.storage import sha256_bytes, write_file
+from partsight.runtime.core import FloatArray, Pixels, progress, sha256_bytes, write_file
+from partsight.runtime.images import PreprocessSpec, preprocess, read_image
 from partsight.train.catalog import GoldenImage
 from partsight.train.cuts import describe
 from partsight.train.framework import keras, tf

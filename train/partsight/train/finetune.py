@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from partsight.runtime.session import EMBEDDING_NAME, SCORE_NAME, FloatArray
-from partsight.runtime.storage import sha256_bytes
+from partsight.runtime.core import FloatArray, sha256_bytes
+from partsight.runtime.inference import EMBEDDING_NAME, SCORE_NAME
 from partsight.train.activations import ActivationCache, Copies, Source
 from partsight.train.backbones import Backbone
 from partsight.train.catalog import GoldenImage

@@ -6,8 +6,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from partsight.runtime.progress import progress
-from partsight.runtime.session import FloatArray
+from partsight.runtime.core import FloatArray, progress
 from partsight.train.framework import keras
 from partsight.train.heads import Head, score_output
 

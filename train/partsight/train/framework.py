@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from partsight.runtime.errors import TrainingError
+from partsight.runtime.core import TrainingError
 
 _BACKEND = "tensorflow"
 _NOWHERE = os.path.join(os.devnull, "keras")  # noqa: PTH118 (a folder that cannot exist: Keras reads and writes nothing)

@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from partsight.runtime.errors import TrainingError
-from partsight.runtime.session import FloatArray
+from partsight.runtime.core import FloatArray, TrainingError
 from partsight.train.cuts import check_cut, find_network, layers_in_order
 from partsight.train.framework import keras
 from partsight.train.tune_record import FreezeRow

@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from partsight.runtime.errors import TrainingError
-from partsight.runtime.session import EMBEDDING_NAME, SCORE_NAME, FloatArray
+from partsight.runtime.core import FloatArray, TrainingError
+from partsight.runtime.inference import EMBEDDING_NAME, SCORE_NAME
 from partsight.train.framework import keras, ops
 from partsight.train.layers import CenteredUnit, CosineSimilarity
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from partsight.runtime.errors import TrainingError
+from partsight.runtime.core import TrainingError
 from partsight.train.framework import keras
 
 EMBEDDED_WEIGHTS = "efficientnet_lite0_imagenet.npz"

@@ -4,7 +4,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 
-from partsight.runtime.labels import USABLE, folded, is_usable
+from partsight.runtime.core import USABLE, folded, is_usable
 
 _COPY = re.compile(
     r"(.+?)(?: [-–—])? \(?(?:another |\d+\w\w )?(?:copy|copie|c[oó]pia|kopi[ea])(?: ?\(?\d+\)?)?\)?|(.+) \(\d+\)"

@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from partsight.runtime.images import Pixels
-from partsight.runtime.variation import Variation, vary
+from partsight.runtime.calibration import Variation, vary
+from partsight.runtime.core import Pixels
 from partsight.train.fit import Epoch
 from partsight.train.run_folder import GoldenRecord
 from partsight.train.tune_record import TuneRecord

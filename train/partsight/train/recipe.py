@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from partsight.runtime.variation import Variation
+from partsight.runtime.calibration import Variation
 from partsight.train.framework import keras, ops
 from partsight.train.heads import COSINE_SHARPNESS, Head
 

@@ -3,8 +3,8 @@
 import msgspec
 
 from partsight.runtime.calibration import RejectCurve
-from partsight.runtime.manifest import Decision, Share
 from partsight.runtime.matching import MatchingSpec
+from partsight.runtime.package import Decision, Share
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from matplotlib import style
 
-from partsight.runtime.images import Pixels
-from partsight.runtime.variation import Variation
+from partsight.runtime.calibration import Variation
+from partsight.runtime.core import Pixels
 from partsight.train import plots, reject_report, tune_report
 from partsight.train.page import Section, render_page
 from partsight.train.run_folder import RunRecord

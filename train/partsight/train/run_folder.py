@@ -6,10 +6,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from partsight.runtime.errors import RunError
-from partsight.runtime.mistaken_path import describe_mistake
-from partsight.runtime.preprocess import PreprocessSpec, Region
-from partsight.runtime.storage import sha256_bytes
+from partsight.runtime.core import RunError, sha256_bytes
+from partsight.runtime.images import PreprocessSpec, Region, describe_mistake
 from partsight.train.fit import Epoch
 from partsight.train.interrupts import interrupts_kept
 from partsight.train.reject_record import Calibration

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from partsight.runtime.preprocess import PreprocessSpec
-from partsight.runtime.session import INPUT_NAME
+from partsight.runtime.images import PreprocessSpec
+from partsight.runtime.inference import INPUT_NAME
 from partsight.train.backbones import Backbone
 from partsight.train.features import Extractor
 from partsight.train.framework import keras

@@ -15,11 +15,9 @@ import msgspec
 import numpy as np
 
 from partsight.runtime.calibration import first_size, matching_spec
-from partsight.runtime.errors import TrainingError
-from partsight.runtime.images import Pixels
-from partsight.runtime.preprocess import PreprocessSpec, preprocess
-from partsight.runtime.session import SCORE_NAME, FloatArray
-from partsight.runtime.storage import check_output_folder, new_folder, sha256_bytes
+from partsight.runtime.core import FloatArray, Pixels, TrainingError, check_output_folder, new_folder, sha256_bytes
+from partsight.runtime.images import PreprocessSpec, preprocess
+from partsight.runtime.inference import SCORE_NAME
 from partsight.train.backbones import find_backbone
 from partsight.train.calibrate import Subject, calibrate
 from partsight.train.catalog import Catalog, read_catalog

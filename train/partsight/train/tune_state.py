@@ -10,8 +10,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from partsight.runtime.session import FloatArray
-from partsight.runtime.storage import new_file
+from partsight.runtime.core import FloatArray, new_file
 from partsight.train.framework import keras
 from partsight.train.tune_record import TuneEpoch
 

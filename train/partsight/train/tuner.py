@@ -8,9 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from partsight.runtime.errors import TrainingError
-from partsight.runtime.progress import progress
-from partsight.runtime.session import FloatArray
+from partsight.runtime.core import FloatArray, TrainingError, progress
 from partsight.train.activations import Source
 from partsight.train.freeze import BatchNormGuard
 from partsight.train.recipe import Recipe

@@ -1,4 +1,7 @@
-"""Cameras: where frames come from."""
+"""Where frames come from: one module a kind of camera, opened by its address.
+
+May import `core` and `images`.
+"""
 
 import os
 from collections.abc import Callable
@@ -8,9 +11,19 @@ from typing import cast
 from partsight.runtime.cameras.address import without_credentials
 from partsight.runtime.cameras.camera import Camera, CameraOptions, Frame
 from partsight.runtime.cameras.files import FileCamera, find_images
-from partsight.runtime.errors import CameraError
+from partsight.runtime.core import CameraError
 
-__all__ = ["SCHEMES", "Camera", "CameraOptions", "FileCamera", "Frame", "check_address", "find_images", "open_camera"]
+__all__ = [
+    "SCHEMES",
+    "Camera",
+    "CameraOptions",
+    "FileCamera",
+    "Frame",
+    "check_address",
+    "find_images",
+    "open_camera",
+    "without_credentials",
+]
 
 Opener = Callable[[str, CameraOptions], Camera]
 Checker = Callable[[str, CameraOptions], None]

@@ -3,7 +3,7 @@
 import re
 from urllib.parse import urlsplit
 
-from partsight.runtime.errors import CameraError
+from partsight.runtime.core import CameraError
 
 _SECRET = re.compile(r"(?i)\b(user\w*|pass\w*|pwd|token|secret|auth\w*|\w*key|sig\w*)=[^&/?]*")
 

@@ -10,7 +10,7 @@ from partsight.runtime.cameras.camera import CameraOptions, Frame
 from partsight.runtime.cameras.features import apply_options, runs_freely
 from partsight.runtime.cameras.pixels import check_format, format_of_code, to_frame
 from partsight.runtime.cameras.polled import SLICE_S, FrameIds, PolledCamera
-from partsight.runtime.errors import CameraError, CameraLostError, DependencyError, PartialFrameError
+from partsight.runtime.core import CameraError, CameraLostError, DependencyError, PartialFrameError
 
 NO_BLOCK_ID = 2**64 - 1
 

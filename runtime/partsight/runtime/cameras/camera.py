@@ -6,9 +6,7 @@ from typing import Literal, Protocol, Self, get_args
 
 import numpy as np
 
-from partsight.runtime.arguments import is_number
-from partsight.runtime.errors import CameraError
-from partsight.runtime.images import Pixels
+from partsight.runtime.core import CameraError, Pixels, is_number
 
 Trigger = Literal["free", "hardware", "software"]
 

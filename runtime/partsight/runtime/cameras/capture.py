@@ -6,8 +6,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from partsight.runtime.errors import CameraLostError, CameraTimeoutError
-from partsight.runtime.images import Pixels
+from partsight.runtime.core import CameraLostError, CameraTimeoutError, Pixels
 
 
 def receiver(capture: cv2.VideoCapture, source: str, patience_s: float) -> Callable[[], Pixels]:

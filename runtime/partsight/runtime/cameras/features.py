@@ -4,7 +4,7 @@ import math
 from typing import Protocol
 
 from partsight.runtime.cameras.camera import CameraOptions
-from partsight.runtime.errors import CameraError
+from partsight.runtime.core import CameraError
 
 TOLERANCE = 0.02
 """Share by which a number may differ from what was asked: cameras round to their clocks."""

@@ -7,11 +7,8 @@ from typing import Self
 
 from partsight.runtime.cameras.camera import CameraOptions, Frame
 from partsight.runtime.cameras.pace import Pace
-from partsight.runtime.errors import CameraError, CameraLostError, ImageError
-from partsight.runtime.image_header import READ_FORMATS
-from partsight.runtime.image_listing import Listing, list_images
-from partsight.runtime.images import read_image
-from partsight.runtime.process import ProcessBound
+from partsight.runtime.core import CameraError, CameraLostError, ImageError, ProcessBound
+from partsight.runtime.images import READ_FORMATS, Listing, list_images, read_image
 
 _MOST_SHOWN = 20
 

@@ -10,7 +10,7 @@ from partsight.runtime.cameras.camera import CameraOptions, Frame
 from partsight.runtime.cameras.features import apply_options, runs_freely
 from partsight.runtime.cameras.pixels import check_format, to_frame
 from partsight.runtime.cameras.polled import FrameIds, PolledCamera
-from partsight.runtime.errors import CameraError, CameraLostError, DependencyError, PartialFrameError
+from partsight.runtime.core import CameraError, CameraLostError, DependencyError, PartialFrameError
 
 if TYPE_CHECKING:
     from harvesters.core import Harvester

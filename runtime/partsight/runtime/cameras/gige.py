@@ -12,13 +12,7 @@ from partsight.runtime.cameras.camera import CameraOptions, Frame
 from partsight.runtime.cameras.features import apply_options, runs_freely
 from partsight.runtime.cameras.pixels import check_format, format_of_code, to_frame
 from partsight.runtime.cameras.polled import FrameIds, PolledCamera
-from partsight.runtime.errors import (
-    CameraError,
-    CameraLostError,
-    CameraTimeoutError,
-    DependencyError,
-    PartialFrameError,
-)
+from partsight.runtime.core import CameraError, CameraLostError, CameraTimeoutError, DependencyError, PartialFrameError
 
 BUFFERS = 10
 LONGEST_CLOSE_S = 1.0

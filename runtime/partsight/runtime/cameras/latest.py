@@ -7,9 +7,14 @@ from collections.abc import Callable
 from typing import Self
 
 from partsight.runtime.cameras.camera import Frame
-from partsight.runtime.errors import CameraLostError, CameraTimeoutError, PartialFrameError, PartsightError
-from partsight.runtime.images import Pixels
-from partsight.runtime.process import ProcessBound
+from partsight.runtime.core import (
+    CameraLostError,
+    CameraTimeoutError,
+    PartialFrameError,
+    PartsightError,
+    Pixels,
+    ProcessBound,
+)
 
 LONGEST_CLOSE_S = 1.0
 """How long `close` waits for the device; one that hangs in its driver is let go when the driver returns."""

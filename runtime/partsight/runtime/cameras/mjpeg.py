@@ -13,9 +13,8 @@ import numpy as np
 from partsight.runtime.cameras.address import without_credentials
 from partsight.runtime.cameras.http_request import Answer, ask
 from partsight.runtime.cameras.latest import LatestCamera
-from partsight.runtime.errors import CameraError, CameraLostError, CameraTimeoutError, PartialFrameError
-from partsight.runtime.image_header import has_too_many_scans, size_of
-from partsight.runtime.images import MOST_PIXELS, Pixels
+from partsight.runtime.core import CameraError, CameraLostError, CameraTimeoutError, PartialFrameError, Pixels
+from partsight.runtime.images import MOST_PIXELS, has_too_many_scans, size_of
 
 MAX_PART_BYTES = 64 * 2**20
 """Of one part of a stream; a picture of 80 megapixels takes less."""

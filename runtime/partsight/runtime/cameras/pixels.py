@@ -3,8 +3,7 @@
 import cv2
 import numpy as np
 
-from partsight.runtime.errors import CameraError, PartialFrameError
-from partsight.runtime.images import Pixels
+from partsight.runtime.core import CameraError, PartialFrameError, Pixels
 
 FORMAT_BY_CODE = {
     0x01080001: "Mono8",

@@ -6,8 +6,7 @@ from abc import ABC, abstractmethod
 from typing import Self
 
 from partsight.runtime.cameras.camera import Frame
-from partsight.runtime.errors import CameraLostError, CameraTimeoutError
-from partsight.runtime.process import ProcessBound
+from partsight.runtime.core import CameraLostError, CameraTimeoutError, ProcessBound
 
 SLICE_S = 0.2
 """The longest single wait in a driver, since none of them can be woken: how long a `close` may take beside a `read`."""

@@ -8,7 +8,7 @@ from partsight.runtime.cameras.capture import receiver
 from partsight.runtime.cameras.ffmpeg import open_capture, users_options
 from partsight.runtime.cameras.latest import LatestCamera
 from partsight.runtime.cameras.mjpeg import open_multipart
-from partsight.runtime.errors import CameraError
+from partsight.runtime.core import CameraError
 
 _OPTIONS = {
     "rtsp": {"rtsp_transport": "tcp", "fflags": "nobuffer", "analyzeduration": "100000", "probesize": "50000"},

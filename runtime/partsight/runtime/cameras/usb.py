@@ -11,7 +11,7 @@ from partsight.runtime.cameras.camera import CameraOptions
 from partsight.runtime.cameras.capture import receiver
 from partsight.runtime.cameras.features import TOLERANCE
 from partsight.runtime.cameras.latest import LatestCamera
-from partsight.runtime.errors import CameraError
+from partsight.runtime.core import CameraError
 
 DRIVER_PATIENCE_S = 10.0
 """How long OpenCV waits in V4L2 for a picture (OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT, unless it is set)."""

@@ -11,8 +11,7 @@ import numpy as np
 from partsight.runtime.cameras.camera import CameraOptions, Frame
 from partsight.runtime.cameras.ffmpeg import open_capture
 from partsight.runtime.cameras.pace import Pace
-from partsight.runtime.errors import CameraError, CameraLostError
-from partsight.runtime.process import ProcessBound
+from partsight.runtime.core import CameraError, CameraLostError, ProcessBound
 
 EXACT_SUFFIXES = frozenset({".avi", ".m4v", ".mov", ".mp4"})
 """Files whose containers count their frames; of others OpenCV estimates the number from duration and rate."""

@@ -1,10 +1,14 @@
-"""The camera loop: what a factory leaves running."""
+"""The camera loop that a factory leaves running: cameras, a recogniser, sinks, and counters of every frame.
+
+`line.health` and `line.metrics` are folders of this room. May import all rooms except `enrolment`.
+"""
 
 from partsight.runtime.line.counters import CameraCounters, LineCounters, SinkCounters
-from partsight.runtime.line.health import CameraHealth, Health, HealthState
-from partsight.runtime.line.inbox import Policy
+from partsight.runtime.line.frame_check import describe_stretch
+from partsight.runtime.line.frame_queue import Policy
+from partsight.runtime.line.health.monitor import CameraHealth, Health, HealthState
 from partsight.runtime.line.line import Line
-from partsight.runtime.line.metrics import Metrics
+from partsight.runtime.line.metrics.registry import Metrics
 from partsight.runtime.line.watch import Watch
 
 __all__ = [
@@ -18,4 +22,5 @@ __all__ = [
     "Policy",
     "SinkCounters",
     "Watch",
+    "describe_stretch",
 ]

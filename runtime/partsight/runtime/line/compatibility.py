@@ -5,11 +5,10 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from reprlib import repr as shortened
 
-from partsight.runtime.arguments import check_recognizer
-from partsight.runtime.errors import PackageError, SignatureError
-from partsight.runtime.keys import PublicKey
-from partsight.runtime.recognizer import Recognizer
-from partsight.runtime.sinks.sink import CheckLine, Sink
+from partsight.runtime.core import PackageError, SignatureError, check_recognizer
+from partsight.runtime.recognition import Recognizer
+from partsight.runtime.signing import PublicKey
+from partsight.runtime.sinks import CheckLine, Sink
 
 _log = logging.getLogger("partsight.line")
 

@@ -4,10 +4,10 @@ import logging
 import math
 from collections.abc import Callable
 
-from partsight.runtime.errors import FrameError, PackageError
-from partsight.runtime.preprocess import PreprocessSpec, check_size
-from partsight.runtime.recognizer import Recognizer
-from partsight.runtime.record import Told
+from partsight.runtime.core import FrameError, PackageError
+from partsight.runtime.images import PreprocessSpec, check_size
+from partsight.runtime.recognition import Recognizer
+from partsight.runtime.sinks import Told
 
 MAX_STRETCH = 0.03
 """Difference of the ratio of width to height, as a share, that no one has to know of."""

@@ -7,19 +7,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Self
 
-from partsight.runtime.cameras.camera import Camera
-from partsight.runtime.errors import PartsightError
-from partsight.runtime.line.answerer import THREAD, Answerer
+from partsight.runtime.cameras import Camera
+from partsight.runtime.core import PartsightError, ProcessBound
+from partsight.runtime.line.camera_worker import Feed
 from partsight.runtime.line.compatibility import check_parts, check_sinks, check_swap
 from partsight.runtime.line.counters import LINE, CameraCounters, LineCounters, SinkCounters, Tally
-from partsight.runtime.line.feed import Feed
+from partsight.runtime.line.dispatcher import THREAD, Answerer
 from partsight.runtime.line.frame_check import FrameCheck
-from partsight.runtime.line.inbox import Inbox, Policy, by_camera
-from partsight.runtime.line.outbox import Outbox, owner_of
-from partsight.runtime.process import ProcessBound
-from partsight.runtime.recognizer import Recognizer
-from partsight.runtime.record import Told
-from partsight.runtime.sinks.sink import Sink
+from partsight.runtime.line.frame_queue import Inbox, Policy, by_camera
+from partsight.runtime.line.sink_worker import Outbox, owner_of
+from partsight.runtime.recognition import Recognizer
+from partsight.runtime.sinks import Sink, Told
 
 _log = logging.getLogger("partsight.line")
 

@@ -8,12 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
-from partsight.runtime.errors import PackageError, PartsightError
+from partsight.runtime.core import MANIFEST_NAME, SIGNATURE_NAME, PackageError, PartsightError, ProcessBound, read_file
 from partsight.runtime.line.line import Line
 from partsight.runtime.package import LARGEST_MANIFEST_BYTES, package_id_of
-from partsight.runtime.package_folder import MANIFEST_NAME, SIGNATURE_NAME, read_file
-from partsight.runtime.process import ProcessBound
-from partsight.runtime.recognizer import Recognizer
+from partsight.runtime.recognition import Recognizer
 
 _log = logging.getLogger("partsight.line")
 

@@ -15,9 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from partsight.runtime.arrays import FloatArray
-from partsight.runtime.errors import PackageError
-from partsight.runtime.images import Pixels
+from partsight.runtime.core import FloatArray, PackageError, Pixels
 from partsight.runtime.matching.layout import Grid, Layout
 from partsight.runtime.matching.levels import levels_of
 from partsight.runtime.matching.operations import ArrayOperations

@@ -9,12 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from partsight.runtime.arrays import FloatArray
-from partsight.runtime.engines.engine import Settings
-from partsight.runtime.engines.onnx_runtime import create_session
-from partsight.runtime.engines.open_vino import compile_model
-from partsight.runtime.engines.providers import find_provider
-from partsight.runtime.images import Pixels
+from partsight.runtime.core import FloatArray, Pixels
+from partsight.runtime.inference import Settings, compile_model, create_session, find_provider
 from partsight.runtime.matching.bank import FIELDS, Bank
 from partsight.runtime.matching.matcher import Matches
 from partsight.runtime.matching.poses import Poses

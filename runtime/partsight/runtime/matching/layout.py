@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from partsight.runtime.arrays import FloatArray
+from partsight.runtime.core import FloatArray
 
 _BORDER_SHARE = 1 / 32  # of the longest side: what a shifted frame does not show
 _JUDGED_STEP_PX = 1.5  # both pictures are smoothed by 1.3 px, so that closer points show nothing new

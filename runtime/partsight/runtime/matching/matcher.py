@@ -20,8 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from partsight.runtime.arrays import FloatArray
-from partsight.runtime.images import Pixels
+from partsight.runtime.core import FloatArray, Pixels
 from partsight.runtime.matching.agreement import agree
 from partsight.runtime.matching.alignment import NEVER, align_fine, align_middle, choose
 from partsight.runtime.matching.bank import Bank

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import msgspec
 
-from partsight.runtime.preprocess import PreprocessSpec
+from partsight.runtime.images import PreprocessSpec
 
 LONGEST_PX = 192
 """Longest side of references: enough for the pitch of a pin."""

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from partsight.runtime.arrays import FloatArray
+from partsight.runtime.core import FloatArray
 from partsight.runtime.matching import Bank, Matches, MatchingSpec, match
 from partsight.runtime.matching.bank import FIELDS
 

@@ -1,16 +1,38 @@
-"""Sinks: where results go."""
+"""Where results go: the record of a frame, and one module a kind of sink, opened by its address.
+
+May import `core`, `cameras` and `recognition`.
+"""
 
 import importlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
-from partsight.runtime.errors import SinkError
-from partsight.runtime.sinks.address import Address, Options, parse
+from partsight.runtime.core import SinkError
+from partsight.runtime.sinks.address import Address, Options, name_of, need, parse, shown
 from partsight.runtime.sinks.files import need_folder
-from partsight.runtime.sinks.sink import Sink
+from partsight.runtime.sinks.record import Record, Told, answered
+from partsight.runtime.sinks.serving import is_loopback, tell_exposed
+from partsight.runtime.sinks.sink import CheckLine, Sink
 
-__all__ = ["SINKS", "Sink", "check_address", "check_line", "open_sink"]
+__all__ = [
+    "SINKS",
+    "Address",
+    "CheckLine",
+    "Record",
+    "Sink",
+    "Told",
+    "answered",
+    "check_address",
+    "check_line",
+    "is_loopback",
+    "name_of",
+    "need",
+    "open_sink",
+    "parse",
+    "shown",
+    "tell_exposed",
+]
 
 SINKS = {
     "csv": "partsight.runtime.sinks.csv",

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
-from partsight.runtime.errors import DependencyError, SinkError
+from partsight.runtime.core import DependencyError, SinkError
 
 _NETWORK = re.compile("(?<![^:])//.*", re.DOTALL)
 _NO_USER = re.compile(r"//(\[[^]]*\]|[^/@:]*)(:\d*)?(/.*)?", re.DOTALL)

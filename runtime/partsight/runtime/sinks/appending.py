@@ -11,7 +11,7 @@ from typing import Annotated
 
 import msgspec
 
-from partsight.runtime.errors import SinkError, SinkGoneError
+from partsight.runtime.core import SinkError, SinkGoneError
 from partsight.runtime.sinks.address import Options
 from partsight.runtime.sinks.files import flush_folder, identity, lock_file, need_folder
 

@@ -6,11 +6,10 @@ import json
 from pathlib import Path
 from typing import Self
 
-from partsight.runtime.errors import SinkError, SinkGoneError
-from partsight.runtime.process import ProcessBound
-from partsight.runtime.record import Record, Told
+from partsight.runtime.core import ProcessBound, SinkError, SinkGoneError
 from partsight.runtime.sinks.address import Address
 from partsight.runtime.sinks.appending import AppendedFile, FileOptions
+from partsight.runtime.sinks.record import Record, Told
 from partsight.runtime.sinks.sink import Sink
 
 _BLOCK = 1 << 20

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from partsight.runtime.errors import SinkError
+from partsight.runtime.core import SinkError
 
 
 @dataclass(frozen=True)

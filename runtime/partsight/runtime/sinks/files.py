@@ -5,8 +5,7 @@ import os
 import shlex
 from pathlib import Path
 
-from partsight.runtime.errors import SinkError
-from partsight.runtime.storage import flush
+from partsight.runtime.core import SinkError, flush
 
 _KEPT_OTHERWISE = (errno.EACCES, errno.EINVAL, errno.ENOTSUP)
 """Answers of file systems that flush no folder, and of a folder that may not be read; no waiting will mend them."""

@@ -12,12 +12,10 @@ from typing import Annotated, Literal, Self
 import cv2
 import msgspec
 
-from partsight.runtime.errors import ResultRefusedError, SinkError, SinkGoneError
-from partsight.runtime.images import Pixels
-from partsight.runtime.process import ProcessBound
-from partsight.runtime.record import Record, Told
+from partsight.runtime.core import Pixels, ProcessBound, ResultRefusedError, SinkError, SinkGoneError
 from partsight.runtime.sinks.address import Address, Options
 from partsight.runtime.sinks.files import flush_folder, need_folder
+from partsight.runtime.sinks.record import Record, Told
 from partsight.runtime.sinks.sink import Sink
 
 _PARTIAL = ".partial"

@@ -9,11 +9,10 @@ import time
 from pathlib import Path
 from typing import Self
 
-from partsight.runtime.errors import SinkError, SinkGoneError
-from partsight.runtime.process import ProcessBound
-from partsight.runtime.record import Told
+from partsight.runtime.core import ProcessBound, SinkError, SinkGoneError
 from partsight.runtime.sinks.address import Address, Options
 from partsight.runtime.sinks.appending import AppendedFile, FileOptions
+from partsight.runtime.sinks.record import Told
 from partsight.runtime.sinks.sink import Sink
 
 _HEAD = b'{"schema_version":'

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import msgspec
 
-from partsight.runtime.errors import SinkError, SinkGoneError
-from partsight.runtime.process import ProcessBound
-from partsight.runtime.record import Record, Told
+from partsight.runtime.core import ProcessBound, SinkError, SinkGoneError
 from partsight.runtime.sinks.address import Address, Options, need
 from partsight.runtime.sinks.guard import Guard, parse_networks
+from partsight.runtime.sinks.record import Record, Told
 from partsight.runtime.sinks.registers import (
     NO_NUMBER,
     UNLISTED,

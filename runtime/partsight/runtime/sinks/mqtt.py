@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import msgspec
 
-from partsight.runtime.errors import KeyFileError, SinkError, SinkGoneError
-from partsight.runtime.key_file import check_secret, read_key_file
-from partsight.runtime.process import ProcessBound
-from partsight.runtime.record import Told
+from partsight.runtime.core import KeyFileError, ProcessBound, SinkError, SinkGoneError, check_secret, read_key_file
 from partsight.runtime.sinks.address import Address, Options, need, shown
 from partsight.runtime.sinks.password import read_password
 from partsight.runtime.sinks.publisher import WINDOW, Publisher
+from partsight.runtime.sinks.record import Told
 from partsight.runtime.sinks.serving import joined
 from partsight.runtime.sinks.sink import Sink
 from partsight.runtime.sinks.spool import Spool

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import msgspec
 
-from partsight.runtime.errors import SinkError, SinkGoneError
-from partsight.runtime.process import ProcessBound
-from partsight.runtime.record import Record, Told
+from partsight.runtime.core import ProcessBound, SinkError, SinkGoneError
 from partsight.runtime.sinks.address import Address, Options, need
 from partsight.runtime.sinks.guard import Guard, parse_networks
 from partsight.runtime.sinks.opcua_identity import Identity, Readers, read_certificate
 from partsight.runtime.sinks.password import read_password
+from partsight.runtime.sinks.record import Record, Told
 from partsight.runtime.sinks.serving import LoopThread, SeldomLog, is_loopback, joined, peers, resolve, tell_exposed
 from partsight.runtime.sinks.sink import Sink
 

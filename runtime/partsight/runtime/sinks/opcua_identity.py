@@ -7,8 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from partsight.runtime.errors import KeyFileError, SinkError
-from partsight.runtime.key_file import check_secret, read_key_file
+from partsight.runtime.core import KeyFileError, SinkError, check_secret, read_key_file
 
 if TYPE_CHECKING:
     from asyncua.crypto.permission_rules import User

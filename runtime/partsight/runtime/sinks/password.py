@@ -3,8 +3,7 @@
 import os
 from pathlib import Path
 
-from partsight.runtime.errors import KeyFileError, SinkError
-from partsight.runtime.key_file import check_secret, read_key_file
+from partsight.runtime.core import KeyFileError, SinkError, check_secret, read_key_file
 
 
 def read_password(where: object, username: str, file: str, variable: str) -> str:

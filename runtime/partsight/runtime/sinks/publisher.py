@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from partsight.runtime.errors import SinkError
+from partsight.runtime.core import SinkError
 from partsight.runtime.sinks.address import shown
 from partsight.runtime.sinks.spool import Spool
 

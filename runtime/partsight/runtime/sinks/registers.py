@@ -9,8 +9,7 @@ from collections import UserDict
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from partsight.runtime.errors import SinkError
-from partsight.runtime.labels import USABLE, folded, is_usable, normalized
+from partsight.runtime.core import USABLE, SinkError, folded, is_usable, normalized
 
 UNLISTED = 65535
 """The part number of a label that the table does not have."""

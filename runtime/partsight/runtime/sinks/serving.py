@@ -10,7 +10,7 @@ import time
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from partsight.runtime.errors import SinkError
+from partsight.runtime.core import SinkError
 
 ResultT = TypeVar("ResultT")
 

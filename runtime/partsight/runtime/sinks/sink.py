@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol, Self
 
-from partsight.runtime.record import Told
+from partsight.runtime.sinks.record import Told
 
 CheckLine = Callable[[Sequence[str], Sequence[str]], list[str]]
 """Of labels and names of cameras; see `Sink`."""

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Self
 
-from partsight.runtime.errors import SinkError
+from partsight.runtime.core import SinkError
 from partsight.runtime.sinks.database import Form, open_database, telling
 from partsight.runtime.sinks.files import lock_file, need_folder
 

@@ -7,12 +7,11 @@ from typing import Annotated, Self
 
 import msgspec
 
-from partsight.runtime.errors import ResultRefusedError, SinkError, SinkGoneError
-from partsight.runtime.process import ProcessBound
-from partsight.runtime.record import Record, Told
+from partsight.runtime.core import ProcessBound, ResultRefusedError, SinkError, SinkGoneError
 from partsight.runtime.sinks.address import Address, Options
 from partsight.runtime.sinks.database import Form, open_database, telling
 from partsight.runtime.sinks.files import identity, need_folder
+from partsight.runtime.sinks.record import Record, Told
 from partsight.runtime.sinks.sink import Sink
 
 FORM = Form(

@@ -1,0 +1,202 @@
+"""Image files: the one reader, for golden images and for frames from a folder."""
+
+import contextlib
+import stat
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, overload
+
+import cv2
+import numpy as np
+
+from partsight.runtime.core import ImageError, Pixels
+from partsight.runtime.images.checks import DEPTH, EXPECTED, FLATTEN, ONE_PICTURE, find_fault, is_smaller_jpeg
+from partsight.runtime.images.header import READ_FORMATS, format_of
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+SHORTEST_SIDE_PX = 32
+MOST_PIXELS = 80_000_000
+
+_FORMATS = ("BMP", "JPEG", "PNG", "TIFF", "WEBP")
+"""What Pillow may look for, whatever a file is called: of those it knows, EPS is a program, and starts Ghostscript."""
+
+_NAMES = {"BMP": "BMP", "JPEG": "JPEG", "MPO": "JPEG", "PNG": "PNG", "TIFF": "TIFF", "WEBP": "WebP"}
+"""Our names of formats, by Pillow's; MPO is a JPEG with an index of further pictures."""
+
+_MPO_ENTRIES = 0xB002
+_GAIN_MAP = b"urn:iso:std:iso:ts:21496:-1"
+
+_BLOCK_PX = 2**20
+
+_FIX_BY_MODE = {
+    "RGBA": FLATTEN,
+    "LA": FLATTEN,
+    "CMYK": "convert it to RGB",
+    "P": "convert its palette to RGB",
+    "1": "save it with 8 bits a pixel",
+}
+
+
+def read_image(path: str | Path) -> Pixels:
+    """Read an image file as a camera would deliver it.
+
+    The file is decoded strictly: a truncated file is an error, never a picture with a grey lower half.
+    EXIF orientation is applied. Previews and gain maps that phones put into a photo are not read. It takes up to 10
+    bytes of memory for each pixel of a picture that is not refused.
+
+    Returns:
+        (height, width, 3) uint8 BGR for a colour file, (height, width) uint8 for a grey one; contiguous.
+
+    Raises:
+        ImageError: the file is missing, not an image, damaged, smaller than 32 px on a side, larger than
+            80 megapixels, not 8-bit RGB or grey, has a transparent colour, or holds several pictures.
+    """
+    # Here: frames of a camera need no Pillow, and a line that starts again waits for each import.
+    from PIL import Image, ImageOps, UnidentifiedImageError  # noqa: PLC0415
+
+    path = Path(path)
+    try:
+        with _open(path) as file, Image.open(file, formats=_FORMATS) as image:
+            _check_size(image, path)
+            _check_mode(image, path)
+            _check_file(image, file, path)
+            image.load()
+            ImageOps.exif_transpose(image, in_place=True)
+            return _pixels(image)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageError(f"{path}: {_too_large()}") from error
+    except UnidentifiedImageError as error:
+        raise ImageError(f"{path}: {_unidentified(path)}") from error
+    except ImageError:
+        raise
+    except Exception as error:  # of nearly any kind, TypeError too: whatever Pillow meets in damaged bytes
+        raise ImageError(
+            f"{path}: damaged or unreadable ({error}); copy it again from its source, or take the picture again"
+        ) from error
+
+
+def _open(path: Path) -> BinaryIO:
+    """Open a file for reading, but no pipe: that would wait for ever."""
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISREG(mode):
+            return path.open("rb")
+    except PermissionError as error:
+        raise ImageError(f"{path}: cannot be read ({error.strerror}); make it readable for this user") from error
+    except FileNotFoundError as error:
+        if path.is_symlink():
+            raise ImageError(f"{path}: a link to a file that is not there; correct or remove the link") from error
+        raise ImageError(f"{path}: there is no such file") from error
+    if stat.S_ISDIR(mode):
+        raise ImageError(f"{path}: a folder; expected an image file: name the files in it")
+    raise ImageError(f"{path}: a pipe, socket or device; expected an image file")
+
+
+def _pixels(image: "Image.Image") -> Pixels:
+    """Copy what Pillow holds, block by block: of a large picture it would make three copies on the way."""
+    width, height = image.size
+    is_grey = image.mode == "L"
+    pixels = np.empty((height, width) if is_grey else (height, width, 3), np.uint8)
+    rows = max(1, _BLOCK_PX // width)
+    for top in range(0, height, rows):
+        block = np.asarray(image.crop((0, top, width, min(height, top + rows))))
+        if is_grey:
+            pixels[top : top + rows] = block
+        else:
+            cv2.cvtColor(block, cv2.COLOR_RGB2BGR, dst=pixels[top : top + rows])
+    return pixels
+
+
+def _check_size(image: "Image.Image", path: Path) -> None:
+    width, height = image.size
+    if width * height > MOST_PIXELS:
+        raise ImageError(f"{path}: {width}×{height} px; {_too_large()}")
+    if min(width, height) < SHORTEST_SIDE_PX:
+        raise ImageError(
+            f"{path}: {width}×{height} px; expected at least {SHORTEST_SIDE_PX} px on each side, "
+            "a smaller picture does not show a part"
+        )
+
+
+def _check_mode(image: "Image.Image", path: Path) -> None:
+    if image.mode not in ("RGB", "L"):
+        fix = _FIX_BY_MODE.get(image.mode, DEPTH)
+        raise ImageError(f"{path}: pixel format {image.mode}; {EXPECTED}: {fix}")
+
+
+def _check_file(image: "Image.Image", file: BinaryIO, path: Path) -> None:
+    name = str(image.format)
+    position = file.tell()
+    file.seek(0)
+    fault = find_fault(file, _NAMES[name])
+    if fault is None and name == "MPO" and not _has_one_picture(image, file):
+        fault = f"several pictures in one file, as of a 3D camera; {ONE_PICTURE}: save the right one as PNG or JPEG"
+    if fault is not None:
+        raise ImageError(f"{path}: {fault}")
+    file.seek(position)  # where Pillow reads on
+
+
+def _has_one_picture(image: "Image.Image", file: BinaryIO) -> bool:
+    """Tell whether a JPEG's further pictures only belong to its first: previews, a gain map, depth maps.
+
+    Cameras and phones put these into each photo, smaller than it; only a gain map may have its size.
+    """
+    entries = getattr(image, "mpinfo", {}).get(_MPO_ENTRIES, [])[1:]
+    segments = getattr(image, "applist", [])
+    if len(entries) == 1 and any(content.startswith(_GAIN_MAP) for _, content in segments):
+        return True
+    file.seek(0)
+    data = file.read()
+    starts = [data.index(b"MPF\0") + 4 + entry["DataOffset"] for entry in entries]
+    return all(is_smaller_jpeg(data[start:], image.size) for start in starts)
+
+
+def _unidentified(path: Path) -> str:
+    """Say what a file is that Pillow does not open."""
+    with path.open("rb") as file:
+        head = file.read(512)
+        name = format_of(head)
+        if name in READ_FORMATS:
+            file.seek(0)
+            fault = None
+            with contextlib.suppress(struct.error, ValueError, LookupError, OSError):
+                fault = find_fault(file, name)
+            return fault or f"not an image, or its header is damaged; expected {_formats()}: copy it from its source"
+    if not head:
+        return "an empty file, not an image; copy it again from its source"
+    received = f"{name}, not an image that partsight reads" if name not in ("", "text") else "not an image"
+    return f"{received}; expected {_formats()}"
+
+
+def _too_large() -> str:
+    return f"expected at most {MOST_PIXELS // 1_000_000} megapixels: crop it or scale it down"
+
+
+def _formats() -> str:
+    return f"{', '.join(READ_FORMATS[:-1])} or {READ_FORMATS[-1]}"
+
+
+class ImageFiles(Sequence[Pixels]):
+    """Image files as a sequence of pictures, each read when it is asked for: a catalogue may not fit into memory."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.paths = tuple(paths)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @overload
+    def __getitem__(self, place: int) -> Pixels: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[Pixels]: ...
+
+    def __getitem__(self, place: int | slice) -> Pixels | list[Pixels]:
+        """Read one image, or several; raises ImageError as `read_image` does."""
+        if isinstance(place, slice):
+            return [read_image(path) for path in self.paths[place]]
+        return read_image(self.paths[place])

@@ -1,0 +1,92 @@
+"""Runs on buffers of the card that are made once: ONNX Runtime's IO binding, one set for each size of batch.
+
+Without it, each run allocates on the card and copies there and back from wherever NumPy's memory lies. Binding anew
+for each run would copy as often as not binding (microsoft/onnxruntime#10000); so a batch is copied into the bound
+buffer in place. Sizes between are filled up: a new shape would have cuDNN search again, and void a CUDA graph.
+"""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from partsight.runtime.core import FloatArray, Pixels
+from partsight.runtime.inference.engine import BOUND_NAME, EMBEDDING_NAME, INPUT_NAME, SCORE_NAME
+
+
+@dataclass(frozen=True)
+class _Bucket:
+    """All that runs one size of batch.
+
+    Attributes:
+        host: (size, height, width, 3) uint8, where a batch that is smaller is filled up.
+        image: the same on the device.
+        score, embedding: on the device; bounds of the score of a model that has those.
+        binding: of the three to the session.
+        options: that number the size's CUDA graph.
+    """
+
+    host: Pixels
+    image: Any
+    score: Any
+    embedding: Any
+    binding: Any
+    options: Any
+
+
+class BoundRuns:
+    """Runs a session on bound buffers; one run at a time, because they are shared. Thread-safe."""
+
+    def __init__(self, session: Any, sizes: Sequence[int], device: str) -> None:
+        """Make the buffers.
+
+        Args:
+            session: an onnxruntime.InferenceSession of partsight's contract.
+            sizes: of the batches to run.
+            device: where the buffers lie, as ONNX Runtime calls it: `cuda`, or `cpu`, where nothing is gained.
+        """
+        self._session = session
+        self._buckets = [_bucket(session, size, device, number) for number, size in enumerate(sorted(set(sizes)))]
+        self._lock = threading.Lock()
+
+    def run(self, batch: Pixels) -> tuple[FloatArray, FloatArray]:
+        """Return (batch, classes) scores and (batch, d) embeddings, of a batch of any size."""
+        largest = len(self._buckets[-1].host)
+        parts = [self._run(batch[start : start + largest]) for start in range(0, len(batch), largest)]
+        if len(parts) == 1:
+            return parts[0]
+        score, embedding = zip(*parts, strict=True)
+        return np.concatenate(score), np.concatenate(embedding)
+
+    def _run(self, batch: Pixels) -> tuple[FloatArray, FloatArray]:
+        count = len(batch)
+        bucket = next(bucket for bucket in self._buckets if len(bucket.host) >= count)
+        with self._lock:
+            if count < len(bucket.host):
+                bucket.host[:count] = batch
+                batch = bucket.host
+            bucket.image.update_inplace(batch)
+            self._session.run_with_iobinding(bucket.binding, bucket.options)
+            # Copies: the next run writes over what the device holds, and on a CPU `numpy` shows that same memory.
+            return np.array(bucket.score.numpy()[:count]), np.array(bucket.embedding.numpy()[:count])
+
+
+def _bucket(session: Any, size: int, device: str, number: int) -> _Bucket:
+    import onnxruntime as ort  # noqa: PLC0415 (an optional dependency)
+
+    shapes = {node.name: node.shape[1:] for node in (*session.get_inputs(), *session.get_outputs())}
+    host = np.zeros((size, *shapes[INPUT_NAME]), np.uint8)
+    values = {INPUT_NAME: ort.OrtValue.ortvalue_from_numpy(host, device)}
+    scores = BOUND_NAME if BOUND_NAME in shapes else SCORE_NAME
+    for name in (scores, EMBEDDING_NAME):
+        values[name] = ort.OrtValue.ortvalue_from_shape_and_type((size, *shapes[name]), np.float32, device)
+    binding = session.io_binding()
+    binding.bind_ortvalue_input(INPUT_NAME, values[INPUT_NAME])
+    for name in (scores, EMBEDDING_NAME):
+        binding.bind_ortvalue_output(name, values[name])
+    options = ort.RunOptions()
+    # Of no account where graphs are off. From 1 on: ONNX Runtime takes -1 for "none" and 0 for "the only one".
+    options.add_run_config_entry("gpu_graph_id", str(number + 1))
+    return _Bucket(host, values[INPUT_NAME], values[scores], values[EMBEDDING_NAME], binding, options)

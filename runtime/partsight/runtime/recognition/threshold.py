@@ -1,0 +1,82 @@
+"""The threshold: what one that somebody chose costs, by what the package's calibration says."""
+
+import logging
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+
+from partsight.runtime.package import Decision
+
+SCORE_RANGES: Mapping[str, tuple[float, float]] = {"agreement": (0, 1), "probability": (0, 1), "cosine": (-1, 1)}
+"""The lowest and the highest score of each kind."""
+
+MORE_REFUSED, MORE_ACCEPTED = 0.1, 0.25
+"""How much larger than with the package's own threshold a share may be without a warning: of good frames that are
+refused, and of frames of unknown parts that get a label."""
+
+_FAR_ABOVE, _FAR_BELOW = 0.25, 0.5  # of the way from the package's own threshold to the highest or lowest score
+
+_log = logging.getLogger("partsight.runtime")
+
+
+def threshold_warning(decision: Decision, threshold: float) -> str:
+    """Return in words what is wrong with a threshold that somebody chose; empty if it serves.
+
+    Args:
+        decision: of the package, with its own threshold.
+        threshold: in its place.
+    """
+    own = f"use {_own(decision)}"
+    least, most = SCORE_RANGES[decision.score]
+    if threshold > most:
+        return f"threshold {threshold:g} refuses all frames: no score is above {most:g}; {own}"
+    if threshold <= least:
+        return f"threshold {threshold:g} refuses no frame for its score: none is below {least:g}; {own}"
+    if not decision.taught_scores or not decision.unknown_scores:
+        return _by_distance(decision, threshold)
+    both = (threshold, decision.threshold)
+    refused, own_refused = (share_below(decision.taught_scores, score) for score in both)
+    accepted, own_accepted = (1 - share_below(decision.unknown_scores, score) for score in both)
+    if refused - own_refused >= MORE_REFUSED:
+        return f"threshold {threshold:g} refuses {refused:.0%} of good frames, by varied golden images; {own}"
+    if accepted - own_accepted >= MORE_ACCEPTED:
+        return f"threshold {threshold:g} gives {accepted:.0%} of frames of unknown parts a label; {own}"
+    return ""
+
+
+def warn_of_threshold(decision: Decision, threshold: float, package: str) -> None:
+    """Log what is wrong with a threshold that somebody chose for a package; see `threshold_warning`."""
+    if warning := threshold_warning(decision, threshold):
+        _log.warning("%s", warning, extra={"event": "threshold_unfit", "package": package})
+
+
+def share_below(quantiles: Sequence[float], score: float) -> float:
+    """Return the share of scores below one.
+
+    Args:
+        quantiles: Of the scores, in rising order, from the lowest to the highest; two at least.
+        score: The one.
+    """
+    place = bisect_left(quantiles, score)
+    if place in (0, len(quantiles)):
+        return float(place > 0)
+    low, high = quantiles[place - 1 : place + 1]
+    return (place - 1 + (score - low) / (high - low)) / (len(quantiles) - 1)
+
+
+def _own(decision: Decision) -> str:
+    share = f"{decision.expected_false_reject:.1%}"
+    return f"the package's own, {decision.threshold:.3g}, which refuses {share} of good frames"
+
+
+def _by_distance(decision: Decision, threshold: float) -> str:
+    """Judge a threshold by how far it is from the package's own, where the package does not say what others cost."""
+    least, most = SCORE_RANGES[decision.score]
+    above = (threshold - decision.threshold) / max(most - decision.threshold, 1e-9)
+    below = (decision.threshold - threshold) / max(decision.threshold - least, 1e-9)
+    if above < _FAR_ABOVE and below < _FAR_BELOW:
+        return ""
+    effect = "refuse many good frames" if above > 0 else "accept unknown parts"
+    return (
+        f"threshold {threshold:g} may {effect}: it is far from {_own(decision)}; this package does not say how many: "
+        "train and export it again with this partsight"
+    )

@@ -1,0 +1,87 @@
+"""Frames of several cameras that wait, each under its own policy."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from partsight.runtime.cameras.camera import Frame
+from partsight.runtime.line import Policy
+from partsight.runtime.line.counters import Tally
+from partsight.runtime.line.frame_queue import Arrival, Inbox, by_camera
+from tests.waiting import HANG_S
+
+LATEST, QUEUE, BLOCK = Policy(), Policy("queue", 50), Policy("block", 50)
+
+
+def offer(inbox: Inbox, camera: str, count: int) -> None:
+    for sequence in range(count):
+        inbox.offer(camera, Frame(np.zeros((1, 1), np.uint8), camera, sequence, 0.0))
+
+
+def taken(inbox: Inbox, most: int) -> list[str]:
+    return [item.camera for item in inbox.take(most)]
+
+
+def test_a_batch_of_files_is_small_while_a_live_camera_is_open_and_whole_afterwards() -> None:
+    inbox = Inbox({"folder": BLOCK, "live": LATEST}, Tally())
+    offer(inbox, "folder", 40)
+    assert taken(inbox, 16) == ["folder"]
+    assert taken(inbox, 32) == ["folder"] * 2
+    inbox.end("live")
+    assert taken(inbox, 16) == ["folder"] * 16
+
+
+def test_a_live_frame_is_alone_in_its_batch_and_takes_turns_with_files() -> None:
+    inbox = Inbox({"folder": BLOCK, "live": LATEST}, Tally())
+    offer(inbox, "folder", 40)
+    turns = []
+    for _ in range(4):
+        offer(inbox, "live", 1)
+        turns.append(taken(inbox, 16))
+    assert turns == [["live"], ["folder"], ["live"], ["folder"]]
+
+
+def test_policies_take_turns_and_cameras_of_one_share_a_batch() -> None:
+    inbox = Inbox({"folder": BLOCK, "left": QUEUE, "right": QUEUE}, Tally())
+    for name in ("folder", "left", "right"):
+        offer(inbox, name, 6)
+    assert taken(inbox, 4) == ["left", "right"] * 2
+    assert taken(inbox, 4) == ["folder"]
+    assert taken(inbox, 4) == ["left", "right"] * 2
+
+
+@pytest.mark.parametrize(("ends", "kept"), [(True, [0, 1, 2, 3]), (False, [3])])
+def test_a_camera_without_a_policy_has_that_of_its_kind(ends: bool, kept: list[int]) -> None:
+    tally = Tally()
+    inbox = Inbox({"c": None}, tally, bound=4)
+    inbox.opened("c", ends=ends)
+    assert inbox.all_block == ends
+    offer(inbox, "c", 4)
+    assert [item.frame.sequence for item in inbox.take(16) if isinstance(item, Arrival)] == kept
+    assert tally.of("c").get("skipped", 0) == 4 - len(kept)
+
+
+def test_a_policy_that_was_named_stays() -> None:
+    inbox = Inbox({"c": QUEUE}, Tally())
+    inbox.opened("c", ends=True)
+    assert inbox.policy("c") == QUEUE
+
+
+def test_a_frame_that_waits_for_room_at_the_lines_end_is_answered() -> None:
+    tally = Tally()
+    inbox = Inbox({"folder": Policy("block", 1)}, tally)
+    thread = threading.Thread(target=offer, args=(inbox, "folder", 2))
+    thread.start()
+    inbox.stop()
+    thread.join(HANG_S)
+    assert taken(inbox, 4) == ["folder"] * 2
+    assert tally.of("folder") == {"waiting": 2}
+
+
+def test_a_setting_by_camera() -> None:
+    assert by_camera("takt_ms", float, None, ["a"]) == {}
+    assert by_camera("takt_ms", float, 5.0, ["a", "b"]) == {"a": 5.0, "b": 5.0}
+    assert by_camera("takt_ms", float, {"b": 5.0}, ["a", "b"]) == {"b": 5.0}
+    with pytest.raises(ValueError, match="takt_ms is set for camera 'c'; expected one of a, b"):
+        by_camera("takt_ms", float, {"c": 5.0}, ["a", "b"])
