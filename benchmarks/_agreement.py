@@ -12,7 +12,7 @@ from partsight.runtime import Recognizer
 from partsight.runtime.core import Pixels
 from partsight.runtime.images import preprocess
 
-MOST_SHARE, MOST_SHARE_SIZE = 0.05, (1280, 1024)
+MAX_SHARE, MAX_SHARE_SIZE = 0.05, (1280, 1024)
 """Of an answer in FP32, that preprocessing was promised to take at most, at that size of frame."""
 
 
@@ -94,9 +94,9 @@ def to_agreement_table(agreements: list[Agreement]) -> str:
         )
         for found in agreements
     ]
-    promised = [found for found in agreements if found.frame == _speed.size_text(MOST_SHARE_SIZE)]
+    promised = [found for found in agreements if found.frame == _speed.size_text(MAX_SHARE_SIZE)]
     notes = [
-        f"Promised at {found.frame}: at most {MOST_SHARE:.0%}; {'kept' if found.share <= MOST_SHARE else 'NOT KEPT'}."
+        f"Promised at {found.frame}: at most {MAX_SHARE:.0%}; {'kept' if found.share <= MAX_SHARE else 'NOT KEPT'}."
         for found in promised
     ]
     return "\n\n".join([_speed.markdown(head, lines), *notes])

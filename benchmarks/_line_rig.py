@@ -11,7 +11,7 @@ from typing import Self
 
 from partsight.runtime.cameras import Frame
 from partsight.runtime.core import Pixels
-from partsight.runtime.sinks import Told
+from partsight.runtime.sinks import FrameEvent
 
 
 class PacedCamera:
@@ -70,9 +70,9 @@ class Answers:
         """Camera and sequence of each answer."""
         return list(zip(self.cameras, self.sequences, strict=True))
 
-    def __call__(self, told: Told) -> None:
+    def __call__(self, event: FrameEvent) -> None:
         """Take an answer."""
-        record = told.record
+        record = event.record
         self.cameras.append(record.camera)
         self.sequences.append(record.sequence)
         self.times.append(time.perf_counter())

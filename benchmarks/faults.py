@@ -42,7 +42,7 @@ from partsight.runtime import Recognizer
 from partsight.runtime.cameras import CameraOptions, open_camera
 from partsight.runtime.core import progress_bar
 from partsight.runtime.line import Line, LineCounters, Policy
-from partsight.runtime.sinks import Told, open_sink
+from partsight.runtime.sinks import FrameEvent, open_sink
 
 _FPS = 20.0
 
@@ -195,7 +195,7 @@ def callback(scene: Scene) -> Row:
     answers, source = Answers(), scene.paced(scene.args.times * 0.5)
     raised = 0
 
-    def listen(_: Told) -> None:
+    def listen(_: FrameEvent) -> None:
         nonlocal raised
         if scene.rng.random() < 0.2:
             raised += 1
@@ -233,10 +233,10 @@ def sigterm(scene: Scene) -> Row:
         _, said = process.communicate(timeout=60)
         counts = [[int(text) for text in found] for found in _COUNTS.findall(said)]
         seen += sum(found[0] for found in counts)
-        told = sum(found[1] + found[2] + found[3] for found in counts)
-        accepted += told
+        event = sum(found[1] + found[2] + found[3] for found in counts)
+        accepted += event
         for keys in (keys_of_lines(lines), keys_of_rows(rows)):
-            lost += told - len(set(keys))
+            lost += event - len(set(keys))
             twice += doubled(keys)
         scene.tick()
     kept = {"jsonl and sqlite": accepted - lost}

@@ -25,8 +25,8 @@ from matplotlib.figure import Figure
 from partsight.runtime import ModelPackage
 from partsight.runtime.core import progress
 
-LEAST_OF_KERAS: dict[tuple[int, str], float] = {(16, "fp32"): 2.3, (16, "bf16"): 4.5, (16, "int8"): 8.0}
-LEAST_OF_KERAS_ALONE = 20.0
+MIN_KERAS: dict[tuple[int, str], float] = {(16, "fp32"): 2.3, (16, "bf16"): 4.5, (16, "int8"): 8.0}
+MIN_KERAS_ALONE = 20.0
 """What was promised of InceptionV3 at 150 px with 1,424 parts: by batch and precision, and of a single frame."""
 _COLOURS = dict.fromkeys(OF_RUN, ORANGE) | {"recognizer": GREEN, "raw": GREY}
 _COLOURS |= dict.fromkeys(("torch", "naive", "cv2.dnn", "openvino"), BLUE)
@@ -163,11 +163,11 @@ def goals(rows: list[Row]) -> str:
         fastest = max(filter(None, best.values()), key=lambda row: row.frames_per_s, default=None)
         keras = found.get((batch, KERAS))
         if batch == 1 and keras and fastest:
-            lines.append(_goal(fastest, keras, LEAST_OF_KERAS_ALONE))
+            lines.append(_goal(fastest, keras, MIN_KERAS_ALONE))
         for precision, ours in best.items():
             native = found.get((batch, f"native OpenVINO {precision}"))
-            if ours and keras and (batch, precision) in LEAST_OF_KERAS:
-                lines.append(_goal(ours, keras, LEAST_OF_KERAS[batch, precision]))
+            if ours and keras and (batch, precision) in MIN_KERAS:
+                lines.append(_goal(ours, keras, MIN_KERAS[batch, precision]))
             if ours and native:
                 lines.append(_goal(ours, native, 1.0))
     return _speed.markdown(("batch", "ours", "against", "times", "promised", "reached"), lines) if lines else ""

@@ -20,7 +20,7 @@ from partsight.runtime.core import Pixels
 
 PARTS = Path(__file__).parent / "parts"
 RIGHT, WRONG, NEUTRAL = "#1f7a4d", "#c0392b", "#34495e"
-NEVER_TAUGHT, LONGEST_NAME = "(never taught)", 28
+NEVER_TAUGHT, MAX_NAME = "(never taught)", 28
 
 
 def main() -> None:
@@ -90,7 +90,7 @@ def truth_of(path: Path, labels: Sequence[str]) -> str:
 
 def shortened(name: str) -> str:
     """Return a name that fits above a picture, with both of its ends."""
-    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 9]}…{name[-8:]}"
+    return name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 9]}…{name[-8:]}"
 
 
 def color_of(answer: Result, truth: str | None) -> str:

@@ -9,16 +9,16 @@ import sys
 from partsight.runtime import Recognizer
 from partsight.runtime.cameras import open_camera
 from partsight.runtime.line import Line
-from partsight.runtime.sinks import Told, open_sink
+from partsight.runtime.sinks import FrameEvent, open_sink
 
 if len(sys.argv) != 6:
     sys.exit(f"expected PACKAGE, two cameras, HOST:PORT for the PLC, and a database file\n{__doc__}")
 package, left, right, plc, database = sys.argv[1:]
 
 
-def on_result(told: Told) -> None:
+def on_result(event: FrameEvent) -> None:
     """Called with each answer by the line's own thread, which waits for it: be quick here."""
-    record = told.record
+    record = event.record
     print(record.camera, record.sequence, record.label or record.outcome, record.latency_ms, flush=True)
 
 

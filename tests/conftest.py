@@ -98,7 +98,7 @@ def small_package(small_run: "RunFolder", tmp_path_factory: pytest.TempPathFacto
 def few_samples() -> Iterator[None]:
     """Let a calibration take no more frames than there are parts: of a dozen, it is most of a training's time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("partsight.train.calibrate.SMALLEST_SAMPLE", 1)
+        patch.setattr("partsight.train.calibrate.MIN_SAMPLE", 1)
         yield
 
 

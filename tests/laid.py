@@ -7,7 +7,7 @@ import numpy as np
 
 from partsight.runtime.core.arrays import Pixels
 from partsight.runtime.images.image_file import read_image
-from partsight.runtime.matching import LONGEST_PX
+from partsight.runtime.matching import MAX_PX
 from partsight.runtime.matching.poses import Poses
 
 
@@ -19,7 +19,7 @@ def golden(example_parts: Path, part: str, side_px: int | None = None) -> Pixels
 
 def as_compared(image: Pixels) -> Pixels:
     """Return an image at the size at which frames are compared."""
-    scale = LONGEST_PX / max(image.shape)
+    scale = MAX_PX / max(image.shape)
     width, height = (6 * max(6, round(side * scale / 6)) for side in (image.shape[1], image.shape[0]))
     return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 

@@ -14,14 +14,14 @@ import numpy as np
 from partsight.runtime.core.arrays import Pixels
 
 _LEVELS_PX = (128, 64, 32)  # longest side, fine to coarse
-_LARGEST_STEP, _SMALLEST_STEP, _FARTHEST = 0.05, 2e-4, 0.15  # of the longest side, and in radians
+_MAX_STEP, _MIN_STEP, _FARTHEST = 0.05, 2e-4, 0.15  # of the longest side, and in radians
 _STIFFNESS = 180.0  # grey levels² a pixel that a stretch or shear of 1 must explain away
 _BORDER_SHARE, _SPOT_SHARE = 1 / 32, 1 / 21  # of the longest side
 _WORST_SHARE = 0.01  # of the pixels
 _FEW = 3  # candidates where both judges name the same
 _LEAST = 2  # compared in any case
 _HOPELESS, _NOISE_LEVELS = 8.0, 0.7
-_LARGEST_GAIN = 1.4
+_MAX_GAIN = 1.4
 _ROWS_PRODUCT = 2**18  # multiplications in one product with the outlines: with others, its last bits are others
 
 
@@ -96,9 +96,9 @@ class _Update:
                 values += self.prior @ np.array([pose.shear, pose.stretch], np.float32)
             *moves, gain = values.tolist()
             gain = max(1 + gain, 0.5)
-            step = _Pose(*[max(-_LARGEST_STEP, min(_LARGEST_STEP, move / gain)) for move in moves])
+            step = _Pose(*[max(-_MAX_STEP, min(_MAX_STEP, move / gain)) for move in moves])
             pose = pose.after_inverse_of(step)
-            if max(abs(step.x), abs(step.y), abs(step.angle), math.hypot(step.shear, step.stretch)) < _SMALLEST_STEP:
+            if max(abs(step.x), abs(step.y), abs(step.angle), math.hypot(step.shear, step.stretch)) < _MIN_STEP:
                 break
         return pose
 
@@ -296,7 +296,7 @@ def _limit(aligned: Sequence[tuple[float, int, _Pose]], hopeless: float) -> floa
 
 
 def _within(gain: float) -> float:
-    return min(max(gain, 1 / _LARGEST_GAIN), _LARGEST_GAIN)
+    return min(max(gain, 1 / _MAX_GAIN), _MAX_GAIN)
 
 
 def _difference(level: np.ndarray, golden: np.ndarray, pose: _Pose) -> float:

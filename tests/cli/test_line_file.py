@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from partsight.cli.line_config import CameraConfig, ConfigError, LineConfig
-from partsight.cli.line_file import _CAMERA, _DEPRECATED, _LINE, LARGEST_BYTES, read_line_file
+from partsight.cli.line_file import _CAMERA, _DEPRECATED, _LINE, MAX_BYTES, read_line_file
 from partsight.cli.line_options import _OWN, _SAME, describe
 from partsight.cli.main import build_parser
 from partsight.runtime.cameras import CameraOptions
@@ -258,7 +258,7 @@ def test_no_password_is_shown(tmp_path: Path, text: str) -> None:
 
 def test_a_file_that_is_none(tmp_path: Path) -> None:
     assert "is no TOML in UTF-8" in said_of(tmp_path / "latin.toml", b'package = "\xff"')
-    assert f"has more than {LARGEST_BYTES:,} bytes" in said_of(tmp_path / "large.toml", b"#" * (LARGEST_BYTES + 1))
+    assert f"has more than {MAX_BYTES:,} bytes" in said_of(tmp_path / "large.toml", b"#" * (MAX_BYTES + 1))
     for path in (tmp_path, tmp_path / "nowhere.toml"):
         with pytest.raises(ConfigError, match="cannot be read"):
             read_line_file(path)

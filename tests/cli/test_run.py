@@ -18,7 +18,7 @@ from partsight.cli.main import main
 from partsight.runtime.core.errors import SinkGoneError
 from partsight.runtime.line import sink_worker as outbox
 from partsight.runtime.sinks.jsonl import StandardOutput
-from partsight.runtime.sinks.record import Record, Told
+from partsight.runtime.sinks.record import FrameEvent, Record
 from tests.cli.command import partsight
 from tests.cli.conftest import Ended
 from tests.tiny import solid
@@ -213,7 +213,7 @@ def test_a_reader_that_is_found_gone_at_the_very_end(
 ) -> None:
     """After the last frame was answered: as quiet as in the midst."""
 
-    def write(_: StandardOutput, told: Told) -> None:
+    def write(_: StandardOutput, event: FrameEvent) -> None:
         time.sleep(0.3)  # until the line has ended
         raise SinkGoneError("the reader has ended")
 
@@ -294,8 +294,8 @@ def test_comparers_have_no_effect_and_a_warning(call: Call, tiny_package: Path, 
     assert "WARNING comparers has no effect: " in ended.err
     assert ended.err.count("comparers") == 1
     ended = call("run", tiny_package, photo, *added, "--log", "json")
-    told = json.loads(ended.err.splitlines()[0])
-    assert (told["event"], told["level"], told["option"]) == ("deprecated_option", "WARNING", "comparers")
+    event = json.loads(ended.err.splitlines()[0])
+    assert (event["event"], event["level"], event["option"]) == ("deprecated_option", "WARNING", "comparers")
     ended = call("run", tiny_package, photo, *added, "--check")
     assert (ended.code, ended.err) == (0, "")
     assert "warning  comparers has no effect: " in ended.out

@@ -32,7 +32,7 @@ from tests.runtime.enrolment.enrolling import write_package
 from tests.runtime.matching.case import FRAMES, PARTS, SPEC, Case, load_case, session
 from tests.tiny import tiny_matching, write_tiny_package
 
-THRESHOLD, LEAST_MARGIN = 0.45, 0.1
+THRESHOLD, MIN_MARGIN = 0.45, 0.1
 NETWORK_HW = (150, 150)
 DOC = Path(__file__).parents[2] / "docs" / "bundle.md"
 
@@ -110,12 +110,12 @@ def run(model: onnx.ModelProto, images: np.ndarray) -> dict[str, Any]:
 
 def joined(case: Case, model: onnx.ModelProto, spec: MatchingSpec = SPEC, **changes: Any) -> onnx.ModelProto:
     size_hw = tuple(dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim[1:3])
-    options = {"network_hw": size_hw, "batch": None, "threshold": THRESHOLD, "least_margin": LEAST_MARGIN} | changes
+    options = {"network_hw": size_hw, "batch": None, "threshold": THRESHOLD, "least_margin": MIN_MARGIN} | changes
     return join(model, case.bank, spec, **options)
 
 
 def with_margin(**changes: Any) -> MatchingSpec:
-    return msgspec.structs.replace(SPEC, least_margin=LEAST_MARGIN, **changes)
+    return msgspec.structs.replace(SPEC, least_margin=MIN_MARGIN, **changes)
 
 
 @pytest.mark.parametrize("network_hw", [(150, 150), (192, 192), (96, 96), (240, 210)])

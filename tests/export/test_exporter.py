@@ -16,7 +16,7 @@ from partsight.runtime.calibration.thresholds import golden_bank, matching_spec
 from partsight.runtime.core.errors import RunError
 from partsight.runtime.core.storage import sha256_bytes
 from partsight.runtime.images.preprocessing import PreprocessSpec, Region, preprocess
-from partsight.runtime.matching import BANK_FILE, GRAPH_FILE, LONGEST_PX, Bank, GraphMatcher
+from partsight.runtime.matching import BANK_FILE, GRAPH_FILE, MAX_PX, Bank, GraphMatcher
 from partsight.runtime.package.manifest import METADATA_KEY, Manifest
 from partsight.train.run_folder import RECORD_NAME, RunFolder
 
@@ -68,7 +68,7 @@ def test_the_gallery_holds_what_frames_are_compared_with(package: ModelPackage, 
     for place, golden in enumerate(small_run.record.goldens):
         image = read_image(Path(small_run.record.catalog) / golden.file)
         small = preprocess([image], matching.spec.preprocess(package.manifest.preprocess))[0]
-        assert max(small.shape) == LONGEST_PX
+        assert max(small.shape) == MAX_PX
         for reference in (package.golden_image(place), read_image(package.path / "gallery" / f"{place:05}.jpg")):
             assert reference.shape == small.shape
             assert np.abs(reference.astype(int) - small).mean() < 2

@@ -15,12 +15,12 @@ from tests.faults.job import Job
 if TYPE_CHECKING:
     from partsight.runtime import Recognizer
     from partsight.runtime.core.arrays import Pixels
-    from partsight.runtime.sinks.record import Told
+    from partsight.runtime.sinks.record import FrameEvent
 
 _OLD, _NEW, _PLACE = "packages/first", "packages/second", "line.partsight"
 _LABELS = {"old": "red", "new": "rot"}
 _DISK_IS_AWAY_S = 0.3
-_LONGEST_S = 240.0
+_MAX_S = 240.0
 
 # A swap writes nothing. It may be killed wherever it reads. A watched file that is cut is refused until it is another,
 # which no fault makes it.
@@ -47,8 +47,8 @@ class _Swapped:
         self.answers = 0
         self.line = Line(recognizer, {"c": lambda: ScriptedCamera(_frames())}, on_result=self._tell)
 
-    def _tell(self, told: "Told") -> None:
-        record = told.record
+    def _tell(self, event: "FrameEvent") -> None:
+        record = event.record
         ids = {**self._ids, "new": self.line.package_id}
         known = [who for who, label in _LABELS.items() if (record.package_id, record.label) == (ids[who], label)]
         who = known[0] if known else f"{record.outcome} {record.label} {record.error}"
@@ -70,7 +70,7 @@ def _frames() -> Iterator["Pixels"]:
         yield solid("red")
 
 
-def _await(condition: Callable[[], bool], longest_s: float = _LONGEST_S) -> bool:
+def _await(condition: Callable[[], bool], longest_s: float = _MAX_S) -> bool:
     end = time.monotonic() + longest_s
     while not condition() and time.monotonic() < end:
         time.sleep(0.002)

@@ -23,7 +23,7 @@ from tests.fuzz.surface import Surface
 _ROOT = Path(__file__).parents[2]
 _GLANCE_S = 0.1
 _START_S = 120.0
-_MOST_FINDINGS = 100  # then the surface is broken, and each further one would cost a start
+_MAX_FINDINGS = 100  # then the surface is broken, and each further one would cost a start
 
 # Children are forked, where that can be, from a process that has imported what they need: that is half of their start.
 _processes = cast(SpawnContext, get_context("forkserver" if "forkserver" in get_all_start_methods() else "spawn"))
@@ -134,7 +134,7 @@ def run(surface: Surface, first: int, cases: int, jobs: int = 1) -> Tally:
 
 def _run_range(surface: Surface, first: int, last: int) -> Tally:
     total = Tally(surface.name)
-    while first < last and len(total.findings) < _MOST_FINDINGS:
+    while first < last and len(total.findings) < _MAX_FINDINGS:
         with _folder() as folder:
             tally, first = _run_child(surface, first, last, folder)
         if tally.count("hang"):

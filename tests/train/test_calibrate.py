@@ -148,8 +148,8 @@ def test_every_golden_image_is_varied_once() -> None:
 
 
 def test_of_many_a_sample_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert module.LARGEST_SAMPLE == 1000
-    monkeypatch.setattr(module, "LARGEST_SAMPLE", 20)
+    assert module.MAX_SAMPLE == 1000
+    monkeypatch.setattr(module, "MAX_SAMPLE", 20)
     found, scorer = run(even(30), 0.01)
     assert found.decision.samples == found.matched_decision.samples == len(scorer.images) == 20
     assert len({round(image.mean()) for image in scorer.images}) > 12  # of all brightnesses, none twice
@@ -158,7 +158,7 @@ def test_of_many_a_sample_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("count", [pytest.param(count, marks=pytest.mark.long) for count in (1, 3)])
 def test_of_few_each_is_varied_often_enough(headers: list[Pixels], monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     """So that the share which may be refused holds for other frames, and the worst of three does not decide."""
-    monkeypatch.setattr(module, "SMALLEST_SAMPLE", 300)
+    monkeypatch.setattr(module, "MIN_SAMPLE", 300)
     found, other = (run(headers[:count], 0.01, seed)[0] for seed in (1, 2))
     decision, curve = found.matched_decision, other.matched_curve
     assert decision.samples == 300

@@ -245,7 +245,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of 
 from partsight.cli import main
 from partsight.train import calibrate, trainer
 from tests.faults import tiny_backbone
-calibrate.SMALLEST_SAMPLE, trainer.find_backbone = 1, tiny_backbone.find  # as in the process that tests
+calibrate.MIN_SAMPLE, trainer.find_backbone = 1, tiny_backbone.find  # as in the process that tests
 def slow(*args):
     time.sleep(1000)
 trainer.write_report = slow

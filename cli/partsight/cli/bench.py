@@ -35,7 +35,7 @@ examples:
   partsight bench line3.partsight --seconds 120 --batch 64 --json > speed.json
 """
 
-_LONGEST_SIDE_PX = 16384
+_MAX_SIDE_PX = 16384
 _BAR_FORMAT = "{desc:<24}{percentage:3.0f}% |{bar}| {remaining} left"
 
 
@@ -161,9 +161,9 @@ def _progress(seconds: float) -> "Iterator[Callable[[str], None]]":
 
 def _size(text: str) -> tuple[int, int]:
     sides = [int(side) if side.isascii() and side.isdigit() else 0 for side in text.split("x")]
-    if len(sides) != 2 or not all(0 < side <= _LONGEST_SIDE_PX for side in sides):
+    if len(sides) != 2 or not all(0 < side <= _MAX_SIDE_PX for side in sides):
         raise argparse.ArgumentTypeError(
-            f"received {text!r}; expected WIDTHxHEIGHT in pixels, such as 1280x1024, each at most {_LONGEST_SIDE_PX}"
+            f"received {text!r}; expected WIDTHxHEIGHT in pixels, such as 1280x1024, each at most {_MAX_SIDE_PX}"
         )
     return sides[0], sides[1]
 

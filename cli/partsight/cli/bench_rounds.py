@@ -19,7 +19,7 @@ from partsight.runtime import Recognizer
 from partsight.runtime.core import Pixels
 
 _PAUSE_S = 0.05  # between turns: threads spin for some ten milliseconds after each run
-_LEAST_ROUNDS = 2
+_MIN_ROUNDS = 2
 
 
 class _Turn(NamedTuple):
@@ -62,7 +62,7 @@ def measure_speeds(
     found: dict[_Turn, list[float]] = {key: [] for key in keys}
     ends = clock.now() + seconds
     for number in itertools.count():  # round 0 warms up
-        if number > _LEAST_ROUNDS and clock.now() >= ends:
+        if number > _MIN_ROUNDS and clock.now() >= ends:
             break
         for place in rng.permutation(len(keys)):
             turn = keys[place]
@@ -98,7 +98,7 @@ def measure_queue(
     found: tuple[list[float], ...] = ([], [])
     ends = clock.now() + seconds
     for number in itertools.count():  # round 0 warms up
-        if number > _LEAST_ROUNDS and clock.now() >= ends:
+        if number > _MIN_ROUNDS and clock.now() >= ends:
             break
         for count, times in zip(counts, found, strict=True):
             clock.sleep(_PAUSE_S)

@@ -8,7 +8,7 @@ import time
 from partsight.cli.bench_facts import Speed, Start
 from partsight.runtime.core import PartsightError
 
-_LONGEST_S = 300
+_MAX_S = 300
 
 # The moment of the start comes from the parent: Python's own start and all imports count.
 _PROGRAM = """
@@ -52,7 +52,7 @@ def measure_start(package: str, speed: Speed, shape: tuple[int, ...]) -> Start:
             check=True,
             capture_output=True,
             text=True,
-            timeout=_LONGEST_S,
+            timeout=_MAX_S,
         )
         return Start(**json.loads(done.stdout))
     except (subprocess.SubprocessError, OSError, ValueError, TypeError) as error:

@@ -7,7 +7,7 @@ from pathlib import PurePath
 
 from partsight.cli.bench_facts import CAMERA_FPS, Facts, Labels, Speed, Way
 
-LEAST_AGREEMENT = 0.999
+MIN_AGREEMENT = 0.999
 """Share of frames that must get the baseline's label for a configuration to be recommended."""
 
 _FEW_LATE = 0.01  # share of frames; that many come late once in a while on any machine
@@ -109,7 +109,7 @@ def cameras(speed: Speed) -> str:
 
 def agrees(labels: Labels) -> bool:
     """Say whether a way gives the baseline's labels."""
-    return labels.share >= LEAST_AGREEMENT
+    return labels.share >= MIN_AGREEMENT
 
 
 def is_trusted(facts: Facts, speed: Speed) -> bool:

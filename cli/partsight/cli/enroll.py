@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from partsight.runtime.enrolment import Enrolled, NewPart
     from partsight.runtime.package import Decision
 
-_MOST_SHOWN = 20
+_MAX_SHOWN = 20
 _POOR = 0.9  # share of frames that get their label
 
 _DESCRIPTION = """\
@@ -138,7 +138,7 @@ def _track(items: Sequence[int], what: str) -> Iterable[int]:
 def _print_parts(parts: "Sequence[NewPart]") -> None:
     if not parts:
         return
-    shown = sorted(parts, key=lambda part: part.right)[:_MOST_SHOWN] if len(parts) > _MOST_SHOWN else parts
+    shown = sorted(parts, key=lambda part: part.right)[:_MAX_SHOWN] if len(parts) > _MAX_SHOWN else parts
     width = max(4, *(len(part.label) for part in shown))
     print(f"{'part':<{width}}  images  right  unknown  wrong  looks most like")
     for part in shown:

@@ -114,7 +114,8 @@ def _watch_setup(line: Line) -> "SetupWatch":
 def _watch_health(line: Line, metrics: str | None, stack: ExitStack) -> None:
     """Warn when a camera drifts, and serve metrics if an address for them is named, until the stack is closed."""
     from partsight.runtime.line.health import Health  # here: a line that starts again waits for each import
-    from partsight.runtime.line.metrics import Metrics, MetricsServer, parse_listen_address
+    from partsight.runtime.line.metrics import Metrics
+    from partsight.runtime.line.metrics.server import MetricsServer, parse_listen_address
 
     health = stack.enter_context(Health(line))
     if metrics is not None:

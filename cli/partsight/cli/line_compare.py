@@ -59,7 +59,7 @@ def check_places(config: LineConfig) -> None:
 def _taken_by_metrics(config: LineConfig) -> dict[str, str]:
     if config.metrics is None:
         return {}
-    from partsight.runtime.line.metrics import parse_listen_address  # here: a line waits for each import
+    from partsight.runtime.line.metrics.server import parse_listen_address  # here: a line waits for each import
 
     return {_port(*parse_listen_address(config.metrics)): "metrics"}
 

@@ -164,7 +164,7 @@ def _check_image(image: str) -> None:
 
 
 def _check_listen_address(text: str) -> None:
-    from partsight.runtime.line.metrics import parse_listen_address
+    from partsight.runtime.line.metrics.server import parse_listen_address
 
     try:
         parse_listen_address(text)

@@ -22,7 +22,7 @@ from partsight.cli.options import (
 from partsight.runtime.cameras import CameraOptions
 from partsight.runtime.core import CameraError
 
-LARGEST_BYTES = 1_000_000
+MAX_BYTES = 1_000_000
 
 Reader = Callable[[Any], Any]
 
@@ -46,11 +46,11 @@ def read_line_file(path: str | Path) -> dict[str, Any]:
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
-            data = file.read(LARGEST_BYTES + 1)
+            data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error}); expected a TOML file") from error
-    if len(data) > LARGEST_BYTES:
-        raise ConfigError(f"{path}: has more than {LARGEST_BYTES:,} bytes; expected a line's TOML file")
+    if len(data) > MAX_BYTES:
+        raise ConfigError(f"{path}: has more than {MAX_BYTES:,} bytes; expected a line's TOML file")
     try:
         return tomllib.loads(data.decode("utf-8-sig"))  # Windows' editors put a mark before it
     except (ValueError, RecursionError) as error:

@@ -14,7 +14,7 @@ from dataclasses import asdict
 
 from partsight.cli.line_config import STDOUT, LineConfig
 from partsight.runtime.line import CameraCounters, Line
-from partsight.runtime.sinks import Told
+from partsight.runtime.sinks import FrameEvent
 
 _SECONDS = 5.0
 """Over which rate and latency are told."""
@@ -96,9 +96,9 @@ class _Status:
         self._answers: dict[str, deque[tuple[float, float]]] = defaultdict(deque)  # when, and its latency in ms
         self._began = time.monotonic()
 
-    def take(self, told: Told) -> None:
+    def take(self, event: FrameEvent) -> None:
         """Note a result; called by the line's thread."""
-        record = told.record
+        record = event.record
         if record.latency_ms is not None:
             with self._lock:
                 self._answers[record.camera].append((time.monotonic(), record.latency_ms))

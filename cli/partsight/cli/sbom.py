@@ -15,7 +15,7 @@ _ROOT = "partsight"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _EXTRA = re.compile(r"extra\s*==\s*['\"]([^'\"]+)['\"]")
 _NOT_OF_THE_LINE = frozenset({"dev", "fuzz", "test", "train"})
-_LONGEST_LICENCE = 100  # characters; some put the whole text there
+_MAX_LICENCE = 100  # characters; some put the whole text there
 
 
 def make_sbom() -> dict[str, Any]:
@@ -108,4 +108,4 @@ def _licence(name: str) -> dict[str, Any] | None:
         return {"expression": facts["license_expression"]}
     classifiers = [text for text in facts.get("classifier", ()) if text.startswith("License ::")]
     text = classifiers[0].rpartition(" :: ")[2] if classifiers else str(facts.get("license", "")).strip()
-    return {"license": {"name": text}} if 0 < len(text) <= _LONGEST_LICENCE else None
+    return {"license": {"name": text}} if 0 < len(text) <= _MAX_LICENCE else None

@@ -10,7 +10,7 @@ import onnx
 from partsight.export.answers import Answerer
 from partsight.export.convert import OPSET, convert
 from partsight.export.frames import gate_frames
-from partsight.export.gate import LEAST_AGREEMENT, Gate
+from partsight.export.gate import MIN_AGREEMENT, Gate
 from partsight.export.goldens import find_goldens
 from partsight.export.graph_gate import check_graph
 from partsight.export.parity import check_parity
@@ -71,7 +71,7 @@ def export(
     catalog_folder: str | Path | None = None,
     *,
     precisions: Sequence[Precision] = PRECISIONS,
-    least_agreement: float = LEAST_AGREEMENT,
+    least_agreement: float = MIN_AGREEMENT,
     search: WhenSearch = "auto",
 ) -> ModelPackage:
     """Turn a run into a model package, if both answer alike.

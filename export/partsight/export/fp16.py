@@ -23,7 +23,7 @@ LARGEST = float(np.finfo(np.float16).max)
 HEADROOM = 4.0
 """By which an activation must stay below `LARGEST`: calibration frames are not all frames."""
 
-LARGEST_ROUNDING = 0.01
+MAX_ROUNDING = 0.01
 """Of a layer's weights, as a share of their norm. Within float16's normal range it is at most 0.0005; it grows where
 weights are so small that they lose digits (below 6e-5) or vanish (below 3e-8)."""
 
@@ -50,7 +50,7 @@ def _fits(values: npt.NDArray[np.float32]) -> bool:
     if np.abs(values).max(initial=0) > LARGEST:
         return False
     rounding = np.linalg.norm((values.astype(np.float16).astype(np.float64) - values).ravel())
-    return bool(rounding <= LARGEST_ROUNDING * np.linalg.norm(values.astype(np.float64).ravel()))
+    return bool(rounding <= MAX_ROUNDING * np.linalg.norm(values.astype(np.float64).ravel()))
 
 
 def to_fp16(model: onnx.ModelProto, kept: Set[str] = frozenset()) -> onnx.ModelProto:

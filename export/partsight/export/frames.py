@@ -12,7 +12,7 @@ from partsight.runtime.core import Pixels, progress, reserve, scratch
 from partsight.runtime.images import PreprocessSpec, preprocess
 
 CALIBRATION_FRAMES = 128
-MOST_VARIED = 1000
+MAX_VARIED = 1000
 
 _CALIBRATION_SEED, _GATE_SEED = 101, 202  # so that no frame is judged that was calibrated on
 
@@ -50,7 +50,7 @@ class GateFrames:
 
     Attributes:
         catalog: every golden image.
-        varied: one varied frame of each golden image, or of `MOST_VARIED` of them.
+        varied: one varied frame of each golden image, or of `MAX_VARIED` of them.
     """
 
     catalog: Frames
@@ -85,7 +85,7 @@ def gate_frames(images: Sequence[Pixels], spec: PreprocessSpec, compared: Prepro
         compared: that of the comparison with golden images; None where there is none.
     """
     rng = np.random.default_rng(_GATE_SEED)
-    chosen = np.sort(rng.permutation(len(images))[:MOST_VARIED])
+    chosen = np.sort(rng.permutation(len(images))[:MAX_VARIED])
     catalog, varied = (Frames.room(count, spec, compared) for count in (len(images), len(chosen)))
     slots = {int(place): slot for slot, place in enumerate(chosen)}
     for place in progress(range(len(images)), len(images), "frames to judge by", "image"):

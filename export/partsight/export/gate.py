@@ -11,7 +11,7 @@ from partsight.export.frames import Frames, GateFrames
 from partsight.runtime.core import FloatArray, give_back_freed, progress
 from partsight.runtime.inference import PrototypeSearch, Session
 
-LEAST_AGREEMENT = 0.999
+MIN_AGREEMENT = 0.999
 """Share of frames that must get the answer that FP32 gives, of golden images and of varied frames each."""
 
 BATCH = 32
@@ -77,7 +77,7 @@ class Gate:
         fp32: onnx.ModelProto,
         frames: GateFrames,
         answerer: Answerer,
-        least_agreement: float = LEAST_AGREEMENT,
+        least_agreement: float = MIN_AGREEMENT,
         search: PrototypeSearch | None = None,
     ) -> None:
         """Let FP32 answer all frames.

@@ -11,7 +11,7 @@ from partsight.export.frames import calibration_frames
 from partsight.export.gate import Comparison, Gate, Verdict
 from partsight.export.int8 import Quantizer
 from partsight.export.ranges import measure_ranges
-from partsight.export.spare import MOST_KEPT, Spared, spare_layers
+from partsight.export.spare import MAX_KEPT, Spared, spare_layers
 from partsight.export.trunk import named, trunk_nodes, trunk_tensors
 from partsight.runtime.core import Pixels
 from partsight.runtime.package import Gate as GateFacts
@@ -90,7 +90,7 @@ def make_precisions(
         if verdict.is_passed:
             made["int8"] = Made(best.model, _facts(verdict, has_two_stages, best.kept, CALIBRATION, len(calibration)))
         else:
-            spared = f"with the {MOST_KEPT:.0%} of its layers that lose most kept in FP32"
+            spared = f"with the {MAX_KEPT:.0%} of its layers that lose most kept in FP32"
             refused["int8"] = f"{spared}, {_reason(verdict)}"
     return Precisions(made, refused)
 

@@ -26,7 +26,7 @@ DIMENSIONS = 48
 classes reach the second best score."""
 
 _REST_SLACK = 1e-6  # in squares up to 1, for the rounding of float32
-_LARGEST_DIFFERENCE = 1e-5
+_MAX_DIFFERENCE = 1e-5
 _SAMPLE = 4096  # prototypes that the directions are taken from
 _SPARE_DIRECTIONS = 16
 _ITERATIONS = 3
@@ -148,7 +148,7 @@ def check_search(model: bytes, prototypes: FloatArray, batch: Pixels) -> None:
     )
     for found, expected in zip(searched, plain, strict=True):
         difference = np.abs(found[best_first(found, 2)] - expected[best_first(expected, 2)]).max()
-        if not difference <= _LARGEST_DIFFERENCE:
+        if not difference <= _MAX_DIFFERENCE:
             raise ExportError(
                 f"the search finds best scores that are off by {difference:.2g}; expected those of the product with "
                 "all prototypes: please report it, and export with --search never"

@@ -10,7 +10,7 @@ from partsight.export.int8 import Quantizer
 from partsight.runtime.core import FloatArray, Pixels, progress
 from partsight.runtime.inference import Session
 
-MOST_KEPT = 0.25
+MAX_KEPT = 0.25
 """Share of layers that may stay FP32: with more, INT8 would be hardly faster than FP32."""
 
 _BATCH = 16
@@ -42,7 +42,7 @@ def spare_layers(quantizer: Quantizer, fp32: onnx.ModelProto, gate: Gate, frames
         frames: (frames, height, width, 3) uint8 BGR to rank on.
     """
     ranked = rank_layers(quantizer, fp32, gate, frames)
-    enough = int(np.ceil(len(ranked) * MOST_KEPT))
+    enough = int(np.ceil(len(ranked) * MAX_KEPT))
     too_few = 0 if gate.would_pass(quantizer.quantize(_first(ranked, enough))) else enough - 1
     while enough - too_few > 1:
         middle = (enough + too_few) // 2

@@ -15,7 +15,7 @@ from partsight.runtime.cameras import CameraOptions, open_camera
 from partsight.runtime.sinks import open_sink
 from tests.fuzz.damage import damaged, garbage
 from tests.fuzz.surface import Case, check
-from tests.runtime.sinks.kinds import told
+from tests.runtime.sinks.kinds import event
 
 _HOST = "127.0.0.1"
 _READS = 4
@@ -38,7 +38,7 @@ def open_broker(folder: Path) -> Iterator[Case]:
             open_sink(f"mqtt://{_HOST}:{port}/t?{options}") as sink,
         ):
             for sequence in range(3):
-                sink.write(told(sequence))
+                sink.write(event(sequence))
             done.wait(2)
             waiting = sink.undelivered  # type: ignore[attr-defined]
             check(0 <= waiting <= 3, f"{waiting} results wait")

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from partsight.runtime.images.image_file import MOST_PIXELS, SHORTEST_SIDE_PX, read_image
+from partsight.runtime.images.image_file import MAX_PIXELS, MIN_SIDE_PX, read_image
 from partsight.runtime.images.listing import IMAGE_SUFFIXES
 from partsight.runtime.package.gallery import decode_reference
 from tests.fuzz.damage import damaged, garbage
@@ -35,7 +35,7 @@ def open_files(folder: Path) -> Iterator[Case]:
         check(pixels.dtype == np.uint8 and pixels.flags.c_contiguous, "not a frame")
         check(pixels.ndim == 2 or pixels.shape[2:] == (3,), f"a picture of shape {pixels.shape}")
         height, width = pixels.shape[:2]
-        check(min(height, width) >= SHORTEST_SIDE_PX and height * width <= MOST_PIXELS, "a size that is refused")
+        check(min(height, width) >= MIN_SIDE_PX and height * width <= MAX_PIXELS, "a size that is refused")
 
     yield case
 

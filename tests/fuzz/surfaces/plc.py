@@ -11,7 +11,7 @@ from pathlib import Path
 from unittest import mock
 
 from partsight.runtime.sinks import guard, open_sink
-from partsight.runtime.sinks.record import Candidate, Record, Told
+from partsight.runtime.sinks.record import Candidate, FrameEvent, Record
 from tests.fuzz.damage import damaged, garbage
 from tests.fuzz.surface import Case, check
 from tests.runtime.sinks.broker import free_port
@@ -29,12 +29,12 @@ def open_modbus(_folder: Path) -> Iterator[Case]:
     """Any bytes to the Modbus server: another client still reads what the sink shows, and nothing was changed."""
     port = free_port()
     with _unlimited(), open_sink(f"modbus://:{port}?ack_s=0") as sink, _connect(port) as good:
-        sink.write(_told(7))
+        sink.write(_event(7))
         expected = _read_registers(good)
         check(expected[1] == 1, "the sink shows nothing")
 
         def case(rng: random.Random) -> None:
-            sink.write(_told(7))
+            sink.write(_event(7))
             expected = _read_registers(good)
             with _connect(port) as bad:
                 for piece in _modbus(rng):
@@ -122,7 +122,7 @@ def open_opcua(_folder: Path) -> Iterator[Case]:
     """A client's messages, damaged, to the OPC UA server: another client still reads what the sink shows."""
     port = free_port()
     with _unlimited(), open_sink(f"opcua://:{port}") as sink:
-        sink.write(_told(7))
+        sink.write(_event(7))
         talk = _Talk.record(port)
 
         def case(rng: random.Random) -> None:
@@ -260,11 +260,11 @@ def _receive_ua(connection: socket.socket) -> bytes:
     return head + _receive(connection, struct.unpack("<I", head[4:])[0] - 8)
 
 
-def _told(sequence: int) -> Told:
+def _event(sequence: int) -> FrameEvent:
     top = (Candidate("M8x40", 0.75),)
     facts = {"camera": "left", "source": "usb:0", "run": "r", "timestamp": 1.5, "package_id": "0" * 16}
     record = Record(outcome="recognised", sequence=sequence, label="M8x40", score=0.75, margin=0.5, top=top, **facts)  # type: ignore[arg-type]
-    return Told(record)
+    return FrameEvent(record)
 
 
 def _connect(port: int) -> socket.socket:

@@ -13,7 +13,7 @@ import msgspec
 from partsight.runtime.package.manifest import Manifest
 from partsight.runtime.sinks.csv import CsvTable, unguard
 from partsight.runtime.sinks.jsonl import JsonLines
-from partsight.runtime.sinks.record import Candidate, Record, Told
+from partsight.runtime.sinks.record import Candidate, FrameEvent, Record
 from partsight.runtime.sinks.sqlite import SqliteTable
 from tests.fuzz import wild
 from tests.fuzz.surface import Case, check
@@ -51,13 +51,13 @@ def open_files(folder: Path) -> Iterator[Case]:
         def case(rng: random.Random) -> None:
             nonlocal count
             count += 1
-            told = Told(hostile_record(rng, count))
+            event = FrameEvent(hostile_record(rng, count))
             for sink in (jsonl, csv_table, sqlite):
-                sink.write(told)
+                sink.write(event)
             added = [_added(path, end) for path, end in zip((lines, table), ends, strict=True)]
             ends[:] = [end + len(data) for end, data in zip(ends, added, strict=True)]
-            check(added[0] == told.record.to_json() + b"\n", "a line is not the record")
-            _check_row(added[1], told.record)
+            check(added[0] == event.record.to_json() + b"\n", "a line is not the record")
+            _check_row(added[1], event.record)
             if ends[0] > 50_000_000:
                 for place, path in enumerate((lines, table)):
                     _shorten(path)

@@ -15,7 +15,7 @@ from partsight.runtime.sinks.sqlite import SqliteTable
 from tests.fuzz import wild
 from tests.fuzz.damage import damaged, garbage
 from tests.fuzz.surface import Case, check
-from tests.runtime.sinks.kinds import told
+from tests.runtime.sinks.kinds import event
 
 _PAYLOAD = b'{"schema_version":1}'
 
@@ -30,7 +30,7 @@ def open_lines(folder: Path) -> Iterator[Case]:
     for name, kind in kinds:
         with kind(folder / f"whole.{name}") as sink:
             for sequence in range(3):
-                sink.write(told(sequence, "a\nb"))
+                sink.write(event(sequence, "a\nb"))
         whole[name] = (folder / f"whole.{name}").read_bytes()
 
     def case(rng: random.Random) -> None:
@@ -41,7 +41,7 @@ def open_lines(folder: Path) -> Iterator[Case]:
         try:
             with kind(path) as sink:
                 kept = path.read_bytes()
-                sink.write(told(9))
+                sink.write(event(9))
         except BaseException:
             check(path.read_bytes() == data, "a file that was refused was changed")
             raise
@@ -58,7 +58,7 @@ def open_databases(folder: Path) -> Iterator[Case]:
     """SQLite files: results, and the spool of results on their way to a broker."""
     with SqliteTable(folder / "whole.db") as table:
         for sequence in range(20):
-            table.write(told(sequence))
+            table.write(event(sequence))
     with Spool(folder / "whole.spool", 100, 10**6) as spool:
         for _ in range(20):
             spool.add(_PAYLOAD)
@@ -75,7 +75,7 @@ def open_databases(folder: Path) -> Iterator[Case]:
         if name == "db":
             with SqliteTable(path) as table:
                 for sequence in (3, 100):
-                    table.write(told(sequence))
+                    table.write(event(sequence))
             return
         with Spool(path, 100, 10**6) as spool:
             spool.add(_PAYLOAD)
@@ -108,7 +108,7 @@ def _injured(rng: random.Random, whole: bytes, other: bytes) -> bytes:
 def open_folders(folder: Path) -> Iterator[Case]:
     """A folder of pictures in which anything lies; and tables of labels for a PLC."""
     with ImagesFolder(folder / "whole") as sink:
-        sink.write(told(0, None))
+        sink.write(event(0, None))
     names = sorted(path.name for path in (folder / "whole").iterdir())
     work = folder / "work"
     table = b'number,label\n1,M8x40\n2,"a,b"\n3,\xc3\xa9\n'
@@ -128,7 +128,7 @@ def open_folders(folder: Path) -> Iterator[Case]:
                 path = work / name.replace("/", "_")
                 path.mkdir() if rng.random() < 0.2 else path.write_bytes(garbage(rng, 30))
         with ImagesFolder(work) as sink:
-            sink.write(told(1, None))
+            sink.write(event(1, None))
         check(len(list(work.glob("*.png"))) >= 1, "the picture is not there")
 
     yield case

@@ -27,7 +27,7 @@ from partsight.runtime.sinks import open_sink
 from partsight.runtime.sinks.record import Record
 from tests.processes import answer_of_a_fork
 from tests.runtime.sinks.broker import free_port
-from tests.runtime.sinks.kinds import KINDS, LIVE, Kind, told
+from tests.runtime.sinks.kinds import KINDS, LIVE, Kind, event
 from tests.tiny import solid
 from tests.waiting import HANG_S
 
@@ -164,18 +164,18 @@ def test_sinks_that_keep_results(kind: Kind, tmp_path: Path) -> None:
     if kind.library:
         pytest.importorskip(kind.library)
     held = [open_sink(kind.address(tmp_path))]
-    held[0].write(told(0))
+    held[0].write(event(0))
 
     def use() -> str:
         with pytest.raises(SinkGoneError, match=f"was made in process {os.getppid()}"):
-            held[0].write(told(1))
+            held[0].write(event(1))
         held[0].close()
         held.clear()
         gc.collect()
         return "done"
 
     assert answer_of_a_fork(use) == "done"
-    held[0].write(told(2))
+    held[0].write(event(2))
     held[0].close()
     assert [record.sequence for record in kind.read(tmp_path)] == [0, 2]
 
@@ -186,18 +186,18 @@ def test_a_sink_that_serves() -> None:
     pytest.importorskip(live.library)
     port = free_port()
     held = [open_sink(f"{live.scheme}://127.0.0.1:{port}{live.options}")]
-    held[0].write(told(0))
+    held[0].write(event(0))
 
     def use() -> str:
         with pytest.raises(SinkGoneError, match=f"was made in process {os.getppid()}"):
-            held[0].write(told(1))
+            held[0].write(event(1))
         held[0].close()
         held.clear()
         gc.collect()
         return "done"
 
     assert answer_of_a_fork(use) == "done"
-    held[0].write(told(2))
+    held[0].write(event(2))
     assert live.last(port) == (2, 2)
     held[0].close()
 
@@ -348,5 +348,5 @@ def test_threads_share_a_process(recognizer: Recognizer) -> None:
 def test_results_and_records_can_be_sent(recognizer: Recognizer) -> None:
     result = recognizer.recognize(BLUE)
     assert pickle.loads(pickle.dumps(result)) == result
-    record: Record = told(3).record
+    record: Record = event(3).record
     assert pickle.loads(pickle.dumps(record)) == record

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from partsight.runtime.core.errors import ImageError, PackageError
-from partsight.runtime.images.image_file import MOST_PIXELS, SHORTEST_SIDE_PX, read_image
+from partsight.runtime.images.image_file import MAX_PIXELS, MIN_SIDE_PX, read_image
 from partsight.runtime.package.gallery import decode_reference
 
 
@@ -96,7 +96,7 @@ def test_sixteen_bits_are_refused(tmp_path: Path, suffix: str, channels: tuple[i
         read_image(path)
 
 
-@pytest.mark.parametrize("size", [(1, 1), (SHORTEST_SIDE_PX - 1, 500), (500, SHORTEST_SIDE_PX - 1)])
+@pytest.mark.parametrize("size", [(1, 1), (MIN_SIDE_PX - 1, 500), (500, MIN_SIDE_PX - 1)])
 def test_too_small(tmp_path: Path, size: tuple[int, int]) -> None:
     Image.new("RGB", size).save(tmp_path / "part.png")
     with pytest.raises(ImageError, match=f"{size[0]}×{size[1]} px; expected at least 32 px"):
@@ -104,12 +104,12 @@ def test_too_small(tmp_path: Path, size: tuple[int, int]) -> None:
 
 
 def test_smallest_size_is_read(tmp_path: Path) -> None:
-    Image.new("RGB", (SHORTEST_SIDE_PX, SHORTEST_SIDE_PX)).save(tmp_path / "part.png")
+    Image.new("RGB", (MIN_SIDE_PX, MIN_SIDE_PX)).save(tmp_path / "part.png")
     assert read_image(tmp_path / "part.png").shape == (32, 32, 3)
 
 
 @pytest.mark.parametrize(
-    ("width", "height"), [(MOST_PIXELS // 8000 + 1, 8000), (10_000, 10_000), (30_000, 30_000), (2**31 - 1, 2**31 - 1)]
+    ("width", "height"), [(MAX_PIXELS // 8000 + 1, 8000), (10_000, 10_000), (30_000, 30_000), (2**31 - 1, 2**31 - 1)]
 )
 def test_too_large_is_refused_by_its_header(tmp_path: Path, width: int, height: int) -> None:
     (tmp_path / "part.png").write_bytes(png_header(width, height))

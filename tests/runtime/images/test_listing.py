@@ -17,7 +17,7 @@ from partsight.runtime.images.listing import (
     list_images,
 )
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[3] / "docs"
 
 
 def encoded(form: str) -> bytes:

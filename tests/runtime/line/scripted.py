@@ -10,7 +10,7 @@ from partsight.runtime import SinkError
 from partsight.runtime.cameras.camera import Frame
 from partsight.runtime.core.arrays import Pixels
 from partsight.runtime.core.errors import CameraLostError
-from partsight.runtime.sinks.record import Record, Told
+from partsight.runtime.sinks.record import FrameEvent, Record
 from tests.tiny import COLOURS_BGR, solid
 from tests.waiting import HANG_S
 
@@ -63,21 +63,21 @@ class ListSink:
     """Keeps records in memory; refuses as often in a row as it is told to."""
 
     def __init__(self, refuses: int = 0) -> None:
-        self.told: list[Told] = []
+        self.event: list[FrameEvent] = []
         self.refuses = refuses
         self.attempts = 0
         self.is_closed = False
 
     @property
     def records(self) -> list[Record]:
-        return [told.record for told in self.told]
+        return [event.record for event in self.event]
 
-    def write(self, told: Told) -> None:
+    def write(self, event: FrameEvent) -> None:
         self.attempts += 1
         if self.refuses:
             self.refuses -= 1
             raise SinkError("the disk is full")
-        self.told.append(told)
+        self.event.append(event)
 
     def close(self) -> None:
         self.is_closed = True

@@ -13,7 +13,7 @@ from partsight.runtime.cameras import Camera
 from partsight.runtime.line import Line, LineCounters, Policy
 from partsight.runtime.line import camera_worker as feed_module
 from partsight.runtime.line import sink_worker as outbox
-from partsight.runtime.sinks.record import Told
+from partsight.runtime.sinks.record import FrameEvent
 from tests.runtime.line.scripted import ListSink, ScriptedCamera, pictures
 from tests.waiting import HANG_S, wait_until
 
@@ -67,7 +67,7 @@ def test_files_are_shown_to_a_slow_plc_one_and_all(recognizer: Recognizer, monke
     class Slow(ListSink):
         may_lose = True
 
-        def write(self, told: Told) -> None:
+        def write(self, told: FrameEvent) -> None:
             time.sleep(0.005)
             super().write(told)
 
@@ -126,7 +126,7 @@ def test_a_camera_that_takes_its_time_to_close_keeps_no_other_going(recognizer: 
 
 def test_timeouts_are_in_a_row_only_if_nothing_comes_between(recognizer: Recognizer) -> None:
     between = [CameraTimeoutError("nothing came"), PartialFrameError("half of it came")]
-    with Line(recognizer, {"c": lambda: ScriptedCamera(between * feed_module.MOST_TIMEOUTS)}, policy=BLOCK) as line:
+    with Line(recognizer, {"c": lambda: ScriptedCamera(between * feed_module.MAX_TIMEOUTS)}, policy=BLOCK) as line:
         assert line.wait(HANG_S)
     counters = line.counters().cameras["c"]
     assert (counters.stalled, counters.partial, counters.reopened) == (3, 3, 0)
@@ -135,7 +135,7 @@ def test_timeouts_are_in_a_row_only_if_nothing_comes_between(recognizer: Recogni
 def test_a_camera_that_sends_no_whole_frame_says_why_once(
     recognizer: Recognizer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    partial = [PartialFrameError(f"{count} bytes are no JPEG") for count in range(3 * feed_module.MOST_PARTIAL)]
+    partial = [PartialFrameError(f"{count} bytes are no JPEG") for count in range(3 * feed_module.MAX_PARTIAL)]
     with Line(recognizer, {"c": lambda: ScriptedCamera([*partial, *pictures(1)])}, policy=BLOCK) as line:
         assert line.wait(HANG_S)
     assert line.counters().cameras["c"].partial == len(partial)

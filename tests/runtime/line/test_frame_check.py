@@ -8,15 +8,15 @@ import pytest
 from partsight.runtime.cameras.camera import Frame
 from partsight.runtime.images.preprocessing import PreprocessSpec, Region
 from partsight.runtime.line.frame_check import FrameCheck, describe_stretch
-from partsight.runtime.sinks.record import Record, Told
+from partsight.runtime.sinks.record import FrameEvent, Record
 
 SPEC = PreprocessSpec(36, 36, golden_hw=(48, 64))
 
 
-def told(camera: str, height: int, width: int, error: str = "") -> Told:
+def event(camera: str, height: int, width: int, error: str = "") -> FrameEvent:
     outcome: Any = "failed" if error else "unknown"
     record = Record(outcome=outcome, camera=camera, source="s", sequence=0, run="r", timestamp=0.0, error=error)
-    return Told(record, Frame(np.zeros((height, width, 3), np.uint8), "s", 0, 0.0))
+    return FrameEvent(record, Frame(np.zeros((height, width, 3), np.uint8), "s", 0, 0.0))
 
 
 def recognizer(package: str, spec: PreprocessSpec = SPEC) -> Any:
@@ -50,13 +50,13 @@ def test_each_camera_is_logged_once_for_each_package(caplog: pytest.LogCaptureFi
 
     with caplog.at_level(logging.WARNING):
         for height, width in ((48, 64), (48, 48), (480, 480)):
-            check(told("left", height, width))
-            check(told("right", 48, 64))
-        check(Told(told("top", 1, 1, "no such file").record))  # without a frame
-        check(told("top", 48, 64, "a mono frame"))
-        check(told("top", 48, 64, "a mono frame"))
+            check(event("left", height, width))
+            check(event("right", 48, 64))
+        check(FrameEvent(event("top", 1, 1, "no such file").record))  # without a frame
+        check(event("top", 48, 64, "a mono frame"))
+        check(event("top", 48, 64, "a mono frame"))
         assert logged() == [("frame_stretched", "left"), ("frame_refused", "top")]
         packages.append(recognizer("two"))
-        check(told("left", 48, 48))
-        check(told("left", 48, 48))
+        check(event("left", 48, 48))
+        check(event("left", 48, 48))
         assert logged() == [("frame_stretched", "left")]

@@ -8,23 +8,23 @@ import pytest
 from partsight.runtime.cameras.camera import Frame
 from partsight.runtime.line import Policy
 from partsight.runtime.line.counters import Tally
-from partsight.runtime.line.frame_queue import Arrival, Inbox, by_camera
+from partsight.runtime.line.frame_queue import Arrival, FrameQueue, by_camera
 from tests.waiting import HANG_S
 
 LATEST, QUEUE, BLOCK = Policy(), Policy("queue", 50), Policy("block", 50)
 
 
-def offer(inbox: Inbox, camera: str, count: int) -> None:
+def offer(inbox: FrameQueue, camera: str, count: int) -> None:
     for sequence in range(count):
         inbox.offer(camera, Frame(np.zeros((1, 1), np.uint8), camera, sequence, 0.0))
 
 
-def taken(inbox: Inbox, most: int) -> list[str]:
+def taken(inbox: FrameQueue, most: int) -> list[str]:
     return [item.camera for item in inbox.take(most)]
 
 
 def test_a_batch_of_files_is_small_while_a_live_camera_is_open_and_whole_afterwards() -> None:
-    inbox = Inbox({"folder": BLOCK, "live": LATEST}, Tally())
+    inbox = FrameQueue({"folder": BLOCK, "live": LATEST}, Tally())
     offer(inbox, "folder", 40)
     assert taken(inbox, 16) == ["folder"]
     assert taken(inbox, 32) == ["folder"] * 2
@@ -33,7 +33,7 @@ def test_a_batch_of_files_is_small_while_a_live_camera_is_open_and_whole_afterwa
 
 
 def test_a_live_frame_is_alone_in_its_batch_and_takes_turns_with_files() -> None:
-    inbox = Inbox({"folder": BLOCK, "live": LATEST}, Tally())
+    inbox = FrameQueue({"folder": BLOCK, "live": LATEST}, Tally())
     offer(inbox, "folder", 40)
     turns = []
     for _ in range(4):
@@ -43,7 +43,7 @@ def test_a_live_frame_is_alone_in_its_batch_and_takes_turns_with_files() -> None
 
 
 def test_policies_take_turns_and_cameras_of_one_share_a_batch() -> None:
-    inbox = Inbox({"folder": BLOCK, "left": QUEUE, "right": QUEUE}, Tally())
+    inbox = FrameQueue({"folder": BLOCK, "left": QUEUE, "right": QUEUE}, Tally())
     for name in ("folder", "left", "right"):
         offer(inbox, name, 6)
     assert taken(inbox, 4) == ["left", "right"] * 2
@@ -54,7 +54,7 @@ def test_policies_take_turns_and_cameras_of_one_share_a_batch() -> None:
 @pytest.mark.parametrize(("ends", "kept"), [(True, [0, 1, 2, 3]), (False, [3])])
 def test_a_camera_without_a_policy_has_that_of_its_kind(ends: bool, kept: list[int]) -> None:
     tally = Tally()
-    inbox = Inbox({"c": None}, tally, bound=4)
+    inbox = FrameQueue({"c": None}, tally, bound=4)
     inbox.opened("c", ends=ends)
     assert inbox.all_block == ends
     offer(inbox, "c", 4)
@@ -63,14 +63,14 @@ def test_a_camera_without_a_policy_has_that_of_its_kind(ends: bool, kept: list[i
 
 
 def test_a_policy_that_was_named_stays() -> None:
-    inbox = Inbox({"c": QUEUE}, Tally())
+    inbox = FrameQueue({"c": QUEUE}, Tally())
     inbox.opened("c", ends=True)
     assert inbox.policy("c") == QUEUE
 
 
 def test_a_frame_that_waits_for_room_at_the_lines_end_is_answered() -> None:
     tally = Tally()
-    inbox = Inbox({"folder": Policy("block", 1)}, tally)
+    inbox = FrameQueue({"folder": Policy("block", 1)}, tally)
     thread = threading.Thread(target=offer, args=(inbox, "folder", 2))
     thread.start()
     inbox.stop()

@@ -34,7 +34,7 @@ from partsight.runtime.line import dispatcher as answerer
 from partsight.runtime.line import sink_worker as outbox
 from partsight.runtime.line.dispatcher import THREAD
 from partsight.runtime.matching import Matcher
-from partsight.runtime.sinks.record import Told
+from partsight.runtime.sinks.record import FrameEvent
 from tests.runtime.line.scripted import COLOURS, ListSink, ScriptedCamera, pictures
 from tests.runtime.package.signed import new_key, signed_copy
 from tests.tiny import SIDE_PX, solid, tiny_manifest, write_tiny_package
@@ -166,7 +166,7 @@ def test_queue_answers_what_came_first_and_counts_the_rest(
 def test_the_next_frame_is_in_the_network_while_one_is_told_of_unless_the_newest_is_wanted(
     recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch, policy: Policy
 ) -> None:
-    second, told = threading.Event(), threading.Event()
+    second, event = threading.Event(), threading.Event()
     overlapped: list[bool] = []
     runs: list[int] = []
     infer = Session.run
@@ -177,13 +177,13 @@ def test_the_next_frame_is_in_the_network_while_one_is_told_of_unless_the_newest
             second.set()
         return infer(session, batch)
 
-    def listen(item: Told) -> None:
+    def listen(item: FrameEvent) -> None:
         if item.record.sequence == 0:
             overlapped.append(second.wait(HANG_S if policy.name != "latest" else 0.2))
-            told.set()
+            event.set()
 
     monkeypatch.setattr(Session, "run", count)
-    steps = [solid("red"), lambda: wait_until(lambda: len(runs) == 1), solid("blue"), lambda: told.wait(HANG_S)]
+    steps = [solid("red"), lambda: wait_until(lambda: len(runs) == 1), solid("blue"), lambda: event.wait(HANG_S)]
     _, sink = run(recognizer, steps, policy=policy, on_result=listen)
     assert overlapped == [policy.name != "latest"]
     assert [record.label for record in sink.records] == ["red", "blue"]
@@ -196,11 +196,11 @@ def test_frames_that_cannot_be_compared_are_told(
     def fail(*_: Any) -> Any:
         raise PartsightError("the frame cannot be compared")
 
-    told = threading.Semaphore(0)
-    steps = [step for picture in pictures(4) for step in (picture, lambda: told.acquire(timeout=HANG_S))]
+    event = threading.Semaphore(0)
+    steps = [step for picture in pictures(4) for step in (picture, lambda: event.acquire(timeout=HANG_S))]
     recognizer = Recognizer(verified_package, threads=1)
     monkeypatch.setattr(Matcher, "match", fail)
-    line, sink = run(recognizer, steps, policy=policy, on_result=lambda _: told.release())
+    line, sink = run(recognizer, steps, policy=policy, on_result=lambda _: event.release())
     assert [(record.sequence, record.outcome) for record in sink.records] == [(place, "failed") for place in range(4)]
     assert all("the frame cannot be compared" in record.error for record in sink.records)
     assert line.counters().cameras["camera 0"].failed == 4
@@ -427,7 +427,7 @@ def test_a_full_disk_is_waited_for_and_nothing_is_lost(
 ) -> None:
     """While it is full the line waits, and its cameras' policy counts what is skipped."""
     monkeypatch.setattr(outbox, "BOUND", 4)
-    monkeypatch.setattr(outbox, "LONGEST_PAUSE_S", 0.1)
+    monkeypatch.setattr(outbox, "MAX_PAUSE_S", 0.1)
     sink, other = ListSink(10**9), ListSink()
     steps = [step for picture in pictures(200) for step in (picture, lambda: time.sleep(0.005))]
     with (
@@ -481,14 +481,14 @@ def test_a_slow_sink_that_may_lose_results_does_not_hold_up_the_lines_end(
     """As one that waits for a PLC which is off; one that keeps results is waited for."""
     monkeypatch.setattr(outbox, "END_S", -1.0)  # it is over when it begins
     begun, ended = threading.Event(), threading.Event()
-    end_soon = outbox.Outbox.end_soon
-    monkeypatch.setattr(outbox.Outbox, "end_soon", lambda box: (end_soon(box), ended.set())[0])
+    end_soon = outbox.SinkWorker.end_soon
+    monkeypatch.setattr(outbox.SinkWorker, "end_soon", lambda box: (end_soon(box), ended.set())[0])
 
     class Slow(ListSink):
-        def write(self, told: Told) -> None:
+        def write(self, event: FrameEvent) -> None:
             begun.set()
             assert ended.wait(HANG_S)
-            super().write(told)
+            super().write(event)
 
     kept, shown = ListSink(), Slow()
     shown.may_lose = True  # type: ignore[attr-defined]
@@ -503,10 +503,10 @@ def test_a_slow_sink_that_may_lose_results_does_not_hold_up_the_lines_end(
 
 def test_a_result_that_a_sink_will_never_take_is_counted_at_once(recognizer: Recognizer) -> None:
     class Choosy(ListSink):
-        def write(self, told: Told) -> None:
-            if told.record.sequence == 3:
+        def write(self, event: FrameEvent) -> None:
+            if event.record.sequence == 3:
                 raise ResultRefusedError("has another result of this sequence")
-            super().write(told)
+            super().write(event)
 
     sink = Choosy()
     with Line(recognizer, {"c": lambda: ScriptedCamera(pictures(6))}, {"s": sink}, policy=BLOCK) as line:
@@ -547,15 +547,15 @@ def test_a_sink_that_raises_anything_does_not_stop_the_line(recognizer: Recogniz
 
 
 def test_a_callback_that_raises_is_counted(recognizer: Recognizer) -> None:
-    told: list[int] = []
+    event: list[int] = []
 
     def callback(item: Any) -> None:
-        told.append(item.record.sequence)
+        event.append(item.record.sequence)
         if item.record.sequence % 2:
             raise ValueError("a mistake of the user's")
 
     line, sink = run(recognizer, pictures(10), on_result=callback)
-    assert told == list(range(10))
+    assert event == list(range(10))
     assert line.counters().callback_errors == 5
     assert len(sink.records) == 10
 
@@ -564,7 +564,7 @@ def test_results_that_a_sink_keeps_for_its_peer_are_counted(recognizer: Recogniz
     class Spooling(ListSink):
         @property
         def undelivered(self) -> int:
-            return len(self.told)
+            return len(self.event)
 
     spooling = Spooling()
     camera = ScriptedCamera(pictures(3))
@@ -579,9 +579,9 @@ def test_pictures_go_only_to_sinks_that_keep_them(recognizer: Recognizer) -> Non
     frames = pictures(5)
     with Line(recognizer, {"c": lambda: ScriptedCamera(frames)}, {"p": plain, "k": keeping}, policy=BLOCK) as line:
         assert line.wait(HANG_S)
-    assert [told.frame for told in plain.told] == [None] * 5
-    for told, frame in zip(keeping.told, frames, strict=True):
-        assert told.frame is not None and told.frame.image is frame
+    assert [event.frame for event in plain.event] == [None] * 5
+    for event, frame in zip(keeping.event, frames, strict=True):
+        assert event.frame is not None and event.frame.image is frame
 
 
 def test_swapping_under_load_loses_and_doubles_nothing(tiny_package: Path, tmp_path: Path) -> None:

@@ -10,10 +10,10 @@ import pytest
 from partsight.runtime import SinkError
 from partsight.runtime.line import sink_worker as outbox
 from partsight.runtime.line.counters import Tally
-from partsight.runtime.line.sink_worker import Outbox, owner_of
-from partsight.runtime.sinks.record import Told
+from partsight.runtime.line.sink_worker import SinkWorker, owner_of
+from partsight.runtime.sinks.record import FrameEvent
 from tests.runtime.line.scripted import ListSink
-from tests.runtime.sinks.kinds import told
+from tests.runtime.sinks.kinds import event
 from tests.waiting import HANG_S, wait_until
 
 
@@ -24,7 +24,7 @@ class GatedSink(ListSink):
         super().__init__()
         self.opened = threading.Event()
 
-    def write(self, told: Told) -> None:
+    def write(self, told: FrameEvent) -> None:
         assert self.opened.wait(HANG_S)
         super().write(told)
 
@@ -37,7 +37,7 @@ class HeldSink(ListSink):
         self._error, self.now = error, 0.0
         self.opened = threading.Event()
 
-    def write(self, _: Told) -> None:
+    def write(self, _: FrameEvent) -> None:
         assert self.opened.wait(HANG_S)
         self.attempts += 1
         self.now += 0.2
@@ -45,11 +45,11 @@ class HeldSink(ListSink):
 
 
 @contextmanager
-def boxed(sink: ListSink, *, may_wait: bool = False, **kinds: object) -> Iterator[tuple[Outbox, Tally]]:
+def boxed(sink: ListSink, *, may_wait: bool = False, **kinds: object) -> Iterator[tuple[SinkWorker, Tally]]:
     for name, value in kinds.items():
         setattr(sink, name, value)
     tally = Tally()
-    box = Outbox("s", sink, tally, may_wait=lambda: may_wait)
+    box = SinkWorker("s", sink, tally, may_wait=lambda: may_wait)
     yield box, tally
     box.close()
 
@@ -69,7 +69,7 @@ def test_who_shows_the_last_result_never_holds_up_the_line(
     sink = GatedSink()
     with boxed(sink, may_lose=True) as (box, tally):
         for sequence in range(20):
-            box.put(told(sequence))
+            box.put(event(sequence))
         sink.opened.set()
     assert sequences(sink)[-3:] == [17, 18, 19]
     assert len(sink.records) + lost(tally) == 20
@@ -84,11 +84,11 @@ def test_where_the_line_may_wait_the_last_results_are_shown_one_and_all(monkeypa
     sink = ListSink()
     with boxed(sink, may_wait=True, may_lose=True) as (box, tally):
         for sequence in range(100):
-            box.put(told(sequence))
+            box.put(event(sequence))
         wait_until(lambda: len(sink.records) == 100)
         sink.refuses = 10**9
         for sequence in range(100):
-            box.put(told(sequence))
+            box.put(event(sequence))
         wait_until(lambda: lost(tally) == 100)
 
 
@@ -102,7 +102,7 @@ def test_who_keeps_up_again_is_told_and_so_is_the_next_time(
             before = lost(tally)
             sink.opened.clear()
             for sequence in range(20):
-                box.put(told(sequence))
+                box.put(event(sequence))
             sink.opened.set()
             wait_until(lambda: box.waiting == 0 and caplog.records[-1].event == "sink_recovered")  # type: ignore[attr-defined]
             assert f"{lost(tally) - before} were lost meanwhile" in caplog.records[-1].getMessage()
@@ -118,7 +118,7 @@ def test_what_a_sink_does_not_want_says_nothing_of_whether_it_takes_results(
     kinds = {"may_lose": True, "keeps_pictures": True, "wants": lambda record: record.sequence % 2 == 0}
     with caplog.at_level(logging.INFO), boxed(sink, **kinds) as (box, tally):
         for sequence in range(100):
-            box.put(told(sequence))
+            box.put(event(sequence))
         wait_until(lambda: lost(tally) == 50)
     events = [record.event for record in caplog.records]  # type: ignore[attr-defined]
     assert events == ["sink_waited_for", "result_lost"]
@@ -129,7 +129,7 @@ def test_pictures_are_waited_for_while_the_disk_takes_them(monkeypatch: pytest.M
     sink = ListSink()
     with boxed(sink, may_lose=True, keeps_pictures=True) as (box, tally):
         for sequence in range(100):
-            box.put(told(sequence))
+            box.put(event(sequence))
         wait_until(lambda: len(sink.records) == 100)
     assert (sequences(sink), lost(tally)) == (list(range(100)), 0)
 
@@ -141,11 +141,11 @@ def test_pictures_that_the_disk_refuses_are_not_waited_for(
     sink = ListSink(refuses=10**9)
     with caplog.at_level(logging.INFO), boxed(sink, may_lose=True, keeps_pictures=True) as (box, tally):
         for sequence in range(50):
-            box.put(told(sequence))
+            box.put(event(sequence))
         wait_until(lambda: lost(tally) == 50)
         assert sink.attempts <= 50 + outbox.ATTEMPTS  # those after the first once
         sink.refuses = 0
-        box.put(told(50))
+        box.put(event(50))
         wait_until(lambda: len(sink.records) == 1)
     events = [record.event for record in caplog.records]  # type: ignore[attr-defined]
     assert events == [
@@ -165,7 +165,7 @@ def test_after_the_end_who_refused_a_result_is_not_asked_for_the_rest(
     monkeypatch.setattr(outbox.time, "monotonic", lambda: sink.now)
     with boxed(sink) as (box, tally):
         for sequence in range(100):
-            box.put(told(sequence))
+            box.put(event(sequence))
         box.end_soon()
         sink.opened.set()
     assert lost(tally) == 100
@@ -180,7 +180,7 @@ def test_after_the_end_who_takes_results_gets_them_all(monkeypatch: pytest.Monke
     sink = GatedSink()
     with boxed(sink) as (box, tally):
         for sequence in range(50):
-            box.put(told(sequence))
+            box.put(event(sequence))
         box.end_soon()
         sink.opened.set()
     assert (len(sink.records), lost(tally)) == (50, 0)

@@ -8,7 +8,7 @@ import pytest
 from partsight.runtime.core.errors import PackageError
 from partsight.runtime.images.preprocessing import PreprocessSpec, Region
 from partsight.runtime.matching import MatchingSpec
-from partsight.runtime.package.manifest import MOST_LABELS, SCHEMA_VERSION, Manifest, ModelFile, Parity
+from partsight.runtime.package.manifest import MAX_LABELS, SCHEMA_VERSION, Manifest, ModelFile, Parity
 from tests.tiny import COLOURS_BGR, SIDE_PX, tiny_manifest, tiny_matching
 
 DELETE = object()
@@ -310,7 +310,7 @@ def test_what_is_no_label(label: str) -> None:
 
 
 def test_more_labels_than_there_may_be() -> None:
-    data = b'{"schema_version": 1, "labels": [%s]}' % b",".join([b'"x"'] * (MOST_LABELS + 1))
+    data = b'{"schema_version": 1, "labels": [%s]}' % b",".join([b'"x"'] * (MAX_LABELS + 1))
     with pytest.raises(PackageError, match=r"line3: the manifest cannot be read .*length <= 1000000"):
         Manifest.from_json(data, "line3")
 

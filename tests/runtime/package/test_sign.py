@@ -16,7 +16,7 @@ from partsight.runtime.package import package
 from partsight.runtime.package.sign import sign_package
 from partsight.runtime.recognition import loading
 from partsight.runtime.signing.keys import PrivateKey
-from partsight.runtime.signing.signature import MOST_SIGNATURES, read_signatures
+from partsight.runtime.signing.signature import MAX_SIGNATURES, read_signatures
 from tests.runtime.enrolment.enrolling import picture, write_package
 from tests.runtime.package.signed import new_key, public, set_machine, signed_copy
 from tests.tiny import solid, write_tiny_package
@@ -345,10 +345,10 @@ def test_a_manifest_that_changes_while_it_is_signed(
 
 
 def test_too_many_signatures(tiny_package: Path, tmp_path: Path) -> None:
-    keys = [new_key(tmp_path / str(place)) for place in range(MOST_SIGNATURES + 1)]
+    keys = [new_key(tmp_path / str(place)) for place in range(MAX_SIGNATURES + 1)]
     package = signed_copy(tiny_package, tmp_path / "p.partsight", *keys[:-1])
     before = (package / SIGNATURE_NAME).read_bytes()
-    with pytest.raises(SignatureError, match=f"is signed by {MOST_SIGNATURES} keys, and no more are read"):
+    with pytest.raises(SignatureError, match=f"is signed by {MAX_SIGNATURES} keys, and no more are read"):
         sign_package(package, keys[-1])
     assert (package / SIGNATURE_NAME).read_bytes() == before
 

@@ -7,15 +7,15 @@ import numpy as np
 from partsight.runtime.cameras.camera import Frame
 from partsight.runtime.core.errors import SinkError
 from partsight.runtime.sinks import open_sink
-from partsight.runtime.sinks.record import Told
-from tests.runtime.sinks.kinds import told
+from partsight.runtime.sinks.record import FrameEvent
+from tests.runtime.sinks.kinds import event
 
 
 def write_and_wait(address: str) -> None:
     """Write 20 results, say so, and wait for the kill."""
     sink = open_sink(address)
     for sequence in range(20):
-        sink.write(told(sequence))
+        sink.write(event(sequence))
     print("written", flush=True)
     sys.stdin.read()
 
@@ -26,13 +26,13 @@ def fill(address: str, limit: int = 200_000) -> None:
 
     noise = np.random.default_rng(0).integers(0, 256, (400, 400, 3), np.uint8)  # larger than any file may be
     sink = open_sink(address)
-    sink.write(told(0))
+    sink.write(event(0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
     taken = 1
     refused = 0
     for sequence in range(1, 3000):
         try:
-            sink.write(Told(told(sequence, error="x" * 3000).record, Frame(noise, "usb:0", sequence, 1.0)))
+            sink.write(FrameEvent(event(sequence, error="x" * 3000).record, Frame(noise, "usb:0", sequence, 1.0)))
             taken += 1
         except SinkError:
             refused += 1

@@ -14,7 +14,7 @@ import numpy as np
 from partsight.runtime.cameras.camera import Frame
 from partsight.runtime.images.image_file import read_image
 from partsight.runtime.sinks.csv import unguard
-from partsight.runtime.sinks.record import Candidate, Record, Told
+from partsight.runtime.sinks.record import Candidate, FrameEvent, Record
 
 ODD_LABELS = (
     "plain",
@@ -29,7 +29,7 @@ ODD_LABELS = (
 )
 
 
-def told(sequence: int, label: str | None = "M8x40", **changed: object) -> Told:
+def event(sequence: int, label: str | None = "M8x40", **changed: object) -> FrameEvent:
     """A result of camera `left` in run `r1`, and its frame."""
     known = {
         "outcome": "unknown" if label is None else "recognised",
@@ -47,14 +47,14 @@ def told(sequence: int, label: str | None = "M8x40", **changed: object) -> Told:
         "latency_ms": 12.5,
     }
     record = Record(**{**known, **changed})  # type: ignore[arg-type]
-    return Told(
+    return FrameEvent(
         record, Frame(np.full((32, 33, 3), sequence % 256, np.uint8), record.source, sequence, record.timestamp)
     )
 
 
-def failed(sequence: int) -> Told:
+def failed(sequence: int) -> FrameEvent:
     """A frame that could not be read."""
-    return Told(
+    return FrameEvent(
         Record(
             outcome="failed",
             camera="left",

@@ -15,7 +15,7 @@ from partsight.runtime.core.errors import SinkError
 from partsight.runtime.sinks import SINKS, open_sink
 from partsight.runtime.sinks.record import Record
 from tests.runtime.sinks.broker import free_port
-from tests.runtime.sinks.kinds import KINDS, LIVE, ODD_LABELS, Kind, Live, failed, told
+from tests.runtime.sinks.kinds import KINDS, LIVE, ODD_LABELS, Kind, Live, event, failed
 from tests.waiting import HANG_S
 
 ROOT = Path(__file__).parents[3]
@@ -43,7 +43,7 @@ def child(address: str, what: str) -> "subprocess.Popen[str]":
 
 
 def test_a_thousand_results_in_order(kind: Kind, folder: Path) -> None:
-    written = [told(sequence) for sequence in range(1000)]
+    written = [event(sequence) for sequence in range(1000)]
     with open_sink(kind.address(folder)) as sink:
         for one in written:
             sink.write(one)
@@ -56,10 +56,10 @@ def test_kill_right_after_write(kind: Kind, folder: Path) -> None:
         assert program.stdout is not None
         assert program.stdout.readline() == "written\n"
         program.send_signal(signal.SIGKILL)
-    assert kind.read(folder) == [told(sequence).record for sequence in range(20)]
+    assert kind.read(folder) == [event(sequence).record for sequence in range(20)]
     with open_sink(kind.address(folder)) as sink:  # and it goes on
-        sink.write(told(20))
-    assert kind.read(folder) == [told(sequence).record for sequence in range(21)]
+        sink.write(event(20))
+    assert kind.read(folder) == [event(sequence).record for sequence in range(21)]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs RLIMIT_FSIZE")
@@ -71,11 +71,11 @@ def test_full_disk(kind: Kind, folder: Path) -> None:
     assert refused == 3
     kept = kind.read(folder)
     assert [record.sequence for record in kept] == list(range(taken))
-    assert kept[0] == told(0).record
+    assert kept[0] == event(0).record
 
 
 def test_odd_labels(kind: Kind, folder: Path) -> None:
-    written = [told(sequence, label) for sequence, label in enumerate(ODD_LABELS)]
+    written = [event(sequence, label) for sequence, label in enumerate(ODD_LABELS)]
     with open_sink(kind.address(folder)) as sink:
         for one in written:
             sink.write(one)
@@ -85,7 +85,7 @@ def test_odd_labels(kind: Kind, folder: Path) -> None:
 def test_scores_that_are_no_numbers(kind: Kind, folder: Path) -> None:
     with open_sink(kind.address(folder)) as sink:
         for sequence, number in enumerate((float("nan"), float("inf"), None)):
-            sink.write(told(sequence, None, score=number, margin=number, top=(), latency_ms=number))
+            sink.write(event(sequence, None, score=number, margin=number, top=(), latency_ms=number))
     for record in kind.read(folder):
         assert (record.score, record.margin, record.latency_ms) == (None, None, None)
         assert record.outcome == "unknown"
@@ -94,19 +94,19 @@ def test_scores_that_are_no_numbers(kind: Kind, folder: Path) -> None:
 def test_failed_frame(kind: Kind, folder: Path) -> None:
     with open_sink(kind.address(folder)) as sink:
         sink.write(failed(0))
-        sink.write(told(1))
+        sink.write(event(1))
     expected: list[Record] = [failed(0).record] if kind.keeps_failed else []
-    assert kind.read(folder) == [*expected, told(1).record]
+    assert kind.read(folder) == [*expected, event(1).record]
 
 
 def test_close_twice_and_write_after(kind: Kind, folder: Path) -> None:
     sink = open_sink(kind.address(folder))
-    sink.write(told(0))
+    sink.write(event(0))
     sink.close()
     sink.close()
     with pytest.raises(SinkError, match="closed; open it again"):
-        sink.write(told(1))
-    assert kind.read(folder) == [told(0).record]
+        sink.write(event(1))
+    assert kind.read(folder) == [event(0).record]
 
 
 def test_unknown_option(kind: Kind, folder: Path) -> None:
@@ -135,10 +135,10 @@ def test_live_shows_the_last_of_a_thousand(live: Live) -> None:
     port = free_port()
     with open_sink(f"{live.scheme}://:{port}{live.options}") as sink:
         for sequence in range(1000):
-            sink.write(told(sequence))
+            sink.write(event(sequence))
         assert live.last(port) == (999, 1000)
-        odd = [told(sequence, label) for sequence, label in enumerate(ODD_LABELS)]
-        numbers = [told(9, None, score=number, margin=number, top=()) for number in (float("nan"), float("inf"), None)]
+        odd = [event(sequence, label) for sequence, label in enumerate(ODD_LABELS)]
+        numbers = [event(9, None, score=number, margin=number, top=()) for number in (float("nan"), float("inf"), None)]
         for one in (*odd, *numbers, failed(12)):
             sink.write(one)
         assert live.last(port) == (12, 1000 + len(odd) + len(numbers) + 1)
@@ -150,7 +150,7 @@ def test_live_close_twice_and_write_after(live: Live) -> None:
     sink.close()
     sink.close()
     with pytest.raises(SinkError, match="closed; open it again"):
-        sink.write(told(1))
+        sink.write(event(1))
     with socket.socket() as other:
         other.bind(("127.0.0.1", port))  # let go
 

@@ -7,7 +7,7 @@ import pytest
 from partsight.runtime.core.errors import SinkError
 from partsight.runtime.sinks import open_sink
 from partsight.runtime.sinks.csv import guard, unguard
-from tests.runtime.sinks.kinds import read_csv, told
+from tests.runtime.sinks.kinds import event, read_csv
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "'=1"])
@@ -15,7 +15,7 @@ def test_formulas_are_guarded(text: str, tmp_path: Path) -> None:
     assert guard(text) == f"'{text}"
     assert unguard(guard(text)) == text
     with open_sink(f"csv:{tmp_path}/out.csv") as sink:
-        sink.write(told(0, text, error=text, source=text))
+        sink.write(event(0, text, error=text, source=text))
     with (tmp_path / "out.csv").open(newline="", encoding="utf-8") as file:
         for cell in list(csv.reader(file))[1]:
             assert not cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n"))
@@ -24,7 +24,7 @@ def test_formulas_are_guarded(text: str, tmp_path: Path) -> None:
 def test_header_is_written_once(tmp_path: Path) -> None:
     for sequence in range(2):
         with open_sink(f"csv:{tmp_path}/out.csv") as sink:
-            sink.write(told(sequence))
+            sink.write(event(sequence))
     lines = (tmp_path / "out.csv").read_text(encoding="utf-8").splitlines()
     assert len(lines) == 3
     assert lines[0] == (
@@ -38,13 +38,13 @@ def test_torn_row_is_cut_off(tmp_path: Path, kept: int) -> None:
     path = tmp_path / "out.csv"
     label = 'a\nb"\r\n"'  # line breaks inside quotes end no row
     with open_sink(f"csv:{path}") as sink:
-        sink.write(told(0, label))
+        sink.write(event(0, label))
         before = path.read_bytes()
-        sink.write(told(1, label, camera='l"\n', error='x\n"y\n' * 20))
+        sink.write(event(1, label, camera='l"\n', error='x\n"y\n' * 20))
     path.write_bytes(before + path.read_bytes()[len(before) :][:kept])
     with open_sink(f"csv:{path}") as sink:
         assert path.read_bytes() == before
-        sink.write(told(2))
+        sink.write(event(2))
     assert [record.sequence for record in read_csv(path)] == [0, 2]
 
 
@@ -52,8 +52,8 @@ def test_torn_header(tmp_path: Path) -> None:
     path = tmp_path / "out.csv"
     path.write_bytes(b"schema_ver")
     with open_sink(f"csv:{path}") as sink:
-        sink.write(told(0))
-    assert read_csv(path) == [told(0).record]
+        sink.write(event(0))
+    assert read_csv(path) == [event(0).record]
 
 
 def test_torn_row_across_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,7 +70,7 @@ def test_table_of_other_columns(tmp_path: Path) -> None:
 def test_each_rotated_table_has_the_header(tmp_path: Path) -> None:
     with open_sink(f"csv:{tmp_path}/out.csv?rotate_mb=0.0001") as sink:
         for sequence in range(3):
-            sink.write(told(sequence))
+            sink.write(event(sequence))
     files = sorted(tmp_path.iterdir())
     assert [file.name for file in files] == ["out.000001.csv", "out.000002.csv", "out.csv"]
     assert [record.sequence for file in files for record in read_csv(file)] == [0, 1, 2]
@@ -82,14 +82,14 @@ def test_full_disk_when_a_table_is_set_aside(tmp_path: Path, monkeypatch: pytest
 
     with open_sink(f"csv:{tmp_path}/out.csv?rotate_mb=0.0001&keep=2") as sink:
         for sequence in range(3):
-            sink.write(told(sequence))
+            sink.write(event(sequence))
         with monkeypatch.context() as patched:
             patched.setattr(os, "write", full)
             for _ in range(5):
                 with pytest.raises(SinkError, match="No space left on device"):
-                    sink.write(told(3))
+                    sink.write(event(3))
         files = sorted(tmp_path.iterdir())
         assert [file.name for file in files] == ["out.000002.csv", "out.000003.csv", "out.csv"]
-        sink.write(told(3))
+        sink.write(event(3))
     files = sorted(tmp_path.iterdir())
     assert [record.sequence for file in files for record in read_csv(file)] == [1, 2, 3]

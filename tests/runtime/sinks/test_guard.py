@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from partsight.runtime.sinks import guard as module
-from partsight.runtime.sinks.guard import BURST_S, MOST_CONNECTIONS, MOST_OF_A_HOST, SHARE, Connection, Guard
+from partsight.runtime.sinks.guard import BURST_S, MAX_A_HOST, MAX_CONNECTIONS, SHARE, Connection, Guard
 from partsight.runtime.sinks.guard import parse_networks as networks
 from tests.waiting import HANG_S
 
@@ -134,9 +134,9 @@ def test_connections_of_a_host_are_bounded_and_those_that_are_open_go_on(caplog:
     async def test(here: Here) -> None:
         first = await here.connect(HOSTS[0])
         assert await first.ask(b"first") == b"first"
-        flood = [await here.connect(HOSTS[1]) for _ in range(3 * MOST_OF_A_HOST)]
-        assert all(await asyncio.gather(*(peer.is_ended() for peer in flood[MOST_OF_A_HOST:])))
-        assert here.guard.refused == 2 * MOST_OF_A_HOST
+        flood = [await here.connect(HOSTS[1]) for _ in range(3 * MAX_A_HOST)]
+        assert all(await asyncio.gather(*(peer.is_ended() for peer in flood[MAX_A_HOST:])))
+        assert here.guard.refused == 2 * MAX_A_HOST
         assert await first.ask(b"again") == b"again"
         for peer in flood:
             peer.writer.close()
@@ -154,7 +154,7 @@ def test_connections_of_a_host_are_bounded_and_those_that_are_open_go_on(caplog:
 
 def test_hosts_with_many_connections_do_not_keep_another_out() -> None:
     async def test(here: Here) -> None:
-        places = dict.fromkeys(HOSTS[:2], MOST_CONNECTIONS // 2)
+        places = dict.fromkeys(HOSTS[:2], MAX_CONNECTIONS // 2)
         flood = {host: [await here.connect(host) for _ in range(count)] for host, count in places.items()}
         for peer in flood[HOSTS[0]][1:] + flood[HOSTS[1]]:  # so that the first is silent longest
             assert await peer.ask(b"x") == b"x"
@@ -166,14 +166,14 @@ def test_hosts_with_many_connections_do_not_keep_another_out() -> None:
         fourth = await here.connect(HOSTS[3])
         assert await fourth.ask(b"fourth") == b"fourth"
         assert await third.ask(b"again") == b"again"
-        assert len(here.guard._connections) == MOST_CONNECTIONS
+        assert len(here.guard._connections) == MAX_CONNECTIONS
 
     serve(test)
 
 
 def test_where_each_host_has_one_connection_none_gives_way() -> None:
     async def test(here: Here) -> None:
-        peers = [await here.connect(f"127.0.1.{number}") for number in range(1, MOST_CONNECTIONS + 1)]
+        peers = [await here.connect(f"127.0.1.{number}") for number in range(1, MAX_CONNECTIONS + 1)]
         for peer in peers:
             assert await peer.ask(b"x") == b"x"
         assert await (await here.connect(HOSTS[0])).is_ended()

@@ -10,8 +10,8 @@ from partsight.runtime.cameras.camera import Frame
 from partsight.runtime.core.errors import SinkError
 from partsight.runtime.images.image_file import read_image
 from partsight.runtime.sinks import open_sink
-from partsight.runtime.sinks.record import Told
-from tests.runtime.sinks.kinds import read_images, told
+from partsight.runtime.sinks.record import FrameEvent
+from tests.runtime.sinks.kinds import event, read_images
 
 
 def sequences(folder: Path) -> list[int]:
@@ -23,11 +23,11 @@ def sequences(folder: Path) -> list[int]:
 )
 def test_refused_and_nearly_so_are_kept(tmp_path: Path, query: str, expected: list[int]) -> None:
     with open_sink(f"images:{tmp_path}{query}") as sink:
-        sink.write(told(0, None, margin=0.9))
-        sink.write(told(1, margin=0.04))
-        sink.write(told(2, margin=0.2))
-        sink.write(told(3, margin=None))
-        sink.write(told(4, None, outcome="failed", error="network"))
+        sink.write(event(0, None, margin=0.9))
+        sink.write(event(1, margin=0.04))
+        sink.write(event(2, margin=0.2))
+        sink.write(event(3, margin=None))
+        sink.write(event(4, None, outcome="failed", error="network"))
     assert sequences(tmp_path) == expected
 
 
@@ -35,34 +35,34 @@ def test_the_oldest_go_first_by_number(tmp_path: Path) -> None:
     for start in (0, 3):  # and after a restart
         with open_sink(f"images:{tmp_path}?max_files=4") as sink:
             for sequence in range(start, start + 3):
-                sink.write(told(sequence))
+                sink.write(event(sequence))
     assert sequences(tmp_path) == [2, 3, 4, 5]
 
 
 def test_the_oldest_go_first_by_bytes(tmp_path: Path) -> None:
     with open_sink(f"images:{tmp_path}/one") as sink:
-        sink.write(told(0))
+        sink.write(event(0))
     size = sum(path.stat().st_size for path in (tmp_path / "one").iterdir())
     for start in (0, 3):
         with open_sink(f"images:{tmp_path}/many?max_mb={size * 3.5 / 1e6}") as sink:
             for sequence in range(start, start + 3):
-                sink.write(told(sequence))
+                sink.write(event(sequence))
     assert sequences(tmp_path / "many") == [3, 4, 5]
 
 
 def test_picture_larger_than_all_may_be(tmp_path: Path) -> None:
     with open_sink(f"images:{tmp_path}?max_mb=0.001") as sink:
-        sink.write(told(0))
+        sink.write(event(0))
         noise = np.random.default_rng(0).integers(0, 256, (50, 50, 3), np.uint8)
         with pytest.raises(SinkError, match="larger than all may be, 1,000; raise max_mb"):
-            sink.write(Told(told(1).record, Frame(noise, "usb:0", 1, 1.0)))
+            sink.write(FrameEvent(event(1).record, Frame(noise, "usb:0", 1, 1.0)))
     assert sequences(tmp_path) == [0]
 
 
 def test_written_twice_is_one_pair(tmp_path: Path) -> None:
     with open_sink(f"images:{tmp_path}?max_files=2") as sink:
         for sequence in (0, 1, 1, 1):
-            sink.write(told(sequence))
+            sink.write(event(sequence))
     assert sequences(tmp_path) == [0, 1]
 
 
@@ -70,14 +70,14 @@ def test_written_twice_is_one_pair(tmp_path: Path) -> None:
 def test_png_is_the_frame_to_the_bit(tmp_path: Path, shape: tuple[int, ...]) -> None:
     image = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     with open_sink(f"images:{tmp_path}") as sink:
-        sink.write(Told(told(0).record, Frame(image, "usb:0", 0, 1.0)))
+        sink.write(FrameEvent(event(0).record, Frame(image, "usb:0", 0, 1.0)))
     (path,) = tmp_path.glob("*.png")
     np.testing.assert_array_equal(read_image(path), image)
 
 
 def test_jpg(tmp_path: Path) -> None:
     with open_sink(f"images:{tmp_path}?format=jpg") as sink:
-        sink.write(told(100))
+        sink.write(event(100))
     (path,) = tmp_path.glob("*.jpg")
     assert abs(read_image(path).astype(int) - 100).max() <= 2
     assert msgspec.json.decode(path.with_suffix(".json").read_bytes())["sequence"] == 100
@@ -86,7 +86,7 @@ def test_jpg(tmp_path: Path) -> None:
 def test_halves_of_pairs_are_removed_and_nothing_else(tmp_path: Path) -> None:
     with open_sink(f"images:{tmp_path}") as sink:
         for sequence in range(3):
-            sink.write(told(sequence))
+            sink.write(event(sequence))
     pictures = sorted(tmp_path.glob("*.png"))
     pictures[0].unlink()
     pictures[1].with_suffix(".json").unlink()
@@ -101,7 +101,7 @@ def test_halves_of_pairs_are_removed_and_nothing_else(tmp_path: Path) -> None:
 def test_camera_name_that_no_file_may_have(tmp_path: Path) -> None:
     with open_sink(f"images:{tmp_path}/out") as sink:
         for camera in ("../links", "a:b", "a/b"):
-            sink.write(told(0, camera=camera))
+            sink.write(event(0, camera=camera))
     assert len(read_images(tmp_path / "out")) == 3
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
@@ -123,7 +123,7 @@ def test_names_of_a_pair_are_brought_to_the_disk(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr(os, "fsync", noted)
     with open_sink(f"images:{tmp_path}") as sink:
-        sink.write(told(0))
+        sink.write(event(0))
     assert found == [[".json", ".png"]]
 
 
@@ -136,7 +136,7 @@ def test_disk_that_fails_twice_is_a_sink_error(tmp_path: Path, monkeypatch: pyte
             patched.setattr(Path, "replace", fails)
             patched.setattr(Path, "unlink", fails)
             with pytest.raises(SinkError, match="Read-only file system"):
-                sink.write(told(0))
-        sink.write(told(0))
+                sink.write(event(0))
+        sink.write(event(0))
     open_sink(f"images:{tmp_path}").close()
     assert sequences(tmp_path) == [0]

@@ -14,17 +14,17 @@ import pytest
 
 from partsight.runtime.core.errors import SinkError
 from partsight.runtime.sinks import open_sink
-from tests.runtime.sinks.kinds import read_jsonl, told
+from tests.runtime.sinks.kinds import event, read_jsonl
 from tests.waiting import HANG_S
 
 
 def test_torn_last_line_is_cut_off_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "out.jsonl"
-    line = told(0).record.to_json()
+    line = event(0).record.to_json()
     path.write_bytes(line + b"\n" + line[:70])
     with caplog.at_level(logging.WARNING), open_sink(f"jsonl:{path}") as sink:
-        sink.write(told(1))
-    assert read_jsonl(path) == [told(0).record, told(1).record]
+        sink.write(event(1))
+    assert read_jsonl(path) == [event(0).record, event(1).record]
     assert "cut off 70 bytes of a torn last result" in caplog.text
 
 
@@ -32,13 +32,13 @@ def test_torn_first_line(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     path.write_bytes(b'{"schema_v')
     with open_sink(f"jsonl:{path}") as sink:
-        sink.write(told(1))
-    assert read_jsonl(path) == [told(1).record]
+        sink.write(event(1))
+    assert read_jsonl(path) == [event(1).record]
 
 
 def test_torn_line_longer_than_a_block(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
-    line = told(0).record.to_json()
+    line = event(0).record.to_json()
     path.write_bytes(line + b"\n" + line + b"x" * 200_000)
     open_sink(f"jsonl:{path}").close()
     assert path.read_bytes() == line + b"\n"
@@ -46,9 +46,9 @@ def test_torn_line_longer_than_a_block(tmp_path: Path) -> None:
 
 def test_whole_file_is_left_as_it_is(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "out.jsonl"
-    path.write_bytes(told(0).record.to_json() + b"\n")
+    path.write_bytes(event(0).record.to_json() + b"\n")
     open_sink(f"jsonl:{path}").close()
-    assert read_jsonl(path) == [told(0).record]
+    assert read_jsonl(path) == [event(0).record]
     assert not caplog.records
 
 
@@ -70,10 +70,10 @@ def test_two_sinks_on_one_file(tmp_path: Path) -> None:
 
 def test_rotation(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
-    size = len(told(0).record.to_json()) + 1
+    size = len(event(0).record.to_json()) + 1
     with open_sink(f"jsonl:{path}?rotate_mb={size * 3.5 / 1e6}") as sink:
         for sequence in range(10):
-            sink.write(told(sequence))
+            sink.write(event(sequence))
     files = sorted(tmp_path.iterdir())
     assert [file.name for file in files] == ["out.000001.jsonl", "out.000002.jsonl", "out.000003.jsonl", "out.jsonl"]
     assert [record.sequence for file in files for record in read_jsonl(file)] == list(range(10))
@@ -83,7 +83,7 @@ def test_rotation_keeps_the_newest(tmp_path: Path) -> None:
     (tmp_path / "out.notes.jsonl").write_text("mine")
     with open_sink(f"jsonl:{tmp_path}/out.jsonl?rotate_mb=0.0001&keep=2") as sink:
         for sequence in range(6):
-            sink.write(told(sequence))
+            sink.write(event(sequence))
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == ["out.000004.jsonl", "out.000005.jsonl", "out.jsonl", "out.notes.jsonl"]
 
@@ -110,10 +110,10 @@ def no_file_can_be_opened() -> Iterator[None]:
 @pytest.mark.skipif(os.name == "nt", reason="needs RLIMIT_NOFILE")
 def test_folder_that_cannot_be_listed_for_a_while(tmp_path: Path) -> None:
     with open_sink(f"jsonl:{tmp_path}/out.jsonl?rotate_mb=0.0001") as sink:
-        sink.write(told(0))
+        sink.write(event(0))
         with no_file_can_be_opened(), pytest.raises(SinkError, match=r"cannot be set aside .*Too many open files"):
-            sink.write(told(1))
-        sink.write(told(1))
+            sink.write(event(1))
+        sink.write(event(1))
     assert [record.sequence for file in sorted(tmp_path.iterdir()) for record in read_jsonl(file)] == [0, 1]
 
 
@@ -128,14 +128,14 @@ def test_new_file_that_cannot_be_opened_for_a_while(tmp_path: Path, monkeypatch:
 
     with open_sink(f"jsonl:{path}?rotate_mb=0.0001&keep=1") as sink:
         for sequence in range(2):
-            sink.write(told(sequence))
+            sink.write(event(sequence))
         with monkeypatch.context() as patched:
             patched.setattr(os, "open", full)
             for _ in range(3):
                 with pytest.raises(SinkError, match="cannot be opened"):
-                    sink.write(told(2))
+                    sink.write(event(2))
         assert [file.name for file in tmp_path.iterdir()] == ["out.000002.jsonl"]
-        sink.write(told(2))
+        sink.write(event(2))
     assert [file.name for file in sorted(tmp_path.iterdir())] == ["out.000002.jsonl", "out.jsonl"]
 
 
@@ -143,7 +143,7 @@ def test_old_file_that_cannot_be_removed(tmp_path: Path, caplog: pytest.LogCaptu
     (tmp_path / "out.000001.jsonl").mkdir()  # unlink refuses it, whoever asks
     with open_sink(f"jsonl:{tmp_path}/out.jsonl?rotate_mb=0.0001&keep=1") as sink:
         for sequence in range(4):
-            sink.write(told(sequence))
+            sink.write(event(sequence))
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["out.000001.jsonl", "out.000004.jsonl", "out.jsonl"]
     assert {getattr(record, "event", "") for record in caplog.records} == {"old_file_kept"}
 
@@ -159,13 +159,13 @@ def test_torn_end_is_cut_off_before_the_file_is_set_aside(tmp_path: Path, monkey
         raise OSError(5, "Input/output error")
 
     with open_sink(f"jsonl:{tmp_path}/out.jsonl?rotate_mb=0.0008") as sink:
-        sink.write(told(0))
+        sink.write(event(0))
         with monkeypatch.context() as patched:
             patched.setattr(os, "write", tears)
             patched.setattr(os, "ftruncate", fails)
             with pytest.raises(SinkError, match="Input/output error"):
-                sink.write(told(1))
-        sink.write(told(1, "x" * 300))
+                sink.write(event(1))
+        sink.write(event(1, "x" * 300))
     files = sorted(tmp_path.iterdir())
     assert [record.sequence for file in files for record in read_jsonl(file)] == [0, 1]
     assert len(files) == 2
@@ -193,10 +193,10 @@ def test_file_that_another_program_changes(tmp_path: Path, how: str, caplog: pyt
     with open_sink(f"jsonl:{path}") as sink:
         for start in (0, 3):  # told each time
             for sequence in range(start, start + 3):
-                sink.write(told(sequence))
+                sink.write(event(sequence))
             changed(path, how)
-        sink.write(told(6))
-        sink.write(told(7))
+        sink.write(event(6))
+        sink.write(event(7))
     assert [record.sequence for record in read_jsonl(path)] == ([*range(8)] if how == "grown" else [6, 7])
     assert [getattr(record, "event", "") for record in caplog.records].count("file_changed") == 2
 
@@ -204,7 +204,7 @@ def test_file_that_another_program_changes(tmp_path: Path, how: str, caplog: pyt
 def test_failed_piece_is_never_taken_back_by_growing_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "out.jsonl"
     with open_sink(f"jsonl:{path}") as sink:
-        sink.write(told(0))
+        sink.write(event(0))
 
         def cut_meanwhile(fd: int, data: memoryview) -> int:
             os.truncate(path, 0)
@@ -213,9 +213,9 @@ def test_failed_piece_is_never_taken_back_by_growing_the_file(tmp_path: Path, mo
         with monkeypatch.context() as patched:
             patched.setattr(os, "write", cut_meanwhile)
             with pytest.raises(SinkError, match="No space left"):
-                sink.write(told(1))
+                sink.write(event(1))
         assert path.read_bytes() == b""
-        sink.write(told(1))
+        sink.write(event(1))
     assert [record.sequence for record in read_jsonl(path)] == [1]
 
 
@@ -232,7 +232,7 @@ def test_names_of_new_files_are_brought_to_the_disk(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(os, "fsync", noted)
     with open_sink(f"jsonl:{tmp_path}/out.jsonl?rotate_mb=0.0001") as sink:
         for sequence in range(2):
-            sink.write(told(sequence))
+            sink.write(event(sequence))
     assert found == [["out.jsonl"], ["out.000001.jsonl", "out.jsonl"]]
 
 
@@ -246,8 +246,8 @@ def test_folder_that_cannot_be_flushed(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(os, "fsync", of_files_alone)
     with open_sink(f"jsonl:{tmp_path}/out.jsonl") as sink:
-        sink.write(told(0))
-    assert read_jsonl(tmp_path / "out.jsonl") == [told(0).record]
+        sink.write(event(0))
+    assert read_jsonl(tmp_path / "out.jsonl") == [event(0).record]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs flock")
@@ -289,7 +289,7 @@ def test_sync_of_every_result(tmp_path: Path, synced: threading.Semaphore) -> No
     with open_sink(f"jsonl:{tmp_path}/out.jsonl") as sink:
         count(synced)
         for sequence in range(6):
-            sink.write(told(sequence))
+            sink.write(event(sequence))
         assert count(synced) == 6
 
 
@@ -297,12 +297,12 @@ def test_sync_by_count_and_by_time(tmp_path: Path, synced: threading.Semaphore) 
     with open_sink(f"jsonl:{tmp_path}/out.jsonl?sync_every=4&sync_s=3600") as sink:
         count(synced)
         for sequence in range(9):
-            sink.write(told(sequence))
+            sink.write(event(sequence))
         assert count(synced) == 2
     assert count(synced) == 1  # the ninth
     with open_sink(f"jsonl:{tmp_path}/out.jsonl?sync_every=100&sync_s=0.01") as sink:
         count(synced)
-        sink.write(told(9))
+        sink.write(event(9))
         assert synced.acquire(timeout=HANG_S)
 
 
@@ -315,18 +315,18 @@ def test_disk_that_fails_late_is_told(tmp_path: Path, monkeypatch: pytest.Monkey
 
     with open_sink(f"jsonl:{tmp_path}/out.jsonl?sync_every=100&sync_s=0.01") as sink:
         monkeypatch.setattr(os, "fsync", fails)
-        sink.write(told(0))
+        sink.write(event(0))
         assert tried.wait(HANG_S)
         monkeypatch.undo()
         with pytest.raises(SinkError, match=r"did not keep earlier results for sure .*Input/output"):
-            sink.write(told(1))
-        sink.write(told(1))
+            sink.write(event(1))
+        sink.write(event(1))
     assert [record.sequence for record in read_jsonl(tmp_path / "out.jsonl")] == [0, 1]
 
 
 def test_disk_that_fails_at_once_keeps_nothing_of_the_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with open_sink(f"jsonl:{tmp_path}/out.jsonl") as sink:
-        sink.write(told(0))
+        sink.write(event(0))
 
         def fails(fd: int) -> None:
             raise OSError(5, "Input/output error")
@@ -334,20 +334,20 @@ def test_disk_that_fails_at_once_keeps_nothing_of_the_line(tmp_path: Path, monke
         with monkeypatch.context() as patched:
             patched.setattr(os, "fsync", fails)
             with pytest.raises(SinkError, match="Input/output error; free or mend the disk"):
-                sink.write(told(1))
-        sink.write(told(2))
+                sink.write(event(1))
+        sink.write(event(2))
     assert [record.sequence for record in read_jsonl(tmp_path / "out.jsonl")] == [0, 2]
 
 
 def test_standard_output(capfd: pytest.CaptureFixture[str]) -> None:
     with open_sink("jsonl:-") as sink:
-        sink.write(told(0))
-        sink.write(told(1, "x" * 100_000))
+        sink.write(event(0))
+        sink.write(event(1, "x" * 100_000))
     sink.close()
     lines = capfd.readouterr().out.splitlines()
     assert [msgspec.json.decode(line)["sequence"] for line in lines] == [0, 1]
     with pytest.raises(SinkError, match="closed"):
-        sink.write(told(2))
+        sink.write(event(2))
 
 
 @pytest.mark.skipif(os.name == "nt", reason="waits there as long as the reader takes")
@@ -362,13 +362,13 @@ def test_reader_that_is_too_slow(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("partsight.runtime.sinks.jsonl._READER_S", 0.05)
         with pytest.raises(SinkError, match=r"took nothing for 0\.05 s"):
             while True:
-                sink.write(told(taken, "x" * 3001))
+                sink.write(event(taken, "x" * 3001))
                 taken += 1
         received: list[bytes] = []
         drain = threading.Thread(target=lambda: received.extend(reader))
         drain.start()
         monkeypatch.setattr("partsight.runtime.sinks.jsonl._READER_S", 10.0)
-        sink.write(told(taken, "x" * 3001))
+        sink.write(event(taken, "x" * 3001))
         sink.close()
         standard_output.close()
         drain.join(HANG_S)
@@ -380,8 +380,8 @@ def test_reader_that_is_too_slow(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_reader_that_is_gone() -> None:
     code = (
         "import os, sys; r, w = os.pipe(); os.dup2(w, 1); os.close(r); os.close(w)\n"
-        "from partsight.runtime.sinks import open_sink; from tests.runtime.sinks.kinds import told\n"
-        "open_sink('jsonl:-').write(told(0))"
+        "from partsight.runtime.sinks import open_sink; from tests.runtime.sinks.kinds import event\n"
+        "open_sink('jsonl:-').write(event(0))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "SinkGoneError: jsonl:-: the reader of standard output has ended" in done.stderr

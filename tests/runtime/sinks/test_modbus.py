@@ -18,7 +18,7 @@ from partsight.runtime.core.errors import SinkError
 from partsight.runtime.sinks import check_address, open_sink
 from partsight.runtime.sinks.registers import read_labels
 from tests.runtime.sinks.broker import free_port
-from tests.runtime.sinks.kinds import failed, told
+from tests.runtime.sinks.kinds import event, failed
 
 pytest.importorskip("pymodbus")
 from pymodbus.client import ModbusTcpClient
@@ -59,16 +59,16 @@ def test_registers(port: int, tmp_path: Path) -> None:
     ):
         empty = plc.read_input_registers(0, count=20).registers
         assert empty == [1, 0, 0, 0, 0x8000, 0x8000, *[0] * 14]
-        sink.write(told(70_000, score=0.75, margin=-0.01))
+        sink.write(event(70_000, score=0.75, margin=-0.01))
         found = plc.read_input_registers(0, count=20).registers
         assert found == plc.read_holding_registers(0, count=20).registers
         assert found[:6] == [1, 1, 17, 2, 7500, 65536 - 100]
         assert long(found, 6) == 70_000
-        sink.write(told(1, "a,b"))
+        sink.write(event(1, "a,b"))
         assert plc.read_input_registers(2, count=1).registers == [18]
-        sink.write(told(2, "another", camera="top", score=float("nan")))
+        sink.write(event(2, "another", camera="top", score=float("nan")))
         assert plc.read_input_registers(1, count=4).registers == [1, 65535, 0, 0x8000]
-        sink.write(told(3, None, score=9.9))
+        sink.write(event(3, None, score=9.9))
         assert plc.read_input_registers(1, count=4).registers == [2, 0, 2, 32767]
         sink.write(failed(4))
         found = plc.read_input_registers(0, count=20).registers
@@ -80,9 +80,9 @@ def test_handshake(port: int, plc: ModbusTcpClient) -> None:
     with open_sink(f"modbus://:{port}?ack_s=30") as sink:
         connect(plc)
         assert not coil(plc)
-        sink.write(told(0))
+        sink.write(event(0))
         assert coil(plc)
-        second = threading.Thread(target=sink.write, args=(told(1),))
+        second = threading.Thread(target=sink.write, args=(event(1),))
         second.start()
         assert long(plc.read_input_registers(6, count=2).registers, 0) == 0  # the first is shown until it was taken
         assert not plc.write_coil(0, False).isError()
@@ -103,13 +103,13 @@ def test_coil_that_is_not_cleared_is_counted(
         waits, wait_for = [], sink._cleared.wait_for  # type: ignore[attr-defined]
         monkeypatch.setattr(sink._cleared, "wait_for", lambda *given: (waits.append(given[1]), wait_for(*given))[1])  # type: ignore[attr-defined]
         for sequence in range(100):
-            sink.write(told(sequence, None))
+            sink.write(event(sequence, None))
         assert waits == [0.1] * 4 + [0] * 96  # the first found no result before it; then it is taken to be off
         found = plc.read_input_registers(0, count=20).registers
         assert (long(found, 6), long(found, 16)) == (99, 99)
         assert coil(plc)
         plc.write_coil(0, False)
-        sink.write(told(100, None))
+        sink.write(event(100, None))
     first, again = (record.getMessage() for record in caplog.records if record.name == "partsight.sinks")
     assert "did not clear coil 0 within 0.1 s; results before are overwritten until it does" in first
     assert "clears coil 0 again; 99 results waited in vain" in again
@@ -118,20 +118,20 @@ def test_coil_that_is_not_cleared_is_counted(
 def test_coil_that_is_not_cleared_as_an_error(port: int, plc: ModbusTcpClient) -> None:
     with open_sink(f"modbus://:{port}?ack_s=0&not_cleared=error") as sink:
         connect(plc)
-        sink.write(told(0))
+        sink.write(event(0))
         with pytest.raises(SinkError, match="did not clear coil 0 within 0 s; the result before stays shown"):
-            sink.write(told(1))
+            sink.write(event(1))
         found = plc.read_input_registers(0, count=20).registers
         assert (long(found, 6), long(found, 8), long(found, 16)) == (0, 1, 1)
         plc.write_coil(0, False)
-        sink.write(told(1))
+        sink.write(event(1))
         assert long(plc.read_input_registers(6, count=2).registers, 0) == 1
 
 
 def test_plc_can_change_nothing_else(port: int, plc: ModbusTcpClient) -> None:
     with open_sink(f"modbus://:{port}") as sink:
         connect(plc)
-        sink.write(told(0))
+        sink.write(event(0))
         before = plc.read_holding_registers(0, count=20).registers
         for answer in (
             plc.write_coil(0, True),
@@ -169,7 +169,7 @@ def request(function: int, body: bytes, transaction: int = 1) -> bytes:
 )
 def test_requests_that_are_refused(port: int, function: int, body: bytes, code: int) -> None:
     with open_sink(f"modbus://:{port}") as sink, raw(port) as peer:
-        sink.write(told(7))
+        sink.write(event(7))
         peer.sendall(request(function, body) + request(1, b"\0\0\0\1", 2))
         expected = struct.pack(">HHHBBB", 1, 0, 3, 1, function | 0x80, code) + b"\0\2\0\0\0\4\1\1\1\1"
         assert receive(peer, len(expected)) == expected
@@ -209,7 +209,7 @@ def test_flood_of_connections_and_garbage(port: int, plc: ModbusTcpClient, caplo
         connect(plc)
         flood = [stack.enter_context(raw(port, f"127.0.0.{2 + number % 4}")) for number in range(100)]
         for number in range(30):
-            sink.write(told(number))
+            sink.write(event(number))
             for peer in flood:
                 with contextlib.suppress(OSError):  # it was refused, or ended
                     peer.send(chance.choice((request(1, b"\0\0\0\1"), chance.randbytes(300), b"\0")))
@@ -311,7 +311,7 @@ def test_server_that_ended_is_told(port: int) -> None:
     loop.call_soon_threadsafe(loop.stop)
     sink._loop._thread.join(HANG_S)  # type: ignore[attr-defined]
     with pytest.raises(SinkError, match="its server has ended; open the sink again"):
-        sink.write(told(0))
+        sink.write(event(0))
     assert isinstance(loop, asyncio.AbstractEventLoop)
     loop.run_until_complete(sink._end())  # type: ignore[attr-defined]
     loop.close()

@@ -16,7 +16,7 @@ from partsight.runtime.sinks import open_sink
 from partsight.runtime.sinks.publisher import Publisher
 from tests.processes import running
 from tests.runtime.sinks.broker import MOSQUITTO, Broker, Subscriber, free_port
-from tests.runtime.sinks.kinds import read_spool, told
+from tests.runtime.sinks.kinds import event, read_spool
 from tests.waiting import HANG_S, wait_until
 
 pytest.importorskip("paho.mqtt.client")
@@ -40,7 +40,7 @@ class TestBroker:
         with Subscriber(broker.port) as subscriber:
             with open_sink(address(broker.port, tmp_path)) as sink:
                 for sequence in range(300):  # more than may be on their way at once
-                    sink.write(told(sequence))
+                    sink.write(event(sequence))
             subscriber.wait_for(300)
         assert subscriber.sequences == list(range(300))
         assert read_spool(tmp_path / "spool.db") == []
@@ -54,13 +54,13 @@ class TestBroker:
             with open_sink(address(broker.port, tmp_path, "&close_s=60&needs_subscriber=true")) as sink:
                 for _ in range(kills):
                     for _ in range(a_round):
-                        sink.write(told(sequence))
+                        sink.write(event(sequence))
                         sequence += 1
                     subscriber.wait_for(sequence - a_round // 2)  # in the midst of it
                     broker.kill()
                     broker.start()
                 for _ in range(a_round):
-                    sink.write(told(sequence))
+                    sink.write(event(sequence))
                     sequence += 1
                 wait_until(lambda: not sink.undelivered)  # type: ignore[attr-defined]  # however long it takes
             assert read_spool(tmp_path / "spool.db") == []
@@ -71,10 +71,10 @@ class TestBroker:
     def test_program_that_starts_again(self, tmp_path: Path) -> None:
         with open_sink(address(free_port(), tmp_path, "&close_s=0")) as sink:  # no broker there
             for sequence in range(30):
-                sink.write(told(sequence))
+                sink.write(event(sequence))
         with Broker(tmp_path) as broker, Subscriber(broker.port) as subscriber:
             with open_sink(address(broker.port, tmp_path)) as sink:
-                sink.write(told(30))
+                sink.write(event(30))
             subscriber.wait_for(31)
         assert subscriber.sequences == list(range(31))
         assert read_spool(tmp_path / "spool.db") == []
@@ -87,17 +87,17 @@ class TestBroker:
         with Subscriber(broker.port) as subscriber:
             broker.kill()
             with open_sink(address(broker.port, tmp_path, "&close_s=60&needs_subscriber=true")) as sink:
-                sink.write(told(0))
+                sink.write(event(0))
                 broker.start()
             subscriber.wait_for(1)
 
     def test_frozen_broker_holds_up_nothing(self, broker: Broker, tmp_path: Path) -> None:
         with open_sink(address(broker.port, tmp_path, "&close_s=60")) as sink:
-            sink.write(told(0))
+            sink.write(event(0))
         sink = open_sink(address(broker.port, tmp_path, "&close_s=0.2"))
         broker.signal(signal.SIGSTOP)
         for sequence in range(1, 50):
-            sink.write(told(sequence))
+            sink.write(event(sequence))
         sink.close()  # ends, though the broker stays frozen until the next line
         broker.signal(signal.SIGCONT)
         left = [record.sequence for record in read_spool(tmp_path / "spool.db")]
@@ -113,7 +113,7 @@ class TestBroker:
         acl.chmod(0o600)
         with Broker(tmp_path, f"acl_file {acl}") as broker:
             with caplog.at_level(logging.WARNING), open_sink(address(broker.port, tmp_path, "&close_s=1")) as sink:
-                sink.write(told(0))
+                sink.write(event(0))
             told_once = "'Not authorized' to a result on topic 'line3'; it stays in the spool"
             assert caplog.text.count(told_once) == 1
             assert [record.sequence for record in read_spool(tmp_path / "spool.db")] == [0]
@@ -126,7 +126,7 @@ class TestBroker:
 
     def test_result_without_subscriber_stays_if_asked(self, broker: Broker, tmp_path: Path) -> None:
         with open_sink(address(broker.port, tmp_path, "&close_s=0.5&needs_subscriber=true")) as sink:
-            sink.write(told(0))
+            sink.write(event(0))
         assert len(read_spool(tmp_path / "spool.db")) == 1
         with open_sink(address(broker.port, tmp_path)):  # not asked
             pass
@@ -147,7 +147,7 @@ class TestBroker:
         more = f"&password_file={tmp_path}/secret" if by == "file" else "&password_env=LINE_PASSWORD"
         with Broker(tmp_path, f"password_file {passwords}", anonymous=False) as broker, caplog.at_level(logging.DEBUG):
             with open_sink(address(broker.port, tmp_path, "&username=line&close_s=0.5")) as sink:  # without
-                sink.write(told(0))
+                sink.write(event(0))
                 assert len(read_spool(tmp_path / "spool.db")) == 1
             with open_sink(address(broker.port, tmp_path, f"&username=line{more}")):
                 pass
@@ -165,7 +165,7 @@ class TestBroker:
         with Broker(tmp_path, f"certfile {cert}", f"keyfile {key}") as broker:
             safe = address(broker.port, tmp_path).replace("mqtt:", "mqtts:")
             with open_sink(f"{safe}&close_s=0.5") as sink:  # which knows not who signed it
-                sink.write(told(0))
+                sink.write(event(0))
             assert len(read_spool(tmp_path / "spool.db")) == 1
             with open_sink(f"{safe}&ca={cert}"):
                 pass
@@ -173,17 +173,17 @@ class TestBroker:
 
 
 def test_spool_that_is_full(tmp_path: Path) -> None:
-    size = len(told(0).record.to_json())
+    size = len(event(0).record.to_json())
     for limit in ("&spool_rows=3", f"&spool_mb={size * 3.5 / 1e6}"):
         folder = tmp_path / limit.strip("&").partition("=")[0]
         folder.mkdir()
         with open_sink(address(1, folder, f"&close_s=0{limit}")) as sink:
             for sequence in range(3):
-                sink.write(told(sequence))
+                sink.write(event(sequence))
             with pytest.raises(SinkError, match=r"the spool is full, 3 results of .* wait"):
-                sink.write(told(3))
+                sink.write(event(3))
         with open_sink(address(1, folder, f"&close_s=0{limit}")) as sink, pytest.raises(SinkError, match="is full"):
-            sink.write(told(3))  # it counts what an earlier run left
+            sink.write(event(3))  # it counts what an earlier run left
         assert [record.sequence for record in read_spool(folder / "spool.db")] == [0, 1, 2]
 
 
@@ -197,8 +197,8 @@ def test_two_programs_on_one_spool(tmp_path: Path) -> None:
 
 def test_a_broker_that_is_never_reached_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with open_sink(address(1, tmp_path, "&close_s=0")) as sink:
-        sink.write(told(0))
-        sink.write(told(1))
+        sink.write(event(0))
+        sink.write(event(1))
         wait_until(lambda: any("was never reached (" in record.message for record in caplog.records))
     assert sink.undelivered == 2  # type: ignore[attr-defined]
     kept = caplog.records[-1]
@@ -216,7 +216,7 @@ def test_publisher_that_failed_is_told(tmp_path: Path, monkeypatch: pytest.Monke
     with open_sink(address(1, tmp_path, "&close_s=10")) as sink:
         sink._publisher._thread.join(HANG_S)  # type: ignore[attr-defined]
         with pytest.raises(SinkError, match=r"the publisher failed: RuntimeError\('no thread'\); open the sink again"):
-            sink.write(told(0))
+            sink.write(event(0))
 
 
 @pytest.mark.parametrize(

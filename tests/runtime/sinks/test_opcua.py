@@ -14,7 +14,7 @@ import pytest
 from partsight.runtime.core.errors import SinkError
 from partsight.runtime.sinks import Sink, open_sink
 from tests.runtime.sinks.broker import free_port
-from tests.runtime.sinks.kinds import failed, told
+from tests.runtime.sinks.kinds import event, failed
 from tests.waiting import HANG_S, wait_until
 
 asyncua = pytest.importorskip("asyncua")
@@ -56,7 +56,7 @@ def test_a_client_that_sends_without_end_is_hung_up_on(sink: Sink, port: int) ->
             with pytest.raises(OSError):
                 for _ in range(1000):
                     client.sendall(bytes(2**20))
-    sink.write(told(3))
+    sink.write(event(3))
     assert read(port)["sequence"] == 3
 
 
@@ -70,22 +70,22 @@ def test_more_clients_than_there_may_be(sink: Sink, port: int) -> None:
                 assert await asyncio.get_running_loop().run_in_executor(None, last.recv, 1) == b""
                 return await node(first, "sequence").read_value()
 
-    sink.write(told(4))
+    sink.write(event(4))
     assert asyncio.run(ask()) == 4
 
 
 def test_last_result_and_counters(sink: Sink, port: int) -> None:
     before = read(port)
-    sink.write(told(0))
-    sink.write(told(7, 'Müller "M8"\n'))
+    sink.write(event(0))
+    sink.write(event(7, 'Müller "M8"\n'))
     found = read(port)
     assert (found["outcome"], found["label"], found["sequence"]) == ("recognised", 'Müller "M8"\n', 7)
     assert (found["score"], found["margin"], found["latency_ms"]) == (0.75, 0.01, 12.5)
     assert (found["camera"], found["source"], found["run"]) == ("left", "usb:0", "r1")
-    assert found["timestamp"].timestamp() == told(7).record.timestamp
-    assert json.loads(found["record"]) == json.loads(told(7, 'Müller "M8"\n').record.to_json())
+    assert found["timestamp"].timestamp() == event(7).record.timestamp
+    assert json.loads(found["record"]) == json.loads(event(7, 'Müller "M8"\n').record.to_json())
     assert found["results"] - before["results"] == found["recognised"] - before["recognised"] == 2
-    sink.write(told(8, None, score=None))
+    sink.write(event(8, None, score=None))
     sink.write(failed(9))
     found = read(port)
     assert (found["outcome"], found["label"], found["error"]) == ("failed", "", failed(9).record.error)
@@ -109,7 +109,7 @@ def test_subscription_to_the_count_sees_the_whole_result(sink: Sink, port: int) 
             await subscription.subscribe_data_change(node(client, "results"))
             first = await came.get()
             for sequence in (100, 101, 102):
-                await loop.run_in_executor(None, sink.write, told(sequence))
+                await loop.run_in_executor(None, sink.write, event(sequence))
                 count = await asyncio.wait_for(came.get(), HANG_S)
                 seen.append((count - first, await node(client, "sequence").read_value()))
             await subscription.delete()
@@ -128,7 +128,7 @@ def test_clients_can_change_nothing(sink: Sink, port: int) -> None:
             else:
                 await client.nodes.objects.add_folder("ns=2;s=mine", "mine")
 
-    sink.write(told(0))
+    sink.write(event(0))
     for what in ("write", "delete", "add"):
         with pytest.raises(asyncua.ua.UaStatusCodeError):
             asyncio.run(change(what))

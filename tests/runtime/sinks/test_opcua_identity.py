@@ -14,7 +14,7 @@ from partsight.runtime.core.errors import SinkError
 from partsight.runtime.sinks import Sink, check_address, open_sink
 from partsight.runtime.sinks.opcua_identity import Identity, Readers
 from tests.runtime.sinks.broker import free_port
-from tests.runtime.sinks.kinds import told
+from tests.runtime.sinks.kinds import event
 
 pytest.importorskip("asyncua")
 import asyncua
@@ -82,7 +82,7 @@ def sink(port: int, files: Files, said: list[logging.LogRecord]) -> Iterator[Sin
     handler.emit = said.append  # type: ignore[method-assign]
     logging.getLogger("partsight.sinks").addHandler(handler)
     with open_sink(f"opcua://0.0.0.0:{port}?{files.options}") as opened:
-        opened.write(told(7))
+        opened.write(event(7))
         yield opened
     logging.getLogger("partsight.sinks").removeHandler(handler)
 

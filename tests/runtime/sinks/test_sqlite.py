@@ -7,12 +7,12 @@ import pytest
 
 from partsight.runtime.core.errors import SinkError
 from partsight.runtime.sinks import open_sink
-from tests.runtime.sinks.kinds import read_sqlite, told
+from tests.runtime.sinks.kinds import event, read_sqlite
 
 
 def test_result_written_twice_is_one_row(tmp_path: Path) -> None:
     with open_sink(f"sqlite:{tmp_path}/out.db") as sink:
-        for one in (told(0), told(1), told(0), told(0, run="r2"), told(0, camera="right")):
+        for one in (event(0), event(1), event(0), event(0, run="r2"), event(0, camera="right")):
             sink.write(one)
     keys = [(record.run, record.camera, record.sequence) for record in read_sqlite(tmp_path / "out.db")]
     assert keys == [("r1", "left", 0), ("r1", "left", 1), ("r2", "left", 0), ("r1", "right", 0)]
@@ -21,19 +21,19 @@ def test_result_written_twice_is_one_row(tmp_path: Path) -> None:
 @pytest.mark.parametrize("other", [{"label": "M6"}, {"timestamp": 1.0}])
 def test_another_result_of_the_same_key_is_an_error(tmp_path: Path, other: dict[str, object]) -> None:
     with open_sink(f"sqlite:{tmp_path}/out.db") as sink:
-        sink.write(told(0))
+        sink.write(event(0))
         with pytest.raises(SinkError, match="has another result of run 'r1', camera 'left', sequence 0"):
-            sink.write(told(0, **other))  # type: ignore[arg-type]
-    assert read_sqlite(tmp_path / "out.db") == [told(0).record]
+            sink.write(event(0, **other))  # type: ignore[arg-type]
+    assert read_sqlite(tmp_path / "out.db") == [event(0).record]
 
 
 def test_readers_read_while_it_writes(tmp_path: Path) -> None:
     with open_sink(f"sqlite:{tmp_path}/out.db") as sink:
-        sink.write(told(0))
+        sink.write(event(0))
         reader = sqlite3.connect(tmp_path / "out.db", isolation_level=None)
         reader.execute("BEGIN")
         assert reader.execute("SELECT count(*) FROM result").fetchone() == (1,)
-        sink.write(told(1))
+        sink.write(event(1))
         assert reader.execute("SELECT count(*) FROM result").fetchone() == (1,)
         reader.close()
 
@@ -43,11 +43,11 @@ def test_writer_that_holds_it_is_waited_for_no_longer_than_said(tmp_path: Path) 
         other = sqlite3.connect(tmp_path / "out.db", isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(SinkError, match=r"database is locked; another program holds it"):
-            sink.write(told(0))
+            sink.write(event(0))
         other.execute("ROLLBACK")
         other.close()
-        sink.write(told(0))
-    assert read_sqlite(tmp_path / "out.db") == [told(0).record]
+        sink.write(event(0))
+    assert read_sqlite(tmp_path / "out.db") == [event(0).record]
 
 
 def test_file_that_is_no_database(tmp_path: Path) -> None:
@@ -92,14 +92,14 @@ def test_database_that_another_program_takes_away(tmp_path: Path, how: str, capl
     path, moved = tmp_path / "out.db", tmp_path / "moved.db"
     open_sink(f"sqlite:{tmp_path}/other.db").close()
     with caplog.at_level(logging.WARNING), open_sink(f"sqlite:{path}") as sink:
-        sink.write(told(0))
+        sink.write(event(0))
         path.rename(moved)
         if how == "removed":
             moved.unlink()
         elif how == "replaced":
             (tmp_path / "other.db").rename(path)
         for sequence in (1, 2):
-            sink.write(told(sequence))
+            sink.write(event(sequence))
     assert [record.sequence for record in read_sqlite(path)] == [1, 2]
     assert how == "removed" or [record.sequence for record in read_sqlite(moved)] == [0]
     assert [getattr(record, "event", "") for record in caplog.records] == ["file_changed"]
@@ -110,16 +110,16 @@ def test_database_that_is_taken_away_while_it_is_read(tmp_path: Path) -> None:
     """SQLite would make the old one's log that of the new one."""
     path, moved = tmp_path / "out.db", tmp_path / "moved.db"
     with open_sink(f"sqlite:{path}?busy_s=0.05") as sink:
-        sink.write(told(0))
+        sink.write(event(0))
         reader = sqlite3.connect(path, isolation_level=None)
         reader.execute("BEGIN")
         reader.execute("SELECT * FROM result").fetchall()
-        sink.write(told(1))
+        sink.write(event(1))
         path.rename(moved)
         with pytest.raises(SinkError, match="was removed or replaced while this program and another had it open"):
-            sink.write(told(2))
+            sink.write(event(2))
         reader.close()
-        sink.write(told(2))
+        sink.write(event(2))
     assert [[record.sequence for record in read_sqlite(one)] for one in (moved, path)] == [[0, 1], [2]]
 
 

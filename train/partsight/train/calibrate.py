@@ -29,9 +29,9 @@ from partsight.runtime.matching import Matcher, MatchingSpec
 from partsight.train.heads import Head
 from partsight.train.reject_record import Calibration
 
-LARGEST_SAMPLE = 1000
+MAX_SAMPLE = 1000
 
-SMALLEST_SAMPLE = 300
+MIN_SAMPLE = 300
 """Few frames in a hundred may be refused: of a dozen, the worst would set the threshold."""
 
 _BATCH = 32
@@ -66,9 +66,9 @@ def calibrate(subject: Subject, max_false_reject: float, seed: int) -> Calibrati
         seed: of the drawing.
     """
     rng = np.random.default_rng(seed)
-    size = min(LARGEST_SAMPLE, len(subject.goldens))
+    size = min(MAX_SAMPLE, len(subject.goldens))
     drawn = rng.choice(len(subject.goldens), size, replace=False)
-    chosen = np.sort(np.resize(drawn, max(size, SMALLEST_SAMPLE)))
+    chosen = np.sort(np.resize(drawn, max(size, MIN_SAMPLE)))
     matching = matching_spec(subject.goldens[0], subject.spec)
     matcher = Matcher(golden_bank(subject.goldens, subject.spec, matching), matching)
     varied = _varied(subject, matching, chosen, rng)

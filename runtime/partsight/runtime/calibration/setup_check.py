@@ -23,8 +23,8 @@ MAX_FRAMES = 16
 MIN_FRAMES = 4
 """A check of fewer frames finds nothing: a part that was not taught may fit one by chance."""
 
-_LEAST_ACCEPTED = 0.5  # share of the frames, with the difference undone
-_LEAST_GAIN = 0.3  # of that share
+_MIN_ACCEPTED = 0.5  # share of the frames, with the difference undone
+_MIN_GAIN = 0.3  # of that share
 _ENOUGH = 0.75  # of that share, for no further search
 _PROBES, _FIRST_PROBES = 6, 4  # frames on which a difference is tried; the second while there are many differences
 _STARTS = 3  # channels and turns at which scales are tried
@@ -34,7 +34,7 @@ _SCALE_LIMITS = (0.78, 1.28)
 _LIGHTS_EV = (-1.5, -0.75, 0.75, 1.5)  # where no golden image says how bright frames should be
 _MIN_LIGHT_EV = 0.25  # less is within the variation of a line
 _MIN_MERIT = 0.1  # of a difference that is worth a word
-_LOWEST_SCORE = 1e-3
+_MIN_SCORE = 1e-3
 _COSINE_WEIGHT = 8.0
 _WHITE = 250  # grey level
 _WHITE_SHARE = 0.1  # of pixels, more than in the golden images
@@ -212,14 +212,14 @@ class _Trials:
         if self.package.decision.score != "agreement":
             return _COSINE_WEIGHT * float(scores.mean())
         # While a frame moves away, agreement falls from 0.04 to 0.02 as it fell from 0.6 to 0.3.
-        return float(np.log(np.maximum(scores, _LOWEST_SCORE)).mean())
+        return float(np.log(np.maximum(scores, _MIN_SCORE)).mean())
 
 
 def _check(trials: _Trials) -> SetupCheck:
     before = trials.judge(Setup())
     found = _search(trials, before)
     after = trials.judge(_simplified(trials, found).setup)
-    is_found = after.accepted >= _LEAST_ACCEPTED and after.accepted >= before.accepted + _LEAST_GAIN
+    is_found = after.accepted >= _MIN_ACCEPTED and after.accepted >= before.accepted + _MIN_GAIN
     return SetupCheck(
         fits=after.setup if is_found else None,
         frames=len(trials.frames),

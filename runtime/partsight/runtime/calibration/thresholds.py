@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from partsight.runtime.core import FloatArray, Pixels
 from partsight.runtime.images import PreprocessSpec, preprocess
-from partsight.runtime.matching import LONGEST_PX, Bank, Matcher, Matches, MatchingSpec, prepare_all
+from partsight.runtime.matching import MAX_PX, Bank, Matcher, Matches, MatchingSpec, prepare_all
 from partsight.runtime.package import Decision, decode_reference, encode_reference
 
 MAX_SCREENED_PARTS = 10_000
@@ -135,7 +135,7 @@ def matching_spec(golden: Pixels, spec: PreprocessSpec) -> MatchingSpec:
     Height and width are multiples of 6: a third and a sixth of the size are then means over whole blocks of pixels.
     """
     sides = (spec.region.height, spec.region.width) if spec.region else golden.shape[:2]
-    scale = LONGEST_PX / max(sides)
+    scale = MAX_PX / max(sides)
     height, width = (_MULTIPLE_PX * max(_MIN_BLOCKS, round(side * scale / _MULTIPLE_PX)) for side in sides)
     return MatchingSpec(height=height, width=width)
 

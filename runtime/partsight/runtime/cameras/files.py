@@ -10,7 +10,7 @@ from partsight.runtime.cameras.pace import Pace
 from partsight.runtime.core import CameraError, CameraLostError, ImageError, ProcessBound
 from partsight.runtime.images import READ_FORMATS, Listing, list_images, read_image
 
-_MOST_SHOWN = 20
+_MAX_SHOWN = 20
 
 
 def find_images(folder: str | Path) -> list[Path]:
@@ -23,8 +23,8 @@ def find_images(folder: str | Path) -> list[Path]:
     listing = _list(Path(folder))
     if listing.faults:
         lines = [f"{path}: {cause}" for path, cause in listing.faults.items()]
-        more = [f"and {len(lines) - _MOST_SHOWN} more"] if len(lines) > _MOST_SHOWN else []
-        raise ImageError("\n  ".join([f"{folder}: {len(lines)} to fix in the folder", *lines[:_MOST_SHOWN], *more]))
+        more = [f"and {len(lines) - _MAX_SHOWN} more"] if len(lines) > _MAX_SHOWN else []
+        raise ImageError("\n  ".join([f"{folder}: {len(lines)} to fix in the folder", *lines[:_MAX_SHOWN], *more]))
     return list(listing.images)
 
 

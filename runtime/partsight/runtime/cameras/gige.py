@@ -15,7 +15,7 @@ from partsight.runtime.cameras.polled import FrameIds, PolledCamera
 from partsight.runtime.core import CameraError, CameraLostError, CameraTimeoutError, DependencyError, PartialFrameError
 
 BUFFERS = 10
-LONGEST_CLOSE_S = 1.0
+MAX_CLOSE_S = 1.0
 """How long `close` waits for the camera: control calls on a dead one take 2.5 to 7.5 s, and go on in their thread."""
 
 
@@ -148,7 +148,7 @@ class GigeCamera(PolledCamera):
         held = [self._device, self._stream, self._camera]
         del self._device, self._stream, self._camera  # the last one to hold them waits for the camera
         released = self._control.submit(_let_go, held, self._handler, self._lost.is_set())
-        wait([released], LONGEST_CLOSE_S)
+        wait([released], MAX_CLOSE_S)
         self._control.shutdown(wait=False)
 
 

@@ -16,7 +16,7 @@ from partsight.runtime.core import (
     ProcessBound,
 )
 
-LONGEST_CLOSE_S = 1.0
+MAX_CLOSE_S = 1.0
 """How long `close` waits for the device; one that hangs in its driver is let go when the driver returns."""
 
 _log = logging.getLogger("partsight.cameras")
@@ -56,7 +56,7 @@ class LatestCamera(ProcessBound, unusable=CameraLostError):
         self._arrived = 0.0  # of the latest, by the monotonic clock
         self._received = 0
         self._stall = ""  # since the latest: what `receive` said when it waited in vain
-        self._told = False  # a `read` has said so
+        self._event = False  # a `read` has said so
         self._closing = False
         self._ended = False
         self._error: BaseException | None = None
@@ -81,9 +81,9 @@ class LatestCamera(ProcessBound, unusable=CameraLostError):
                     raise frame
                 assert frame is not None
                 return frame
-            if self._ended and (self._told or not self._stall):
+            if self._ended and (self._event or not self._stall):
                 raise self._loss()
-            self._told, stall = True, self._stall
+            self._event, stall = True, self._stall
         usual = f"{self.source}: no frame came within {self._timeout_s:g} s; check that the camera is on and sends"
         raise CameraTimeoutError(stall or usual)
 
@@ -93,7 +93,7 @@ class LatestCamera(ProcessBound, unusable=CameraLostError):
             self._closing = True
             self._changed.notify_all()
         self._interrupt()
-        self._thread.join(LONGEST_CLOSE_S)
+        self._thread.join(MAX_CLOSE_S)
         if self._thread.is_alive():
             extra = {"event": "driver_hangs"}
             _log.warning("%s: closed, but its driver has not returned yet", self.source, extra=extra)
@@ -143,7 +143,7 @@ class LatestCamera(ProcessBound, unusable=CameraLostError):
     def _put(self, latest: Frame | PartialFrameError) -> None:
         """Let `read` have a frame in place of the one before; an incomplete one only where no whole one waits."""
         with self._changed:
-            self._stall, self._told = "", False
+            self._stall, self._event = "", False
             self._received += 1
             if isinstance(latest, Frame) or not (isinstance(self._latest, Frame) and self._is_fresh()):
                 self._latest, self._arrived = latest, time.monotonic()

@@ -14,7 +14,7 @@ from partsight.runtime.cameras.address import without_credentials
 from partsight.runtime.cameras.http_request import Answer, ask
 from partsight.runtime.cameras.latest import LatestCamera
 from partsight.runtime.core import CameraError, CameraLostError, CameraTimeoutError, PartialFrameError, Pixels
-from partsight.runtime.images import MOST_PIXELS, has_too_many_scans, size_of
+from partsight.runtime.images import MAX_PIXELS, has_too_many_scans, size_of
 
 MAX_PART_BYTES = 64 * 2**20
 """Of one part of a stream; a picture of 80 megapixels takes less."""
@@ -288,7 +288,7 @@ def decode(data: bytes, source: str) -> Pixels:
         cause = f"is no JPEG, it begins with {data[:4]!r}"
     elif _ends_early(data):
         cause = "came incomplete: the end of its JPEG is missing"
-    elif height * width > MOST_PIXELS or has_too_many_scans(data):
+    elif height * width > MAX_PIXELS or has_too_many_scans(data):
         cause = "is too large to decode"
     else:
         with contextlib.suppress(cv2.error):

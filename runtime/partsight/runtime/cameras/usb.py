@@ -19,7 +19,7 @@ DRIVER_PATIENCE_S = 10.0
 SUPPORTED = frozenset({"exposure_us", "fps", "region"})
 """Not the gain: a UVC camera has it in steps of its own, not in decibels."""
 
-_LONGEST_INDEX = 4  # digits
+_MAX_INDEX = 4  # digits
 
 _BACKENDS = {"win32": (cv2.CAP_DSHOW, cv2.CAP_MSMF), "linux": (cv2.CAP_V4L2,)}
 
@@ -32,7 +32,7 @@ def check_usb(place: str, options: CameraOptions) -> None:
     """
     source = f"usb:{place}"
     options.check_supported(source, SUPPORTED)
-    if not (place.isascii() and place.isdecimal() and len(place) <= _LONGEST_INDEX):
+    if not (place.isascii() and place.isdecimal() and len(place) <= _MAX_INDEX):
         raise CameraError(f"{source}: expected a number, as in usb:0; found {_found()}")
 
 

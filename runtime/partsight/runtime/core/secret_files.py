@@ -12,8 +12,8 @@ from partsight.runtime.core.storage import leftovers, temporary
 
 PASSPHRASE_VARIABLE = "PARTSIGHT_KEY_PASSPHRASE"
 
-_LARGEST_BYTES = 2**14
-_LONGEST_PASSPHRASE = 1023  # of the library
+_MAX_BYTES = 2**14
+_MAX_PASSPHRASE = 1023  # of the library
 
 Check = Callable[[Path, os.stat_result], None]
 
@@ -32,13 +32,11 @@ def read_key_file(path: Path, check: Check | None = None) -> bytes:
         with path.open("rb") as file:
             if check is not None:
                 check(path, os.fstat(file.fileno()))
-            data = file.read(_LARGEST_BYTES + 1)
+            data = file.read(_MAX_BYTES + 1)
     except OSError as error:
         raise KeyFileError(f"{path}: cannot be read ({error}); name a file that you may read") from error
-    if len(data) > _LARGEST_BYTES:
-        raise KeyFileError(
-            f"{path}: has more than {_LARGEST_BYTES} bytes; expected a key that `partsight keygen` wrote"
-        )
+    if len(data) > _MAX_BYTES:
+        raise KeyFileError(f"{path}: has more than {_MAX_BYTES} bytes; expected a key that `partsight keygen` wrote")
     return data
 
 
@@ -86,10 +84,10 @@ def read_passphrase(file: str | Path | None) -> bytes | None:
         passphrase = os.environ.get(PASSPHRASE_VARIABLE, "").encode(errors="surrogateescape") or None
     else:
         passphrase = (read_key_file(Path(file), check_secret).splitlines() or [b""])[0]
-    if passphrase is not None and not 1 <= len(passphrase) <= _LONGEST_PASSPHRASE:
+    if passphrase is not None and not 1 <= len(passphrase) <= _MAX_PASSPHRASE:
         raise KeyFileError(
             f"{file or PASSPHRASE_VARIABLE}: the passphrase has {len(passphrase)} bytes; expected 1 to "
-            f"{_LONGEST_PASSPHRASE}, in the first line"
+            f"{_MAX_PASSPHRASE}, in the first line"
         )
     return passphrase
 

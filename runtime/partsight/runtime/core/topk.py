@@ -6,9 +6,9 @@ import numpy.typing as npt
 from partsight.runtime.core.arrays import FloatArray
 
 _BLOCKS_A_CHOICE = 16  # so that few of the best fall into a block of another, where they would not be seen
-_FEWEST_BLOCKS = 256
+_MIN_BLOCKS = 256
 _FEW = 8  # so many are taken one by one: after a network has run, little code in the caches counts more than few passes
-_SHORTEST_BLOCK = 4  # below it, all scores are looked at in nearly the same time
+_MIN_BLOCK = 4  # below it, all scores are looked at in nearly the same time
 
 
 def best_first(scores: FloatArray, count: int) -> npt.NDArray[np.intp]:
@@ -56,9 +56,9 @@ def lower_limit(scores: FloatArray, count: int) -> float:
     Returns:
         Not a number where fewer than `count` blocks have one.
     """
-    blocks = max(_FEWEST_BLOCKS, _BLOCKS_A_CHOICE * count)
+    blocks = max(_MIN_BLOCKS, _BLOCKS_A_CHOICE * count)
     length = len(scores) // blocks
-    if length >= _SHORTEST_BLOCK:
+    if length >= _MIN_BLOCK:
         scores = np.fmax.reduce(scores[: length * blocks].reshape(length, blocks), axis=0)
     return -float(np.partition(-scores, count - 1)[count - 1])
 

@@ -37,11 +37,11 @@ from partsight.runtime.inference import PrototypeSearch, Session
 from partsight.runtime.matching import Bank, Matcher, MatchingSpec, encode_bank, prepare_all
 from partsight.runtime.package import Gate, Manifest, ModelPackage, Precision, decode_reference
 
-MOST_NEIGHBOURS = 200
+MAX_NEIGHBOURS = 200
 """Parts of the package that are looked at again, those most like a new one first."""
 
 _NEIGHBOURS_A_PART = 32
-_LARGEST_DIFFERENCE = 1e-5
+_MAX_DIFFERENCE = 1e-5
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,7 @@ class _Work:
             return []
         values = self.models[_main(self.old)].values.astype(np.float32)
         likeness = np.stack(list(self.learned.values())) @ values[:, [source for _, source in kept]]
-        count = min(MOST_NEIGHBOURS, _NEIGHBOURS_A_PART * len(self.learned))
+        count = min(MAX_NEIGHBOURS, _NEIGHBOURS_A_PART * len(self.learned))
         is_mono = self.old.manifest.preprocess.color == "mono"
         samples = []
         for index in sorted(np.argsort(-likeness.max(axis=0), kind="stable")[:count]):
@@ -228,10 +228,10 @@ class _Work:
         after = session.run(batch).score
         kept = np.array(self.plan.kept(), int).reshape(-1, 2)
         largest = float(np.abs(after[:, kept[:, 0]] - before[:, kept[:, 1]]).max(initial=0))
-        if not largest <= _LARGEST_DIFFERENCE:
+        if not largest <= _MAX_DIFFERENCE:
             raise EnrollError(
                 f"{self.old.path}: the scores of parts that stay would change by {largest:.2g}; expected at most "
-                f"{_LARGEST_DIFFERENCE:g}: nothing was written; please report it with the backbone's name"
+                f"{_MAX_DIFFERENCE:g}: nothing was written; please report it with the backbone's name"
             )
         return largest
 

@@ -34,7 +34,7 @@ BATCH = 32
 FRAMES = 256
 """About how many varied images of new parts there are, at most 32 of each and at least one."""
 
-_MOST_COPIES = 32
+_MAX_COPIES = 32
 
 Track = Callable[[Sequence[int], str], Iterable[int]]
 """Yields the items, and may show how far they are; takes them and what is being done."""
@@ -137,7 +137,7 @@ def draw_samples(newcomers: Sequence[Sequence[Pixels]], places: Sequence[int]) -
         newcomers: golden images of each new part, used in turn.
         places: of each among the labels.
     """
-    copies = max(1, min(_MOST_COPIES, FRAMES // max(1, len(newcomers))))
+    copies = max(1, min(_MAX_COPIES, FRAMES // max(1, len(newcomers))))
     return [
         Sample(place, images, copy, is_new=True)
         for images, place in zip(newcomers, places, strict=True)

@@ -21,12 +21,12 @@ from partsight.runtime.matching import Appearance, Bank, Matcher, appearance_of
 from partsight.runtime.package import Manifest, ModelPackage, decode_reference, resized
 from partsight.runtime.recognition import Answer, decide_matched
 
-_MOST_GOLDENS = 192  # of the package that are measured: a second
+_MAX_GOLDENS = 192  # of the package that are measured: a second
 _RARE_SHARE = 0.005  # of them, beyond each limit
 _MARGIN, _MARGIN_OF_FEW = 0.1, 4.0  # of the range's width; the second divided by their number is added
-_LEAST_GOLDENS = 3
-_LEAST_MARGINS = (0.15, 0.03, 0.03, 0.4, 0.03, 0.03, 0.03)  # in the order of `Look`
-_LARGEST_STRETCH = 1.04  # of a picture's aspect
+_MIN_GOLDENS = 3
+_MIN_MARGINS = (0.15, 0.03, 0.03, 0.4, 0.03, 0.03, 0.03)  # in the order of `Look`
+_MAX_STRETCH = 1.04  # of a picture's aspect
 
 _SAID = {
     ("level_ev", -1): "its background is darker than theirs by {by:.1f} EV; take it with the same light and exposure",
@@ -102,10 +102,10 @@ class Looks:
     def of(cls, images: Iterable[Pixels]) -> "Looks | None":
         """Measure golden images; None where they are too few to say how others look."""
         found = np.array([astuple(look_of(image)) for image in images])
-        if len(found) < _LEAST_GOLDENS:
+        if len(found) < _MIN_GOLDENS:
             return None
         low, high = np.quantile(found, [_RARE_SHARE, 1 - _RARE_SHARE], axis=0)
-        margin = np.maximum((high - low) * (_MARGIN + _MARGIN_OF_FEW / len(found)), _LEAST_MARGINS)
+        margin = np.maximum((high - low) * (_MARGIN + _MARGIN_OF_FEW / len(found)), _MIN_MARGINS)
         return cls(tuple((low - margin).tolist()), tuple((high + margin).tolist()))
 
     def misfits(self, look: Look) -> list[str]:
@@ -150,7 +150,7 @@ def find_misfits(
     labels, count = package.manifest.labels, len(package.manifest.labels)
     looks = None
     if package.manifest.matching:
-        places = sorted(set(np.linspace(0, count - 1, _MOST_GOLDENS).round().astype(int).tolist()))
+        places = sorted(set(np.linspace(0, count - 1, _MAX_GOLDENS).round().astype(int).tolist()))
         looks = Looks.of(package.golden_image(place) for place in places)
     found = {}
     for newcomer in newcomers:
@@ -181,7 +181,7 @@ def _size_misfit(manifest: Manifest, size_hw: tuple[int, ...]) -> list[str]:
     if matching is None or spec.region is not None or spec.golden_hw is not None:
         return []
     stretch = width / height * matching.spec.height / matching.spec.width
-    if max(stretch, 1 / stretch) > _LARGEST_STRETCH:
+    if max(stretch, 1 / stretch) > _MAX_STRETCH:
         shape = (
             f"{width / height:.2f} times as wide as high, and they are {matching.spec.width / matching.spec.height:.2f}"
         )

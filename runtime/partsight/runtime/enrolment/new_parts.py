@@ -22,7 +22,7 @@ from partsight.runtime.images import ImageFiles, check_frame, preprocess
 from partsight.runtime.inference import Session
 from partsight.runtime.package import ModelPackage, encode_reference
 
-_MOST_NAMED = 20
+_MAX_NAMED = 20
 
 
 @dataclass(frozen=True)
@@ -214,7 +214,7 @@ def _same_image(labels: Sequence[str], path: Path) -> str:
 
 def _describe(package: ModelPackage, faults: Sequence[str]) -> str:
     lines = [f"{package.path}: {len(faults)} thing{'s' if len(faults) > 1 else ''} to mend, and nothing was written"]
-    lines += faults[:_MOST_NAMED]
-    if len(faults) > _MOST_NAMED:
-        lines.append(f"and {len(faults) - _MOST_NAMED} more")
+    lines += faults[:_MAX_NAMED]
+    if len(faults) > _MAX_NAMED:
+        lines.append(f"and {len(faults) - _MAX_NAMED} more")
     return "\n  ".join(lines)

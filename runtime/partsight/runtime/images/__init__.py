@@ -5,7 +5,7 @@ Training, export and the line use the one `preprocess` of this room. May import 
 
 from partsight.runtime.images.frame_fault import check_batch
 from partsight.runtime.images.header import READ_FORMATS, has_too_many_scans, size_of
-from partsight.runtime.images.image_file import MOST_PIXELS, ImageFiles, read_image
+from partsight.runtime.images.image_file import MAX_PIXELS, ImageFiles, read_image
 from partsight.runtime.images.listing import Listing, label_of, list_folder, list_images
 from partsight.runtime.images.mistaken_path import describe_mistake
 from partsight.runtime.images.preprocessing import (
@@ -23,7 +23,7 @@ from partsight.runtime.images.preprocessing import (
 )
 
 __all__ = [
-    "MOST_PIXELS",
+    "MAX_PIXELS",
     "READ_FORMATS",
     "ImageFiles",
     "Listing",

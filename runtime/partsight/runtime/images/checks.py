@@ -10,7 +10,7 @@ import struct
 from collections.abc import Callable
 from typing import BinaryIO
 
-from partsight.runtime.images.header import MOST_SCANS, READ_FORMATS, format_of, has_too_many_scans, size_of
+from partsight.runtime.images.header import MAX_SCANS, READ_FORMATS, format_of, has_too_many_scans, size_of
 from partsight.runtime.images.tiff_tags import (
     BITS_PER_SAMPLE,
     EXTRA_SAMPLES,
@@ -54,7 +54,7 @@ def find_fault(file: BinaryIO, name: str) -> str | None:
 def _check_jpeg(file: BinaryIO) -> str | None:
     data = file.read()
     if has_too_many_scans(data):
-        return f"goes over its pixels more than {MOST_SCANS} times; save it again as a JPEG"
+        return f"goes over its pixels more than {MAX_SCANS} times; save it again as a JPEG"
     position, has_index, starts = 2, False, data.count(_JPEG_START)
     while match := _NEXT_MARKER.search(data, position):
         marker, position = match[1][0], match.end()

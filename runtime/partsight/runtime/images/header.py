@@ -52,7 +52,7 @@ _JPEG = b"\xff\xd8"
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """Markers of a JPEG that a frame header follows, with its size."""
 
-MOST_SCANS = 100
+MAX_SCANS = 100
 """Of a JPEG. Ten are usual; each goes over all pixels, and takes a few bytes in the file."""
 
 _SCAN = b"\xff\xda"  # within a scan's own bytes, 0xFF is always followed by 0 or a restart marker
@@ -86,7 +86,7 @@ def _is_text(head: bytes) -> bool:
 
 def has_too_many_scans(data: bytes) -> bool:
     """Say whether a JPEG would be decoded for longer than its size explains."""
-    return data.startswith(_JPEG) and data.count(_SCAN) > MOST_SCANS
+    return data.startswith(_JPEG) and data.count(_SCAN) > MAX_SCANS
 
 
 def size_of(data: bytes) -> tuple[int, int] | None:

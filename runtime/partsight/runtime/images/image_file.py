@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
-SHORTEST_SIDE_PX = 32
-MOST_PIXELS = 80_000_000
+MIN_SIDE_PX = 32
+MAX_PIXELS = 80_000_000
 
 _FORMATS = ("BMP", "JPEG", "PNG", "TIFF", "WEBP")
 """What Pillow may look for, whatever a file is called: of those it knows, EPS is a program, and starts Ghostscript."""
@@ -113,11 +113,11 @@ def _pixels(image: "Image.Image") -> Pixels:
 
 def _check_size(image: "Image.Image", path: Path) -> None:
     width, height = image.size
-    if width * height > MOST_PIXELS:
+    if width * height > MAX_PIXELS:
         raise ImageError(f"{path}: {width}×{height} px; {_too_large()}")
-    if min(width, height) < SHORTEST_SIDE_PX:
+    if min(width, height) < MIN_SIDE_PX:
         raise ImageError(
-            f"{path}: {width}×{height} px; expected at least {SHORTEST_SIDE_PX} px on each side, "
+            f"{path}: {width}×{height} px; expected at least {MIN_SIDE_PX} px on each side, "
             "a smaller picture does not show a part"
         )
 
@@ -173,7 +173,7 @@ def _unidentified(path: Path) -> str:
 
 
 def _too_large() -> str:
-    return f"expected at most {MOST_PIXELS // 1_000_000} megapixels: crop it or scale it down"
+    return f"expected at most {MAX_PIXELS // 1_000_000} megapixels: crop it or scale it down"
 
 
 def _formats() -> str:

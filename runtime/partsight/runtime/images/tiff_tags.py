@@ -23,9 +23,9 @@ _READ = frozenset(
     }
 )
 _TYPES = {1: "B", 2: "c", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
-_MOST_VALUES = 64
-_MOST_BYTES = 65536
-_MOST_PAGES = 10_000
+_MAX_VALUES = 64
+_MAX_BYTES = 65536
+_MAX_PAGES = 10_000
 _IMAGEJ = re.compile(rb"^ImageJ=.*?^images=(\d{1,9})", re.DOTALL | re.MULTILINE)
 
 
@@ -95,7 +95,7 @@ def _read_page(file: BinaryIO, layout: _Layout, start: int) -> tuple[dict[int, t
         form = _TYPES.get(kind)
         if form is None or tag not in _READ:
             continue
-        taken = min(length, _MOST_BYTES if form == "c" else _MOST_VALUES)
+        taken = min(length, _MAX_BYTES if form == "c" else _MAX_VALUES)
         data = _read_field(file, layout, field, struct.calcsize(form) * taken)
         if form != "c":
             values[tag] = struct.unpack(f"{layout.order}{taken}{form}", data)
@@ -116,7 +116,7 @@ def _count_pages(file: BinaryIO, layout: _Layout, start: int) -> int:
     """Follow the chain of pages to its end, to a page that was seen, or to one that is not in the file."""
     seen: set[int] = set()
     copies = 0
-    while start and start not in seen and len(seen) < _MOST_PAGES:
+    while start and start not in seen and len(seen) < _MAX_PAGES:
         file.seek(start)
         try:
             (count,) = layout.read(file, "Q" if layout.is_big else "H")

@@ -14,7 +14,7 @@ from partsight.runtime.core import OutputError, write_file
 _MODELS = "*.blob"
 _SEAL = ".sha256"
 
-_MOST_KEPT = 8
+_MAX_KEPT = 8
 """Models, those written last: a start reads all of them. Which are used, OpenVINO does not tell; one that still is, and
 was removed, is compiled again and is then the newest."""
 
@@ -78,7 +78,7 @@ def _warn(folder: Path, error: OSError) -> None:
 def _keep_newest(folder: Path) -> list[Path]:
     """Remove all models but the newest; return those that are there."""
     models = sorted(folder.glob(_MODELS), key=_written_at, reverse=True)
-    return models[:_MOST_KEPT] + [model for model in models[_MOST_KEPT:] if not _is_removed(model)]
+    return models[:_MAX_KEPT] + [model for model in models[_MAX_KEPT:] if not _is_removed(model)]
 
 
 def _written_at(model: Path) -> float:

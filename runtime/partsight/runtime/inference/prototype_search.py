@@ -21,7 +21,7 @@ from partsight.runtime.core import FloatArray, find_reaching, lower_limit
 EXACT = 192
 """Classes whose score is always computed: those of the largest bounds. A second stage looks at the best 32."""
 
-_LARGEST_SHARE = 1 / 8  # of the classes: to gather more of them takes longer than to compute all
+_MAX_SHARE = 1 / 8  # of the classes: to gather more of them takes longer than to compute all
 _REST_SLACK = 1e-6  # in the squares that the rest's length is computed from, for the rounding of float32
 
 
@@ -82,7 +82,7 @@ class PrototypeSearch:
         if limit > needed:
             row[first] = -np.inf
             others = find_reaching(row, needed)
-            if len(others) > _LARGEST_SHARE * self.classes:  # a frame that is like no part
+            if len(others) > _MAX_SHARE * self.classes:  # a frame that is like no part
                 row[:] = self._exact(slice(None), embedding)
                 return
             further = self._exact(others, embedding)

@@ -15,15 +15,15 @@ from partsight.runtime.core import (
     PartsightError,
 )
 from partsight.runtime.line.counters import Tally
-from partsight.runtime.line.frame_queue import Failure, Inbox
+from partsight.runtime.line.frame_queue import Failure, FrameQueue
 
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
+FIRST_PAUSE_S, MAX_PAUSE_S = 0.1, 5.0
 """Between attempts to open a camera: doubled each time, up to the longest."""
 
-MOST_TIMEOUTS = 3
+MAX_TIMEOUTS = 3
 """In a row; then the camera is opened again, since some never recover on their own."""
 
-MOST_PARTIAL = 10
+MAX_PARTIAL = 10
 """Incomplete frames in a row; then the log says why, once until a whole frame comes."""
 
 CLOSE_S = 5.0
@@ -36,10 +36,10 @@ class NoCameraError(TypeError):
     """A camera's function or its `read` returns something else, and will next time."""
 
 
-class Feed:
+class CameraWorker:
     """Reads one camera in a thread of its own until it ends or `stop` is called."""
 
-    def __init__(self, name: str, open_camera: Callable[[], Camera], inbox: Inbox, tally: Tally) -> None:
+    def __init__(self, name: str, open_camera: Callable[[], Camera], inbox: FrameQueue, tally: Tally) -> None:
         """Take what the thread will need; `start` starts it.
 
         Args:
@@ -130,7 +130,7 @@ class Feed:
                 return
             pause = FIRST_PAUSE_S if self._next > before else pause
             self._stopping.wait(pause)
-            pause = min(2 * pause, LONGEST_PAUSE_S)
+            pause = min(2 * pause, MAX_PAUSE_S)
 
     def _say_trouble(self, error: Exception) -> None:
         if isinstance(error, CameraLostError):
@@ -163,7 +163,7 @@ class Feed:
                 timeouts += 1
                 self._tally.add(self.name, "stalled")
                 self._say("stalled", f"sends nothing ({error})")
-                if timeouts == MOST_TIMEOUTS:
+                if timeouts == MAX_TIMEOUTS:
                     return False
                 continue
             except CameraLostError:
@@ -172,7 +172,7 @@ class Feed:
                 timeouts, partial = 0, partial + 1
                 self._tally.add(self.name, "partial")
                 self._next += 1
-                if partial == MOST_PARTIAL:
+                if partial == MAX_PARTIAL:
                     self._say("stalled", f"sends no whole frame ({error})")
                 continue
             except PartsightError as error:

@@ -10,10 +10,10 @@ from functools import partial
 
 from partsight.runtime.core import PartsightError, ProviderError
 from partsight.runtime.line.counters import LINE, Tally
-from partsight.runtime.line.frame_queue import Arrival, Failure, Inbox
-from partsight.runtime.line.sink_worker import Outbox
+from partsight.runtime.line.frame_queue import Arrival, Failure, FrameQueue
+from partsight.runtime.line.sink_worker import SinkWorker
 from partsight.runtime.recognition import Recognizer, Result
-from partsight.runtime.sinks import Record, Told, answered
+from partsight.runtime.sinks import FrameEvent, Record, answered
 
 THREAD = "partsight-line"
 
@@ -22,7 +22,7 @@ _Tell = Callable[[], None]
 _log = logging.getLogger("partsight.line")
 
 
-class Answerer:
+class Dispatcher:
     """Answers the frames of a line, in the order in which the inbox gives them.
 
     Batches overlap where their frames wait for their turn anyway, as under any policy but `latest`: one is in the
@@ -36,7 +36,7 @@ class Answerer:
     """
 
     def __init__(
-        self, recognizer: Recognizer, inbox: Inbox, tally: Tally, run_id: str, takts_s: Mapping[str, float]
+        self, recognizer: Recognizer, inbox: FrameQueue, tally: Tally, run_id: str, takts_s: Mapping[str, float]
     ) -> None:
         """Take what answers.
 
@@ -48,8 +48,8 @@ class Answerer:
             takts_s: by camera, how long an answer is of use; none for as long as it takes.
         """
         self.recognizer = recognizer
-        self.listeners: list[Callable[[Told], None]] = []
-        self.outboxes: Mapping[str, Outbox] = {}
+        self.listeners: list[Callable[[FrameEvent], None]] = []
+        self.outboxes: Mapping[str, SinkWorker] = {}
         self._inbox, self._tally, self._run_id, self._takts_s = inbox, tally, run_id, takts_s
         self._jobs: queue.Queue[_Tell | None] = queue.Queue()
         self._error: BaseException | None = None
@@ -163,21 +163,21 @@ class Answerer:
 
     def _tell(self, arrival: Arrival, recognizer: Recognizer, result: Result) -> None:
         latency_s = time.monotonic() - arrival.arrived
-        told = answered(arrival.frame, arrival.camera, self._run_id, recognizer, result, latency_s * 1000)
+        event = answered(arrival.frame, arrival.camera, self._run_id, recognizer, result, latency_s * 1000)
         if latency_s > self._takts_s.get(arrival.camera, math.inf):
             self._tally.add(arrival.camera, "overdue")
-        self._publish(told)
-        self._tally.move(arrival.camera, "waiting", told.record.outcome)
+        self._publish(event)
+        self._tally.move(arrival.camera, "waiting", event.record.outcome)
 
     def _tell_failed(self, arrival: Arrival, error: Exception) -> None:
         frame = arrival.frame
         record = self._failed(arrival.camera, frame.source, frame.sequence, frame.timestamp, str(error))
-        self._publish(Told(record, frame))
+        self._publish(FrameEvent(record, frame))
         self._tally.move(arrival.camera, "waiting", "failed")
 
     def _tell_failure(self, failure: Failure) -> None:
         camera, source = failure.camera, failure.source
-        self._publish(Told(self._failed(camera, source, failure.sequence, failure.timestamp, failure.error)))
+        self._publish(FrameEvent(self._failed(camera, source, failure.sequence, failure.timestamp, failure.error)))
         self._tally.move(camera, "waiting", "failed")
 
     def _failed(self, camera: str, source: str, sequence: int, timestamp: float, error: str) -> Record:
@@ -191,14 +191,14 @@ class Answerer:
             error=error,
         )
 
-    def _publish(self, told: Told) -> None:
+    def _publish(self, event: FrameEvent) -> None:
         for listener in self.listeners:
             try:
-                listener(told)
+                listener(event)
             except Exception as error:  # noqa: BLE001 (the user's own code: the line goes on)
                 self._tally.add(LINE, "callback_errors")
-                record = told.record
+                record = event.record
                 extra = {"event": "callback_failed", "camera": record.camera, "sequence": record.sequence}
                 _log.error("a callback raised at frame %s: %s", record.sequence, error, extra=extra)
         for outbox in self.outboxes.values():
-            outbox.put(told)
+            outbox.put(event)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from partsight.runtime.core import FrameError, PackageError
 from partsight.runtime.images import PreprocessSpec, check_size
 from partsight.runtime.recognition import Recognizer
-from partsight.runtime.sinks import Told
+from partsight.runtime.sinks import FrameEvent
 
 MAX_STRETCH = 0.03
 """Difference of the ratio of width to height, as a share, that no one has to know of."""
@@ -48,7 +48,7 @@ class FrameCheck:
         self._sizes_hw: dict[str, tuple[int, ...]] = {}  # of each camera's last frame
         self._logged: set[tuple[str, str, str]] = set()
 
-    def __call__(self, told: Told) -> None:
+    def __call__(self, told: FrameEvent) -> None:
         """Look at one result; called by the line's thread."""
         if told.frame is None:  # there was none: its record says why
             return

@@ -83,7 +83,7 @@ class Failure:
     timestamp: float
 
 
-class Inbox:
+class FrameQueue:
     """Holds the frames of several cameras, each under its own policy. Thread-safe."""
 
     def __init__(self, policies: Mapping[str, Policy | None], tally: Tally, bound: int = 1) -> None:

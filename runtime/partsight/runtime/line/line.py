@@ -9,15 +9,15 @@ from typing import Self
 
 from partsight.runtime.cameras import Camera
 from partsight.runtime.core import PartsightError, ProcessBound
-from partsight.runtime.line.camera_worker import Feed
+from partsight.runtime.line.camera_worker import CameraWorker
 from partsight.runtime.line.compatibility import check_parts, check_sinks, check_swap
 from partsight.runtime.line.counters import LINE, CameraCounters, LineCounters, SinkCounters, Tally
-from partsight.runtime.line.dispatcher import THREAD, Answerer
+from partsight.runtime.line.dispatcher import THREAD, Dispatcher
 from partsight.runtime.line.frame_check import FrameCheck
-from partsight.runtime.line.frame_queue import Inbox, Policy, by_camera
-from partsight.runtime.line.sink_worker import Outbox, owner_of
+from partsight.runtime.line.frame_queue import FrameQueue, Policy, by_camera
+from partsight.runtime.line.sink_worker import SinkWorker, owner_of
 from partsight.runtime.recognition import Recognizer
-from partsight.runtime.sinks import Sink, Told
+from partsight.runtime.sinks import FrameEvent, Sink
 
 _log = logging.getLogger("partsight.line")
 
@@ -42,7 +42,7 @@ class Line(ProcessBound):
         *,
         policy: Policy | Mapping[str, Policy] | None = None,
         takt_ms: float | Mapping[str, float] | None = None,
-        on_result: Callable[[Told], None] | None = None,
+        on_result: Callable[[FrameEvent], None] | None = None,
     ) -> None:
         """Take all parts; nothing runs before `start`.
 
@@ -74,8 +74,8 @@ class Line(ProcessBound):
         self._swap_lock = threading.Lock()
         self._place_lock, self._is_closed = threading.Lock(), False  # of what answers
         self._tally = Tally()
-        self._inbox = Inbox({name: policies.get(name) for name in cameras}, self._tally, 2 * recognizer.batch_size)
-        self._answerer = Answerer(
+        self._inbox = FrameQueue({name: policies.get(name) for name in cameras}, self._tally, 2 * recognizer.batch_size)
+        self._answerer = Dispatcher(
             recognizer,
             self._inbox,
             self._tally,
@@ -86,9 +86,9 @@ class Line(ProcessBound):
         self.listen(self._frame_check)
         if on_result is not None:
             self.listen(on_result)
-        self._feeds = {name: Feed(name, opener, self._inbox, self._tally) for name, opener in cameras.items()}
+        self._feeds = {name: CameraWorker(name, opener, self._inbox, self._tally) for name, opener in cameras.items()}
         self._sinks = dict(sinks or {})
-        self._outboxes: dict[str, Outbox] = {}
+        self._outboxes: dict[str, SinkWorker] = {}
         self._error: BaseException | None = None
         self._engine = threading.Thread(target=self._run, name=THREAD, daemon=True)
         self._holder = threading.Thread(target=self._hold_first, name="partsight-hold", daemon=True)
@@ -108,7 +108,7 @@ class Line(ProcessBound):
         """Whether frames are answered: from the start until all cameras have ended, or something failed."""
         return self._engine.is_alive()
 
-    def listen(self, listener: Callable[[Told], None]) -> None:
+    def listen(self, listener: Callable[[FrameEvent], None]) -> None:
         """Have another function called with each result from now on, as `on_result` is."""
         self._answerer.listeners.append(listener)
 
@@ -128,7 +128,7 @@ class Line(ProcessBound):
             self.close()
             raise
         self._outboxes = {
-            name: Outbox(name, sink, self._tally, may_wait=lambda: self._inbox.all_block)
+            name: SinkWorker(name, sink, self._tally, may_wait=lambda: self._inbox.all_block)
             for name, sink in self._sinks.items()
         }
         self._answerer.outboxes = self._outboxes

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from partsight.runtime.core import ResultRefusedError, SinkError, SinkGoneError
 from partsight.runtime.line.counters import Owner, Tally
-from partsight.runtime.sinks import Record, Sink, Told
+from partsight.runtime.sinks import FrameEvent, Record, Sink
 
 BOUND = 1000
 """Results that may wait for one sink; then the line waits for it, and its cameras' policy decides what is skipped."""
@@ -23,7 +23,7 @@ SHOWN_BOUND = 64
 ATTEMPTS = 4
 """Of a sink that may lose results; one while it refuses them all."""
 
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
+FIRST_PAUSE_S, MAX_PAUSE_S = 0.1, 5.0
 """Between attempts: doubled each time, up to the longest."""
 
 END_S = 5.0
@@ -37,7 +37,7 @@ def owner_of(sink: str) -> Owner:
     return "sink", sink
 
 
-class Outbox:
+class SinkWorker:
     """Writes results into one sink, in order, in a thread of its own.
 
     A sink that cannot take a result now, because its disk is full or its database is held, is waited for: nothing is
@@ -59,7 +59,7 @@ class Outbox:
         self._may_lose = bool(getattr(sink, "may_lose", False))
         self._wants: Callable[[Record], bool] | None = getattr(sink, "wants", None)
         self._may_wait = may_wait
-        self._queue: queue.Queue[Told | None] = queue.Queue(self._bound())
+        self._queue: queue.Queue[FrameEvent | None] = queue.Queue(self._bound())
         self._ending, self._is_closed = threading.Event(), False
         self._ends_at = float("inf")
         self._is_waited_for = self._is_slow = False
@@ -74,14 +74,14 @@ class Outbox:
         """How many results wait."""
         return self._queue.qsize()
 
-    def put(self, told: Told) -> None:
+    def put(self, event: FrameEvent) -> None:
         """Hand in a result; blocks while too many wait, unless the sink may lose those that waited longest."""
-        if self._wants is not None and not self._wants(told.record):
+        if self._wants is not None and not self._wants(event.record):
             return
         while self._may_lose and self._queue.full() and (self._refuses or not self._waits_when_slow()):
             self._lose_oldest()
         # Without its picture, unless the sink keeps pictures: a thousand of them would not fit into memory.
-        self._queue.put(told if self._keeps_pictures else Told(told.record))
+        self._queue.put(event if self._keeps_pictures else FrameEvent(event.record))
 
     def end_soon(self) -> None:
         """Say that the line ends: a sink that takes nothing is not waited for much longer. Returns at once."""
@@ -119,14 +119,14 @@ class Outbox:
 
     def _run(self) -> None:
         unasked = 0
-        while (told := self._queue.get()) is not None:
+        while (event := self._queue.get()) is not None:
             # Who refuses results after the end is not asked again: each attempt may take seconds, and many may wait.
             # Nor is who may lose them, or a PLC that is off would hold up the end.
             if time.monotonic() > self._ends_at and (self._may_lose or self._refuses):
                 self._count_lost()
                 unasked += 1
             else:
-                self._write(told)
+                self._write(event)
         if unasked and not self.gone:
             text = "sink %s: %d results that still waited at the line's end are lost to it"
             _log.error(text, self._name, unasked, extra=self._event("results_lost"))
@@ -137,25 +137,25 @@ class Outbox:
                 "sink %s: cannot be closed in order: %s", self._name, error, extra=self._event("sink_close_failed")
             )
 
-    def _write(self, told: Told) -> None:
+    def _write(self, event: FrameEvent) -> None:
         """Write a result, or wait until it can be written; count one that is lost."""
         attempts, pause = 0, FIRST_PAUSE_S
-        while (error := self.gone or self._attempt(told)) is not None:
+        while (error := self.gone or self._attempt(event)) is not None:
             attempts += 1
             if not self._is_worth_waiting(error, attempts):
-                self._lose(told, error)
+                self._lose(event, error)
                 return
             self._say_refused(error)
             self._pause(pause)
-            pause = min(2 * pause, LONGEST_PAUSE_S)
+            pause = min(2 * pause, MAX_PAUSE_S)
         self._say_taken()
 
     def _event(self, name: str) -> dict[str, object]:
         return {"event": name, "sink": self._name}
 
-    def _attempt(self, told: Told) -> Exception | None:
+    def _attempt(self, event: FrameEvent) -> Exception | None:
         try:
-            self._sink.write(told)
+            self._sink.write(event)
         except Exception as error:  # noqa: BLE001 (a sink of the user's own may raise anything: the line goes on)
             return error
         return None
@@ -188,7 +188,7 @@ class Outbox:
         if not self._is_slow:
             self._lost = 0
 
-    def _lose(self, told: Told, error: Exception) -> None:
+    def _lose(self, event: FrameEvent, error: Exception) -> None:
         """Count a result that is lost, and say so: while the sink refuses them all, of the first."""
         self._count_lost()
         self._is_waited_for = False
@@ -196,7 +196,7 @@ class Outbox:
         if isinstance(error, SinkGoneError):  # it is raised to whoever waits for the line
             self.gone = error
         elif not (did_refuse and self._refuses):
-            record = told.record
+            record = event.record
             text, place = "sink %s: frame %s of camera %s is lost to it: %s", (record.sequence, record.camera)
             extra = self._event("result_lost") | {"camera": record.camera, "sequence": record.sequence}
             _log.error(text, self._name, *place, error, extra=extra)

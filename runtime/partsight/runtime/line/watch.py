@@ -10,7 +10,7 @@ from typing import Self
 
 from partsight.runtime.core import MANIFEST_NAME, SIGNATURE_NAME, PackageError, PartsightError, ProcessBound, read_file
 from partsight.runtime.line.line import Line
-from partsight.runtime.package import LARGEST_MANIFEST_BYTES, package_id_of
+from partsight.runtime.package import MAX_MANIFEST_BYTES, package_id_of
 from partsight.runtime.recognition import Recognizer
 
 _log = logging.getLogger("partsight.line")
@@ -102,7 +102,7 @@ class Watch(ProcessBound):
     def _read(self, name: str) -> bytes:
         """Return a file's bytes, none if it is not there; raises PackageError if it cannot be read."""
         try:
-            return read_file(self._path, name, LARGEST_MANIFEST_BYTES)
+            return read_file(self._path, name, MAX_MANIFEST_BYTES)
         except PackageError as error:
             if isinstance(error.__cause__, FileNotFoundError):
                 return b""

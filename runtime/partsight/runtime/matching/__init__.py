@@ -8,12 +8,12 @@ from partsight.runtime.matching.appearance import Appearance, appearance_of
 from partsight.runtime.matching.bank import BANK_FILE, Bank, decode_bank, encode_bank, prepare_all
 from partsight.runtime.matching.graph import GRAPH_FILE, GraphMatcher
 from partsight.runtime.matching.matcher import Matcher, Matches, match, usable_cores
-from partsight.runtime.matching.spec import LONGEST_PX, MatchingSpec
+from partsight.runtime.matching.spec import MAX_PX, MatchingSpec
 
 __all__ = [
     "BANK_FILE",
     "GRAPH_FILE",
-    "LONGEST_PX",
+    "MAX_PX",
     "Appearance",
     "Bank",
     "GraphMatcher",

@@ -19,8 +19,8 @@ from partsight.runtime.core import FloatArray, Pixels
 _FINE_PX = (1.0, 1.6)  # standard deviations of the two that are subtracted
 _COARSE_PX = (1.0, 4.0)  # the same, at half the size
 _BORDER_SHARE = 1 / 20  # of the longest side; what a shifted frame does not show
-_LEAST_DETAIL = 0.5  # grey levels² a pixel; of noise of 2.5 levels 0.13 are left
-_LEAST_LEVEL = 0.5  # of 255
+_MIN_DETAIL = 0.5  # grey levels² a pixel; of noise of 2.5 levels 0.13 are left
+_MIN_LEVEL = 0.5  # of 255
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ def appearance_of(frame: Pixels, golden: Pixels) -> Appearance:
     """
     seen, expected = _detail(frame), _detail(golden)
     focus_ratio = None
-    if min(expected) >= _LEAST_DETAIL:
-        focus_ratio = math.sqrt(seen[0] / max(seen[1], _LEAST_DETAIL) / (expected[0] / expected[1]))
-    level, golden_level = (max(float(image.mean()), _LEAST_LEVEL) for image in (frame, golden))
+    if min(expected) >= _MIN_DETAIL:
+        focus_ratio = math.sqrt(seen[0] / max(seen[1], _MIN_DETAIL) / (expected[0] / expected[1]))
+    level, golden_level = (max(float(image.mean()), _MIN_LEVEL) for image in (frame, golden))
     return Appearance(focus_ratio, math.log2(level / golden_level))
 
 

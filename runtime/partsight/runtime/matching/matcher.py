@@ -34,7 +34,7 @@ from partsight.runtime.matching.spec import MatchingSpec
 _FRAMES_A_STEP = 8
 """Frames that one thread works on at once: more do not fit into its cache, fewer wait for Python."""
 
-_LARGEST_BLOCK = 31 * 2**20
+_MAX_BLOCK = 31 * 2**20
 
 
 @dataclass(frozen=True)
@@ -161,4 +161,4 @@ def _keep_freed_blocks() -> None:
     It does so by itself once a block of nearly 32 MB was freed (mallopt(3), "M_MMAP_THRESHOLD"); elsewhere this does
     nothing.
     """
-    np.empty(_LARGEST_BLOCK, np.uint8)
+    np.empty(_MAX_BLOCK, np.uint8)

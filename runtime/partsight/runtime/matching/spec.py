@@ -6,7 +6,7 @@ import msgspec
 
 from partsight.runtime.images import PreprocessSpec
 
-LONGEST_PX = 192
+MAX_PX = 192
 """Longest side of references: enough for the pitch of a pin."""
 
 # OpenCV writes at most 32,767 rows at once: of eight frames, 128 candidates of 30 rows or 16 finalists of 120.
@@ -14,7 +14,7 @@ Candidates = Annotated[int, msgspec.Meta(ge=1, le=64)]
 CandidatesOrNone = Annotated[int, msgspec.Meta(ge=0, le=64)]
 Finalists = Annotated[int, msgspec.Meta(ge=1, le=16)]
 Positive = Annotated[float, msgspec.Meta(ge=1e-6, le=1e6)]  # its square is a number, and not 0
-Side = Annotated[int, msgspec.Meta(ge=36, le=LONGEST_PX, multiple_of=6)]
+Side = Annotated[int, msgspec.Meta(ge=36, le=MAX_PX, multiple_of=6)]
 
 
 class MatchingSpec(msgspec.Struct, frozen=True, kw_only=True):

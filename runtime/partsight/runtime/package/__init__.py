@@ -21,12 +21,12 @@ from partsight.runtime.package.manifest import (
     Share,
 )
 from partsight.runtime.package.onnx_file import check_onnx
-from partsight.runtime.package.package import LARGEST_MANIFEST_BYTES, ModelPackage, package_id_of
+from partsight.runtime.package.package import MAX_MANIFEST_BYTES, ModelPackage, package_id_of
 from partsight.runtime.package.sign import sign_package
 
 __all__ = [
     "DIGEST_KEY",
-    "LARGEST_MANIFEST_BYTES",
+    "MAX_MANIFEST_BYTES",
     "METADATA_KEY",
     "SCHEMA_VERSION",
     "Decision",

@@ -7,7 +7,7 @@ from partsight.runtime.core import PackageError, Pixels
 from partsight.runtime.images import has_too_many_scans, size_of
 
 _JPEG_QUALITY = 95
-_LARGEST_SIDE_PX = 1024
+_MAX_SIDE_PX = 1024
 
 
 def encode_reference(image_bgr: Pixels) -> bytes:
@@ -35,9 +35,9 @@ def decode_reference(data: bytes, source: str) -> Pixels:
     size_hw = size_of(data)
     if size_hw is None or has_too_many_scans(data):
         raise PackageError(f"{source}: is not an image; export the package again")
-    if max(size_hw) > _LARGEST_SIDE_PX:
+    if max(size_hw) > _MAX_SIDE_PX:
         raise PackageError(
-            f"{source}: is not an image of at most {_LARGEST_SIDE_PX} px on a side, but of {size_hw[1]}×{size_hw[0]}; "
+            f"{source}: is not an image of at most {_MAX_SIDE_PX} px on a side, but of {size_hw[1]}×{size_hw[0]}; "
             "export the package again"
         )
     try:

@@ -6,7 +6,7 @@ import msgspec
 
 from partsight.runtime.core import PackageError, sha256_bytes
 from partsight.runtime.images import PreprocessSpec
-from partsight.runtime.matching import LONGEST_PX, MatchingSpec
+from partsight.runtime.matching import MAX_PX, MatchingSpec
 
 SCHEMA_VERSION = 2
 """Version 1 compared frames by an earlier algorithm, and is read: see `_of_version_1`."""
@@ -18,7 +18,7 @@ Precision = Literal["fp32", "fp16", "int8"]
 Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
-MOST_LABELS = 1_000_000
+MAX_LABELS = 1_000_000
 Label = Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
 
 # The last member of the JSON: the SHA-256 of all that stands before it.
@@ -197,7 +197,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     schema_version: int
-    labels: Annotated[tuple[Label, ...], msgspec.Meta(max_length=MOST_LABELS)]
+    labels: Annotated[tuple[Label, ...], msgspec.Meta(max_length=MAX_LABELS)]
     preprocess: PreprocessSpec
     decision: Decision
     provenance: Provenance
@@ -261,8 +261,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Size(msgspec.Struct):
-    height: Annotated[int, msgspec.Meta(ge=32, le=LONGEST_PX)]
-    width: Annotated[int, msgspec.Meta(ge=32, le=LONGEST_PX)]
+    height: Annotated[int, msgspec.Meta(ge=32, le=MAX_PX)]
+    width: Annotated[int, msgspec.Meta(ge=32, le=MAX_PX)]
 
 
 class _Matching1(msgspec.Struct):

@@ -32,7 +32,7 @@ _COMPILED = b"EPContext"  # a node that stands for what an engine compiled, ofte
 _LOOPS = frozenset({b"If", b"Loop", b"Scan", b"SequenceMap"})  # and what else holds a graph of its own
 _WITHOUT_GAPS = frozenset({b"Concat", b"LayerNormalization", b"Max", b"Mean", b"Min", b"Sum"})
 _ONNX = frozenset({b"", b"ai.onnx"})  # domains of the operators of ONNX itself, all that export uses
-_FEWEST_INPUTS = {b"Conv": 2, b"Pad": 2, b"Constant": 0, b"RandomNormal": 0, b"RandomUniform": 0}
+_MIN_INPUTS = {b"Conv": 2, b"Pad": 2, b"Constant": 0, b"RandomNormal": 0, b"RandomUniform": 0}
 _LATEST_VERSION = 99  # of an operator set; OpenVINO counts up to it
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # wire types of protocol buffers
@@ -119,7 +119,7 @@ def _fault(node: _Node, to_come: Counter[bytes]) -> str:
         to_come: how often each name is given by it and the nodes behind it.
     """
     fewest = len(node.inputs) if node.kind in _WITHOUT_GAPS else 0
-    fewest = max(fewest, _FEWEST_INPUTS.get(node.kind, 1))
+    fewest = max(fewest, _MIN_INPUTS.get(node.kind, 1))
     if node.domain not in _ONNX:
         return f"of domain {node.domain!r}, expected an operator of ONNX itself"
     if node.kind in _LOOPS:

@@ -34,11 +34,11 @@ from partsight.runtime.signing import Demand, KeyLike, check_signatures, find_de
 
 _log = logging.getLogger("partsight")
 
-LARGEST_MANIFEST_BYTES = 64 * 2**20  # of 100,000 parts, 20 MB
-_LARGEST_MODEL_BYTES = 2 * 2**30  # of the format
-_LARGEST_ARRAY_BYTES = 16 * 2**30
-_LARGEST_HEADER_BYTES, _LARGEST_ROW_BYTES = 2**16, 2**22
-_LARGEST_OTHER_BYTES = 64 * 2**20
+MAX_MANIFEST_BYTES = 64 * 2**20  # of 100,000 parts, 20 MB
+_MAX_MODEL_BYTES = 2 * 2**30  # of the format
+_MAX_ARRAY_BYTES = 16 * 2**30
+_MAX_HEADER_BYTES, _MAX_ROW_BYTES = 2**16, 2**22
+_MAX_OTHER_BYTES = 64 * 2**20
 _EXPECTED = "expected a folder that `partsight export` wrote"
 
 
@@ -102,7 +102,7 @@ class ModelPackage:
         mistake = describe_mistake(path, "package")
         if mistake:
             raise PackageError(f"{path}: {mistake}; {_EXPECTED}")
-        data = read_file(folder, MANIFEST_NAME, LARGEST_MANIFEST_BYTES)
+        data = read_file(folder, MANIFEST_NAME, MAX_MANIFEST_BYTES)
         signed_by = check_signatures(path, data, demands) if demands else ()
         manifest = Manifest.from_json(data, str(path))
         if not manifest.models:
@@ -276,8 +276,8 @@ class ModelPackage:
 
     def _largest(self, name: str) -> int:
         if name.endswith(".npy"):  # a row for each label, or for each of its references
-            return min(_LARGEST_ARRAY_BYTES, _LARGEST_HEADER_BYTES + _LARGEST_ROW_BYTES * len(self.manifest.labels))
-        return _LARGEST_OTHER_BYTES if name in self.manifest.files else _LARGEST_MODEL_BYTES
+            return min(_MAX_ARRAY_BYTES, _MAX_HEADER_BYTES + _MAX_ROW_BYTES * len(self.manifest.labels))
+        return _MAX_OTHER_BYTES if name in self.manifest.files else _MAX_MODEL_BYTES
 
     def _check_names(self) -> None:
         matching, search = self.manifest.matching, self.manifest.search

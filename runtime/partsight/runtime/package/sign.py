@@ -4,9 +4,9 @@ from pathlib import Path
 
 from partsight.runtime.core import MANIFEST_NAME, SIGNATURE_NAME, SignatureError, read_file, write_file
 from partsight.runtime.package.manifest import Manifest
-from partsight.runtime.package.package import LARGEST_MANIFEST_BYTES, ModelPackage
+from partsight.runtime.package.package import MAX_MANIFEST_BYTES, ModelPackage
 from partsight.runtime.signing import (
-    MOST_SIGNATURES,
+    MAX_SIGNATURES,
     SIGNATURE_VERSION,
     PrivateKey,
     Signature,
@@ -31,13 +31,13 @@ def sign_package(package: str | Path, key: PrivateKey) -> ModelPackage:
         OutputError: the signature cannot be written.
     """
     read = ModelPackage.examine(package)
-    manifest = read_file(read.path, MANIFEST_NAME, LARGEST_MANIFEST_BYTES)
+    manifest = read_file(read.path, MANIFEST_NAME, MAX_MANIFEST_BYTES)
     if Manifest.from_json(manifest, str(read.path)) != read.manifest:
         raise SignatureError(f"{read.path}: the manifest was changed meanwhile; sign when nobody writes there")
     read.check_whole()
     signature = Signature.of(manifest, key)
     others = [item for item in read_signatures(read.path) if item.key_id != signature.key_id]
-    if len(others) >= MOST_SIGNATURES:
+    if len(others) >= MAX_SIGNATURES:
         raise SignatureError(
             f"{read.path}: is signed by {len(others)} keys, and no more are read; remove {SIGNATURE_NAME}"
         )

@@ -5,7 +5,7 @@ May import `core`.
 
 from partsight.runtime.signing.keys import PUBLIC_SUFFIX, PrivateKey, PublicKey, generate_key
 from partsight.runtime.signing.signature import (
-    MOST_SIGNATURES,
+    MAX_SIGNATURES,
     SIGNATURE_VERSION,
     Demand,
     Signature,
@@ -16,7 +16,7 @@ from partsight.runtime.signing.signature import (
 from partsight.runtime.signing.trust import KeyLike, check_cache, find_demands, machine_demand, read_keys
 
 __all__ = [
-    "MOST_SIGNATURES",
+    "MAX_SIGNATURES",
     "PUBLIC_SUFFIX",
     "SIGNATURE_VERSION",
     "Demand",

@@ -17,10 +17,10 @@ from partsight.runtime.core import SIGNATURE_NAME, PackageError, SignatureError,
 from partsight.runtime.signing.keys import PrivateKey, PublicKey
 
 SIGNATURE_VERSION = 1
-MOST_SIGNATURES = 16
+MAX_SIGNATURES = 16
 
 _PURPOSE = b"partsight package manifest, version 1\n"  # before what is signed: of use for nothing else
-_LARGEST_BYTES = 2**14
+_MAX_BYTES = 2**14
 _SIGN = "`partsight sign PACKAGE --key KEY`"
 
 
@@ -82,7 +82,7 @@ def read_signatures(folder: Path) -> tuple[Signature, ...]:
         PackageError: it cannot be read, or is too large.
     """
     try:
-        data = read_file(folder, SIGNATURE_NAME, _LARGEST_BYTES)
+        data = read_file(folder, SIGNATURE_NAME, _MAX_BYTES)
     except PackageError as error:
         # A link that leads nowhere is no file either. `Path.is_symlink` would raise on a disk that cannot be read.
         if isinstance(error.__cause__, FileNotFoundError) and not os.path.islink(folder / SIGNATURE_NAME):  # noqa: PTH114
@@ -95,8 +95,8 @@ def read_signatures(folder: Path) -> tuple[Signature, ...]:
     if file.schema_version != SIGNATURE_VERSION:
         raise _malformed(folder, f"it is of schema version {file.schema_version}, and this partsight reads 1")
     ids = {signature.key_id for signature in file.signatures}
-    if not 1 <= len(ids) <= MOST_SIGNATURES or len(ids) < len(file.signatures):
-        raise _malformed(folder, f"expected signatures of 1 to {MOST_SIGNATURES} keys, each once")
+    if not 1 <= len(ids) <= MAX_SIGNATURES or len(ids) < len(file.signatures):
+        raise _malformed(folder, f"expected signatures of 1 to {MAX_SIGNATURES} keys, each once")
     if file.to_json() != data:  # a field more, one that stands twice, another order
         raise _malformed(folder, "its bytes are not those that partsight writes for what it says")
     return file.signatures

@@ -11,7 +11,7 @@ from typing import cast
 from partsight.runtime.core import SinkError
 from partsight.runtime.sinks.address import Address, Options, name_of, need, parse, shown
 from partsight.runtime.sinks.files import need_folder
-from partsight.runtime.sinks.record import Record, Told, answered
+from partsight.runtime.sinks.record import FrameEvent, Record, answered
 from partsight.runtime.sinks.serving import is_loopback, tell_exposed
 from partsight.runtime.sinks.sink import CheckLine, Sink
 
@@ -19,9 +19,9 @@ __all__ = [
     "SINKS",
     "Address",
     "CheckLine",
+    "FrameEvent",
     "Record",
     "Sink",
-    "Told",
     "answered",
     "check_address",
     "check_line",

@@ -9,7 +9,7 @@ from typing import Self
 from partsight.runtime.core import ProcessBound, SinkError, SinkGoneError
 from partsight.runtime.sinks.address import Address
 from partsight.runtime.sinks.appending import AppendedFile, FileOptions
-from partsight.runtime.sinks.record import Record, Told
+from partsight.runtime.sinks.record import FrameEvent, Record
 from partsight.runtime.sinks.sink import Sink
 
 _BLOCK = 1 << 20
@@ -29,13 +29,13 @@ class CsvTable(ProcessBound, unusable=SinkGoneError):
         head = _row(list(Record.__struct_fields__))
         self._file = AppendedFile(Path(path), options or FileOptions(), head=head, whole=_whole_rows, header=True)
 
-    def write(self, told: Told) -> None:
+    def write(self, event: FrameEvent) -> None:
         """Append a row.
 
         Raises:
             SinkError: the disk is full or failed; the table holds whole rows, and not this one.
         """
-        self._file.append(_row([_cell(getattr(told.record, name)) for name in Record.__struct_fields__]))
+        self._file.append(_row([_cell(getattr(event.record, name)) for name in Record.__struct_fields__]))
 
     def close(self) -> None:
         """Bring everything to the disk. May be called twice."""

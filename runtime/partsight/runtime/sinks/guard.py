@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
-MOST_CONNECTIONS, MOST_OF_A_HOST = 16, 8
+MAX_CONNECTIONS, MAX_A_HOST = 16, 8
 """At a time. One more is refused; but a host that has none takes the place of one of several of another."""
 
 SHARE, BURST_S = 0.1, 0.5
@@ -18,9 +18,9 @@ SHARE, BURST_S = 0.1, 0.5
 FIRST_S = 10.0
 """Until the first whole request."""
 
-_MOST_HOSTS = 1024
-_MOST_WAITING_BYTES = 2**16  # of requests
-_MOST_UNSENT_BYTES = 2**20  # of answers
+_MAX_HOSTS = 1024
+_MAX_WAITING_BYTES = 2**16  # of requests
+_MAX_UNSENT_BYTES = 2**20  # of answers
 _HEAD_BYTES = 16
 _TELL_S = 60.0
 
@@ -101,10 +101,10 @@ class Guard:
         if not self._is_allowed(host):
             return "it is not in allow="
         known = self._host(host)
-        if known.open >= MOST_OF_A_HOST:
-            return f"{MOST_OF_A_HOST} of its connections are open"
-        if len(self._connections) >= MOST_CONNECTIONS and not (known.open == 0 and self._make_room()):
-            return f"{MOST_CONNECTIONS} connections are open"
+        if known.open >= MAX_A_HOST:
+            return f"{MAX_A_HOST} of its connections are open"
+        if len(self._connections) >= MAX_CONNECTIONS and not (known.open == 0 and self._make_room()):
+            return f"{MAX_CONNECTIONS} connections are open"
         known.open += 1
         self._connections.add(connection)
         return ""
@@ -154,7 +154,7 @@ class Guard:
 
     def _host(self, name: str) -> _Host:
         now = time.monotonic()
-        if name not in self._hosts and len(self._hosts) >= _MOST_HOSTS:
+        if name not in self._hosts and len(self._hosts) >= _MAX_HOSTS:
             self._hosts = {other: host for other, host in self._hosts.items() if host.open}
         host = self._hosts.setdefault(name, _Host(now))
         host.left_s = min(BURST_S, host.left_s + (now - host.at) * SHARE)
@@ -192,7 +192,7 @@ class Connection(asyncio.Protocol):
         if why := self._guard.admit(self):
             self.refuse(why)
             return
-        self._transport.set_write_buffer_limits(high=_MOST_UNSENT_BYTES)
+        self._transport.set_write_buffer_limits(high=_MAX_UNSENT_BYTES)
         self.seen = asyncio.get_running_loop().time()
         self._end_if_idle()
 
@@ -283,7 +283,7 @@ class Connection(asyncio.Protocol):
         if self._transport is None:
             return
         with contextlib.suppress(RuntimeError):  # it is closing
-            if len(self._received) > _MOST_WAITING_BYTES:
+            if len(self._received) > _MAX_WAITING_BYTES:
                 self._transport.pause_reading()
             else:
                 self._transport.resume_reading()

@@ -15,7 +15,7 @@ import msgspec
 from partsight.runtime.core import Pixels, ProcessBound, ResultRefusedError, SinkError, SinkGoneError
 from partsight.runtime.sinks.address import Address, Options
 from partsight.runtime.sinks.files import flush_folder, need_folder
-from partsight.runtime.sinks.record import Record, Told
+from partsight.runtime.sinks.record import FrameEvent, Record
 from partsight.runtime.sinks.sink import Sink
 
 _PARTIAL = ".partial"
@@ -67,7 +67,7 @@ class ImagesFolder(ProcessBound, unusable=SinkGoneError):
             raise SinkError(f"{self._folder}: cannot be used ({error}); name a folder that you may write to") from error
         self._bytes = sum(self._kept.values())
 
-    def write(self, told: Told) -> None:
+    def write(self, event: FrameEvent) -> None:
         """Keep the picture if it is one to learn from; pass over what is not, or has no frame.
 
         Raises:
@@ -76,10 +76,10 @@ class ImagesFolder(ProcessBound, unusable=SinkGoneError):
         """
         if self._closed:
             raise SinkGoneError(f"{self._folder}: this sink is closed; open it again")
-        if told.frame is None or not self.wants(told.record):
+        if event.frame is None or not self.wants(event.record):
             return
-        record, picture = told.record.to_json(), self._encode(told.frame.image)
-        name, size = _name(told.record), len(record) + len(picture)
+        record, picture = event.record.to_json(), self._encode(event.frame.image)
+        name, size = _name(event.record), len(record) + len(picture)
         try:
             self._make_room(name, size)
             # The record first: a picture in the folder always has one.

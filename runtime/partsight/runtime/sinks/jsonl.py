@@ -12,7 +12,7 @@ from typing import Self
 from partsight.runtime.core import ProcessBound, SinkError, SinkGoneError
 from partsight.runtime.sinks.address import Address, Options
 from partsight.runtime.sinks.appending import AppendedFile, FileOptions
-from partsight.runtime.sinks.record import Told
+from partsight.runtime.sinks.record import FrameEvent
 from partsight.runtime.sinks.sink import Sink
 
 _HEAD = b'{"schema_version":'
@@ -33,13 +33,13 @@ class JsonLines(ProcessBound, unusable=SinkGoneError):
         """
         self._file = AppendedFile(Path(path), options or FileOptions(), head=_HEAD, whole=_whole_lines, header=False)
 
-    def write(self, told: Told) -> None:
+    def write(self, event: FrameEvent) -> None:
         """Append a line.
 
         Raises:
             SinkError: the disk is full or failed; the file holds whole lines, and not this one.
         """
-        self._file.append(told.record.to_json() + b"\n")
+        self._file.append(event.record.to_json() + b"\n")
 
     def close(self) -> None:
         """Bring everything to the disk. May be called twice."""
@@ -70,7 +70,7 @@ class StandardOutput(ProcessBound, unusable=SinkGoneError):
         self._rest = memoryview(b"")
         self._closed = False
 
-    def write(self, told: Told) -> None:
+    def write(self, event: FrameEvent) -> None:
         """Print a line, which waits 5 s at most for a reader that is behind (on Windows, as long as it takes).
 
         Raises:
@@ -82,7 +82,7 @@ class StandardOutput(ProcessBound, unusable=SinkGoneError):
             raise SinkGoneError("jsonl:-: this sink is closed; open it again")
         deadline = time.monotonic() + _READER_S
         self._send(self._rest, deadline)
-        self._send(memoryview(told.record.to_json() + b"\n"), deadline)
+        self._send(memoryview(event.record.to_json() + b"\n"), deadline)
 
     def close(self) -> None:
         """Let go. May be called twice."""

@@ -11,7 +11,7 @@ import msgspec
 from partsight.runtime.core import ProcessBound, SinkError, SinkGoneError
 from partsight.runtime.sinks.address import Address, Options, need
 from partsight.runtime.sinks.guard import Guard, parse_networks
-from partsight.runtime.sinks.record import Record, Told
+from partsight.runtime.sinks.record import FrameEvent, Record
 from partsight.runtime.sinks.registers import (
     NO_NUMBER,
     UNLISTED,
@@ -154,7 +154,7 @@ class ModbusSink(ProcessBound, unusable=SinkGoneError):
         self._unlisted = {label for label in labels if label not in numbers}  # they are in what is returned
         return found
 
-    def write(self, told: Told) -> None:
+    def write(self, event: FrameEvent) -> None:
         """Show a result, once the PLC has cleared the coil or `ack_s` is over.
 
         A PLC that did not clear it three times in a row is not waited for again until it does: it is off, and what it
@@ -172,8 +172,8 @@ class ModbusSink(ProcessBound, unusable=SinkGoneError):
                 self._taken()
             else:
                 self._miss()
-            self._counts[told.record.outcome] += 1
-            self._last = told.record
+            self._counts[event.record.outcome] += 1
+            self._last = event.record
             self._registers = self._fill()
             self._new = True
 

@@ -12,7 +12,7 @@ from partsight.runtime.core import KeyFileError, ProcessBound, SinkError, SinkGo
 from partsight.runtime.sinks.address import Address, Options, need, shown
 from partsight.runtime.sinks.password import read_password
 from partsight.runtime.sinks.publisher import WINDOW, Publisher
-from partsight.runtime.sinks.record import Told
+from partsight.runtime.sinks.record import FrameEvent
 from partsight.runtime.sinks.serving import joined
 from partsight.runtime.sinks.sink import Sink
 from partsight.runtime.sinks.spool import Spool
@@ -87,7 +87,7 @@ class MqttSink(ProcessBound, unusable=SinkGoneError):
         """How many results the broker has not acknowledged yet, also of earlier runs."""
         return len(self._spool)
 
-    def write(self, told: Told) -> None:
+    def write(self, event: FrameEvent) -> None:
         """Keep a result on disk, to be published; never waits for the broker.
 
         Raises:
@@ -98,7 +98,7 @@ class MqttSink(ProcessBound, unusable=SinkGoneError):
         failure = self._publisher.failure
         if failure is not None:
             raise SinkError(f"mqtt: the publisher failed: {failure!r}; open the sink again") from failure
-        self._spool.add(told.record.to_json())
+        self._spool.add(event.record.to_json())
         self._publisher.wake()
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ from partsight.runtime.sinks.address import Address, Options, need
 from partsight.runtime.sinks.guard import Guard, parse_networks
 from partsight.runtime.sinks.opcua_identity import Identity, Readers, read_certificate
 from partsight.runtime.sinks.password import read_password
-from partsight.runtime.sinks.record import Record, Told
+from partsight.runtime.sinks.record import FrameEvent, Record
 from partsight.runtime.sinks.serving import LoopThread, SeldomLog, is_loopback, joined, peers, resolve, tell_exposed
 from partsight.runtime.sinks.sink import Sink
 
@@ -97,7 +97,7 @@ class OpcUaSink(ProcessBound, unusable=SinkGoneError):
         """How many connections and passwords were refused, or connections ended for what they sent."""
         return self._guard.refused
 
-    def write(self, told: Told) -> None:
+    def write(self, event: FrameEvent) -> None:
         """Show a result.
 
         Raises:
@@ -106,9 +106,9 @@ class OpcUaSink(ProcessBound, unusable=SinkGoneError):
         if self._closed:
             raise SinkGoneError(f"{self._where}: this sink is closed; open it again")
         counts = dict(self._counts)
-        counts[told.record.outcome] += 1
+        counts[event.record.outcome] += 1
         counts["results"] += 1
-        self._loop.run(self._show(told.record, counts))
+        self._loop.run(self._show(event.record, counts))
         self._counts = counts
 
     def close(self) -> None:

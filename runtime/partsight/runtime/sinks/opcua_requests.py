@@ -11,17 +11,17 @@ from asyncua import ua
 from asyncua.common.utils import Buffer, NotEnoughData, ServiceError
 from asyncua.ua.ua_binary import Primitives, nodeid_from_binary, struct_from_binary
 
-MOST_MESSAGE_BYTES = 2**16
-MOST_CHUNK_BYTES = 65535
-LEAST_CHUNK_BYTES = 8192
+MAX_MESSAGE_BYTES = 2**16
+MAX_CHUNK_BYTES = 65535
+MIN_CHUNK_BYTES = 8192
 """Of a client's own buffers, by the specification; far smaller ones would make each byte of an answer a message."""
 
-MOST_STEPS = 8
+MAX_STEPS = 8
 """Of one browse path."""
 
 _TYPES = (b"HEL", b"OPN", b"MSG", b"CLO")
 _CHUNKS = b"FCA"
-_LEAST_BYTES = 12
+_MIN_BYTES = 12
 
 
 def _ids(*names: str) -> frozenset[Any]:
@@ -61,7 +61,7 @@ def frame_size(head: bytes) -> int:
     """
     is_known = any(kind.startswith(head[:3]) for kind in _TYPES) and all(byte in _CHUNKS for byte in head[3:4])
     size = int.from_bytes(head[4:8], "little")
-    if not is_known or (len(head) >= 8 and not _LEAST_BYTES <= size <= MOST_CHUNK_BYTES):
+    if not is_known or (len(head) >= 8 and not _MIN_BYTES <= size <= MAX_CHUNK_BYTES):
         raise ValueError("what is no OPC UA message, or too large a one")
     return size if len(head) >= 8 else 0
 
@@ -92,7 +92,7 @@ def check_hello(body: Buffer) -> None:
         UaError: it is no greeting.
     """
     hello = struct_from_binary(ua.Hello, StrictBuffer(bytes(body)))
-    if min(hello.ReceiveBufferSize, hello.SendBufferSize) < LEAST_CHUNK_BYTES:
+    if min(hello.ReceiveBufferSize, hello.SendBufferSize) < MIN_CHUNK_BYTES:
         raise ValueError(f"buffers of {hello.ReceiveBufferSize} and {hello.SendBufferSize} bytes")
 
 

@@ -19,27 +19,27 @@ from partsight.runtime.sinks.guard import Connection
 from partsight.runtime.sinks.opcua_requests import (
     CREATE_SESSION,
     DISCOVERY,
-    MOST_CHUNK_BYTES,
-    MOST_MESSAGE_BYTES,
+    MAX_CHUNK_BYTES,
+    MAX_MESSAGE_BYTES,
     StrictBuffer,
     check_hello,
     check_request,
     read_head,
 )
-from partsight.runtime.sinks.opcua_session import MOST_BROWSED, MOST_ITEMS, MOST_READ, BoundedInternals, BoundedSession
+from partsight.runtime.sinks.opcua_session import MAX_BROWSED, MAX_ITEMS, MAX_READ, BoundedInternals, BoundedSession
 
 WRONG_LOGIN_S = 0.2
 """What a wrong password costs a host of its share: beyond the first few, one in 2 s."""
 
-_MOST_SESSIONS = 4  # that a connection may ask for, one after another
+_MAX_SESSIONS = 4  # that a connection may ask for, one after another
 
 _LIMITS = {
-    ua.ObjectIds.Server_ServerCapabilities_OperationLimits_MaxNodesPerRead: MOST_READ,
-    ua.ObjectIds.Server_ServerCapabilities_OperationLimits_MaxNodesPerBrowse: MOST_BROWSED,
-    ua.ObjectIds.Server_ServerCapabilities_OperationLimits_MaxNodesPerTranslateBrowsePathsToNodeIds: MOST_BROWSED,
-    ua.ObjectIds.Server_ServerCapabilities_OperationLimits_MaxMonitoredItemsPerCall: MOST_ITEMS,
+    ua.ObjectIds.Server_ServerCapabilities_OperationLimits_MaxNodesPerRead: MAX_READ,
+    ua.ObjectIds.Server_ServerCapabilities_OperationLimits_MaxNodesPerBrowse: MAX_BROWSED,
+    ua.ObjectIds.Server_ServerCapabilities_OperationLimits_MaxNodesPerTranslateBrowsePathsToNodeIds: MAX_BROWSED,
+    ua.ObjectIds.Server_ServerCapabilities_OperationLimits_MaxMonitoredItemsPerCall: MAX_ITEMS,
 }
-"""Told to clients, so that they ask for more in parts."""
+"""FrameEvent to clients, so that they ask for more in parts."""
 
 
 class BoundedServer(Server):
@@ -56,7 +56,7 @@ class BoundedServer(Server):
         super().__init__(BoundedInternals(users, idle_s))
         self.application_type = ua.ApplicationType.Server
         self.product_uri = self.manufacturer_name = "urn:partsight"
-        self.limits = TransportLimits(MOST_CHUNK_BYTES, MOST_CHUNK_BYTES, 16, MOST_MESSAGE_BYTES)
+        self.limits = TransportLimits(MAX_CHUNK_BYTES, MAX_CHUNK_BYTES, 16, MAX_MESSAGE_BYTES)
         self._is_encrypted = is_encrypted
 
     def protocol(self, connection: Connection) -> OPCUAProtocol:
@@ -151,7 +151,7 @@ class _Processor(UaProcessor):
         check_request(kind, request)
         if kind == CREATE_SESSION:
             self._made += 1
-            if self._made > _MOST_SESSIONS:
+            if self._made > _MAX_SESSIONS:
                 raise ServiceError(ua.StatusCodes.BadTooManySessions)
 
     def _on_refused_login(self) -> None:

@@ -12,18 +12,18 @@ from asyncua.crypto.permission_rules import User
 from asyncua.server.internal_server import InternalServer
 from asyncua.server.internal_session import InternalSession
 
-from partsight.runtime.sinks.opcua_requests import MOST_STEPS
+from partsight.runtime.sinks.opcua_requests import MAX_STEPS
 
-MOST_SUBSCRIPTIONS, MOST_ITEMS = 4, 50
+MAX_SUBSCRIPTIONS, MAX_ITEMS = 4, 50
 """Of a session."""
 
-MOST_READ, MOST_BROWSED = 200, 20
+MAX_READ, MAX_BROWSED = 200, 20
 """Nodes of one request."""
 
-MOST_QUEUED, MOST_UNACKNOWLEDGED = 20, 4
+MAX_QUEUED, MAX_UNACKNOWLEDGED = 20, 4
 """Values of an item that wait for a client; answers of a subscription that it may ask for again."""
 
-LEAST_INTERVAL_MS, MOST_INTERVAL_MS = 50.0, 3_600_000.0
+MIN_INTERVAL_MS, MAX_INTERVAL_MS = 50.0, 3_600_000.0
 """Between two answers of a subscription."""
 
 _ACTIVATE_S = 10.0
@@ -38,8 +38,8 @@ class BoundedInternals(InternalServer):
         self.max_session_timeout_ms = 1000 * idle_s
         self.min_session_timeout_ms = min(5000.0, self.max_session_timeout_ms)
         self.max_pending_activation_seconds = _ACTIVATE_S
-        self.max_unacked_messages_per_subscription = MOST_UNACKNOWLEDGED
-        self.max_monitored_item_queue_size = MOST_QUEUED
+        self.max_unacked_messages_per_subscription = MAX_UNACKNOWLEDGED
+        self.max_monitored_item_queue_size = MAX_QUEUED
 
     def create_session(self, name: str, user: User | None = None, external: bool = False) -> InternalSession:
         return BoundedSession(self, self.aspace, self.subscription_service, name, user or User(), external)
@@ -68,11 +68,11 @@ class BoundedSession(InternalSession):
             raise
 
     async def read(self, params: Any) -> Any:
-        _bound(params.NodesToRead, MOST_READ)
+        _bound(params.NodesToRead, MAX_READ)
         return await super().read(params)
 
     async def browse(self, params: Any) -> list[Any]:
-        nodes = _bound(params.NodesToBrowse, MOST_BROWSED)
+        nodes = _bound(params.NodesToBrowse, MAX_BROWSED)
         results: list[Any] = []
         for node in nodes:
             params.NodesToBrowse = [node]
@@ -81,18 +81,18 @@ class BoundedSession(InternalSession):
         return results
 
     async def translate_browsepaths_to_nodeids(self, params: Any) -> Any:
-        for path in _bound(params, MOST_BROWSED):
-            _bound(path.RelativePath.Elements, MOST_STEPS)
+        for path in _bound(params, MAX_BROWSED):
+            _bound(path.RelativePath.Elements, MAX_STEPS)
         return await super().translate_browsepaths_to_nodeids(params)
 
     async def create_subscription(self, params: Any, callback: Any, request_callback: Any = None) -> Any:
         service = self.subscription_service
-        if len(self._own()) >= MOST_SUBSCRIPTIONS:
+        if len(self._own()) >= MAX_SUBSCRIPTIONS:
             raise ServiceError(ua.StatusCodes.BadTooManySubscriptions)
         asked = params.RequestedPublishingInterval
         is_number = not math.isnan(asked)
         params.RequestedPublishingInterval = (
-            min(max(asked, LEAST_INTERVAL_MS), MOST_INTERVAL_MS) if is_number else LEAST_INTERVAL_MS
+            min(max(asked, MIN_INTERVAL_MS), MAX_INTERVAL_MS) if is_number else MIN_INTERVAL_MS
         )
         last = service._sub_id_counter
         ids = (number for number in (*range(last + 1, _IDS.stop), *_IDS) if number in _IDS)
@@ -102,14 +102,14 @@ class BoundedSession(InternalSession):
     async def create_monitored_items(self, params: Any) -> Any:
         own = self._own(params.SubscriptionId)
         items = sum(len(subscription.monitored_item_srv._monitored_items) for subscription in own)
-        if items + len(params.ItemsToCreate) > MOST_ITEMS:
+        if items + len(params.ItemsToCreate) > MAX_ITEMS:
             raise ServiceError(ua.StatusCodes.BadTooManyMonitoredItems)
         return await super().create_monitored_items(params)
 
     async def modify_monitored_items(self, params: Any) -> Any:
         self._own(params.SubscriptionId)
         for item in params.ItemsToModify:
-            item.RequestedParameters.QueueSize = min(item.RequestedParameters.QueueSize or MOST_QUEUED, MOST_QUEUED)
+            item.RequestedParameters.QueueSize = min(item.RequestedParameters.QueueSize or MAX_QUEUED, MAX_QUEUED)
         return await super().modify_monitored_items(params)
 
     async def delete_monitored_items(self, params: Any) -> Any:

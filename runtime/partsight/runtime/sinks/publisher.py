@@ -50,7 +50,7 @@ class Publisher:
         self._connected = self._closing = self._added = False
         self._window = WINDOW
         self._answers: deque[tuple[int, int, str]] = deque()  # no longer than the window
-        self._told: set[str] = set()
+        self._event: set[str] = set()
         self._trouble = "the broker did not answer in time"
         self._was_reached = False
         self.failure: Exception | None = None
@@ -167,17 +167,17 @@ class Publisher:
         """Log a trouble once, until a result is acknowledged: an outage may last for days."""
         with self._news:
             self._trouble = trouble
-            if trouble in self._told:
+            if trouble in self._event:
                 return
-            self._told.add(trouble)
+            self._event.add(trouble)
         _log.warning("%s: %s", self._name, trouble, extra={"event": "broker_trouble", "sink": self._name})
 
     def _all_well(self) -> None:
         with self._news:
             self._trouble = "the broker did not answer in time"
-            if not self._told:
+            if not self._event:
                 return
-            self._told.clear()
+            self._event.clear()
         waiting = len(self._spool)
         extra = {"event": "broker_recovered", "waiting": waiting, "sink": self._name}
         _log.warning("%s: results are acknowledged again; %d wait in the spool", self._name, waiting, extra=extra)

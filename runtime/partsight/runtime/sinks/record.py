@@ -69,7 +69,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True)
-class Told:
+class FrameEvent:
     """A record, and what is not told to the world.
 
     Attributes:
@@ -83,7 +83,9 @@ class Told:
     stages: Stages | None = None
 
 
-def answered(frame: Frame, camera: str, run: str, recognizer: Recognizer, result: Result, latency_ms: float) -> Told:
+def answered(
+    frame: Frame, camera: str, run: str, recognizer: Recognizer, result: Result, latency_ms: float
+) -> FrameEvent:
     """Return the record of a frame that a recogniser answered."""
     record = Record(
         outcome="recognised" if result.accepted else "unknown",
@@ -100,7 +102,7 @@ def answered(frame: Frame, camera: str, run: str, recognizer: Recognizer, result
         top=tuple(Candidate(label, _number(score)) for label, score in result.top),
         latency_ms=round(latency_ms, 3),
     )
-    return Told(record, frame, result.stages)
+    return FrameEvent(record, frame, result.stages)
 
 
 def _number(value: float) -> float | None:

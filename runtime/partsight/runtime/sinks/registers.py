@@ -17,11 +17,11 @@ UNLISTED = 65535
 NO_NUMBER = 0x8000
 """Where there is no score."""
 
-_LARGEST_BYTES = 2**26
+_MAX_BYTES = 2**26
 """Of a table: all numbers, each with a label of 1,000 letters, as long as one may be."""
 
-_LONGEST_SHOWN = 200
-_MOST_NAMED = 5
+_MAX_SHOWN = 200
+_MAX_NAMED = 5
 _DELIMITERS = ",;\t"
 _SEPARATOR_LINE = re.compile(r"sep=[,;\t]\s*", re.IGNORECASE)
 """Excel's own first line, which names the delimiter."""
@@ -126,7 +126,7 @@ def compare_cameras(numbers: NumberTable, cameras: Collection[str]) -> list[str]
 
 def named(names: Collection[str]) -> str:
     """Return the first few names, separated by commas."""
-    few = [name for name, _ in zip(names, range(_MOST_NAMED), strict=False)]
+    few = [name for name, _ in zip(names, range(_MAX_NAMED), strict=False)]
     return ", ".join(few) + (", …" if len(names) > len(few) else "")
 
 
@@ -141,10 +141,10 @@ def _fault(number: int, label: str, *, is_taken: bool) -> str:
 
 def _text(path: str) -> str:
     with Path(path).open("rb") as file:
-        data = file.read(_LARGEST_BYTES + 1)
-    if len(data) > _LARGEST_BYTES:
+        data = file.read(_MAX_BYTES + 1)
+    if len(data) > _MAX_BYTES:
         raise SinkError(
-            f"{path}: the table of labels has more than {_LARGEST_BYTES:,} bytes; expected at most "
+            f"{path}: the table of labels has more than {_MAX_BYTES:,} bytes; expected at most "
             f"{UNLISTED - 1:,} rows of a number and a label"
         )
     is_utf_16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
@@ -208,4 +208,4 @@ def _plain(label: str) -> str:
 
 
 def _shown(text: str) -> str:
-    return repr(text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…")
+    return repr(text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…")

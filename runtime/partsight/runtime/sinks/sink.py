@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol, Self
 
-from partsight.runtime.sinks.record import Told
+from partsight.runtime.sinks.record import FrameEvent
 
 CheckLine = Callable[[Sequence[str], Sequence[str]], list[str]]
 """Of labels and names of cameras; see `Sink`."""
@@ -23,7 +23,7 @@ class Sink(Protocol):
     has not acknowledged them, also once it is closed.
     """
 
-    def write(self, told: Told) -> None:
+    def write(self, event: FrameEvent) -> None:
         """Take a result. When this returns the result is kept: a crash of the program right after loses nothing.
 
         Raises:

@@ -11,7 +11,7 @@ from partsight.runtime.core import ProcessBound, ResultRefusedError, SinkError, 
 from partsight.runtime.sinks.address import Address, Options
 from partsight.runtime.sinks.database import Form, open_database, telling
 from partsight.runtime.sinks.files import identity, need_folder
-from partsight.runtime.sinks.record import Record, Told
+from partsight.runtime.sinks.record import FrameEvent, Record
 from partsight.runtime.sinks.sink import Sink
 
 FORM = Form(
@@ -78,7 +78,7 @@ class SqliteTable(ProcessBound, unusable=SinkGoneError):
         need_folder(self._path)
         self._open()
 
-    def write(self, told: Told) -> None:
+    def write(self, event: FrameEvent) -> None:
         """Insert a row; when this returns, not even a power cut loses it.
 
         Raises:
@@ -88,7 +88,7 @@ class SqliteTable(ProcessBound, unusable=SinkGoneError):
         if self._closed:
             raise SinkGoneError(f"{self._path}: this sink is closed; open it again")
         connection = self._open()
-        record = told.record
+        record = event.record
         values = {name: _value(getattr(record, name)) for name in _COLUMNS}
         values["top"] = msgspec.json.encode(record.top).decode()
         with telling(self._path):

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from partsight.runtime import PackageError, Recognizer
-from partsight.runtime.line.health.band import Band, expected_bands
+from partsight.runtime.line.health.band import ExpectedRange, expected_bands
 from tests.runtime.line.real_parts import RealParts
 
 SIDES = [(0.79, -1), (0.8, 0), (1.0, 0), (1.2, 0), (1.21, 1), (float("inf"), 1)]
@@ -12,12 +12,12 @@ SIDES = [(0.79, -1), (0.8, 0), (1.0, 0), (1.2, 0), (1.21, 1), (float("inf"), 1)]
 
 @pytest.mark.parametrize(("value", "side"), SIDES)
 def test_sides(value: float, side: int) -> None:
-    assert Band(0.8, 1.2).side_of(value) == side
+    assert ExpectedRange(0.8, 1.2).side_of(value) == side
 
 
 @pytest.mark.parametrize(("value", "side"), [(0.83, -1), (0.85, 0), (1.15, 0), (1.17, 1)])
 def test_slack_narrows_it_on_both_sides(value: float, side: int) -> None:
-    assert Band(0.8, 1.2).side_of(value, slack=0.1) == side
+    assert ExpectedRange(0.8, 1.2).side_of(value, slack=0.1) == side
 
 
 def test_of_real_parts(example_parts: Path) -> None:

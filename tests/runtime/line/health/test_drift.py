@@ -3,10 +3,10 @@ from typing import Any
 
 import pytest
 
-from partsight.runtime.line.health.band import Band, Bands
+from partsight.runtime.line.health.band import Bands, ExpectedRange
 from partsight.runtime.line.health.drift import LEAST, WINDOW, Drift, Recent, Sample
 
-BANDS = Bands(Band(0.8, 1.25), Band(-0.1, 0.1))
+BANDS = Bands(ExpectedRange(0.8, 1.25), ExpectedRange(-0.1, 0.1))
 
 
 @pytest.fixture(autouse=True)

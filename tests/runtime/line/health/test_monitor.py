@@ -20,7 +20,7 @@ from partsight.runtime.line.health.band import Bands, expected_bands
 from partsight.runtime.line.health.drift import LEAST, WINDOW
 from partsight.runtime.line.health.monitor import SHARE_WINDOW, Health
 from partsight.runtime.line.metrics.registry import Metrics
-from partsight.runtime.sinks.record import Candidate, Record, Told
+from partsight.runtime.sinks.record import Candidate, FrameEvent, Record
 from tests.runtime.line.metrics.test_registry import of, read
 from tests.runtime.line.real_parts import RealParts, blurred, exposed
 from tests.runtime.line.scripted import ScriptedCamera, Step
@@ -121,13 +121,13 @@ class FakeLine:
 
     def __init__(self, recognizer: Any) -> None:
         self.recognizer = recognizer
-        self.hear: Callable[[Told], None] = lambda _: None
+        self.hear: Callable[[FrameEvent], None] = lambda _: None
 
-    def listen(self, listener: Callable[[Told], None]) -> None:
+    def listen(self, listener: Callable[[FrameEvent], None]) -> None:
         self.hear = listener
 
 
-def told(image: Pixels, label: str, package_id: str, *, outcome: Any = "recognised", camera: str = "c") -> Told:
+def event(image: Pixels, label: str, package_id: str, *, outcome: Any = "recognised", camera: str = "c") -> FrameEvent:
     record = Record(
         outcome=outcome,
         camera=camera,
@@ -141,7 +141,7 @@ def told(image: Pixels, label: str, package_id: str, *, outcome: Any = "recognis
         margin=0.1,
         top=(Candidate(label, 0.5),),
     )
-    return Told(record, Frame(image, "s", 0, 0.0))
+    return FrameEvent(record, Frame(image, "s", 0, 0.0))
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +179,7 @@ def test_frames_of_a_line(
     with Health(line) as watch:
         wait_until(lambda: watch.state().bands is not None)
         for frame, label in zip(parts.frames, parts.labels, strict=True):
-            line.hear(told(change(frame), label, parts.package_id))
+            line.hear(event(change(frame), label, parts.package_id))
         wait_until(
             lambda: bool(watch.state().cameras) and watch.state().cameras["c"].recognised.samples == len(parts.frames)
         )
@@ -196,8 +196,8 @@ def test_unknown_frames_are_measured_and_not_judged(parts: RealParts, caplog: py
     with Health(line) as watch:
         wait_until(lambda: watch.state().bands is not None)
         for frame, label in zip(parts.frames, parts.labels, strict=True):
-            line.hear(told(dark(frame), label, parts.package_id, outcome="unknown"))
-        line.hear(told(parts.frames[0], parts.labels[0], parts.package_id))
+            line.hear(event(dark(frame), label, parts.package_id, outcome="unknown"))
+        line.hear(event(parts.frames[0], parts.labels[0], parts.package_id))
         wait_until(lambda: watch.state().cameras["c"].recognised.samples == 1)
         state = watch.state().cameras["c"]
     assert state.unknown.samples == len(parts.frames)
@@ -221,7 +221,7 @@ def test_a_set_up_is_checked_in_the_thread_of_health(
     line: Any = FakeLine(parts)
     with Health(line) as watch:
         for frame, label in zip(parts.frames, parts.labels, strict=True):
-            line.hear(told(frame, label, parts.package_id, outcome="unknown"))
+            line.hear(event(frame, label, parts.package_id, outcome="unknown"))
         wait_until(lambda: bool(checked) and "180°" in caplog.text)
         wait_until(watch._queue.empty)
     assert checked == [("partsight-health", 8)]
@@ -234,11 +234,11 @@ def test_the_lines_thread_never_waits_and_frames_are_left_out(
     line: Any = FakeLine(parts)
     watch = Health(line)  # its thread does not run yet
     for _ in range(300):
-        line.hear(told(parts.frames[0], parts.labels[0], parts.package_id))
+        line.hear(event(parts.frames[0], parts.labels[0], parts.package_id))
     assert watch._queue.qsize() == 4
     assert watch.state().cameras["c"].unknown_share == 0
     assert len(watch._cameras["c"].answers) == health.SHARE_WINDOW
-    line.hear(told(parts.frames[0], parts.labels[0], parts.package_id, outcome="failed"))
+    line.hear(event(parts.frames[0], parts.labels[0], parts.package_id, outcome="failed"))
     watch.close()
 
 
@@ -250,7 +250,7 @@ def test_so_many_a_second_of_each_camera(parts: RealParts, monkeypatch: pytest.M
     watch = Health(line)
     for _ in range(40):  # ten a second of each, for four seconds
         for camera in ("left", "right"):
-            line.hear(told(parts.frames[0], parts.labels[0], parts.package_id, camera=camera))
+            line.hear(event(parts.frames[0], parts.labels[0], parts.package_id, camera=camera))
         now[0] += 0.1001
     assert watch._queue.qsize() == 2 * 8
 
@@ -270,8 +270,8 @@ def test_a_swap_begins_anew(tmp_path: Path, recognizer: Recognizer, caplog: pyte
         wait_until(lambda: watch._package_id == line.package_id and watch.state().bands is not None)
         assert watch.state().cameras == {}
         assert before is None or watch.state().bands == before  # the same golden images
-        line._answerer.listeners[-1](told(solid("blue"), "blue", recognizer.package_id))  # late, of the old package
-        line._answerer.listeners[-1](told(dim(0.9), "blue", line.package_id))
+        line._answerer.listeners[-1](event(solid("blue"), "blue", recognizer.package_id))  # late, of the old package
+        line._answerer.listeners[-1](event(dim(0.9), "blue", line.package_id))
         wait_until(lambda: watch.state().cameras["c"].recognised.samples == 1)
         assert watch.state().cameras["c"].recognised.exposure_ev == pytest.approx(-0.15, abs=0.01)
     assert said(caplog) == []
@@ -309,7 +309,7 @@ def test_what_cannot_be_measured_is_told_once_and_the_next_is_measured(
     with Health(line) as watch:
         wait_until(lambda: watch.state().bands is not None)
         for frame in [np.zeros_like(parts.frames[0])] * 3 + parts.frames[:1]:
-            line.hear(told(frame, parts.labels[0], parts.package_id))
+            line.hear(event(frame, parts.labels[0], parts.package_id))
         wait_until(lambda: watch.state().cameras["c"].recognised.samples == 1)
     assert caplog.text.count("health: frames cannot be measured: a mistake of ours") == 1
 
@@ -322,7 +322,7 @@ def test_a_line_that_ends_is_no_trouble(recognizer: Recognizer, caplog: pytest.L
             assert line.wait(HANG_S)
         wait_until(watch._queue.empty)
     watch.close()
-    line._answerer.listeners[-1](told(solid("blue"), "blue", line.package_id))
+    line._answerer.listeners[-1](event(solid("blue"), "blue", line.package_id))
     assert watch._queue.empty() or watch._queue.get_nowait() is None
     assert said(caplog) == []
     assert "partsight-health" not in {thread.name for thread in threading.enumerate()}

@@ -13,12 +13,12 @@ from partsight.runtime.cameras.camera import Frame
 from partsight.runtime.core.arrays import Pixels
 from partsight.runtime.core.errors import PartsightError
 from partsight.runtime.line.health import sight as module
-from partsight.runtime.line.health.band import Band, Bands
+from partsight.runtime.line.health.band import Bands, ExpectedRange
 from partsight.runtime.line.health.drift import WINDOW, Recent, Sample
-from partsight.runtime.line.health.sight import CHECK_AGAIN_S, NOTHING_S, RefusedFrames, SetupWatch, Sight
-from partsight.runtime.sinks.record import Record, Told
+from partsight.runtime.line.health.sight import CHECK_AGAIN_S, NOTHING_S, RecognitionWatchdog, RefusedFrames, SetupWatch
+from partsight.runtime.sinks.record import FrameEvent, Record
 
-BANDS = Bands(Band(0.8, 1.25), Band(-0.1, 0.1))
+BANDS = Bands(ExpectedRange(0.8, 1.25), ExpectedRange(-0.1, 0.1))
 NO_FIT = SetupCheck(None, 16, 40, 0.0, 0.0, 0.1, 0.1)
 NEARER = replace(NO_FIT, fits=Setup(scale=1.05), accepted_after=1.0, labels=("a", "b"))
 PACKAGE: Any = SimpleNamespace(manifest=SimpleNamespace(preprocess=SimpleNamespace(region=None)))
@@ -59,23 +59,23 @@ def events(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.event for record in caplog.records]  # type: ignore[attr-defined]
 
 
-def told(outcome: Any, image: Pixels | None = None) -> Told:
+def event(outcome: Any, image: Pixels | None = None) -> FrameEvent:
     record = Record(outcome=outcome, camera="left", source="s", sequence=0, run="r", timestamp=0.0)
-    return Told(record, Frame(np.zeros((4, 4, 3), np.uint8) if image is None else image, "s", 0, 0.0))
+    return FrameEvent(record, Frame(np.zeros((4, 4, 3), np.uint8) if image is None else image, "s", 0, 0.0))
 
 
 class Camera:
     """A camera whose every frame is answered, kept and judged."""
 
     def __init__(self, unknown: Recent | None = None, bands: Bands | None = BANDS) -> None:
-        self.sight, self.now = Sight("left"), 0.0
+        self.sight, self.now = RecognitionWatchdog("left"), 0.0
         self._unknown, self._bands = unknown or measured(1.0, -3.2), bands
 
     def answer(self, count: int, *, is_refused: bool, every_s: float = 1.0) -> None:
         for _ in range(count):
             self.sight.take(is_refused=is_refused, now=self.now)
             if is_refused:
-                self.sight.keep(told("unknown"), PACKAGE)
+                self.sight.keep(event("unknown"), PACKAGE)
             self.sight.judge(PACKAGE, self._unknown, self._bands, self.now, lambda: True)
             self.now += every_s
 
@@ -232,7 +232,7 @@ def test_a_line_that_ends(
     watch: Any = SetupWatch(line)  # type: ignore[arg-type]
     for outcome, count in (("unknown", unknown), ("recognised", recognised), ("failed", 99)):
         for _ in range(count):
-            line.hear(told(outcome))
+            line.hear(event(outcome))
     watch.check()
     assert events(caplog) == expected
     if recognised > unknown:
@@ -249,7 +249,7 @@ def test_a_check_at_the_end_that_fails_is_logged(
     line = EndingLine()
     watch: Any = SetupWatch(line)  # type: ignore[arg-type]
     for _ in range(9):
-        line.hear(told("unknown"))
+        line.hear(event("unknown"))
     watch.check()
     assert events(caplog) == ["setup_unchecked"]
     assert "gallery/00001.jpg" in caplog.text

@@ -25,7 +25,7 @@ from partsight.runtime.line import camera_worker as feed_module
 from partsight.runtime.line import sink_worker as outbox_module
 from partsight.runtime.line.metrics.families import writable
 from partsight.runtime.line.metrics.registry import Metrics
-from partsight.runtime.sinks.record import Record, Told
+from partsight.runtime.sinks.record import FrameEvent, Record
 from tests.runtime.line.scripted import ListSink, ScriptedCamera, pictures
 from tests.tiny import solid
 from tests.waiting import HANG_S, wait_until
@@ -67,8 +67,8 @@ def test_the_numbers_are_those_of_the_line(recognizer: Recognizer) -> None:
     stalling = [solid("blue"), CameraTimeoutError("nothing"), np.zeros((4, 4), np.uint8), *pictures(9)]
     cameras = {"left": lambda: ScriptedCamera(next(scripts)), "right": lambda: ScriptedCamera(stalling)}
 
-    def callback(told: Told) -> None:
-        if told.record.sequence == 3:
+    def callback(event: FrameEvent) -> None:
+        if event.record.sequence == 3:
             raise ValueError("a mistake of the user's")
 
     line = Line(recognizer, cameras, {"s": ListSink(3)}, policy=BLOCK, on_result=callback)
@@ -165,7 +165,7 @@ def test_a_swap_changes_the_package_and_leaves_no_series_of_the_old(
     assert of(samples, "partsight_package_swaps_total") == of(samples, "partsight_package_swaps_refused_total") == 1
 
 
-def told(camera: str = "c", **fields: Any) -> Told:
+def event(camera: str = "c", **fields: Any) -> FrameEvent:
     record = Record(
         outcome="unknown",
         camera=camera,
@@ -175,15 +175,15 @@ def told(camera: str = "c", **fields: Any) -> Told:
         timestamp=0.0,
         **{"latency_ms": 40.0, "score": 0.4, "margin": 0.02} | fields,
     )
-    return Told(record, None, Stages(prepare_ms=1.0, network_ms=20.0, compare_ms=4.0))
+    return FrameEvent(record, None, Stages(prepare_ms=1.0, network_ms=20.0, compare_ms=4.0))
 
 
 def test_buckets(recognizer: Recognizer) -> None:
     line = Line(recognizer, {"c": lambda: ScriptedCamera([])})
     metrics = Metrics(line)
     *_, hear = line._answerer.listeners
-    hear(told())
-    hear(told(score=-0.2, margin=None, latency_ms=10.0))
+    hear(event())
+    hear(event(score=-0.2, margin=None, latency_ms=10.0))
     samples = read(metrics)
     assert of(samples, "partsight_latency_seconds_bucket", camera="c", le="0.03") == 1
     assert of(samples, "partsight_latency_seconds_bucket", camera="c", le="0.05") == 2

@@ -12,7 +12,7 @@ from partsight.runtime import Recognizer
 from partsight.runtime.core.errors import MetricsError, PartsightError
 from partsight.runtime.line import Line
 from partsight.runtime.line.metrics import server as metrics_server
-from partsight.runtime.line.metrics.bounded_server import MOST_CONNECTIONS
+from partsight.runtime.line.metrics.bounded_server import MAX_CONNECTIONS
 from partsight.runtime.line.metrics.registry import Metrics
 from partsight.runtime.line.metrics.server import MetricsServer, parse_listen_address
 from tests.runtime.line.scripted import ScriptedCamera
@@ -192,10 +192,10 @@ def test_a_hundred_connections_do_not_shut_anyone_out(server: MetricsServer) -> 
     """Those who say nothing give way, the oldest first; never are there more threads than may be."""
     before = threading.active_count()
     silent = [connect(server) for _ in range(100)]
-    wait_until(lambda: len(server._server._connected) == MOST_CONNECTIONS)
+    wait_until(lambda: len(server._server._connected) == MAX_CONNECTIONS)
     for _ in range(5):
         assert ask(server, "/metrics")[0] == 200
-        assert threading.active_count() - before <= MOST_CONNECTIONS
+        assert threading.active_count() - before <= MAX_CONNECTIONS
     assert rest_of(silent[0]) == b""  # it was hung up on
     for connection in silent:
         connection.close()

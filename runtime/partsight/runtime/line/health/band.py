@@ -9,13 +9,13 @@ from partsight.runtime.calibration import Variation, vary
 from partsight.runtime.matching import Appearance, appearance_of
 from partsight.runtime.recognition import Recognizer
 
-_MOST_PARTS = 64
+_MAX_PARTS = 64
 _COPIES = 2  # varied images of each: about a second in all
 _RARE_SHARE = 0.01  # of them, beyond each limit
 
 
 @dataclass(frozen=True)
-class Band:
+class ExpectedRange:
     """What is expected of a running median, in the unit of what is measured."""
 
     low: float
@@ -36,8 +36,8 @@ class Band:
 class Bands:
     """What is expected of `Appearance`; `focus_ratio` is None where no golden image has detail enough."""
 
-    focus_ratio: Band | None
-    exposure_ev: Band
+    focus_ratio: ExpectedRange | None
+    exposure_ev: ExpectedRange
 
 
 def expected_bands(recognizer: Recognizer, is_wanted: Callable[[], bool]) -> Bands | None:
@@ -56,7 +56,7 @@ def expected_bands(recognizer: Recognizer, is_wanted: Callable[[], bool]) -> Ban
     labels = recognizer.labels
     rng = np.random.default_rng(0)
     found: list[Appearance] = []
-    for place in sorted(set(np.linspace(0, len(labels) - 1, _MOST_PARTS).round().astype(int).tolist())):
+    for place in sorted(set(np.linspace(0, len(labels) - 1, _MAX_PARTS).round().astype(int).tolist())):
         golden = recognizer.golden_image(labels[place]) if is_wanted() else None
         if golden is None:
             return None
@@ -66,11 +66,11 @@ def expected_bands(recognizer: Recognizer, is_wanted: Callable[[], bool]) -> Ban
 
 def _bands_of(found: list[Appearance]) -> Bands:
     low_ev, high_ev = np.quantile([appearance.exposure_ev for appearance in found], [_RARE_SHARE, 1 - _RARE_SHARE])
-    exposure = Band(min(0.0, float(low_ev)), max(0.0, float(high_ev)))
+    exposure = ExpectedRange(min(0.0, float(low_ev)), max(0.0, float(high_ev)))
     focus = [appearance.focus_ratio for appearance in found if appearance.focus_ratio is not None]
     if not focus:
         return Bands(None, exposure)
     # Variation blurs and never sharpens, so it says nothing of the other side, on which a line lies whose golden
     # images were a little blurred themselves: a factor is taken for as much there as here.
     least = min(1.0, float(np.quantile(focus, _RARE_SHARE)))
-    return Bands(Band(least, 1 / least), exposure)
+    return Bands(ExpectedRange(least, 1 / least), exposure)

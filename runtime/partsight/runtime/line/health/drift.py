@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from partsight.runtime.line.health.band import Band, Bands
+from partsight.runtime.line.health.band import Bands, ExpectedRange
 
 WINDOW = 50
 """Frames of which a median is taken."""
@@ -104,11 +104,11 @@ class Drift:
         """Compare medians with what is expected, where there are frames enough."""
         for measure in MEASURES:
             values = recent.values(measure)
-            band: Band | None = getattr(bands, measure)
+            band: ExpectedRange | None = getattr(bands, measure)
             if len(values) >= LEAST and band is not None:
                 self._judge(measure, float(np.median(values)), band)
 
-    def _judge(self, measure: Measure, value: float, band: Band) -> None:
+    def _judge(self, measure: Measure, value: float, band: ExpectedRange) -> None:
         before = self._sides.get(measure, 0)
         side = band.side_of(value)
         if side == 0 and before == band.side_of(value, _SLACK):

@@ -13,10 +13,10 @@ from typing import Self
 from partsight.runtime.core import PartsightError, ProcessBound
 from partsight.runtime.line.health.band import Bands, expected_bands
 from partsight.runtime.line.health.drift import Drift, Measure, Medians, Recent, Sample
-from partsight.runtime.line.health.sight import Sight
+from partsight.runtime.line.health.sight import RecognitionWatchdog
 from partsight.runtime.line.line import Line
 from partsight.runtime.recognition import Recognizer
-from partsight.runtime.sinks import Told
+from partsight.runtime.sinks import FrameEvent
 
 EVERY_S = 0.5
 """From one frame of a camera that is measured to the next, at least."""
@@ -78,7 +78,7 @@ class Health(ProcessBound):
     def __init__(self, line: Line) -> None:
         """Listen to a line; `start` begins to measure."""
         self._line = line
-        self._queue: queue.Queue[Told | None] = queue.Queue(_BOUND)
+        self._queue: queue.Queue[FrameEvent | None] = queue.Queue(_BOUND)
         self._package_id = ""  # of the package that all of the following is about
         self._bands: Bands | None = None
         self._cameras: dict[str, _Watched] = {}
@@ -111,9 +111,9 @@ class Health(ProcessBound):
         with self._lock:
             return HealthState(self._bands, {name: watched.health() for name, watched in self._cameras.items()})
 
-    def _hear(self, told: Told) -> None:
+    def _hear(self, event: FrameEvent) -> None:
         """Count an answer and hand in its frame, if one is due; called by the line's thread."""
-        record = told.record
+        record = event.record
         if record.outcome == "failed" or self._stopping.is_set():
             return
         with self._lock:
@@ -125,7 +125,7 @@ class Health(ProcessBound):
         watched.sight.take(is_refused=record.outcome == "unknown", now=now)
         if now >= watched.next_at:
             with contextlib.suppress(queue.Full):
-                self._queue.put_nowait(told)
+                self._queue.put_nowait(event)
                 watched.next_at = now + EVERY_S
 
     def _run(self) -> None:
@@ -143,9 +143,9 @@ class Health(ProcessBound):
         try:
             if recognizer.package_id != self._package_id:
                 self._begin(recognizer)
-            told = self._queue.get(timeout=1)
-            if told is not None and told.record.package_id == self._package_id:
-                self._measure(told, recognizer)
+            event = self._queue.get(timeout=1)
+            if event is not None and event.record.package_id == self._package_id:
+                self._measure(event, recognizer)
         except queue.Empty:
             return
         except PartsightError:
@@ -170,11 +170,11 @@ class Health(ProcessBound):
         """Leave the processor to the line for a moment, and say whether a check may go on."""
         return not self._stopping.wait(_PAUSE_S)
 
-    def _measure(self, told: Told, recognizer: Recognizer) -> None:
-        record = told.record
-        if told.frame is None:
+    def _measure(self, event: FrameEvent, recognizer: Recognizer) -> None:
+        record = event.record
+        if event.frame is None:
             return
-        appearance = recognizer.appearance(told.frame.image, record.top[0].label) if record.top else None
+        appearance = recognizer.appearance(event.frame.image, record.top[0].label) if record.top else None
         focus, exposure = (appearance.focus_ratio, appearance.exposure_ev) if appearance else (None, None)
         with self._lock:
             watched = self._cameras.get(record.camera)
@@ -183,7 +183,7 @@ class Health(ProcessBound):
                 recent.add(Sample(focus, exposure, record.score, record.margin))
         if watched is not None:
             if record.outcome == "unknown":
-                watched.sight.keep(told, recognizer)
+                watched.sight.keep(event, recognizer)
             watched.sight.judge(recognizer, watched.unknown, self._bands, time.monotonic(), self._has_time)
             if self._bands is not None:
                 watched.drift.judge(watched.recognised, self._bands)
@@ -194,7 +194,7 @@ class _Watched:
 
     def __init__(self, camera: str) -> None:
         self.recognised, self.unknown = Recent(), Recent()
-        self.drift, self.sight = Drift(camera), Sight(camera)
+        self.drift, self.sight = Drift(camera), RecognitionWatchdog(camera)
         self.answers: deque[bool] = deque(maxlen=SHARE_WINDOW)  # whether each was unknown
         self.next_at = 0.0
 

@@ -1,4 +1,4 @@
-"""Sight: whether a camera recognises parts, and what is wrong with its set-up if it hardly does."""
+"""RecognitionWatchdog: whether a camera recognises parts, and what is wrong with its set-up if it hardly does."""
 
 import logging
 from collections import deque
@@ -14,7 +14,7 @@ from partsight.runtime.line.health.drift import Measure, Recent
 from partsight.runtime.line.line import Line
 from partsight.runtime.package import Manifest
 from partsight.runtime.recognition import Recognizer
-from partsight.runtime.sinks import Told
+from partsight.runtime.sinks import FrameEvent
 
 NOTHING_S = 60.0
 """Seconds without a recognised part before a warning: a line without parts for a moment is no fault."""
@@ -26,9 +26,9 @@ MOSTLY = 0.5
 """Share of refused frames among the last answers from which on the set-up is checked."""
 
 _LAST = 50  # answers of which that share is taken
-_LEAST_ANSWERS = 8  # for that share
-_LEAST_NOTHING = 10  # answers without a part, for a warning that nothing is recognised
-_LEAST_KEPT = 8  # refused frames for a check
+_MIN_ANSWERS = 8  # for that share
+_MIN_NOTHING = 10  # answers without a part, for a warning that nothing is recognised
+_MIN_KEPT = 8  # refused frames for a check
 _KEPT_PX = 640  # longest side of kept frames, more than twice that of the golden images in a package
 _KEPT_BYTES = 128 * 2**20  # of all kept frames of a camera, where they cannot be shrunk
 
@@ -83,7 +83,7 @@ class RefusedFrames:
         return list(reversed(self._frames))
 
 
-class Sight:
+class RecognitionWatchdog:
     """Logs once when a camera recognises hardly any part, with the cause if there is one, and once when it does again.
 
     `take` may be called by another thread than `judge`.
@@ -107,7 +107,7 @@ class Sight:
             self._seen_at = now
         self._refused_since = self._refused_since + 1 if is_refused else 0
 
-    def keep(self, told: Told, recognizer: Recognizer) -> None:
+    def keep(self, told: FrameEvent, recognizer: Recognizer) -> None:
         """Keep a refused frame for a check."""
         if told.frame is not None:
             self._frames.add(told.frame.image, recognizer.manifest)
@@ -124,7 +124,7 @@ class Sight:
             now: Seconds, of the clock of `take`.
             is_wanted: asked again and again; False to give up.
         """
-        if len(self._refused) < _LEAST_ANSWERS:
+        if len(self._refused) < _MIN_ANSWERS:
             return
         if self._share() < MOSTLY:
             self._frames.clear()
@@ -154,10 +154,10 @@ class Sight:
 
     def _is_check_due(self, now: float) -> bool:
         is_new = self._checked_at is None or now - self._checked_at >= CHECK_AGAIN_S
-        return not self._told and is_new and len(self._frames) >= _LEAST_KEPT
+        return not self._told and is_new and len(self._frames) >= _MIN_KEPT
 
     def _is_blind(self, now: float) -> bool:
-        if self._seen_at is None or self._refused_since < _LEAST_NOTHING:
+        if self._seen_at is None or self._refused_since < _MIN_NOTHING:
             return False
         return now - self._seen_at >= NOTHING_S
 
@@ -197,7 +197,7 @@ class SetupWatch:
                 said, extra = "%s: %.0f %% of the frames were not recognised; %s", {"event": event, "camera": camera}
                 _log.warning(said, camera, 100 * share, finding, extra=extra | check.facts())
 
-    def _hear(self, told: Told) -> None:
+    def _hear(self, told: FrameEvent) -> None:
         """Count an answer and keep its frame if it was refused; of many, ever fewer are kept."""
         record = told.record
         if record.outcome == "failed":

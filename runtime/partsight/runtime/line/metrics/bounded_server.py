@@ -9,7 +9,7 @@ import threading
 import time
 from typing import Any
 
-MOST_CONNECTIONS = 16
+MAX_CONNECTIONS = 16
 """At a time."""
 
 _GIVE_WAY_S = 0.2
@@ -37,7 +37,7 @@ class BoundedServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
             OSError: it cannot be listened at.
         """
         self.address_family = family
-        self._slots = threading.BoundedSemaphore(MOST_CONNECTIONS)
+        self._slots = threading.BoundedSemaphore(MAX_CONNECTIONS)
         self._connected: dict[socket.socket, None] = {}  # oldest first
         self._lock = threading.Lock()
         super().__init__(address, handler)
@@ -83,7 +83,7 @@ class BoundedServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
             connected = list(self._connected)
         for connection in connected:
             _hang_up(connection)
-        for _ in range(MOST_CONNECTIONS):
+        for _ in range(MAX_CONNECTIONS):
             if not self._slots.acquire(timeout=max(0.0, ends_at - time.monotonic())):
                 break
 

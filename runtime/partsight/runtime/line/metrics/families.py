@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Literal
 
 from partsight.runtime.line.counters import CameraCounters, LineCounters, SinkCounters
-from partsight.runtime.line.health.band import Band
+from partsight.runtime.line.health.band import ExpectedRange
 from partsight.runtime.line.health.drift import MEASURES, Sample
 from partsight.runtime.line.health.monitor import HealthState
 from partsight.runtime.line.line import Line
@@ -117,7 +117,7 @@ def health_families(state: HealthState) -> Iterator[Family]:
         [(row, medians.samples) for row, medians in frames.items()],
     )
     for measure in MEASURES:
-        band: Band | None = getattr(state.bands, measure, None)
+        band: ExpectedRange | None = getattr(state.bands, measure, None)
         rows_of_band = [] if band is None else [(("low",), band.low), (("high",), band.high)]
         explanation = "What is expected of the median, where the line varies as the package was calibrated for."
         yield Family("gauge", f"partsight_{measure}_limit", explanation, ("limit",), rows_of_band)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from partsight.runtime.line.health.monitor import Health
 from partsight.runtime.line.line import Line
 from partsight.runtime.line.metrics.families import Family, health_families, line_families, writable
-from partsight.runtime.sinks import Told, need
+from partsight.runtime.sinks import FrameEvent, need
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry, Histogram
@@ -97,9 +97,9 @@ class _Observed:
         stages = Histogram("partsight_stage_seconds", explanation, ["stage"], registry=registry, buckets=STAGE_S)
         self._stages = [stages.labels(stage) for stage in ("wait", "prepare", "network", "compare")]
 
-    def hear(self, told: Told) -> None:
+    def hear(self, event: FrameEvent) -> None:
         """Take an answer in."""
-        record, stages = told.record, told.stages
+        record, stages = event.record, event.stages
         if record.latency_ms is None or stages is None:
             return
         self._latency[record.camera].observe(record.latency_ms / 1000)

@@ -18,7 +18,7 @@ from partsight.runtime.sinks import is_loopback, tell_exposed
 READ_S, WRITE_S = 5.0, 5.0
 """How long a whole request, and a whole answer, may take."""
 
-MOST_HEAD_BYTES = 16 * 1024
+MAX_HEAD_BYTES = 16 * 1024
 """Of a request's first line and headers together."""
 
 _FRESH_S = 0.2  # for which a page is given again: however many ask, making pages takes a percent of a core
@@ -146,9 +146,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if not head:
             return
         self.connection.settimeout(WRITE_S)  # of the answer as a whole, see `socket.sendall`
-        if len(head) > MOST_HEAD_BYTES:
+        if len(head) > MAX_HEAD_BYTES:
             self.requestline, self.command, self.request_version = "", "", self.default_request_version
-            self.send_error(431, f"expected a request of at most {MOST_HEAD_BYTES} bytes")
+            self.send_error(431, f"expected a request of at most {MAX_HEAD_BYTES} bytes")
             return
         self.rfile.close()
         self.rfile = io.BytesIO(head)
@@ -202,7 +202,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 def _read_head(connection: socket.socket) -> bytes:
     """Return what comes up to the first empty line, or more than is allowed; nothing of a client that is too slow."""
     ends_at, head = time.monotonic() + READ_S, b""
-    while b"\r\n\r\n" not in head and b"\n\n" not in head and len(head) <= MOST_HEAD_BYTES:
+    while b"\r\n\r\n" not in head and b"\n\n" not in head and len(head) <= MAX_HEAD_BYTES:
         left_s = ends_at - time.monotonic()
         if left_s <= 0:
             return b""
