@@ -1,5 +1,6 @@
-"""What `import partsight.runtime` offers, and what it does not bring along."""
+"""The names of `partsight.runtime`, old and new, and the libraries that importing it must not load."""
 
+import importlib
 import inspect
 import json
 import subprocess
@@ -11,19 +12,22 @@ import pytest
 import partsight.runtime
 import partsight.runtime.cameras
 from partsight.runtime.core import errors
+from partsight.runtime.enrolment import enroll
+from partsight.runtime.line.metrics.server import MetricsServer
+from partsight.runtime.sinks import FrameEvent
 
 HEAVY = ["tensorflow", "keras", "onnx", "tf2onnx", "matplotlib", "partsight.train", "partsight.export", "partsight.cli"]
 
-EXTRAS = {"asyncua", "pymodbus"}
+EXTRAS = {"asyncua"}
 
-WRITES_A_GRAPH = "partsight.runtime.matching.trace"
-"""Needs the package onnx, as enrolment and export do, which alone import it."""
+WRITES_A_GRAPH = tuple(f"partsight.runtime.matching.{name}" for name in ("graph_nodes", "graph_operations", "trace"))
+"""Modules that need the package onnx; only enrolment and export import them."""
 
 LOADS_EVERY_MODULE = """
 import importlib, json, pkgutil, sys
 import partsight.runtime
 names = [module.name for module in pkgutil.walk_packages(partsight.runtime.__path__, "partsight.runtime.")]
-for name in [name for name in names if {every} and name != {writes!r}]:
+for name in [name for name in names if {every} and name not in {writes!r}]:
     try:
         importlib.import_module(name)
     except ModuleNotFoundError as error:  # of a sink whose extra is not installed
@@ -63,6 +67,26 @@ def public_names(module: ModuleType) -> list[str]:
 
 def test_all_names_what_is_public() -> None:
     assert sorted(partsight.runtime.__all__) == public_names(partsight.runtime)
+
+
+MOVED = {
+    ("enroll", "enroll"): enroll,
+    ("errors", "SinkError"): errors.SinkError,
+    ("errors", "EnrollError"): errors.EnrollError,
+    ("images", "Pixels"): partsight.runtime.Pixels,
+    ("line.metrics_server", "MetricsServer"): MetricsServer,
+    ("record", "Told"): FrameEvent,
+}
+
+
+@pytest.mark.parametrize(("module", "name"), MOVED)
+def test_a_path_of_version_0_1_works_and_warns(module: str, name: str) -> None:
+    old = importlib.import_module(f"partsight.runtime.{module}")
+    with pytest.warns(DeprecationWarning, match=f"{module}.{name}"):
+        found = getattr(old, name)
+    assert found is MOVED[module, name]
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = old.nothing
 
 
 def test_all_of_cameras_can_be_imported() -> None:

@@ -19,9 +19,9 @@ ALLOWED = {
     "signing": {"core"},
     "matching": {"core", "images", "inference"},
     "cameras": {"core", "images"},
-    "package": {"core", "images", "inference", "matching", "signing"},
+    "package": {"core", "images", "matching", "signing"},
     "recognition": {"core", "images", "inference", "matching", "signing", "package"},
-    "calibration": {"core", "images", "matching", "package", "recognition"},
+    "calibration": {"core", "matching", "package", "recognition"},
     "sinks": {"core", "cameras", "recognition"},
     "enrolment": {"core", "images", "inference", "matching", "package", "recognition", "calibration"},
     "line": {
@@ -76,7 +76,7 @@ def crossing(room: str) -> list[Import]:
 
 def test_every_room_is_in_the_table() -> None:
     assert {path.parent.name for path in ROOT.glob("*/__init__.py")} == set(ALLOWED)
-    assert {path.name for path in ROOT.glob("*.py")} == {"__init__.py"}
+    assert {path.name for path in ROOT.glob("*.py")} == {"__init__.py", "moved.py"}
 
 
 @pytest.mark.parametrize("room", ALLOWED)

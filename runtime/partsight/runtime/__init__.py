@@ -1,4 +1,4 @@
-"""The line: NumPy, OpenCV and ONNX Runtime, nothing heavier.
+"""Recognition of parts on the line with NumPy, OpenCV and ONNX Runtime; it never imports TensorFlow.
 
 Example:
     >>> from partsight.runtime import Recognizer
@@ -6,6 +6,9 @@ Example:
     ...     part = recognizer.recognize(frame)
 """
 
+from partsight.runtime import moved as _moved
+from partsight.runtime.core.arrays import Pixels
+from partsight.runtime.core.deprecation import warn_renamed as _warn_renamed
 from partsight.runtime.core.errors import (
     CameraError,
     CameraLostError,
@@ -24,12 +27,12 @@ from partsight.runtime.core.errors import (
     SinkGoneError,
 )
 from partsight.runtime.images.image_file import read_image
-from partsight.runtime.inference.engine import GpuSettings
+from partsight.runtime.inference.settings import EngineSettings, GpuSettings
 from partsight.runtime.package.package import ModelPackage
-from partsight.runtime.recognition.decision import Answer
 from partsight.runtime.recognition.micro_batcher import MicroBatcher
+from partsight.runtime.recognition.pipeline import StartedBatch
 from partsight.runtime.recognition.recognizer import Recognizer
-from partsight.runtime.recognition.results import Result, Stages, Started
+from partsight.runtime.recognition.results import Answer, Result, ScoredLabel, Stages
 
 __all__ = [
     "Answer",
@@ -37,6 +40,7 @@ __all__ = [
     "CameraLostError",
     "CameraTimeoutError",
     "DependencyError",
+    "EngineSettings",
     "FrameError",
     "GpuSettings",
     "ImageError",
@@ -46,14 +50,25 @@ __all__ = [
     "PackageError",
     "PartialFrameError",
     "PartsightError",
+    "Pixels",
     "ProviderError",
     "Recognizer",
     "Result",
     "ResultRefusedError",
+    "ScoredLabel",
     "SignatureError",
     "SinkError",
     "SinkGoneError",
     "Stages",
-    "Started",
+    "StartedBatch",
     "read_image",
 ]
+
+_moved.keep_old_paths()  # last: the rooms above are imported
+
+
+def __getattr__(name: str) -> object:
+    if name == "Started":
+        _warn_renamed("partsight.runtime.Started", "partsight.runtime.StartedBatch")
+        return StartedBatch
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

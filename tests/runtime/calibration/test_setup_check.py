@@ -10,7 +10,7 @@ from partsight.runtime.calibration.setup import Setup
 from partsight.runtime.calibration.setup_check import MIN_FRAMES, SetupCheck, find_misfit
 from partsight.runtime.core.arrays import Pixels
 from partsight.runtime.matching.appearance import Appearance
-from partsight.runtime.recognition.decision import Answer
+from partsight.runtime.recognition.results import Answer
 
 Change = Callable[[Pixels], Pixels]
 SIDE_PX, PARTS = 48, 8

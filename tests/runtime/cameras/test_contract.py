@@ -53,7 +53,7 @@ def test_closed_twice(rig: Rig) -> None:
     assert camera.read() is not None
     camera.close()
     camera.close()
-    with pytest.raises(CameraLostError, match="closed"):
+    with pytest.raises(CameraLostError):
         camera.read()
 
 
@@ -94,7 +94,7 @@ def test_an_option_that_it_cannot_set(rig: Rig) -> None:
     options = CameraOptions(**{rig.unable: UNABLE[rig.unable]})  # type: ignore[arg-type]
     with pytest.raises(CameraError, match=rig.unable):
         open_camera(rig.address, options)
-    with open_camera(rig.address, OPTIONS) as camera:  # the device was let go of
+    with open_camera(rig.address, OPTIONS) as camera:  # the device is free again
         assert camera.read() is not None
 
 

@@ -24,19 +24,15 @@ class Quiet:
 
 
 @pytest.mark.parametrize(
-    ("stubborn", "options", "message"),
+    ("stubborn", "options", "data"),
     [
-        (
-            {"ExposureTime": "900.0"},
-            {"exposure_us": 1000.0},
-            "did not take exposure_us: ExposureTime is 900.0 after 1000",
-        ),
-        ({"Gain": "5.0"}, {"gain_db": 6.0}, "did not take gain_db: Gain is 5.0 after 6"),
-        ({"Width": "639"}, {"region": (0, 0, 640, 480)}, "did not take region: Width is 639 after 640"),
+        ({"ExposureTime": "900.0"}, {"exposure_us": 1000.0}, "exposure_us.*ExposureTime.*900.0.*1000"),
+        ({"Gain": "5.0"}, {"gain_db": 6.0}, "gain_db.*Gain.*5.0.*6"),
+        ({"Width": "639"}, {"region": (0, 0, 640, 480)}, "region.*Width.*639.*640"),
     ],
 )
-def test_a_value_that_was_not_taken(stubborn: dict[str, str], options: dict[str, Any], message: str) -> None:
-    with pytest.raises(CameraError, match=message):
+def test_a_value_that_was_not_taken(stubborn: dict[str, str], options: dict[str, Any], data: str) -> None:
+    with pytest.raises(CameraError, match=data):
         apply_options(Quiet(**stubborn), CameraOptions(**options), "camera")
 
 

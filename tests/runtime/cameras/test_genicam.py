@@ -1,3 +1,4 @@
+import re
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -10,6 +11,21 @@ from partsight.runtime.cameras.genicam import BUFFERS, VARIABLE, GenicamCamera
 from partsight.runtime.core.errors import CameraError, CameraTimeoutError, DependencyError, PartialFrameError
 from tests.runtime.cameras.rigs import await_frame, viky
 from tests.waiting import HANG_S, wait_until
+
+
+@pytest.fixture
+def devices(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The image acquirers of harvesters that cameras have opened."""
+    core = pytest.importorskip("harvesters.core", reason="needs the extra genicam")
+    opened: list[Any] = []
+    create = core.Harvester.create
+
+    def create_and_record(harvester: Any, key: Any) -> Any:
+        opened.append(create(harvester, key))
+        return opened[-1]
+
+    monkeypatch.setattr(core.Harvester, "create", create_and_record)
+    return opened
 
 
 def open_viky(**options: Any) -> GenicamCamera:
@@ -25,64 +41,67 @@ def test_colour() -> None:
     assert image[:, :, 2].sum() > image[:, :, 0].sum()  # the camera named red shows a red ball: BGR, not RGB
 
 
-def test_a_slow_reader_gets_the_latest() -> None:
+def test_a_slow_reader_gets_the_latest(devices: list[Any]) -> None:
     with open_viky(fps=50) as camera:
-        (stream,) = camera._acquirer.data_streams
+        (device,) = devices
+        (stream,) = device.data_streams
         sequences = []
         for _ in range(4):
-            wait_until(lambda: stream.num_awaiting_delivery >= camera._acquirer.num_buffers)
+            wait_until(lambda: stream.num_awaiting_delivery >= device.num_buffers)
             sequences.append(camera.read().sequence)
     steps = [later - sooner for sooner, later in pairwise(sequences)]
     assert min(steps) > BUFFERS, steps  # never what was buffered
 
 
-def test_frames_that_come_as_fast_as_they_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_frames_that_come_as_fast_as_they_are_taken(devices: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a busy machine: the newest is not looked for without end."""
     with open_viky(fps=100) as camera:
-        fetch, taken = camera._acquirer.fetch, []
-        monkeypatch.setattr(camera._acquirer, "try_fetch", lambda **_: (taken.append(1), fetch(timeout=HANG_S))[1])
+        (device,) = devices
+        fetch, taken = device.fetch, []
+        monkeypatch.setattr(device, "try_fetch", lambda **_: (taken.append(1), fetch(timeout=HANG_S))[1])
         assert camera.read().image.size
-    assert len(taken) == camera._acquirer.num_buffers
+        assert len(taken) == device.num_buffers
 
 
-def test_it_stops_sending_and_goes_on() -> None:
+def test_it_stops_sending_and_goes_on(devices: list[Any]) -> None:
     with open_viky(timeout_s=0.5) as camera:
         sequence = await_frame(camera).sequence
-        camera._nodes.get_node("AcquisitionStop").execute()
-        with pytest.raises(CameraTimeoutError, match=r"no frame came within 0\.5 s"):
+        nodes = devices[0].remote_device.node_map
+        nodes.get_node("AcquisitionStop").execute()
+        with pytest.raises(CameraTimeoutError, match=r"0\.5 s"):
             for _ in range(10):
                 sequence = camera.read().sequence
-        camera._nodes.get_node("AcquisitionStart").execute()
+        nodes.get_node("AcquisitionStart").execute()
         assert await_frame(camera).sequence > sequence
 
 
-def test_options_are_set() -> None:
+def test_options_are_set(devices: list[Any]) -> None:
     with open_viky(fps=100, region=(0, 0, 320, 200), trigger="free") as camera:
         assert camera.read().image.shape == (200, 320, 3)
-        assert camera._nodes.get_node("AcquisitionFrameRate").value == 100
+        assert devices[0].remote_device.node_map.get_node("AcquisitionFrameRate").value == 100
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("options", "data"),
     [
-        ({"fps": 1000.0}, "refused fps: AcquisitionFrameRate = 1000"),
-        ({"region": (0, 0, 8000, 100)}, "refused region: Width = 8000"),
-        ({"region": (8, 0, 200, 100)}, "cannot set region: it has no feature OffsetX"),
-        ({"exposure_us": 100.0}, "cannot set exposure_us: it has no feature ExposureTime or ExposureTimeAbs"),
-        ({"gain_db": 1.0}, "cannot set gain_db: it has no feature Gain "),
-        ({"trigger": "hardware"}, "cannot set trigger: it has no feature TriggerMode"),
+        ({"fps": 1000.0}, "fps.*AcquisitionFrameRate = 1000"),
+        ({"region": (0, 0, 8000, 100)}, "region.*Width = 8000"),
+        ({"region": (8, 0, 200, 100)}, "region.*OffsetX"),
+        ({"exposure_us": 100.0}, "exposure_us.*ExposureTime"),
+        ({"gain_db": 1.0}, "gain_db.*Gain"),
+        ({"trigger": "hardware"}, "trigger.*TriggerMode"),
     ],
 )
-def test_options_that_it_cannot_take(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(CameraError, match=message):
+def test_options_that_it_cannot_take(options: dict[str, Any], data: str) -> None:
+    with pytest.raises(CameraError, match=data):
         open_viky(**options)
 
 
-def test_an_incomplete_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_incomplete_frame(devices: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     with open_viky() as camera:
         with monkeypatch.context() as patch:
-            patch.setattr(camera._acquirer, "fetch", lambda **_: None)  # what harvesters returns for one
-            with pytest.raises(PartialFrameError, match="a frame came incomplete"):
+            patch.setattr(devices[0], "fetch", lambda **_: None)  # what harvesters returns for one
+            with pytest.raises(PartialFrameError):
                 camera.read()
         assert camera.read().image.size
 
@@ -92,9 +111,9 @@ def test_producers_of_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path:
     with open_camera("genicam:VikyTL_DEV_blue") as camera:
         assert camera.read() is not None
     monkeypatch.setenv(VARIABLE, str(tmp_path))
-    with pytest.raises(CameraError, match=rf"no GenTL producer: {VARIABLE} names .*, which holds no \.cti file"):
+    with pytest.raises(CameraError, match=rf"{VARIABLE}.*{re.escape(str(tmp_path))}"):
         open_camera("genicam:VikyTL_DEV_blue")
-    with pytest.raises(CameraError, match=r"no\.cti: there is no such file"):
+    with pytest.raises(CameraError, match=r"no\.cti"):
         open_camera(f"genicam:{tmp_path}/no.cti#VikyTL_DEV_blue")
 
 

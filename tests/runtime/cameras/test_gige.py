@@ -33,15 +33,44 @@ def running() -> Iterator[None]:
         yield
 
 
-def test_options_are_set(running: None) -> None:
+class Opened:
+    """The last camera of Aravis that was opened, and its stream."""
+
+    camera: Any
+    stream: Any
+
+
+@pytest.fixture
+def opened(running: None, monkeypatch: pytest.MonkeyPatch) -> Opened:
+    from gi.repository import Aravis
+
+    found = Opened()
+    create = Aravis.Camera.new
+
+    def create_camera(place: str) -> Any:
+        found.camera = create(place)
+        create_stream = found.camera.create_stream
+
+        def record_stream(*arguments: Any) -> Any:
+            found.stream = create_stream(*arguments)
+            return found.stream
+
+        monkeypatch.setattr(found.camera, "create_stream", record_stream)
+        return found.camera
+
+    monkeypatch.setattr(Aravis.Camera, "new", create_camera)
+    return found
+
+
+def test_options_are_set(opened: Opened) -> None:
     with open_fake(fps=100, exposure_us=5000, region=(0, 0, 256, 128), trigger="free") as camera:
         assert camera.read().image.shape == (128, 256)
-        assert camera._device.get_float_feature_value("ExposureTimeAbs") == 5000
-        assert camera._device.get_float_feature_value("AcquisitionFrameRate") == 100
+        assert opened.camera.get_device().get_float_feature_value("ExposureTimeAbs") == 5000
+        assert opened.camera.get_device().get_float_feature_value("AcquisitionFrameRate") == 100
 
 
 def test_an_option_that_it_has_in_other_units(running: None) -> None:
-    with pytest.raises(CameraError, match="cannot set gain_db: it has no feature Gain "):
+    with pytest.raises(CameraError, match=r"gain_db.*Gain"):
         open_fake(gain_db=3.0)
 
 
@@ -56,11 +85,11 @@ def test_frame_ids_that_start_again(running: None) -> None:
     assert max(steps) < 100, max(steps)
 
 
-def test_a_slow_reader_gets_the_latest(running: None) -> None:
+def test_a_slow_reader_gets_the_latest(opened: Opened) -> None:
     with open_fake(fps=50) as camera:
         sequences = []
         for _ in range(3):
-            wait_until(lambda: camera._stream.get_n_buffers()[1] >= BUFFERS)  # all are full
+            wait_until(lambda: opened.stream.get_n_buffers()[1] >= BUFFERS)  # all are full
             sequences.append(await_frame(camera).sequence)
     steps = [later - sooner for sooner, later in pairwise(sequences)]
     assert min(steps) > BUFFERS, steps  # never what was buffered
@@ -95,7 +124,7 @@ def test_the_camera_dies_and_comes_back() -> None:
         process.wait()
         with pytest.raises(CameraTimeoutError):  # it may still send
             read_whole(camera)
-        with pytest.raises(CameraLostError, match="is gone"):
+        with pytest.raises(CameraLostError):
             await_frame(camera)
         camera.close()
     with gige_camera(), open_fake() as camera:

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from partsight.runtime.cameras import CameraOptions, open_camera, pace
-from partsight.runtime.cameras.pace import Pace
+from partsight.runtime.cameras.pace import FilePace
 from partsight.runtime.core.errors import CameraLostError
 
 
@@ -40,7 +40,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def test_the_first_frame_comes_at_once_and_each_other_a_period_later(clock: Clock) -> None:
-    paced = Pace(4)
+    paced = FilePace(4)
     for _ in range(3):
         paced.wait()
         clock.now += 0.0625  # the frame is read and taken
@@ -48,7 +48,7 @@ def test_the_first_frame_comes_at_once_and_each_other_a_period_later(clock: Cloc
 
 
 def test_what_was_late_is_not_caught_up(clock: Clock) -> None:
-    paced = Pace(4)
+    paced = FilePace(4)
     paced.wait()
     clock.now += 3
     paced.wait()
@@ -57,7 +57,7 @@ def test_what_was_late_is_not_caught_up(clock: Clock) -> None:
 
 
 def test_without_a_rate_nothing_waits(clock: Clock) -> None:
-    Pace(None).wait()
+    FilePace(None).wait()
     assert clock.waits == []
 
 

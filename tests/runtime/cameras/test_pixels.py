@@ -41,11 +41,11 @@ def test_mono_with_padded_lines() -> None:
 
 
 def test_too_few_bytes() -> None:
-    with pytest.raises(PartialFrameError, match="a buffer of 11 bytes; expected 12 for 4×3 px of Mono8"):
+    with pytest.raises(PartialFrameError, match=r"11.*12.*4×3.*Mono8"):
         to_frame(np.zeros(11, np.uint8), (4, 3), 0, "Mono8", "camera")
 
 
 def test_what_is_not_known() -> None:
     assert format_of_code(0x01080009) == "BayerRG8"
-    with pytest.raises(CameraError, match="sends pixel format 0x01100007; expected one of BGR8"):
+    with pytest.raises(CameraError, match=r"0x01100007.*BGR8"):
         to_frame(np.zeros(24, np.uint8), (4, 3), 0, format_of_code(0x01100007), "camera")

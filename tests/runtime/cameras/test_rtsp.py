@@ -53,7 +53,7 @@ def test_a_slow_reader_gets_the_latest(scheme: str) -> None:
                 assert quick.read() is not None
     gaps = [later - sooner for sooner, later in pairwise(sequences)]
     assert min(gaps) >= 1, gaps
-    assert sum(gaps) > len(gaps), gaps  # frames were passed over
+    assert sum(gaps) > len(gaps), gaps  # frames were skipped
 
 
 @pytest.mark.parametrize("scheme", SERVERS)
@@ -64,10 +64,10 @@ def test_the_server_is_killed_and_comes_back(scheme: str) -> None:
         process.kill()
         process.wait()
         assert isinstance(fail(camera), CameraLostError)
-        with pytest.raises(CameraLostError, match="gone"):
+        with pytest.raises(CameraLostError):
             camera.read()  # and goes on saying so
         camera.close()
-        with pytest.raises(CameraError, match="cannot be opened"):
+        with pytest.raises(CameraError, match=str(port)):
             open_at(scheme, port)
     with serve(scheme, port), open_at(scheme, port) as camera:
         assert camera.read() is not None
@@ -112,7 +112,7 @@ def test_nothing_shows_a_password(caplog: pytest.LogCaptureFixture, capfd: pytes
             assert frame is not None
             assert frame.source == f"http://127.0.0.1:{port}/line?channel=1&password=***"
             process.kill()
-            told = str(fail(camera))
+            shown = str(fail(camera))
     for address in (
         f"http://operator:hunter2@{place}",
         "rtsp://operator:hunter2/s3cret@127.0.0.1:9/line",
@@ -123,11 +123,11 @@ def test_nothing_shows_a_password(caplog: pytest.LogCaptureFixture, capfd: pytes
     ):
         with pytest.raises(CameraError) as error:
             open_camera(address, OPTIONS)
-        told += str(error.value)
-    with pytest.raises(CameraError, match="cannot set gain_db") as error:
+        shown += str(error.value)
+    with pytest.raises(CameraError, match="gain_db") as error:
         open_camera("rtsp://operator:hunter2@127.0.0.1/line", CameraOptions(gain_db=1))
-    told += str(error.value) + caplog.text + "".join(capfd.readouterr())
-    assert not [secret for secret in SECRETS if secret in told], told
+    shown += str(error.value) + caplog.text + "".join(capfd.readouterr())
+    assert not [secret for secret in SECRETS if secret in shown], shown
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_nothing_shows_a_password(caplog: pytest.LogCaptureFixture, capfd: pytes
     ],
 )
 def test_an_address_without_a_clear_host(address: str) -> None:
-    with pytest.raises(CameraError, match=r"expected (rtsp|http)://USER:PASSWORD@HOST:PORT/PATH, with %40 for @"):
+    with pytest.raises(CameraError, match=r"(rtsp|http)://USER:PASSWORD@HOST:PORT/PATH.*%40"):
         open_camera(address)
 
 
@@ -221,11 +221,11 @@ def test_a_camera_cannot_make_the_line_ask_others(
             monkeypatch.setenv(VARIABLE, mine)
             if not mine:
                 monkeypatch.delenv(VARIABLE)
-            with pytest.raises(CameraError, match=r"cannot be opened.* redirects and playlists are not followed"):
+            with pytest.raises(CameraError, match=re.escape(f"http://127.0.0.1:{own}/line")):
                 open_at("http", own)
             assert (asked.pop(), others) == ("/line", [])
         monkeypatch.setenv(VARIABLE, "max_redirects;1|format_whitelist;hls,mpegts")  # who wants it may have it
-        with pytest.raises(CameraError, match="cannot be opened"):
+        with pytest.raises(CameraError, match=str(own)):
             open_at("http", own)
         assert others
 

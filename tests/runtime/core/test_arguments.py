@@ -14,7 +14,7 @@ from partsight.runtime.core.errors import CameraError, SinkError
 from partsight.runtime.line import Line, Policy
 from partsight.runtime.sinks import open_sink
 from tests.runtime.line.scripted import ListSink, ScriptedCamera
-from tests.tiny import solid
+from tests.tiny import ONE_THREAD, solid
 from tests.waiting import HANG_S
 
 BLUE = solid("blue")
@@ -26,7 +26,7 @@ def camera() -> Any:
 
 @pytest.fixture
 def recognizer(tiny_package: Path) -> Iterator[Recognizer]:
-    with Recognizer(tiny_package, threads=1) as recognizer:
+    with Recognizer(tiny_package, engine=ONE_THREAD) as recognizer:
         yield recognizer
 
 
@@ -38,7 +38,7 @@ def test_no_package(package: Any) -> None:
 
 @pytest.mark.parametrize(
     "setting",
-    [{"batch_size": "4"}, {"batch_size": 2.5}, {"top": None}, {"threads": "2"}, {"threshold": "0.5"}],
+    [{"batch_size": "4"}, {"batch_size": 2.5}, {"top": None}, {"threshold": "0.5"}],
     ids=str,
 )
 def test_no_numbers(setting: dict[str, Any], tiny_package: Path) -> None:
@@ -67,7 +67,7 @@ def test_no_recognizer(given: Any) -> None:
         "a sink's class": ({"sinks": {"s": ListSink}}, "ListSink"),
         "a policy's name": ({"policy": "block"}, "Policy"),
         "a policy's name by camera": ({"policy": {"c": "block"}}, "Policy"),
-        "a takt as text": ({"takt_ms": "40"}, "'40'"),
+        "a deadline as text": ({"deadline_ms": "40"}, "'40'"),
         "no function": ({"on_result": "print"}, "'print'"),
     }.values(),
 )
@@ -95,7 +95,7 @@ def test_a_wrapped_recognizer_is_one(tiny_package: Path) -> None:
         def __getattr__(self, name: str) -> Any:
             return getattr(self.wrapped, name)
 
-    counting: Any = Counting(Recognizer(tiny_package, threads=1))
+    counting: Any = Counting(Recognizer(tiny_package, engine=ONE_THREAD))
     with MicroBatcher(counting) as batcher:
         assert batcher.recognize(BLUE).label == "blue"
     with Line(counting, {"c": camera}, policy=Policy("block")) as line:

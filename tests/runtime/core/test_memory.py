@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from partsight.runtime.core import memory
-from partsight.runtime.core.memory import give_back_freed
+from partsight.runtime.core.memory import release_freed_memory
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux")
@@ -21,7 +21,7 @@ def test_what_was_freed_is_given_back() -> None:
     stays = blocks[::200]
     held = resident_mb()
     blocks.clear()
-    give_back_freed()
+    release_freed_memory()
     assert resident_mb() < held - 100
     assert all(block == b"x" * 50_000 for block in stays)
 
@@ -29,7 +29,7 @@ def test_what_was_freed_is_given_back() -> None:
 def test_where_there_is_nothing_like_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "win32")
     monkeypatch.setattr(ctypes, "CDLL", None)  # whoever calls it gets an error
-    give_back_freed()
+    release_freed_memory()
 
 
 @pytest.mark.parametrize("error", [OSError, AttributeError])
@@ -39,4 +39,4 @@ def test_another_c_library(monkeypatch: pytest.MonkeyPatch, error: type[Exceptio
 
     monkeypatch.setattr(memory.sys, "platform", "linux")
     monkeypatch.setattr(memory.ctypes, "CDLL", without)
-    give_back_freed()
+    release_freed_memory()

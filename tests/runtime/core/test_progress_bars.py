@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from partsight.runtime.core.progress_bars import LINE_S, Pace, ProgressLines, progress, progress_bar
+from partsight.runtime.core.progress_bars import LINE_S, LineTimer, ProgressLines, progress, progress_bar
 
 
 @dataclass
@@ -34,8 +34,8 @@ def slow(clock: Clock, count: int, seconds: float) -> Iterator[int]:
 
 
 def test_one_line_a_minute(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
-    pace = Pace(clock)
-    assert list(progress(slow(clock, 40, 5.0), 40, "features", "image", pace)) == list(range(40))
+    timer = LineTimer(clock)
+    assert list(progress(slow(clock, 40, 5.0), 40, "features", "image", timer)) == list(range(40))
     assert len(caplog.records) == 200 // 60
     facts = vars(caplog.records[0])
     assert {name: facts[name] for name in ("event", "work", "done", "total", "share")} == {
@@ -46,33 +46,33 @@ def test_one_line_a_minute(clock: Clock, caplog: pytest.LogCaptureFixture) -> No
 
 
 def test_short_work_says_nothing(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
-    list(progress(slow(clock, 10, 5.0), 10, "features", "image", Pace(clock)))
+    list(progress(slow(clock, 10, 5.0), 10, "features", "image", LineTimer(clock)))
     assert caplog.records == []
 
 
 def test_many_short_stages_share_the_minute(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
-    pace = Pace(clock)
+    timer = LineTimer(clock)
     for number in range(10):
-        list(progress(slow(clock, 4, 5.0), 4, f"epoch {number}", "step", pace))
+        list(progress(slow(clock, 4, 5.0), 4, f"epoch {number}", "step", timer))
     assert [vars(record)["work"] for record in caplog.records] == ["epoch 2", "epoch 5", "epoch 8"]
 
 
 def test_a_pause_of_the_program_is_no_progress(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
-    pace = Pace(clock)
+    timer = LineTimer(clock)
     clock.now_s = 10 * LINE_S
-    list(progress(slow(clock, 10, 5.0), 10, "features", "image", pace))
+    list(progress(slow(clock, 10, 5.0), 10, "features", "image", timer))
     assert caplog.records == []
 
 
 def test_work_whose_end_nobody_knows(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
-    with progress_bar(None, "recognising", "frame", Pace(clock)) as bar:
+    with progress_bar(None, "recognising", "frame", LineTimer(clock)) as bar:
         clock.now_s = 100.0
         bar.update(4100)
     assert caplog.messages == ["recognising: 4,100 frames, 41/s"]
 
 
 def test_work_of_a_given_time_has_no_rate(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
-    with progress_bar(120.0, "loading", "s", Pace(clock)) as bar:
+    with progress_bar(120.0, "loading", "s", LineTimer(clock)) as bar:
         bar.set_description_str("cpu fp32", refresh=False)
         clock.now_s = 60.0
         bar.update(60.0)
@@ -80,7 +80,7 @@ def test_work_of_a_given_time_has_no_rate(clock: Clock, caplog: pytest.LogCaptur
 
 
 def test_nothing_done_in_a_minute(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
-    with progress_bar(8, "breaking", "fault", Pace(clock)) as bar:
+    with progress_bar(8, "breaking", "fault", LineTimer(clock)) as bar:
         bar.set_postfix_str("full disk")
         clock.now_s = 61.0
         bar.update(0)
@@ -96,7 +96,7 @@ class Broken(io.StringIO):
 def test_a_program_without_a_log(clock: Clock, monkeypatch: pytest.MonkeyPatch, stderr: io.StringIO | None) -> None:
     monkeypatch.setattr(sys, "stderr", stderr)
     monkeypatch.setattr(logging.Logger, "hasHandlers", lambda _: False)
-    assert len(list(progress(slow(clock, 13, 5.0), 13, "features", "image", Pace(clock)))) == 13
+    assert len(list(progress(slow(clock, 13, 5.0), 13, "features", "image", LineTimer(clock)))) == 13
     if stderr is not None and not isinstance(stderr, Broken):
         assert stderr.getvalue() == "partsight: features: 92 %, 12 of 13 images, 12/min, 5 s left\n"
 
@@ -109,7 +109,7 @@ class Terminal(io.StringIO):
 def test_a_bar_in_a_terminal(clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    list(progress(slow(clock, 40, 5.0), 40, "features", "image", Pace(clock)))
+    list(progress(slow(clock, 40, 5.0), 40, "features", "image", LineTimer(clock)))
     assert "features" in terminal.getvalue()
     assert "40/40 [" in terminal.getvalue()
     assert caplog.records == []

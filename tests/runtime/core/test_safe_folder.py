@@ -42,14 +42,14 @@ def test_what_lies_there(folder: Path) -> None:
 def test_links_are_refused(folder: Path, name: str, target: str) -> None:
     targets = {"file": folder / "model.onnx", "folder": folder / "gallery", "nothing": folder / "nothing"}
     (folder / name).symlink_to(targets[target])
-    with pytest.raises(PackageError, match=f"{name} is a link or no file; a package holds files alone"):
+    with pytest.raises(PackageError, match=f": {name} "):
         find_files(folder, NAMES)
 
 
 def test_a_folder_of_files_may_be_no_link(folder: Path, tmp_path: Path) -> None:
     (folder / "gallery").rename(tmp_path / "elsewhere")
     (folder / "gallery").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(PackageError, match="gallery is a link or no file"):
+    with pytest.raises(PackageError, match=": gallery "):
         find_files(folder, NAMES)
 
 
@@ -57,24 +57,24 @@ def test_a_folder_of_files_may_be_no_link(folder: Path, tmp_path: Path) -> None:
 def test_a_pipe_is_refused_and_not_waited_for(folder: Path) -> None:
     (folder / "model.onnx").unlink()
     os.mkfifo(folder / "model.onnx")
-    with pytest.raises(PackageError, match=r"model\.onnx is a link or no file"):
+    with pytest.raises(PackageError, match=r": model\.onnx "):
         find_files(folder, NAMES)
     for read in (read_file, hash_file):
-        with pytest.raises(PackageError, match=r"model\.onnx is no file"):
+        with pytest.raises(PackageError, match=r": model\.onnx "):
             read(folder, "model.onnx", 100)
 
 
 @pytest.mark.parametrize("read", [read_file, hash_file])
 def test_what_cannot_be_read(folder: Path, read: object) -> None:
     for name in ("nothing", "gallery", "a\0b", "model.onnx/x"):
-        with pytest.raises(PackageError, match=re.escape(name).replace("\0", ".") + " (cannot be read|is no file)"):
+        with pytest.raises(PackageError, match=": " + re.escape(name)):
             read(folder, name, 100)  # type: ignore[operator]
 
 
 @pytest.mark.skipif(not hasattr(os, "O_NOFOLLOW"), reason="this system follows links on opening")
 def test_a_link_that_came_after_the_look_is_not_followed(folder: Path) -> None:
     (folder / "link").symlink_to(folder / "model.onnx")
-    with pytest.raises(PackageError, match="link cannot be read"):
+    with pytest.raises(PackageError, match=": link "):
         read_file(folder, "link", 100)
 
 
@@ -84,14 +84,14 @@ def test_bytes_and_hash(folder: Path) -> None:
     assert read_file(folder, "model.onnx", len(data)) == data
     assert hash_file(folder, "model.onnx", len(data)) == sha256_bytes(data)
     for read in (read_file, hash_file):
-        with pytest.raises(PackageError, match=f"model.onnx has {len(data)} bytes; expected at most {len(data) - 1}"):
+        with pytest.raises(PackageError, match=rf"model\.onnx .*{len(data)}.*{len(data) - 1}"):
             read(folder, "model.onnx", len(data) - 1)
 
 
 def test_a_file_too_large_is_not_read(folder: Path) -> None:
     with (folder / "model.onnx").open("r+b") as file:
         file.truncate(2**40)  # sparse: takes no space
-    with pytest.raises(PackageError, match="has 1099511627776 bytes"):
+    with pytest.raises(PackageError, match=str(2**40)):
         read_file(folder, "model.onnx", 2**31)
 
 
@@ -103,7 +103,7 @@ def test_too_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
             raise MemoryError
 
     monkeypatch.setattr("builtins.open", Full)
-    with pytest.raises(PackageError, match=r"model\.onnx cannot be read \(there is too little memory\)"):
+    with pytest.raises(PackageError, match=r"model\.onnx .*memory"):
         read_file(tmp_path, "model.onnx", 10)
 
 
@@ -146,4 +146,4 @@ def test_a_package_that_is_copied_opens_its_folder_itself(tiny_package: Path) ->
     gc.collect()  # which closes the folder of the first
     for copied in copies:
         assert copied.model_bytes("fp32") == model
-        copied.verify()
+        copied.check_hashes()

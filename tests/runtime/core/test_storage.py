@@ -1,5 +1,5 @@
-import hashlib
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from partsight.runtime.core.errors import OutputError
-from partsight.runtime.core.storage import check_output_folder, new_folder, sha256_bytes, write_file
+from partsight.runtime.core.storage import check_output_folder, new_folder, write_file
 from tests.processes import running
 
 posix_only = pytest.mark.skipif(os.name == "nt", reason="needs POSIX")
@@ -58,10 +58,6 @@ def small_files() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, before[1]))
     yield
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-def test_sha256() -> None:
-    assert sha256_bytes(b"part") == hashlib.sha256(b"part").hexdigest()
 
 
 def test_folder_appears_whole(tmp_path: Path) -> None:
@@ -114,7 +110,7 @@ def test_an_exception_leaves_nothing(tmp_path: Path, error: type[BaseException])
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
     with (
-        pytest.raises(OutputError, match=r"out: could not be written .*No space left"),
+        pytest.raises(OutputError, match=r"out: .*No space left"),
         new_folder(tmp_path / "out") as f,
     ):
         (f / "a.txt").write_text("whole")
@@ -132,16 +128,16 @@ def test_existing_output_is_refused_and_kept(tmp_path: Path, kind: str) -> None:
         target.mkdir()
     else:
         target.symlink_to(tmp_path / "nowhere")
-    with pytest.raises(OutputError, match=r"exists already, and nothing is overwritten"), new_folder(target):
+    with pytest.raises(OutputError, match=re.escape(str(target))), new_folder(target):
         pytest.fail("the block must not run")
-    with pytest.raises(OutputError, match=r"exists already"):
+    with pytest.raises(OutputError, match=re.escape(str(target))):
         check_output_folder(target)
     assert names(tmp_path) == ["out"]
 
 
 def test_output_that_appears_meanwhile_is_kept(tmp_path: Path) -> None:
     target = tmp_path / "out"
-    with pytest.raises(OutputError, match=r"could not be written"), new_folder(target) as folder:
+    with pytest.raises(OutputError, match=re.escape(str(target))), new_folder(target) as folder:
         (folder / "a.txt").write_text("late")
         target.mkdir()
         (target / "a.txt").write_text("first")
@@ -152,11 +148,11 @@ def test_output_that_appears_meanwhile_is_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize("inside", ["file/out", "file/deep/out", "x" * 300, "x" * 250])
 def test_unwritable_place(tmp_path: Path, inside: str) -> None:
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(OutputError, match=r"name a folder that you may write to"):
+    with pytest.raises(OutputError, match=re.escape(str(tmp_path / inside))):
         check_output_folder(tmp_path / inside)
     with pytest.raises(OutputError), new_folder(tmp_path / inside):
         pytest.fail("the block must not run")
-    with pytest.raises(OutputError, match=r"could not be written"):
+    with pytest.raises(OutputError, match=re.escape(str(tmp_path / inside))):
         write_file(tmp_path / inside, b"")
     assert names(tmp_path) == ["file"]
 
@@ -263,7 +259,7 @@ def test_others_may_read_the_file_as_any_other(tmp_path: Path) -> None:
 def test_a_write_that_fails_keeps_the_file_as_it_was(tmp_path: Path, small_files: None) -> None:
     path = tmp_path / "a.bin"
     path.write_bytes(b"before")
-    with pytest.raises(OutputError, match=r"a\.bin: could not be written .*File too large"):
+    with pytest.raises(OutputError, match=r"a\.bin: .*File too large"):
         write_file(path, bytes(2**21))
     assert path.read_bytes() == b"before"
     assert names(tmp_path) == ["a.bin"]
@@ -271,7 +267,7 @@ def test_a_write_that_fails_keeps_the_file_as_it_was(tmp_path: Path, small_files
 
 def test_a_folder_in_the_files_place(tmp_path: Path) -> None:
     (tmp_path / "a.bin").mkdir()
-    with pytest.raises(OutputError, match=r"could not be written"):
+    with pytest.raises(OutputError, match=r"a\.bin: "):
         write_file(tmp_path / "a.bin", b"")
     assert names(tmp_path) == ["a.bin"]
 

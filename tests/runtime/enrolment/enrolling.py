@@ -13,7 +13,7 @@ from partsight.runtime.core.safe_folder import MANIFEST_NAME
 from partsight.runtime.core.storage import sha256_bytes
 from partsight.runtime.images.preprocessing import PreprocessSpec, preprocess
 from partsight.runtime.matching import BANK_FILE, MatchingSpec, encode_bank, prepare_all
-from partsight.runtime.package.gallery import decode_reference, encode_reference
+from partsight.runtime.package.gallery import decode_golden_image, encode_golden_image
 from partsight.runtime.package.manifest import Decision, Manifest, Matching
 from tests.tiny import COLOURS_BGR, solid, tiny_model, with_new_digest, write_tiny_package
 
@@ -27,7 +27,7 @@ def write_package(path: Path, *, is_searched: bool = False, spec: MatchingSpec =
     """Write the tiny package with a golden image and a reference for each label."""
     write_tiny_package(path, is_searched=is_searched, **changes)
     gallery = _gallery(spec.size_hw)
-    images = (decode_reference(data, name) for name, data in gallery.items())
+    images = (decode_golden_image(data, name) for name, data in gallery.items())
     bank = encode_bank(prepare_all(images, range(len(gallery))))
     matching = Matching(spec, Decision("agreement", 0.3, "by hand", 6, 0.01, 0.02), tuple(gallery), BANK_FILE)
     manifest = _with_files(path, gallery | {BANK_FILE: bank})
@@ -59,7 +59,7 @@ def write_version_1_package(path: Path) -> Path:
 def _gallery(size_hw: tuple[int, int]) -> dict[str, bytes]:
     spec = PreprocessSpec(*size_hw)
     return {
-        f"gallery/{index:05d}.jpg": encode_reference(preprocess([solid(colour)], spec)[0])
+        f"gallery/{index:05d}.jpg": encode_golden_image(preprocess([solid(colour)], spec)[0])
         for index, colour in enumerate(COLOURS_BGR)
     }
 

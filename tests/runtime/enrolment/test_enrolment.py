@@ -1,6 +1,7 @@
 """Enrolment into a small real package: what changes, what does not, and what is refused."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -12,10 +13,10 @@ import numpy as np
 import onnx
 import pytest
 
-from partsight.runtime import ModelPackage, PackageError, Recognizer
+from partsight.runtime import ModelPackage, PackageError, Recognizer, enrolment
 from partsight.runtime.core.errors import DependencyError, EnrollError, OutputError
 from partsight.runtime.core.safe_folder import MANIFEST_NAME
-from partsight.runtime.enrolment.enrolment import enroll
+from partsight.runtime.enrolment import enroll
 from partsight.runtime.images.preprocessing import PreprocessSpec, Region
 from partsight.runtime.inference.session import Session
 from partsight.runtime.package.manifest import METADATA_KEY, Decision, Manifest
@@ -163,12 +164,13 @@ def test_the_threshold_stays_and_its_rates_are_estimated_again(package: Path, or
         (old.matching.decision, manifest.matching.decision),  # type: ignore[union-attr]
     ):
         assert before.threshold == after.threshold
-        assert "enrolment: rates estimated again on 32 varied images of 1 new parts" in after.method
+        assert after.method.startswith(before.method)
+        assert "32 varied images" in after.method
     again = enroll(package, out.with_name("again"), additions={"orange": [orange]}, seed=0).package.manifest
     assert again.decision == manifest.decision
 
 
-def test_a_twin_is_told(package: Path, tmp_path: Path, out: Path) -> None:
+def test_a_twin_is_found(package: Path, tmp_path: Path, out: Path) -> None:
     enrolled = enroll(package, out, additions={"red two": [picture(tmp_path / "red2.png", (1, 0, 254))]})
     (part,) = enrolled.parts
     assert part.lookalike
@@ -221,23 +223,24 @@ def test_all_faults_at_once(package: Path, orange: Path, tmp_path: Path, out: Pa
     }
     with pytest.raises(EnrollError) as caught:
         enroll(package, out, additions=additions, replacements={"pink": [orange]}, removals=["brown"])
-    message = str(caught.value)
-    for expected in (
-        "things to mend, and nothing was written",
-        "red: the package has this part already; replace it (--replace)",
-        "blue and Blue: names that differ only in case",
+    faults = str(caught.value).splitlines()
+    assert str(package) in faults[0]
+    subjects = (
+        "red: ",
+        "blue and Blue: ",
         "missing: ",
-        "there is no such file",
         "broken: ",
         "grey: ",
-        "taught in colour",
-        "none: no image is named",
-        "green and copy: the same image",
-        "' space': is no name for a part",
-        "pink: the package has no such part to replace",
-        "brown: the package has no such part to remove",
-    ):
-        assert expected in message
+        "none: ",
+        "pink and red: ",
+        "green and copy: ",
+        "' space': ",
+    )
+    for subject in (*subjects, "pink: ", "brown: "):
+        assert sum(fault.strip().startswith(subject) for fault in faults) == 1
+    assert len(faults) == len(subjects) + 3
+    for remedy in ("--replace", str(tmp_path / "nowhere.png"), "inspect PACKAGE --labels"):
+        assert remedy in str(caught.value)
     assert not out.exists()
     assert not list(out.parent.glob(".*.partial"))
 
@@ -247,32 +250,29 @@ def test_copies_among_further_images(package: Path, orange: Path, tmp_path: Path
     violet = picture(tmp_path / "violet.png", VIOLET)
     with pytest.raises(EnrollError) as caught:
         enroll(package, out, additions={"orange": [orange, shared, green], "violet": [violet, shared, violet]})
-    for expected in (
-        ": 3 things to mend, and nothing was written",
-        f"green and orange: the same image ({green}); take the right picture",
-        f"orange and violet: the same image ({shared}); take the right picture",
-        f"violet: the same image ({violet}); name each once",
-    ):
-        assert expected in str(caught.value)
+    _, *faults = str(caught.value).splitlines()
+    for owners, path in (("green and orange", green), ("orange and violet", shared), ("violet", violet)):
+        assert sum(fault.strip().startswith(f"{owners}: ") and str(path) in fault for fault in faults) == 1
+    assert len(faults) == 3
     assert not out.exists()
 
 
 def test_copies_where_no_golden_images_are_compared(tiny_package: Path, orange: Path, out: Path) -> None:
     copy = orange.with_name("copy.png")
     copy.write_bytes(orange.read_bytes())
-    with pytest.raises(EnrollError, match=r"orange: the same image \(.*copy\.png\); name each once"):
+    with pytest.raises(EnrollError, match=r"orange: .*copy\.png"):
         enroll(tiny_package, out, additions={"orange": [orange, copy]})
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"additions": {"pink": "pink.png"}}, r"additions of 'pink' is 'pink\.png'; expected a list of image files"),
-        ({"replacements": {"red": Path("pink.png")}}, r"replacements of 'red' is 'pink\.png'; expected a list"),
-        ({"removals": "red"}, r"removals is 'red'; expected a list of labels: \['red'\]"),
-        ({"removals": [b"red"]}, r"removals is list; expected a list of labels"),
-        ({"removals": 7}, r"removals is int; expected a list of labels"),
-        ({"additions": "new_parts"}, r"additions is str; expected a dictionary"),
+        ({"additions": {"pink": "pink.png"}}, r"additions of 'pink' .*\['pink\.png'\]"),
+        ({"replacements": {"red": Path("pink.png")}}, r"replacements of 'red' .*\['pink\.png'\]"),
+        ({"removals": "red"}, r"removals .*\['red'\]"),
+        ({"removals": [b"red"]}, r"removals is list"),
+        ({"removals": 7}, r"removals is int"),
+        ({"additions": "new_parts"}, r"additions is str"),
         ({"additions": {"pink": np.zeros((40, 40, 3), np.uint8)}}, r"additions of 'pink' is ndarray .*cv2\.imwrite"),
         ({"additions": {"pink": [None]}}, r"additions of 'pink' is list"),
     ],
@@ -283,16 +283,16 @@ def test_one_where_a_list_is_expected(changes: dict[str, Any], message: str, pac
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("changes", "subject"),
     [
-        ({}, "nothing shall be changed"),
-        ({"removals": OLD}, "no part would be left"),
-        ({"removals": ["red", "red"]}, "red: is named more than once"),
-        ({"removals": ["red"], "replacements": {"red": ["orange.png"]}}, "red: is named more than once"),
+        ({}, ""),
+        ({"removals": OLD}, ""),
+        ({"removals": ["red", "red"]}, "red: "),
+        ({"removals": ["red"], "replacements": {"red": ["orange.png"]}}, "red: "),
     ],
 )
-def test_what_cannot_be(changes: dict[str, object], message: str, package: Path, out: Path) -> None:
-    with pytest.raises(EnrollError, match=message):
+def test_what_cannot_be(changes: dict[str, object], subject: str, package: Path, out: Path) -> None:
+    with pytest.raises(EnrollError, match=f"{re.escape(str(package))}.*\n  {subject}"):
         enroll(package, out, **changes)  # type: ignore[arg-type]
     assert not out.exists()
 
@@ -302,21 +302,21 @@ def test_a_part_whose_accents_are_typed_in_another_encoding(tmp_path: Path, oran
     package = write_package(tmp_path / "accents.partsight", labels=tuple(nfd))
     changed = enroll(package, out, replacements={nfc[0]: [orange]}, removals=[nfc[1]]).package.manifest
     assert changed.labels == (nfd[0], "c", "d", "e", "f")
-    with pytest.raises(EnrollError, match="no such part to replace"):
+    with pytest.raises(EnrollError, match="ä: "):
         enroll(package, tmp_path / "other.partsight", replacements={nfc[0]: [orange], nfd[0]: [orange]})
 
 
 def test_an_image_smaller_than_the_region(tmp_path: Path, orange: Path, out: Path) -> None:
     spec = PreprocessSpec(SIDE_PX, SIDE_PX, region=Region(0, 0, 200, 40))
     package = write_package(tmp_path / "region.partsight", preprocess=spec)
-    with pytest.raises(EnrollError, match=r"orange: .*orange.png: received 64×48 px, but the package's region"):
+    with pytest.raises(EnrollError, match=r"orange: .*orange.png: .*64×48 px"):
         enroll(package, out, additions={"orange": [orange]})
 
 
 def test_an_image_of_another_size_where_a_region_is_cut(tmp_path: Path, orange: Path, out: Path) -> None:
     spec = PreprocessSpec(SIDE_PX, SIDE_PX, region=Region(0, 0, 40, 40), golden_hw=(96, 128))
     package = write_package(tmp_path / "region.partsight", preprocess=spec)
-    with pytest.raises(EnrollError, match=r"orange.png: received 64×48 px, but the golden images have 128×96 px"):
+    with pytest.raises(EnrollError, match=r"orange.png: .*64×48 px.*128×96 px"):
         enroll(package, out, additions={"orange": [orange]})
 
 
@@ -324,7 +324,7 @@ def test_a_dense_head_says_to_train_again(tmp_path: Path, orange: Path, out: Pat
     decision = Decision("probability", 0.5, "by hand", 6, 0.0)
     provenance = msgspec.structs.replace(tiny_manifest().provenance, head="dense")
     package = write_tiny_package(tmp_path / "dense.partsight", decision=decision, provenance=provenance)
-    with pytest.raises(EnrollError, match=r"has a dense head.*training again"):
+    with pytest.raises(EnrollError, match=r"dense .*partsight train CATALOG"):
         enroll(package, out, additions={"orange": [orange]})
     assert not out.exists()
 
@@ -337,13 +337,13 @@ def test_a_network_without_prototypes(package: Path, tmp_path: Path, orange: Pat
     copy = tmp_path / "rectified.partsight"
     shutil.copytree(package, copy)
     rewrite_model(copy, rectify)
-    with pytest.raises(EnrollError, match=r"model.fp32.onnx: its scores are not the embedding times one prototype"):
+    with pytest.raises(EnrollError, match=r"model\.fp32\.onnx.*--head cosine"):
         enroll(copy, out, additions={"orange": [orange]})
 
 
 def test_an_image_in_which_the_network_sees_nothing(package: Path, tmp_path: Path, out: Path) -> None:
     black_and_white = [picture(tmp_path / f"{level}.png", (level,) * 3) for level in (0, 255)]
-    with pytest.raises(EnrollError, match="pale: the network sees nothing"):
+    with pytest.raises(EnrollError, match="pale: "):
         enroll(package, out, additions={"pale": black_and_white})
 
 
@@ -351,13 +351,13 @@ def test_a_damaged_package(package: Path, tmp_path: Path, orange: Path, out: Pat
     copy = tmp_path / "damaged.partsight"
     shutil.copytree(package, copy)
     (copy / "gallery/00003.jpg").write_bytes(b"altered")
-    with pytest.raises(PackageError, match=r"gallery/00003.jpg has SHA-256"):
+    with pytest.raises(PackageError, match=r"gallery/00003\.jpg.*SHA-256"):
         enroll(copy, out, additions={"orange": [orange]})
     assert not out.exists()
 
 
 def test_nothing_is_overwritten(package: Path, orange: Path) -> None:
-    with pytest.raises(OutputError, match="exists already"):
+    with pytest.raises(OutputError, match=re.escape(str(package))):
         enroll(package, package, additions={"orange": [orange]})
 
 
@@ -375,14 +375,14 @@ def test_a_grey_package(tmp_path: Path, out: Path) -> None:
     enrolled = enroll(package, out, additions={"white": [white]})
     assert enrolled.parts[0].right > 0.9
     colour = picture(tmp_path / "colour.png", ORANGE)
-    with pytest.raises(EnrollError, match=r"colour: .*taught in grey"):
+    with pytest.raises(EnrollError, match=r"colour: .*colour\.png"):
         enroll(package, out.with_name("other"), additions={"colour": [colour]})
 
 
 def test_no_tensorflow(package: Path, orange: Path, out: Path) -> None:
     code = f"""
 import json, sys
-from partsight.runtime.enrolment.enrolment import enroll
+from partsight.runtime.enrolment import enroll
 enroll({str(package)!r}, {str(out)!r}, additions={{"orange": [{str(orange)!r}]}})
 print(json.dumps(sorted(sys.modules)))
 """
@@ -392,7 +392,12 @@ print(json.dumps(sorted(sys.modules)))
     assert [name for name in ("tensorflow", "keras", "tf2onnx", "partsight.train") if name in loaded] == []
 
 
-def test_a_picture_that_was_taken_otherwise_is_enrolled_and_named(package: Path, out: Path, tmp_path: Path) -> None:
+def test_a_picture_of_another_size_is_enrolled_and_named(package: Path, out: Path, tmp_path: Path) -> None:
     wide = picture(tmp_path / "wide.png", ORANGE, 48, 96)
     (part,) = enroll(package, out, additions={"orange": [wide]}).parts
-    assert any(str(wide) in text and "2.00 times as wide" in text for text in part.misfits)
+    assert any(str(wide) in text and "2.00" in text for text in part.misfits)
+
+
+def test_the_old_name_of_the_report_warns() -> None:
+    with pytest.warns(DeprecationWarning, match="NewPartReport"):
+        assert enrolment.NewPart is enrolment.NewPartReport

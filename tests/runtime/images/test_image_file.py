@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from partsight.runtime.core.errors import ImageError, PackageError
+from partsight.runtime.images.file_fault import EXPECTED
 from partsight.runtime.images.image_file import MAX_PIXELS, MIN_SIDE_PX, read_image
-from partsight.runtime.package.gallery import decode_reference
+from partsight.runtime.package.gallery import decode_golden_image
 
 
 def noise(height: int, width: int, *channels: int, dtype: type = np.uint8) -> np.ndarray:
@@ -69,21 +70,13 @@ def test_exif_orientation_is_applied(tmp_path: Path, orientation: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mode", "suffix", "mend"),
-    [
-        ("RGBA", "png", "flatten its transparency"),
-        ("LA", "png", "flatten its transparency"),
-        ("CMYK", "jpg", "convert it to RGB"),
-        ("P", "png", "convert its palette"),
-        ("1", "png", "8 bits a pixel"),
-        ("I;16", "png", "8 bits a channel"),
-        ("F", "tiff", "8 bits a channel"),
-    ],
+    ("mode", "suffix"),
+    [("RGBA", "png"), ("LA", "png"), ("CMYK", "jpg"), ("P", "png"), ("1", "png"), ("I;16", "png"), ("F", "tiff")],
 )
-def test_other_pixel_formats_are_refused(tmp_path: Path, mode: str, suffix: str, mend: str) -> None:
+def test_other_pixel_formats_are_refused(tmp_path: Path, mode: str, suffix: str) -> None:
     path = tmp_path / f"part.{suffix}"
     Image.new(mode, (50, 40)).save(path)
-    with pytest.raises(ImageError, match=f"pixel format {mode}.*; expected 8-bit RGB or grey: .*{mend}"):
+    with pytest.raises(ImageError, match=f" {mode}; {EXPECTED}"):
         read_image(path)
 
 
@@ -92,14 +85,14 @@ def test_other_pixel_formats_are_refused(tmp_path: Path, mode: str, suffix: str,
 def test_sixteen_bits_are_refused(tmp_path: Path, suffix: str, channels: tuple[int, ...]) -> None:
     path = tmp_path / f"part.{suffix}"
     assert cv2.imwrite(str(path), noise(40, 50, *channels, dtype=np.uint16))
-    with pytest.raises(ImageError, match=r"16.*expected 8-bit RGB or grey"):
+    with pytest.raises(ImageError, match=f"16.*{EXPECTED}"):
         read_image(path)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (MIN_SIDE_PX - 1, 500), (500, MIN_SIDE_PX - 1)])
 def test_too_small(tmp_path: Path, size: tuple[int, int]) -> None:
     Image.new("RGB", size).save(tmp_path / "part.png")
-    with pytest.raises(ImageError, match=f"{size[0]}×{size[1]} px; expected at least 32 px"):
+    with pytest.raises(ImageError, match=f"{size[0]}×{size[1]} px.* {MIN_SIDE_PX} px"):
         read_image(tmp_path / "part.png")
 
 
@@ -113,7 +106,7 @@ def test_smallest_size_is_read(tmp_path: Path) -> None:
 )
 def test_too_large_is_refused_by_its_header(tmp_path: Path, width: int, height: int) -> None:
     (tmp_path / "part.png").write_bytes(png_header(width, height))
-    with pytest.raises(ImageError, match=r"expected at most 80 megapixels: crop it or scale it down"):
+    with pytest.raises(ImageError, match="80 megapixels"):
         read_image(tmp_path / "part.png")
 
 
@@ -147,7 +140,7 @@ def test_damaged_bytes_raise_nothing_else(tmp_path: Path, form: str) -> None:
 
 def test_damaged_exif(tmp_path: Path) -> None:
     Image.new("RGB", (50, 40)).save(tmp_path / "part.webp", exif=b"MM0*\0\0\0\x08")
-    with pytest.raises(ImageError, match=r"part\.webp: damaged or unreadable"):
+    with pytest.raises(ImageError, match=r"part\.webp: "):
         read_image(tmp_path / "part.webp")
 
 
@@ -171,18 +164,18 @@ def test_tiff_tags_of_wrong_types(tmp_path: Path) -> None:
 
 def test_text_file_named_jpg(tmp_path: Path) -> None:
     (tmp_path / "part.jpg").write_text("not a picture")
-    with pytest.raises(ImageError, match=r"part\.jpg: not an image.*expected BMP, JPEG, PNG"):
+    with pytest.raises(ImageError, match=r"part\.jpg: .*BMP, JPEG, PNG"):
         read_image(tmp_path / "part.jpg")
 
 
 def test_empty_file(tmp_path: Path) -> None:
     (tmp_path / "part.png").touch()
-    with pytest.raises(ImageError, match=r"not an image"):
+    with pytest.raises(ImageError, match=r"part\.png: "):
         read_image(tmp_path / "part.png")
 
 
 def test_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match=r"there is no such file"):
+    with pytest.raises(ImageError, match=r"part\.png: "):
         read_image(tmp_path / "part.png")
 
 
@@ -193,7 +186,7 @@ def test_a_file_of_another_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "open", refuse)
-    with pytest.raises(ImageError, match=r"part\.png: cannot be read \(Permission denied\)"):
+    with pytest.raises(ImageError, match=r"part\.png: .*Permission denied"):
         read_image(tmp_path / "part.png")
 
 
@@ -211,10 +204,10 @@ def test_other_formats_are_not_looked_for(tmp_path: Path) -> None:
         path.write_text(
             f"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 99 99\n({started}) (w) file closefile\nshowpage\n%%EOF\n"
         )
-        with pytest.raises(ImageError, match="not an image"):
+        with pytest.raises(ImageError, match=rf"part\.{suffix}: "):
             read_image(path)
         Image.fromarray(noise(40, 50, 3)).save(path, "GIF")
-        with pytest.raises(ImageError, match="not an image"):
+        with pytest.raises(ImageError, match=rf"part\.{suffix}: "):
             read_image(path)
     assert not started.exists()
 
@@ -241,7 +234,7 @@ def test_a_jpeg_of_scans_without_end_is_not_decoded(tmp_path: Path) -> None:
     path.write_bytes(many_scans(20))
     assert read_image(path).shape == (48, 64, 3)
     path.write_bytes(many_scans(1000))
-    with pytest.raises(ImageError, match=r"part\.jpg: goes over its pixels more than 100 times"):
+    with pytest.raises(ImageError, match=r"part\.jpg: .*100 scans"):
         read_image(path)
-    with pytest.raises(PackageError, match="here: is not an image"):
-        decode_reference(many_scans(1000), "here")
+    with pytest.raises(PackageError, match=r"^here: "):
+        decode_golden_image(many_scans(1000), "here")

@@ -1,5 +1,6 @@
-"""Something else than what is wanted at a path: the error says so, and names the command."""
+"""A path of another kind than the command expects: the error names the kind and the command that helps."""
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -34,18 +35,18 @@ def place(verified_package: Path, tmp_path: Path) -> Path:
 PACKAGES = {
     "run": "partsight export {}/run --out",
     "run/model.keras": "partsight export {}/run --out",
-    "p.zip": "unpack it",
-    "p.tar.gz": "unpack it",
-    "zip_without_suffix": "unpack it",
+    "p.zip": "manifest.json",
+    "p.tar.gz": "manifest.json",
+    "zip_without_suffix": "manifest.json",
     "outer": "{}/outer/p.partsight",
-    "p.partsight/manifest.json": "lies in the model package {}/p.partsight",
-    "p.partsight/gallery": "lies in the model package {}/p.partsight",
+    "p.partsight/manifest.json": "model package {}/p.partsight",
+    "p.partsight/gallery": "model package {}/p.partsight",
     "alone.keras": "partsight train CATALOG",
     "cat": "partsight train {}/cat --out",
     "parts": "partsight train {}/parts --out",
-    "cat/red.png": "is an image",
-    "empty": "is an empty folder",
-    "nothing": "there is no such model package",
+    "cat/red.png": "image",
+    "empty": "empty folder",
+    "nothing": "partsight export",
 }
 
 
@@ -59,30 +60,30 @@ def test_in_place_of_a_package(name: str, read: Callable[[Path], object], place:
 
 
 def test_a_model_alone_where_a_folder_is_needed(place: Path) -> None:
-    with pytest.raises(PackageError, match=r"lies in the model package"):
+    with pytest.raises(PackageError, match=re.escape(f"model package {place / 'p.partsight'}")):
         ModelPackage.examine(place / "p.partsight" / "model.fp32.onnx")
 
 
 def test_a_package_that_lacks_files_is_still_one(place: Path) -> None:
     (place / "p.partsight" / "model.fp32.onnx").unlink()
-    with pytest.raises(PackageError, match=r"model\.fp32\.onnx is missing"):
+    with pytest.raises(PackageError, match=r"model\.fp32\.onnx"):
         ModelPackage.read(place / "p.partsight")
 
 
 def test_a_bundle(place: Path) -> None:
     bundle = place / "bundle.onnx"
     bundle.write_bytes(b"\x08\x08partsight.bundle")
-    with pytest.raises(PackageError, match="is a bundle"):
+    with pytest.raises(PackageError, match=r"bundle\.onnx: .*partsight bundle"):
         Recognizer(bundle)
 
 
 RUNS = {
-    "p.partsight": "is a model package",
+    "p.partsight": "model package",
     "p.partsight/manifest.json": "model package {}/p.partsight",
     "p.zip": "run.json",
-    "run/model.keras": "lies in the run folder {}/run",
+    "run/model.keras": "run folder {}/run",
     "cat": "partsight train {}/cat",
-    "nothing": "no finished run",
+    "nothing": "partsight train",
 }
 
 
@@ -95,10 +96,10 @@ def test_in_place_of_a_run(name: str, place: Path) -> None:
 
 
 CATALOGS = {
-    "p.partsight": "is a model package",
-    "run": "is a run folder",
-    "p.zip": "unpack it",
-    "cat/red.png": "name the folder that holds it: {}/cat",
+    "p.partsight": "model package",
+    "run": "run folder",
+    "p.zip": "archive",
+    "cat/red.png": "{}/cat",
     "p.partsight/model.fp32.onnx": "model package",
 }
 

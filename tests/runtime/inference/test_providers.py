@@ -1,7 +1,7 @@
 import pytest
 
 from partsight.runtime.core.errors import ProviderError
-from partsight.runtime.inference.providers import PROVIDERS, find_provider
+from partsight.runtime.inference.providers import PROVIDERS, find_provider, unavailable, without_remedy
 
 
 def test_one_of_them_alone_is_the_cpu_that_others_fall_back_to() -> None:
@@ -16,7 +16,16 @@ def test_each_says_how_it_is_installed(name: str) -> None:
     assert "fp32" in provider.arithmetic
 
 
-@pytest.mark.parametrize(("name", "arithmetic", "able"), [("cpu", "bf16", "openvino"), ("cuda", "int8", "cpu, openv")])
+@pytest.mark.parametrize(("name", "arithmetic", "able"), [("cpu", "bf16", "openvino"), ("cuda", "int8", "cpu, op")])
 def test_a_precision_that_it_does_not_compute_in(name: str, arithmetic: str, able: str) -> None:
-    with pytest.raises(ProviderError, match=rf"'{name}' was asked for precision {arithmetic}; .* computed by {able}"):
+    with pytest.raises(ProviderError, match=rf"'{name}' .*{arithmetic}.* of {able}"):
         find_provider(name, arithmetic)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", PROVIDERS)
+def test_an_unavailable_provider(name: str) -> None:
+    error = unavailable(PROVIDERS[name], "no card")
+    for datum in (repr(name), "no card", PROVIDERS[name].install, "partsight doctor"):
+        assert datum in str(error)
+    assert "no card" in without_remedy(error)
+    assert PROVIDERS[name].install not in without_remedy(error)

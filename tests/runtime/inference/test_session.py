@@ -1,6 +1,7 @@
 import contextlib
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,11 @@ import pytest
 from onnx import helper, numpy_helper
 
 from partsight.runtime.core.errors import DependencyError, PackageError, ProviderError
-from partsight.runtime.inference import session as session_module
-from partsight.runtime.inference.engine import Settings
 from partsight.runtime.inference.onnx_runtime import import_onnxruntime
 from partsight.runtime.inference.prototype_search import PrototypeSearch
 from partsight.runtime.inference.providers import PROVIDERS, find_provider
 from partsight.runtime.inference.session import Session
+from partsight.runtime.inference.settings import EngineSettings, ModelSettings
 from partsight.runtime.package.digest import DIGEST_KEY
 from partsight.runtime.package.manifest import METADATA_KEY
 from tests.tiny import COLOURS_BGR, SIDE_PX, searched, solid, tiny_manifest, tiny_model, tiny_prototypes
@@ -43,7 +43,7 @@ def test_facts_of_the_model() -> None:
 @pytest.mark.parametrize("threads", [None, 1])
 def test_run(batch: int, threads: int | None) -> None:
     frames = np.stack([solid("red", SIDE_PX, SIDE_PX)] * batch)
-    inference = Session(tiny_model(), settings=Settings(threads=threads)).run(frames)
+    inference = Session(tiny_model(), settings=ModelSettings(engine=EngineSettings(threads=threads))).run(frames)
     assert inference.score.shape == (batch, len(COLOURS_BGR))
     assert inference.embedding.shape == (batch, 3)
     assert inference.score.dtype == inference.embedding.dtype == np.float32
@@ -51,16 +51,11 @@ def test_run(batch: int, threads: int | None) -> None:
     assert (inference.score.argmax(axis=1) == list(COLOURS_BGR).index("red")).all()
 
 
-def test_threads() -> None:
-    session = Session(tiny_model(), settings=Settings(threads=1))
-    assert session._engine._session.get_session_options().intra_op_num_threads == 1  # type: ignore[attr-defined]
-
-
 @pytest.mark.parametrize("name", ["tpu", "", "CPU", "CPUExecutionProvider"])
 def test_unknown_provider(name: str) -> None:
-    with pytest.raises(ProviderError, match=f"'{name}' is not known; expected one of cpu, openvino, cuda, tensorrt"):
+    with pytest.raises(ProviderError, match=f"'{name}'.* cpu, openvino, cuda, tensorrt"):
         find_provider(name)
-    with pytest.raises(ProviderError, match=r"is not known"):
+    with pytest.raises(ProviderError, match=f"'{name}'"):
         Session(tiny_model(), name)
 
 
@@ -68,16 +63,18 @@ def test_unknown_provider(name: str) -> None:
 def test_cuda_without_it() -> None:
     with pytest.raises(ProviderError) as caught:
         Session(tiny_model(), "cuda")
-    message = str(caught.value)
-    assert "'cuda' was asked for" in message
-    assert f"ONNX Runtime {onnxruntime.__version__} was built with" in message
-    assert "CPUExecutionProvider" in message
-    assert "pip install 'partsight[gpu]'" in message
-    assert "partsight doctor" in message
+    data = (
+        "'cuda'",
+        onnxruntime.__version__,
+        "CPUExecutionProvider",
+        "pip install 'partsight[gpu]'",
+        "partsight doctor",
+    )
+    assert [datum for datum in data if datum not in str(caught.value)] == []
 
 
 class _SilentFallback:
-    """What ONNX Runtime gives when CUDA's libraries cannot be loaded."""
+    """The session that ONNX Runtime returns when it cannot load CUDA's libraries."""
 
     def __init__(self, _: bytes, options: Any, providers: list[tuple[str, dict[str, str]]], **others: int) -> None:
         self.entry = options.get_session_config_entry("session.disable_cpu_ep_fallback")
@@ -100,9 +97,7 @@ def pretend_cuda(monkeypatch: pytest.MonkeyPatch, session: object) -> None:
 
 def test_a_provider_that_comes_up_as_cpu_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend_cuda(monkeypatch, _SilentFallback)
-    with pytest.raises(
-        ProviderError, match=r"could not be had: .*came up on CPUExecutionProvider; mend.*partsight\[gpu"
-    ):
+    with pytest.raises(ProviderError, match=r"'cuda'.*CPUExecutionProvider.*partsight\[gpu"):
         Session(tiny_model(), "cuda")
     session = created.pop()
     assert session.entry == "1"
@@ -121,9 +116,9 @@ def test_a_provider_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_no_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(DependencyError, match=r"install it with: pip install 'partsight\[cpu\]' \(or .*\[gpu\]"):
+    with pytest.raises(DependencyError, match=r"pip install 'partsight\[cpu\]' \(or .*\[gpu\]"):
         import_onnxruntime()
-    with pytest.raises(DependencyError, match=r"ONNX Runtime cannot be imported"):
+    with pytest.raises(DependencyError, match=r"partsight\[cpu\]"):
         Session(tiny_model())
 
 
@@ -139,12 +134,12 @@ DAMAGED = {
 
 @pytest.mark.parametrize("model", DAMAGED.values(), ids=DAMAGED)
 def test_damaged_models(model: bytes) -> None:
-    with pytest.raises(PackageError, match=r"ONNX Runtime cannot load the model \(.*export it again"):
+    with pytest.raises(PackageError):
         Session(model)
 
 
 def put_behind(graph: onnx.GraphProto, op_type: str, constant: np.ndarray, **attributes: int) -> None:
-    """Have the scores go through one more node, whose result the model declares to be what they were."""
+    """Let the scores go through one more node, and leave the declared shape as it was."""
     rename_tensor(graph, "score", "plain")
     graph.initializer.append(numpy_helper.from_array(constant, "constant"))
     graph.node.append(helper.make_node(op_type, ["plain", "constant"], ["score"], **attributes))
@@ -155,19 +150,17 @@ def rename_tensor(graph: onnx.GraphProto, old: str, new: str) -> None:
         node.output[:] = [new if name == old else name for name in node.output]
 
 
-def test_scores_of_another_shape_than_the_model_says() -> None:
-    """ONNX Runtime lets them pass with a warning; each score would be given to the label of another."""
+def test_scores_of_another_shape_than_the_model_declares() -> None:
+    """ONNX Runtime only warns of them; each score would get the label of another."""
     every_second = np.array([False, True] * 3)
     session = Session(altered(lambda graph: put_behind(graph, "Compress", every_second, axis=1)))
-    with pytest.raises(
-        PackageError, match=r"gave scores float32 \(2, 3\), embeddings .*; expected float32 \(2, 6\) and"
-    ):
+    with pytest.raises(PackageError, match=r"\(2, 3\).*\(2, 6\)"):
         session.run(np.zeros((2, SIDE_PX, SIDE_PX, 3), np.uint8))
 
 
 def test_a_model_that_cannot_be_run() -> None:
     session = Session(altered(lambda graph: put_behind(graph, "Gather", np.full(6, 100), axis=1)))
-    with pytest.raises(ProviderError, match=r"provider cpu cannot run the model on 3 frames \(.*is the memory used up"):
+    with pytest.raises(ProviderError, match=r"provider cpu .* 3 frames"):
         session.run(np.zeros((3, SIDE_PX, SIDE_PX, 3), np.uint8))
 
 
@@ -238,7 +231,7 @@ WRONG_CONTRACTS = {
 
 @pytest.mark.parametrize(("change", "named"), WRONG_CONTRACTS.values(), ids=WRONG_CONTRACTS)
 def test_models_of_another_contract(change: Callable[[onnx.GraphProto], object], named: str) -> None:
-    with pytest.raises(PackageError, match=f"(?s)the model.*{named}.*expected"):
+    with pytest.raises(PackageError, match=f"(?s){named}.*expected"):
         Session(altered(change))
 
 
@@ -251,37 +244,42 @@ def test_a_search_gives_the_scores_of_a_model_of_bounds(provider: str, is_plain:
     whole = Session(tiny_model(), provider).run(frames)
     session = Session(searched(tiny_model()), provider, search=PrototypeSearch(tiny_prototypes(), is_plain=is_plain))
     assert (session.classes, session.embedding_size) == (len(COLOURS_BGR), 3)
-    for _ in range(2):  # what the first run was given must not be what the next one computes with
+    for _ in range(2):  # the search changes the first run's arrays, which the next run must not see
         found = session.run(frames)
         np.testing.assert_array_equal(found.embedding, whole.embedding)
         np.testing.assert_allclose(found.score, whole.score, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("provider", "settings", "slack"),
-    [
-        ("cpu", Settings(), 1e-5),
-        ("cpu", Settings("int8"), 1e-5),
-        ("openvino", Settings("bf16"), 1e-2),
-        ("cuda", Settings(), 1e-2),
-        ("tensorrt", Settings("fp16"), 1e-2),
-    ],
-)
-def test_bounds_may_be_rounded_as_the_provider_computes(provider: str, settings: Settings, slack: float) -> None:
-    assert session_module._slack(PROVIDERS[provider], settings) == slack
+class SlackOf(PrototypeSearch):
+    """A search that notes the slack that its session allows for."""
+
+    slack: float = 0
+
+    def score(self, bound: np.ndarray, embedding: np.ndarray, slack: float = 0) -> np.ndarray:
+        self.slack = slack
+        return super().score(bound, embedding, slack)
+
+
+@pytest.mark.parametrize(("on_card", "slack"), [(False, 1e-5), (True, 1e-2)])
+def test_rounding_of_bounds_on_a_card(monkeypatch: pytest.MonkeyPatch, on_card: bool, slack: float) -> None:
+    """A card may multiply in TF32."""
+    monkeypatch.setitem(PROVIDERS, "cpu", replace(PROVIDERS["cpu"], on_card=on_card))
+    search = SlackOf(tiny_prototypes())
+    Session(searched(tiny_model()), search=search).run(np.zeros((1, SIDE_PX, SIDE_PX, 3), np.uint8))
+    assert search.slack == slack
 
 
 def test_a_model_of_bounds_needs_its_package() -> None:
-    with pytest.raises(PackageError, match=r"gives bounds of scores.*expected the package's folder"):
+    with pytest.raises(PackageError, match="folder"):
         Session(searched(tiny_model()))
 
 
 @pytest.mark.parametrize("prototypes", [np.zeros((6, 4), np.float32), np.zeros((5, 3), np.float32)])
 def test_a_search_of_other_prototypes(prototypes: np.ndarray) -> None:
-    with pytest.raises(PackageError, match=r"6 classes and an embedding of 3, the package's prototypes are \(.*export"):
+    with pytest.raises(PackageError, match=rf"6 .* 3, .*\({prototypes.shape[0]}, {prototypes.shape[1]}\)"):
         Session(searched(tiny_model()), search=PrototypeSearch(prototypes))
 
 
 def test_a_search_for_a_model_of_scores() -> None:
-    with pytest.raises(PackageError, match=r"the model has .*outputs score.*expected .*bound float32"):
+    with pytest.raises(PackageError, match=r"score.*expected .*bound float32"):
         Session(tiny_model(), search=PrototypeSearch(tiny_prototypes()))

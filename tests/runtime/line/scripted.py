@@ -22,11 +22,15 @@ Step = Pixels | Exception | Callable[[], None] | None
 class ScriptedCamera:
     """Delivers pictures, raises errors, and calls functions in between, in the order given; then ends or waits."""
 
-    def __init__(self, steps: Iterable[Step], *, ends: bool = True) -> None:
-        self._steps = iter(steps)
+    def __init__(self, steps: Iterable[Step] = (), *, ends: bool = True) -> None:
+        self.script(steps)
         self._ends = ends
         self._sequence = 0
         self._closed = threading.Event()
+
+    def script(self, steps: Iterable[Step]) -> None:
+        """Replace the steps."""
+        self._steps = iter(steps)
 
     def read(self) -> Frame | None:
         for step in self._steps:
@@ -60,24 +64,24 @@ class ScriptedCamera:
 
 
 class ListSink:
-    """Keeps records in memory; refuses as often in a row as it is told to."""
+    """Keeps events in memory; refuses the next `refuses` results."""
 
     def __init__(self, refuses: int = 0) -> None:
-        self.event: list[FrameEvent] = []
+        self.events: list[FrameEvent] = []
         self.refuses = refuses
         self.attempts = 0
         self.is_closed = False
 
     @property
     def records(self) -> list[Record]:
-        return [event.record for event in self.event]
+        return [event.record for event in self.events]
 
     def write(self, event: FrameEvent) -> None:
         self.attempts += 1
         if self.refuses:
             self.refuses -= 1
             raise SinkError("the disk is full")
-        self.event.append(event)
+        self.events.append(event)
 
     def close(self) -> None:
         self.is_closed = True
@@ -93,4 +97,4 @@ def pictures(count: int, seed: int = 0) -> list[Pixels]:
     """Frames of colours that the tiny package knows, and of some that it does not."""
     rng = np.random.default_rng(seed)
     names = [*COLOURS, (0, 0, 0), (128, 128, 128)]
-    return [solid(names[place]) for place in rng.integers(0, len(names), count)]
+    return [solid(names[index]) for index in rng.integers(0, len(names), count)]

@@ -7,7 +7,7 @@ import numpy as np
 
 from partsight.runtime.core.arrays import Pixels
 from partsight.runtime.matching import Bank, Matcher, Matches, MatchingSpec, prepare_all
-from partsight.runtime.package.gallery import decode_reference, encode_reference
+from partsight.runtime.package.gallery import decode_golden_image, encode_golden_image
 from tests.laid import as_compared, golden, laid
 
 HEADERS = [
@@ -28,7 +28,7 @@ def images_of(example_parts: Path, names: Sequence[str] = HEADERS) -> list[Pixel
 
 def bank_of(images: Sequence[Pixels], class_of: Sequence[int] | None = None) -> Bank:
     """Return the bank of golden images as a package holds them, one a class or as said."""
-    stored = [decode_reference(encode_reference(as_compared(image)), "here") for image in images]
+    stored = [decode_golden_image(encode_golden_image(as_compared(image)), "here") for image in images]
     return Bank.of(prepare_all(stored, range(len(images)) if class_of is None else class_of))
 
 

@@ -103,7 +103,7 @@ def test_a_prior_holds_shear_and_stretch_back(example_parts: Path, monkeypatch: 
     frames = np.clip(pale + rng.normal(0, 6, (8, *pale.shape)), 0, 255).astype(np.uint8)
     drawn = []
     for stiffness in (180.0, 1e-9):
-        monkeypatch.setattr("partsight.runtime.matching.bank._STIFFNESS", stiffness)
+        monkeypatch.setattr("partsight.runtime.matching.preparation.STIFFNESS", stiffness)
         poses = matcher_with(pale).match(frames, np.zeros((8, 1), np.float32)).poses
         drawn.append(float(np.hypot(poses.shear, poses.stretch).mean()))
     assert drawn[0] < 0.3 * drawn[1]
@@ -135,7 +135,7 @@ def test_a_step_is_as_long_in_any_light(example_parts: Path, monkeypatch: pytest
 
 
 def test_a_strong_prior_draws_back_to_none(example_parts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("partsight.runtime.matching.bank._STIFFNESS", 1e9)
+    monkeypatch.setattr("partsight.runtime.matching.preparation.STIFFNESS", 1e9)
     image = golden(example_parts, SOLID[2])
     found = find(as_compared(laid(image, stretch=0.015)), as_compared(image))
     assert abs(float(found.stretch[0, 0])) < 1e-3

@@ -1,11 +1,12 @@
+import re
+import shutil
 from pathlib import Path
 
 import cv2
-import msgspec
 import numpy as np
 import pytest
 
-from partsight.runtime import FrameError, PartsightError, Recognizer
+from partsight.runtime import FrameError, ModelPackage, PackageError, PartsightError, Recognizer
 from partsight.runtime.core.arrays import Pixels
 from partsight.runtime.images.preprocessing import PreprocessSpec, Region
 from partsight.runtime.matching.appearance import Appearance, appearance_of
@@ -84,13 +85,13 @@ def test_of_a_recogniser(verified_package: Path, tiny_package: Path) -> None:
     with Recognizer(verified_package) as recognizer:
         assert recognizer.appearance(frame, "blue") == Appearance(None, pytest.approx(-1, abs=0.02))
         assert (recognizer.golden_image("blue") == solid("blue", SIDE_PX, SIDE_PX)).all()
-        with pytest.raises(ValueError, match="received label 'black'; expected one of the 6 parts"):
+        with pytest.raises(ValueError, match="'black'"):
             recognizer.appearance(frame, "black")
-        with pytest.raises(FrameError, match="mono"):
+        with pytest.raises(FrameError):
             recognizer.appearance(frame[:, :, 0].copy(), "blue")
-    with pytest.raises(PartsightError, match="closed"):
+    with pytest.raises(PartsightError):
         recognizer.appearance(frame, "blue")
-    for recognizer in (Recognizer(verified_package, verify=False), Recognizer(tiny_package)):
+    for recognizer in (Recognizer(verified_package, matching=False), Recognizer(tiny_package)):
         assert recognizer.appearance(frame, "blue") is None
         assert recognizer.golden_image("blue") is None
         recognizer.close()
@@ -105,9 +106,11 @@ def test_frames_are_cropped_as_for_recognition_and_golden_images_are_not(tmp_pat
         assert recognizer.appearance(frame, "blue") == Appearance(None, 0.0)
 
 
-def test_it_keeps_no_golden_image_in_memory(verified_package: Path) -> None:
-    with Recognizer(verified_package) as recognizer:
+def test_it_keeps_no_golden_image_in_memory(verified_package: Path, tmp_path: Path) -> None:
+    package = Path(shutil.copytree(verified_package, tmp_path / "copy.partsight"))
+    (name, *_) = ModelPackage.read(package).manifest.matching.references  # type: ignore[union-attr]
+    with Recognizer(package) as recognizer:
         recognizer.appearance(solid("blue"), "blue")
-        assert recognizer._pipeline is not None and recognizer._pipeline.comparison is not None
-        assert not recognizer._pipeline.comparison.package._kept
-        assert msgspec.structs.asdict(recognizer.decision)["score"] == "agreement"
+        (package / name).write_bytes(b"altered")
+        with pytest.raises(PackageError, match=re.escape(name)):
+            recognizer.appearance(solid("blue"), "blue")

@@ -9,8 +9,8 @@ import pytest
 from partsight.runtime.core.arrays import Pixels
 from partsight.runtime.core.errors import PackageError
 from partsight.runtime.matching import Bank, Matcher, MatchingSpec, decode_bank, encode_bank, prepare_all
-from partsight.runtime.matching.bank import MAX_RECORD_BYTES, prepare, record_type
 from partsight.runtime.matching.layout import Grid, Layout
+from partsight.runtime.matching.preparation import MAX_RECORD_BYTES, prepare, record_type
 from tests.laid import as_compared
 from tests.runtime.matching.headers import images_of
 
@@ -69,9 +69,9 @@ def test_references_of_classes(records: np.ndarray) -> None:
 
 
 def test_what_is_prepared_of_an_image_does_not_depend_on_the_others(records: np.ndarray) -> None:
-    for place, image in enumerate(pictures(5)):
+    for index, image in enumerate(pictures(5)):
         for name, values in prepare(image).items():
-            np.testing.assert_array_equal(records[name][place], values, err_msg=name)
+            np.testing.assert_array_equal(records[name][index], values, err_msg=name)
 
 
 @pytest.mark.parametrize("size_hw", [(192, 192), (36, 36), (36, 192), (192, 96)])
@@ -91,7 +91,7 @@ def test_every_damaged_header_is_refused(records: np.ndarray) -> None:
         for bit in range(8):
             damaged = bytearray(data)
             damaged[place] ^= 1 << bit
-            with pytest.raises(PackageError, match=r"here: is no bank of 3 or more references of 48×36 px"):
+            with pytest.raises(PackageError, match=r"^here: .* 3 .* 48×36 px"):
                 decode_bank(bytes(damaged), 3, SIZE_HW, "here")
 
 
@@ -101,14 +101,14 @@ def test_headers_that_say_the_same_in_other_words(records: np.ndarray) -> None:
     assert fields["shape"] == (5,) and fields["fortran_order"] is False
     for text in (header.replace(b"(5,)", b"(05)"), header.replace(b"False", b"0    "), header.replace(b"'", b'"')):
         assert text != header and len(text) == len(header)
-        with pytest.raises(PackageError, match="is no bank"):
+        with pytest.raises(PackageError, match=r"^here: .* 48×36 px"):
             decode_bank(text + data[len(header) :], 3, SIZE_HW, "here")
 
 
 @pytest.mark.parametrize("more", [1, 4, 1000, -1, -100])
 def test_another_length(records: np.ndarray, more: int) -> None:
     data = encode_bank(records)
-    with pytest.raises(PackageError, match="is no bank"):
+    with pytest.raises(PackageError, match=r"^here: .* 48×36 px"):
         decode_bank(data[:more] if more < 0 else data + b"\0" * more, 3, SIZE_HW, "here")
 
 
@@ -116,13 +116,13 @@ def test_each_truncation_is_refused(records: np.ndarray) -> None:
     data, size = encode_bank(records), records.dtype.itemsize
     lengths = [*range(0, 3000, 7), *range(len(data) - size - 20, len(data) - size + 20), len(data) - 2 * size]
     for length in lengths:
-        with pytest.raises(PackageError, match="is no bank"):
+        with pytest.raises(PackageError, match=r"^here: .* 48×36 px"):
             decode_bank(data[:length], 3, SIZE_HW, "here")
 
 
 @pytest.mark.parametrize(("classes", "size_hw"), [(3, (48, 48)), (3, (36, 36)), (6, SIZE_HW)])
 def test_a_bank_of_another_package(records: np.ndarray, classes: int, size_hw: tuple[int, int]) -> None:
-    with pytest.raises(PackageError, match=f"is no bank of {classes} or more references of {size_hw[1]}×{size_hw[0]}"):
+    with pytest.raises(PackageError, match=f"^here: .* {classes} .* {size_hw[1]}×{size_hw[0]} px"):
         decode_bank(encode_bank(records), classes, size_hw, "here")
 
 
@@ -145,7 +145,7 @@ def test_a_bank_of_another_package(records: np.ndarray, classes: int, size_hw: t
 def test_classes_in_another_order(records: np.ndarray, class_of: list[int]) -> None:
     other = records.copy()
     other["class"] = class_of
-    with pytest.raises(PackageError, match="here: the classes of its references are not 0 to 2; export the package ag"):
+    with pytest.raises(PackageError, match=r"^here: .* 0 to 2;"):
         decode_bank(encode_bank(other), 3, SIZE_HW, "here")
 
 
@@ -156,7 +156,7 @@ def test_what_is_no_number(records: np.ndarray, value: float) -> None:
     for name in names:
         other = records.copy()
         other[name].reshape(5, -1)[3, -1] = value
-        with pytest.raises(PackageError, match=f"here: holds a {name} that is not a number; export the package again"):
+        with pytest.raises(PackageError, match=f"^here: .* {name} "):
             decode_bank(encode_bank(other), 3, SIZE_HW, "here")
 
 

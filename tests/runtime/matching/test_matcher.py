@@ -1,4 +1,4 @@
-"""Real parts, told apart by laying frames over golden images; and each answer against an independent reference."""
+"""Matching tells real parts apart; an independent reference confirms each answer."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ from partsight.runtime.images.image_file import read_image
 from partsight.runtime.matching import Bank, Matcher, Matches, MatchingSpec, match, prepare_all
 from partsight.runtime.matching import matcher as module
 from partsight.runtime.matching.operations import ArrayOperations
-from partsight.runtime.package.gallery import decode_reference, encode_reference
+from partsight.runtime.package.gallery import decode_golden_image, encode_golden_image
 from tests.laid import as_compared, golden, laid, matrix_at
 from tests.reference_matching import ReferenceMatcher
 from tests.runtime.matching.headers import (
@@ -274,10 +274,9 @@ def test_answers_do_not_depend_on_the_cores(
 
 @pytest.mark.parametrize("count", [1, 2, 7, 8, 9, 16, 17, 40, 257])
 @pytest.mark.parametrize("cores", [1, 2, 8])
-def test_parts_of_a_batch(count: int, cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parts_of_a_batch(count: int, cores: int) -> None:
     """All frames once, in order; all cores have work, and none more at once than fits its cache."""
-    monkeypatch.setattr(module, "usable_cores", lambda: cores)
-    parts = list(module._parts(count))
+    parts = list(module.parts_of(count, cores))
     assert [index for part in parts for index in range(count)[part]] == list(range(count))
     sizes = [part.stop - part.start for part in parts]
     assert min(sizes) >= 1 and max(sizes) <= 8 and max(sizes) - min(sizes) <= 1
@@ -393,7 +392,7 @@ class Tally:
 
 def compared(folder: Path, names: Sequence[str]) -> Tally:
     """Answer all frames of parts by both. A network that cannot tell names the right part among its best three."""
-    stored = [decode_reference(encode_reference(as_compared(golden(folder, name))), name) for name in names]
+    stored = [decode_golden_image(encode_golden_image(as_compared(golden(folder, name))), name) for name in names]
     reference, matcher = ReferenceMatcher(stored), Matcher(Bank.of(prepare_all(stored, range(len(stored)))), SPEC)
     rng, tally = np.random.default_rng(0), Tally()
     for frame, own in frames_of(folder, names):

@@ -15,7 +15,7 @@ from partsight.runtime.matching import Bank, Matcher, MatchingSpec
 from partsight.runtime.matching.levels import levels_of
 from partsight.runtime.matching.operations import ArrayOperations
 from partsight.runtime.matching.poses import Poses
-from partsight.runtime.matching.screening import _orthonormal, points_of, screen, span
+from partsight.runtime.matching.screening import orthonormal, points_of, screen, span
 from tests.laid import as_compared, farthest_px, golden, laid, matrix_at, matrix_of
 from tests.runtime.matching.headers import bank_of
 
@@ -40,7 +40,7 @@ def coarse(images: Sequence[Pixels]):
 
 def left_of(level: object, bank: Bank) -> np.ndarray:
     """What of each golden image no small move of a frame explains: mean square grey levels, (frames, references)."""
-    basis, _ = _orthonormal(span(level, OPS), OPS)
+    basis, _ = orthonormal(span(level, OPS), OPS)
     left = bank.thumbnail_squares - OPS.explained(bank.thumbnails, OPS.stack(basis))
     return np.asarray(left / bank.thumbnails.shape[1])
 
@@ -97,7 +97,7 @@ def test_the_order_is_nearly_that_of_laying_over_each(catalog: list[Pixels], ban
 def test_a_basis_is_orthonormal_and_makes_up_the_span(catalog: list[Pixels]) -> None:
     level = coarse([catalog[3], catalog[30]])
     vectors = span(level, OPS)
-    basis, upper = _orthonormal(vectors, OPS)
+    basis, upper = orthonormal(vectors, OPS)
     stacked = np.stack(basis, axis=-1)
     np.testing.assert_allclose(stacked.transpose(0, 2, 1) @ stacked, [np.eye(4)] * 2, atol=1e-4)
     for vector, parts in zip(vectors, upper, strict=True):

@@ -10,12 +10,24 @@ import numpy as np
 import onnx
 import pytest
 
-from partsight.runtime.matching import MatchingSpec, trace
+from partsight.runtime.matching import MatchingSpec
+from partsight.runtime.matching.graph_nodes import ALLOWED_OPERATORS, FRAMES_TRACED, Trace
+from partsight.runtime.matching.graph_operations import GraphOperations
 from partsight.runtime.matching.matcher import Matches
 from partsight.runtime.matching.operations import ArrayOperations
-from partsight.runtime.matching.trace import ALLOWED_OPERATORS, GraphOperations, Trace, bank_name, matching_graph
+from partsight.runtime.matching.trace import arrays_of, bank_name, matching_graph
 from partsight.runtime.package.onnx_file import check_onnx
-from tests.runtime.matching.case import FRAMES, SPEC, Case, bank_of, by_arrays, feeds, load_case, session
+from tests.runtime.matching.case import (
+    FRAMES,
+    SPEC,
+    Case,
+    bank_of,
+    by_arrays,
+    feeds,
+    load_case,
+    session,
+    stretch_samples,
+)
 
 MAX_DIFFERENCE = 1e-3  # of agreement; rounding makes 1e-5
 
@@ -95,7 +107,7 @@ def test_operators_sizes_and_names(case: Case, graph: onnx.ModelProto) -> None:
         value.name: value.type.tensor_type.shape.dim[0].dim_param for value in (*graph.graph.input, *graph.graph.output)
     }
     in_bank = {name: axis for name, axis in first.items() if name.startswith("bank.")}
-    assert set(in_bank) == {bank_name(name) for name in trace.arrays_of(case.bank)}
+    assert set(in_bank) == {bank_name(name) for name in arrays_of(case.bank)}
     assert {name for name, axis in in_bank.items() if axis == "classes"} == {"bank.references_of"}
     assert set(in_bank.values()) == {"references", "classes"}
     rest = {name: axis for name, axis in first.items() if name not in in_bank}
@@ -121,7 +133,7 @@ def test_has_every_operation_that_matching_uses() -> None:
 def test_indexing_and_operators_as_numpy() -> None:
     values = np.random.default_rng(1).random((4, 6, 7), np.float32)
     written = Trace()
-    node = written.input("values", np.float32, (trace.FRAMES_TRACED, 6, 7), {0: "batch"})
+    node = written.input("values", np.float32, (FRAMES_TRACED, 6, 7), {0: "batch"})
     other = np.float32([[2], [3], [4], [5], [6], [7]])
 
     def results(x: Any) -> list[Any]:
@@ -139,8 +151,8 @@ def test_indexing_and_operators_as_numpy() -> None:
             x.reshape(-1, 42),
         ]
 
-    for place, result in enumerate(results(node)):
-        written.output(f"result_{place}", result)
+    for number, result in enumerate(results(node)):
+        written.output(f"result_{number}", result)
     for found, expected in zip(session(written.model).run(None, {"values": values}), results(values), strict=True):
         assert found.shape == expected.shape
         assert np.allclose(found, expected)
@@ -148,7 +160,7 @@ def test_indexing_and_operators_as_numpy() -> None:
 
 def test_atan_is_exact_where_poses_turn() -> None:
     written = Trace()
-    node = written.input("values", np.float32, (trace.FRAMES_TRACED,), {0: "batch"})
+    node = written.input("values", np.float32, (FRAMES_TRACED,), {0: "batch"})
     written.output("angle", GraphOperations.atan(node))
     values = np.linspace(-0.6, 0.6, 1001, dtype=np.float32)
     (found,) = session(written.model).run(None, {"values": values})
@@ -163,9 +175,8 @@ class TestSabotage:
         agreement = session(graph).run(["agreement"], values or feeds(case))[0]
         return float(np.abs(agreement[:, 0] - by_arrays(case).agreement[:, 0]).max())
 
-    def test_a_grid_that_is_shifted_by_a_pixel(self, case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-        spread = trace._spread
-        monkeypatch.setattr(trace, "_spread", lambda column, row, size: spread(column, row, size) + 2 / size)
+    def test_a_grid_that_is_stretched(self, case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+        stretch_samples(monkeypatch)
         assert self._difference(case, matching_graph(SPEC, case.bank)) > 10 * MAX_DIFFERENCE
 
     def test_channels_that_are_swapped(self, case: Case, graph: onnx.ModelProto) -> None:

@@ -11,7 +11,7 @@ from partsight.runtime.signing.keys import PrivateKey, generate_key
 
 
 def new_key(path: Path) -> PrivateKey:
-    """Return a new key that lies at a path, its public one beside it."""
+    """Return a new key, written to a path, with its public key next to it."""
     generate_key(path)
     return PrivateKey.read(path)
 

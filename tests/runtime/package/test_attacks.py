@@ -17,7 +17,7 @@ from partsight.runtime.matching import BANK_FILE
 from partsight.runtime.signing.keys import PrivateKey
 from partsight.runtime.signing.signature import Demand, Signature, SignatureFile, check_signatures
 from tests.runtime.package.signed import new_key, signed_copy
-from tests.tiny import solid, tiny_manifest, tiny_matching, write_tiny_package
+from tests.tiny import ONE_THREAD, solid, tiny_manifest, tiny_matching, write_tiny_package
 
 MODEL, REPORT, RED, BLUE = "model.fp32.onnx", "report.html", "gallery/red.png", "gallery/blue.png"
 
@@ -220,7 +220,7 @@ ATTACKS = {
 
 def test_untouched_it_loads(scene: Scene) -> None:
     for package in (scene.package, scene.other):
-        with Recognizer(package, trusted_keys=[scene.trusted.public], threads=1) as recognizer:
+        with Recognizer(package, trusted_keys=[scene.trusted.public], engine=ONE_THREAD) as recognizer:
             assert recognizer.recognize(solid("red")).label == "red"
 
 
@@ -230,14 +230,13 @@ def test_an_attack(scene: Scene, attack: Attack) -> None:
     with pytest.raises(PackageError) as raised:
         Recognizer(scene.package, trusted_keys=[scene.trusted.public])
     assert str(raised.value).startswith(f"{scene.package}: ")
-    assert "; " in str(raised.value)  # how to mend it
 
 
 @pytest.mark.parametrize("attack", [claim, add_own])
 def test_two_trusted_keys_of_which_one_is_known_to_the_attacker(scene: Scene, attack: Attack) -> None:
     """The signature of the other one still has to be right: it shows that the package was altered."""
     attack(scene)
-    with pytest.raises(SignatureError, match=r"is not of this manifest: the package was altered"):
+    with pytest.raises(SignatureError, match=f"key {scene.trusted.public.key_id}"):
         Recognizer(scene.package, trusted_keys=[scene.own.public, scene.trusted.public])
 
 
@@ -246,7 +245,7 @@ def test_each_byte_of_the_manifest(scene: Scene) -> None:
     for place in range(len(data)):
         altered = bytearray(data)
         altered[place] ^= 1 << place % 8
-        with pytest.raises(SignatureError, match="is not of this manifest"):
+        with pytest.raises(SignatureError, match=f"key {scene.trusted.public.key_id}"):
             check_signatures(scene.package, bytes(altered), [demand])
     assert check_signatures(scene.package, data, [demand]) == (scene.trusted.public.key_id,)
 
@@ -267,5 +266,5 @@ def test_a_nested_manifest_is_not_even_parsed(scene: Scene, monkeypatch: pytest.
     """What an attacker wrote reaches no parser before its signature is checked."""
     scene.write(MANIFEST_NAME, b"[" * 100_000)
     monkeypatch.setattr("partsight.runtime.package.package.Manifest.from_json", lambda *_: pytest.fail("it was parsed"))
-    with pytest.raises(SignatureError, match="is not of this manifest"):
+    with pytest.raises(SignatureError, match=f"key {scene.trusted.public.key_id}"):
         Recognizer(scene.package, trusted_keys=[scene.trusted.public])

@@ -59,17 +59,17 @@ def test_a_damaged_weight_is_not_answered_by(tiny_package: Path, tmp_path: Path)
     path = tmp_path / "alone.onnx"
     path.write_bytes(data)
     onnx.load(path)
-    with pytest.raises(PackageError, match=r"alone\.onnx: has SHA-256 .*, its end says .*: it was damaged or alter"):
+    with pytest.raises(PackageError, match=r"alone\.onnx: .*SHA-256"):
         Recognizer(path)
     path.write_bytes(MODEL[:-20])
-    with pytest.raises(PackageError, match=r"alone\.onnx: does not end in the SHA-256"):
+    with pytest.raises(PackageError, match=r"alone\.onnx: .*SHA-256"):
         Recognizer(path)
     path.write_bytes(MODEL)
     with Recognizer(path) as recognizer:
         assert [recognizer.recognize(solid(colour)).label for colour in COLOURS_BGR] == list(COLOURS_BGR)
     package = Path(shutil.copytree(tiny_package, tmp_path / "p.partsight"))
     (package / "model.fp32.onnx").write_bytes(data)
-    with pytest.raises(PackageError, match=r"model\.fp32\.onnx has SHA-256"):
+    with pytest.raises(PackageError, match=r"model\.fp32\.onnx .*SHA-256"):
         Recognizer(package)
 
 
@@ -78,7 +78,7 @@ def _weights() -> bytes:
     return bytes(tensor.raw_data)
 
 
-def test_each_bit_of_a_packages_model_is_told(tiny_package: Path, tmp_path: Path) -> None:
+def test_each_bit_of_a_packages_model_is_checked(tiny_package: Path, tmp_path: Path) -> None:
     package = Path(shutil.copytree(tiny_package, tmp_path / "p.partsight"))
     read, path = ModelPackage.read(package), package / "model.fp32.onnx"
     whole = path.read_bytes()
@@ -86,5 +86,5 @@ def test_each_bit_of_a_packages_model_is_told(tiny_package: Path, tmp_path: Path
         data = bytearray(whole)
         data[place] ^= 1 << place % 8
         path.write_bytes(data)
-        with pytest.raises(PackageError, match="has SHA-256"):
+        with pytest.raises(PackageError, match="SHA-256"):
             read.model_bytes("fp32")

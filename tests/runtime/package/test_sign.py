@@ -1,15 +1,16 @@
-"""Signed packages: what loads, who is said to have signed, and what is told where nothing loads."""
+"""Signed packages: which ones load, by which keys, and the error if a package does not load."""
 
 import json
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
-from partsight.runtime import DependencyError, ModelPackage, PackageError, Recognizer, SignatureError
-from partsight.runtime.core.errors import KeyFileError, OutputError, PartsightError
+from partsight.runtime import DependencyError, EngineSettings, ModelPackage, PackageError, Recognizer, SignatureError
+from partsight.runtime.core.errors import KeyFileError, OutputError
 from partsight.runtime.core.safe_folder import SIGNATURE_NAME, read_file
 from partsight.runtime.enrolment.enrolment import enroll
 from partsight.runtime.package import package
@@ -19,7 +20,7 @@ from partsight.runtime.signing.keys import PrivateKey
 from partsight.runtime.signing.signature import MAX_SIGNATURES, read_signatures
 from tests.runtime.enrolment.enrolling import picture, write_package
 from tests.runtime.package.signed import new_key, public, set_machine, signed_copy
-from tests.tiny import solid, write_tiny_package
+from tests.tiny import ONE_THREAD, solid, write_tiny_package
 
 POSIX = pytest.mark.skipif(os.name == "nt", reason="Windows keeps rights elsewhere")
 
@@ -46,7 +47,7 @@ def ids(*keys: PrivateKey) -> tuple[str, ...]:
 
 
 def test_a_signed_package_answers(signed: Path, first: PrivateKey, tmp_path: Path) -> None:
-    with Recognizer(signed, trusted_keys=[tmp_path / "first.pub"], threads=1) as recognizer:
+    with Recognizer(signed, trusted_keys=[tmp_path / "first.pub"], engine=ONE_THREAD) as recognizer:
         assert recognizer.signed_by == ids(first)
         assert recognizer.trusted_keys == (first.public,)
         assert recognizer.recognize(solid("red")).label == "red"
@@ -64,7 +65,7 @@ def test_a_signature_changes_nothing_else(signed: Path, verified_package: Path) 
 
 def test_nobody_is_said_to_have_signed_where_nothing_was_checked(signed: Path, tiny_package: Path) -> None:
     for path in (signed, tiny_package):
-        with Recognizer(path, threads=1) as recognizer:
+        with Recognizer(path, engine=ONE_THREAD) as recognizer:
             assert (recognizer.signed_by, recognizer.trusted_keys) == ((), None)
 
 
@@ -89,36 +90,33 @@ def test_several_keys_sign(signed: Path, first: PrivateKey, second: PrivateKey) 
 
 
 def test_an_unsigned_package(tiny_package: Path, first: PrivateKey) -> None:
-    with pytest.raises(
-        SignatureError, match=rf"tiny\.partsight: is not signed, and must be .*{ids(first)[0]}; sign it"
-    ):
+    with pytest.raises(SignatureError, match=rf"tiny\.partsight: .*{ids(first)[0]}.*partsight sign"):
         Recognizer(tiny_package, trusted_keys=[first.public])
 
 
 def test_a_key_that_is_not_trusted(signed: Path, first: PrivateKey, second: PrivateKey) -> None:
-    message = rf"is signed by key {ids(first)[0]}, and must be by one of .*that were named: key {ids(second)[0]}; sign"
-    with pytest.raises(SignatureError, match=message):
+    with pytest.raises(SignatureError, match=f"key {ids(first)[0]}.* key {ids(second)[0]}"):
         Recognizer(signed, trusted_keys=[second.public])
 
 
 def test_a_file_alone(signed: Path, first: PrivateKey, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     model = signed / "model.fp32.onnx"
-    with pytest.raises(SignatureError, match=r"an ONNX file alone has no signature, .*use the package's folder"):
+    with pytest.raises(SignatureError, match=re.escape(str(model))):
         Recognizer(model, trusted_keys=[first.public])
-    Recognizer(model, threads=1).close()
+    Recognizer(model, engine=ONE_THREAD).close()
     set_machine(monkeypatch, tmp_path / "machine", public(tmp_path / "first"))
-    with pytest.raises(SignatureError, match="an ONNX file alone has no signature"):
+    with pytest.raises(SignatureError, match=re.escape(str(model))):
         Recognizer(model)
 
 
 @pytest.mark.parametrize("keys", [[], (), "first.pub", Path("first.pub")])
 def test_no_keys(tiny_package: Path, keys: object) -> None:
-    with pytest.raises(ValueError, match=r"trusted_keys is .*expected a list of at least one key, or None"):
+    with pytest.raises(ValueError, match=re.escape(f"trusted_keys is {keys!r}")):
         Recognizer(tiny_package, trusted_keys=keys)  # type: ignore[arg-type]
 
 
 def test_a_trusted_key_that_cannot_be_read(signed: Path, tmp_path: Path) -> None:
-    with pytest.raises(KeyFileError, match=r"nothing\.pub: cannot be read"):
+    with pytest.raises(KeyFileError, match=r"nothing\.pub: "):
         Recognizer(signed, trusted_keys=[tmp_path / "nothing.pub"])
 
 
@@ -126,7 +124,7 @@ def test_without_the_library_nothing_loads(signed: Path, first: PrivateKey, monk
     monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.asymmetric.ed25519", None)
     with pytest.raises(DependencyError, match=r"pip install 'partsight\[sign\]'"):
         Recognizer(signed, trusted_keys=[first.public])
-    Recognizer(signed, threads=1).close()  # what demands nothing needs no library
+    Recognizer(signed, engine=ONE_THREAD).close()  # what demands nothing needs no library
 
 
 # The machine's own keys.
@@ -136,11 +134,11 @@ def test_a_machine_with_trusted_keys(
     signed: Path, tiny_package: Path, first: PrivateKey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = set_machine(monkeypatch, tmp_path / "machine", public(tmp_path / "first"))
-    with Recognizer(signed, threads=1) as recognizer:
+    with Recognizer(signed, engine=ONE_THREAD) as recognizer:
         assert (recognizer.signed_by, recognizer.trusted_keys) == (ids(first), None)
-    with pytest.raises(SignatureError, match=rf"is not signed, and must be by one of this machine's .*{folder}"):
+    with pytest.raises(SignatureError, match=rf"tiny\.partsight: .*{folder}"):
         Recognizer(tiny_package)
-    with pytest.raises(SignatureError, match="is not signed"):
+    with pytest.raises(SignatureError, match=r"tiny\.partsight: "):
         ModelPackage.read(tiny_package)
 
 
@@ -153,10 +151,10 @@ def test_who_loads_may_not_trust_more_than_the_machine_does(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     own = signed_copy(tiny_package, tmp_path / "own.partsight", second)
-    set_machine(monkeypatch, tmp_path / "machine", public(tmp_path / "first"))
-    with pytest.raises(SignatureError, match="must be by one of this machine's trusted keys"):
+    folder = set_machine(monkeypatch, tmp_path / "machine", public(tmp_path / "first"))
+    with pytest.raises(SignatureError, match=f"key {ids(second)[0]}.*{folder}"):
         Recognizer(own, trusted_keys=[second.public])
-    with pytest.raises(SignatureError, match="must be by one of the trusted keys that were named"):
+    with pytest.raises(SignatureError, match=f"key {ids(first)[0]}.*: key {ids(second)[0]}"):
         Recognizer(signed, trusted_keys=[second.public])
     sign_package(signed, second)
     assert ModelPackage.read(signed, [second.public]).signed_by == ids(first, second)
@@ -218,7 +216,7 @@ def test_a_broken_setting_lets_nothing_load(
 
 def test_a_machine_without_a_setting(tiny_package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("partsight.runtime.signing.trust.machine_folder", lambda: tmp_path / "etc" / "trusted_keys.d")
-    Recognizer(tiny_package, threads=1).close()
+    Recognizer(tiny_package, engine=ONE_THREAD).close()
 
 
 def test_no_variable_of_the_environment_moves_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,7 +243,7 @@ def test_an_enrolled_package_is_unsigned(tmp_path: Path, first: PrivateKey, monk
     package, out = write_package(tmp_path / "old.partsight"), tmp_path / "new.partsight"
     image = picture(tmp_path / "orange.png", (0, 128, 255))
     set_machine(monkeypatch, tmp_path / "machine", public(tmp_path / "first"))
-    with pytest.raises(SignatureError, match=r"old\.partsight: is not signed"):
+    with pytest.raises(SignatureError, match=r"old\.partsight: "):
         enroll(package, out, additions={"orange": [image]})
     assert not out.exists()
     sign_package(package, first)
@@ -253,21 +251,21 @@ def test_an_enrolled_package_is_unsigned(tmp_path: Path, first: PrivateKey, monk
     assert not (out / SIGNATURE_NAME).exists()
     change = enrolled.package.manifest.provenance.enrolments[-1]
     assert (change.from_package, change.from_keys) == (ModelPackage.read(package).package_id, ids(first))
-    with pytest.raises(SignatureError, match=r"new\.partsight: is not signed"):
+    with pytest.raises(SignatureError, match=r"new\.partsight: "):
         Recognizer(out)
     shutil.copy(package / SIGNATURE_NAME, out)  # the old one's
-    with pytest.raises(SignatureError, match="is not of this manifest"):
+    with pytest.raises(SignatureError, match=f"key {ids(first)[0]}"):
         Recognizer(out)
     (out / SIGNATURE_NAME).unlink()
     sign_package(out, first)
-    Recognizer(out, threads=1).close()
+    Recognizer(out, engine=ONE_THREAD).close()
 
 
 @pytest.mark.parametrize("name", ["model.fp32.onnx", "gallery/red.png", "report.html"])
 def test_what_was_altered_is_not_signed(tiny_package: Path, tmp_path: Path, first: PrivateKey, name: str) -> None:
     package = signed_copy(tiny_package, tmp_path / "p.partsight")
     (package / name).write_bytes((package / name).read_bytes() + b" ")
-    with pytest.raises(PackageError, match=f"{name} has SHA-256"):
+    with pytest.raises(PackageError, match=f"{name} .*SHA-256"):
         sign_package(package, first)
     assert not (package / SIGNATURE_NAME).exists()
 
@@ -302,14 +300,14 @@ def test_what_is_not_in_the_manifest_is_not_signed(
 ) -> None:
     package = signed_copy(tiny_package, tmp_path / "p.partsight")
     (package / name).mkdir() if name.endswith("/") else (package / name).touch()
-    with pytest.raises(SignatureError, match=f"{name} is not in the manifest, and a signed package holds nothing that"):
+    with pytest.raises(SignatureError, match=re.escape(f": {name} ")):
         sign_package(package, first)
-    Recognizer(package, threads=1).close()  # it is never read: where no signature is demanded it does no harm
+    Recognizer(package, engine=ONE_THREAD).close()  # it is never read: where no signature is demanded it does no harm
 
 
 def test_a_damaged_signature_is_not_added_to(signed: Path, second: PrivateKey) -> None:
     (signed / SIGNATURE_NAME).write_bytes(b"{}")
-    with pytest.raises(SignatureError, match=r"signature\.json cannot be used .*remove that file and sign again"):
+    with pytest.raises(SignatureError, match=r"signature\.json "):
         sign_package(signed, second)
     assert (signed / SIGNATURE_NAME).read_bytes() == b"{}"
 
@@ -327,7 +325,7 @@ def test_signatures_that_cannot_be_read_are_not_taken_for_none(
 
     with monkeypatch.context() as context:
         context.setattr(os, "open", fail)
-        with pytest.raises(PackageError, match=r"signature\.json cannot be read .*Input/output error"):
+        with pytest.raises(PackageError, match=r"signature\.json .*Input/output error"):
             sign_package(signed, second)
     assert (signed / SIGNATURE_NAME).read_bytes() == before
 
@@ -340,7 +338,7 @@ def test_a_manifest_that_changes_while_it_is_signed(
     monkeypatch.setattr(
         "partsight.runtime.package.sign.read_file", lambda _, name, largest: read_file(other, name, largest)
     )
-    with pytest.raises(SignatureError, match="the manifest was changed meanwhile"):
+    with pytest.raises(SignatureError, match=r"p\.partsight: .*manifest\.json"):
         sign_package(package, first)
 
 
@@ -348,7 +346,7 @@ def test_too_many_signatures(tiny_package: Path, tmp_path: Path) -> None:
     keys = [new_key(tmp_path / str(place)) for place in range(MAX_SIGNATURES + 1)]
     package = signed_copy(tiny_package, tmp_path / "p.partsight", *keys[:-1])
     before = (package / SIGNATURE_NAME).read_bytes()
-    with pytest.raises(SignatureError, match=f"is signed by {MAX_SIGNATURES} keys, and no more are read"):
+    with pytest.raises(SignatureError, match=f"{MAX_SIGNATURES} keys"):
         sign_package(package, keys[-1])
     assert (package / SIGNATURE_NAME).read_bytes() == before
 
@@ -385,7 +383,7 @@ def test_what_is_loaded_is_not_read_again(
         return opened(*args)  # type: ignore[arg-type]
 
     monkeypatch.setattr(loading, "open_session", open_without_files)
-    with Recognizer(package, provider=provider, threads=1, trusted_keys=[first.public]) as recognizer:
+    with Recognizer(package, provider=provider, engine=ONE_THREAD, trusted_keys=[first.public]) as recognizer:
         assert recognizer.recognize(solid("red")).label == "red"
 
 
@@ -406,14 +404,14 @@ def test_the_manifest_is_read_once(signed: Path, first: PrivateKey, monkeypatch:
 def test_what_changes_after_the_check_is_not_used(signed: Path, first: PrivateKey, name: str) -> None:
     read = ModelPackage.read(signed, [first.public])
     (signed / name).write_bytes((signed / "model.fp32.onnx").read_bytes() + b"\0")
-    with pytest.raises(PackageError, match=f"{name} has SHA-256"):
+    with pytest.raises(PackageError, match=f"{name} .*SHA-256"):
         read.file_bytes(name)
 
 
 def test_a_golden_image_that_changes_while_the_line_runs(signed: Path, first: PrivateKey) -> None:
-    with Recognizer(signed, trusted_keys=[first.public], threads=1) as recognizer:
+    with Recognizer(signed, trusted_keys=[first.public], engine=ONE_THREAD) as recognizer:
         (signed / "gallery" / "red.png").write_bytes((signed / "gallery" / "green.png").read_bytes())
-        with pytest.raises(PackageError, match="altered or damaged after export"):
+        with pytest.raises(PackageError, match=r"red\.png .*SHA-256"):
             recognizer.golden_image("red")
         assert recognizer.recognize(solid("red")).label == "red"
 
@@ -423,7 +421,7 @@ def test_a_bank_that_changes_after_the_check_is_not_used(signed: Path, first: Pr
     data = bytearray((signed / "bank.npy").read_bytes())
     data[-1] ^= 1
     (signed / "bank.npy").write_bytes(data)
-    with pytest.raises(PackageError, match="altered or damaged after export"):
+    with pytest.raises(PackageError, match=r"bank\.npy .*SHA-256"):
         read.bank_records()
 
 
@@ -434,17 +432,12 @@ def test_a_cache_that_others_may_write_to(signed: Path, first: PrivateKey, tmp_p
     cache = tmp_path / "cache"
     cache.mkdir()
     cache.chmod(mode)
-    with pytest.raises(KeyFileError, match=rf"cache: others than its owner may change it \(mode {mode:o}\)"):
-        Recognizer(signed, trusted_keys=[first.public], cache=cache)
-    Recognizer(signed, cache=cache, threads=1).close()
+    with pytest.raises(KeyFileError, match=f"cache: .*mode {mode:o}"):
+        Recognizer(signed, trusted_keys=[first.public], engine=EngineSettings(cache=cache))
+    Recognizer(signed, engine=EngineSettings(threads=1, cache=cache)).close()
     cache.chmod(0o755)
-    Recognizer(signed, trusted_keys=[first.public], cache=cache, threads=1).close()
-    Recognizer(signed, trusted_keys=[first.public], cache=tmp_path / "new", threads=1).close()
-
-
-def test_the_errors_are_of_packages() -> None:
-    assert issubclass(SignatureError, PackageError)
-    assert issubclass(KeyFileError, PartsightError)
+    Recognizer(signed, trusted_keys=[first.public], engine=EngineSettings(threads=1, cache=cache)).close()
+    Recognizer(signed, trusted_keys=[first.public], engine=EngineSettings(threads=1, cache=tmp_path / "new")).close()
 
 
 def test_the_file_is_for_people_too(signed: Path, first: PrivateKey) -> None:

@@ -5,19 +5,19 @@ import pytest
 
 from partsight.runtime.core.errors import FrameError
 from partsight.runtime.images.preprocessing import PreprocessSpec, preprocess
-from partsight.runtime.recognition.batch import Preparer, late
+from partsight.runtime.recognition.batch import Preparer, prefetch
 
 SPEC = PreprocessSpec(height=24, width=32)
 
 
 def frames(count: int, height: int, width: int) -> list[np.ndarray]:
     rng = np.random.default_rng(count + height)
-    return [rng.integers(0, 256, (height, width - place, 3), dtype=np.uint8) for place in range(count)]
+    return [rng.integers(0, 256, (height, width - index, 3), dtype=np.uint8) for index in range(count)]
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 8])
 @pytest.mark.parametrize("size", [(40, 60), (1024, 1280)])
-def test_batches_are_those_of_preprocess(count: int, size: tuple[int, int]) -> None:
+def test_batches_are_as_preprocess_makes_them(count: int, size: tuple[int, int]) -> None:
     batch = frames(count, *size)
     with ThreadPoolExecutor(3) as workers:
         prepared = Preparer([SPEC], 8, workers).start(batch)
@@ -25,7 +25,7 @@ def test_batches_are_those_of_preprocess(count: int, size: tuple[int, int]) -> N
 
 
 @pytest.mark.parametrize("size", [(40, 60), (300, 200), (1024, 1280)])
-def test_several_sizes_are_those_of_each_alone(size: tuple[int, int]) -> None:
+def test_several_sizes_are_as_each_alone(size: tuple[int, int]) -> None:
     batch, specs = frames(3, *size), [SPEC, PreprocessSpec(height=100, width=90), PreprocessSpec(height=12, width=200)]
     with ThreadPoolExecutor(3) as workers:
         prepared = Preparer(specs, 8, workers).start(batch, sizes=3).wait()
@@ -57,18 +57,18 @@ def test_a_released_buffer_is_used_again_and_no_other() -> None:
 
 
 @pytest.mark.parametrize("size", [(40, 60), (1024, 1280)])
-def test_a_bad_frame_is_named_before_any_is_worked_on(size: tuple[int, int]) -> None:
+def test_a_bad_frame_is_named_before_any_is_prepared(size: tuple[int, int]) -> None:
     batch = frames(3, *size)
     batch[1] = batch[1][:, :, 0].copy()
     workers = ThreadPoolExecutor(1)
-    workers.shutdown()  # whoever hands it something gets an error
-    with pytest.raises(FrameError, match=r"^frame 1 of 3: received a mono frame"):
+    workers.shutdown()  # it raises for any work
+    with pytest.raises(FrameError, match=r"^frame 1 of 3: "):
         Preparer([SPEC], 4, workers).start(batch)
 
 
 def test_only_several_large_frames_go_to_threads() -> None:
     workers = ThreadPoolExecutor(1)
-    workers.shutdown()  # whoever hands it something gets an error
+    workers.shutdown()  # it raises for any work
     preparer = Preparer([SPEC], 20, workers)
     preparer.start(frames(20, 100, 100)).wait()
     preparer.start(frames(1, 1024, 1280)).wait()
@@ -77,7 +77,7 @@ def test_only_several_large_frames_go_to_threads() -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 9])
-def test_late(count: int) -> None:
-    begun: list[int] = []
-    seen = [(item, len(begun)) for item in late((begun.append(item) or item for item in range(5)), count)]
+def test_prefetch(count: int) -> None:
+    taken: list[int] = []
+    seen = [(item, len(taken)) for item in prefetch((taken.append(item) or item for item in range(5)), count)]
     assert seen == [(item, min(item + 1 + count, 5)) for item in range(5)]

@@ -1,5 +1,3 @@
-"""What a threshold that somebody chose costs, as the package's calibration says."""
-
 import logging
 from pathlib import Path
 
@@ -8,16 +6,16 @@ import numpy as np
 import pytest
 
 from partsight.runtime import Recognizer
-from partsight.runtime.calibration.thresholds import Trial
+from partsight.runtime.calibration import VariedAnswers, choose_threshold
 from partsight.runtime.package.manifest import Decision
 from partsight.runtime.recognition.threshold import share_below, threshold_warning
 
 SCORES = np.linspace(0.2, 0.8, 601).astype(np.float32)
-KNOWN = Trial(SCORES, SCORES - np.float32(0.5), np.ones(601, bool)).decision("agreement", 0.01)
+KNOWN = choose_threshold(VariedAnswers(SCORES, SCORES - np.float32(0.5), np.ones(601, bool)), "agreement", 0.01)
 SILENT = msgspec.structs.replace(KNOWN, taught_scores=(), unknown_scores=())
 
 
-def test_calibration_keeps_what_tells_the_share_of_any_threshold() -> None:
+def test_calibration_keeps_the_share_of_any_threshold() -> None:
     for threshold in (0.1, 0.21, 0.37, 0.5, 0.79, 0.9):
         refused = share_below(KNOWN.taught_scores, threshold)
         assert refused == pytest.approx(np.mean(threshold > SCORES), abs=0.002)
@@ -34,31 +32,28 @@ def test_shares_of_scores_that_are_alike(scores: list[float]) -> None:
 
 
 WARNED = {
-    "too high": (KNOWN, 0.5, "threshold 0.5 refuses 50% of good frames"),
-    "above every score": (KNOWN, 0.95, "refuses 100% of good frames"),
-    "above what there is": (KNOWN, 99, "no score is above 1"),
-    "too low": (KNOWN, 0.02, "gives 47% of frames of unknown parts a label"),
-    "below what there is": (KNOWN, -1, "none is below 0"),
-    "too high for all one knows": (SILENT, 0.7, "may refuse many good frames"),
-    "too low for all one knows": (SILENT, 0.05, "may accept unknown parts"),
-    "cosine": (
-        msgspec.structs.replace(SILENT, score="cosine", threshold=0.84),
-        0.95,
-        "far from the package's own, 0.84",
-    ),
+    "too high": (KNOWN, 0.5, "50%"),
+    "above every score": (KNOWN, 0.95, "100%"),
+    "above the scale": (KNOWN, 99, "above 1;"),
+    "too low": (KNOWN, 0.02, "47%"),
+    "below the scale": (KNOWN, -1, "below 0;"),
+    "far above, by distance": (SILENT, 0.7, "refuse"),
+    "far below, by distance": (SILENT, 0.05, "accept"),
+    "cosine": (msgspec.structs.replace(SILENT, score="cosine", threshold=0.84), 0.95, "0.84"),
 }
 
 
-@pytest.mark.parametrize(("decision", "threshold", "said"), WARNED.values(), ids=WARNED)
-def test_what_is_warned_of(decision: Decision, threshold: float, said: str) -> None:
+@pytest.mark.parametrize(("decision", "threshold", "datum"), WARNED.values(), ids=WARNED)
+def test_a_threshold_with_a_warning(decision: Decision, threshold: float, datum: str) -> None:
     warning = threshold_warning(decision, threshold)
-    assert said in warning
-    assert f"the package's own, {decision.threshold:.3g}" in warning
+    assert f"threshold {threshold:g} " in warning
+    assert datum in warning
+    assert f"{decision.threshold:.3g}" in warning
 
 
 @pytest.mark.parametrize("decision", [KNOWN, SILENT])
 @pytest.mark.parametrize("change", [-0.01, 0.0, 0.05])
-def test_what_serves(decision: Decision, change: float) -> None:
+def test_a_threshold_without_a_warning(decision: Decision, change: float) -> None:
     assert threshold_warning(decision, decision.threshold + change) == ""
 
 

@@ -1,5 +1,6 @@
 import base64
 import os
+import re
 import signal
 import stat
 from collections.abc import Callable, Iterator
@@ -58,7 +59,7 @@ def test_rights(tmp_path: Path, no_umask: None) -> None:
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o601, 0o777])
 def test_a_private_key_that_others_may_read_is_refused(key: Path, mode: int) -> None:
     key.chmod(mode)
-    with pytest.raises(KeyFileError, match=rf"others than its owner may read it \(mode {mode:o}\); .*chmod 600"):
+    with pytest.raises(KeyFileError, match=f"mode {mode:o}.*chmod 600 {key}"):
         PrivateKey.read(key)
 
 
@@ -69,13 +70,13 @@ def test_no_key_is_overwritten(tmp_path: Path, name: str, what: str) -> None:
         (tmp_path / name).write_text("precious")
     else:
         (tmp_path / name).symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(OutputError, match=rf"{name}: exists already, and no key is overwritten"):
+    with pytest.raises(OutputError, match=f"{name}: "):
         generate_key(tmp_path / "key")
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=r"key: could not be written .*name a folder that you may write to"):
+    with pytest.raises(OutputError, match="key: "):
         generate_key(tmp_path / "nothing" / "key")
 
 
@@ -110,11 +111,11 @@ def test_a_killed_process_leaves_a_pair_or_what_the_next_one_removes(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["key", "key.pub"]
 
 
-def test_a_public_key_of_somebody_else_stays_beside_what_a_killed_process_left(key: Path) -> None:
+def test_another_public_key_stays_next_to_the_file_of_a_killed_process(key: Path) -> None:
     before = Path(f"{key}.pub").read_bytes()
     key.rename(key.with_name("safe"))
     key.with_name(".key.pub.99999999-1.partial").write_bytes(before)  # the same bytes, and not the same file
-    with pytest.raises(OutputError, match=r"key\.pub: exists already"):
+    with pytest.raises(OutputError, match=r"key\.pub: "):
         generate_key(key)
     assert Path(f"{key}.pub").read_bytes() == before
 
@@ -126,7 +127,7 @@ def test_a_disk_whose_files_have_one_name_each(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(Path, "hardlink_to", fail)
     public = generate_key(tmp_path / "key")
     assert PrivateKey.read(tmp_path / "key").public == public
-    with pytest.raises(OutputError, match=r"key\.pub: exists already"):
+    with pytest.raises(OutputError, match=r"key\.pub: "):
         generate_key(tmp_path / "key")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["key", "key.pub"]
 
@@ -135,11 +136,9 @@ def test_an_encrypted_key(tmp_path: Path) -> None:
     public = generate_key(tmp_path / "key", b"secret")
     assert b"ENCRYPTED" in (tmp_path / "key").read_bytes()
     assert PrivateKey.read(tmp_path / "key", b"secret").public == public
-    with pytest.raises(
-        KeyFileError, match=r"is encrypted; expected its passphrase, by --passphrase-file or PARTSIGHT_"
-    ):
+    with pytest.raises(KeyFileError, match=r"key: .*--passphrase-file .*PARTSIGHT_"):
         PrivateKey.read(tmp_path / "key")
-    with pytest.raises(KeyFileError, match=r"cannot be decrypted .*is this its passphrase\?"):
+    with pytest.raises(KeyFileError, match=r"key: .*passphrase"):
         PrivateKey.read(tmp_path / "key", b"Secret")
 
 
@@ -170,9 +169,9 @@ def test_keys_of_another_kind(tmp_path: Path, make: Callable[[], object]) -> Non
     (tmp_path / "key").write_bytes(pkcs8(other))
     (tmp_path / "key").chmod(0o600)
     (tmp_path / "key.pub").write_bytes(spki(other))
-    with pytest.raises(KeyFileError, match=r"key: holds a .*PrivateKey; expected Ed25519"):
+    with pytest.raises(KeyFileError, match=r"key: .*PrivateKey.*Ed25519"):
         PrivateKey.read(tmp_path / "key")
-    with pytest.raises(KeyFileError, match=r"key\.pub: holds a .*PublicKey; expected Ed25519"):
+    with pytest.raises(KeyFileError, match=r"key\.pub: .*PublicKey.*Ed25519"):
         PublicKey.read(tmp_path / "key.pub")
 
 
@@ -191,7 +190,7 @@ def test_what_is_no_key(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "key").write_bytes(data)
     (tmp_path / "key").chmod(0o600)
     for kind in (PublicKey, PrivateKey):
-        with pytest.raises(KeyFileError, match=r"key: is no key in PEM .*expected one that `partsight keygen` wrote"):
+        with pytest.raises(KeyFileError, match=r"key: .*PEM.*partsight keygen"):
             kind.read(tmp_path / "key")
 
 
@@ -203,24 +202,24 @@ def test_a_key_of_a_kind_that_nobody_knows(key: Path, name: str) -> None:
     data = base64.b64decode(body).replace(b"\x06\x03\x2b\x65\x70", b"\x06\x03\x00\x65\x70")
     path.write_text(f"{head}\n{base64.b64encode(data).decode()}\n{end}\n")
     kind = PublicKey if name.endswith(".pub") else PrivateKey
-    with pytest.raises(KeyFileError, match=f"{name}: is no key in PEM"):
+    with pytest.raises(KeyFileError, match=f"{name}: .*PEM"):
         kind.read(path)
 
 
 def test_the_wrong_one_of_the_two(key: Path) -> None:
-    with pytest.raises(KeyFileError, match=r"holds a private key, which stays .*expected .*key\.pub"):
+    with pytest.raises(KeyFileError, match=r"key: .*key\.pub"):
         PublicKey.read(key)
     Path(f"{key}.pub").chmod(0o600)
-    with pytest.raises(KeyFileError, match="is no key in PEM"):
+    with pytest.raises(KeyFileError, match="PEM"):
         PrivateKey.read(f"{key}.pub")
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "nothing"):
-        with pytest.raises(KeyFileError, match="cannot be read"):
+        with pytest.raises(KeyFileError, match=re.escape(f"{path}: ")):
             PublicKey.read(path)
     (tmp_path / "large").write_bytes(b"x" * 20_000)
-    with pytest.raises(KeyFileError, match="has more than 16384 bytes"):
+    with pytest.raises(KeyFileError, match=r"large: .*16384"):
         PublicKey.read(tmp_path / "large")
 
 
@@ -235,7 +234,7 @@ def test_passphrases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert read_passphrase(file) == b"of the file"
     for data in (b"", b"\nsecond line", b"x" * 1024):
         file.write_bytes(data)
-        with pytest.raises(KeyFileError, match=r"passphrase: the passphrase has \d+ bytes; expected 1 to 1023"):
+        with pytest.raises(KeyFileError, match=rf"passphrase: .*{len(data.splitlines()[0]) if data else 0} .*1 .*1023"):
             read_passphrase(file)
 
 
@@ -243,10 +242,10 @@ def test_passphrases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_passphrase_that_others_may_read(tmp_path: Path) -> None:
     (tmp_path / "passphrase").write_text("secret")
     (tmp_path / "passphrase").chmod(0o644)
-    with pytest.raises(KeyFileError, match="others than its owner may read it"):
+    with pytest.raises(KeyFileError, match=r"mode 644.*chmod 600"):
         read_passphrase(tmp_path / "passphrase")
 
 
 def test_without_the_library() -> None:
-    with pytest.raises(DependencyError, match=r"need the package cryptography.*pip install 'partsight\[sign\]'"):
+    with pytest.raises(DependencyError, match=r"cryptography.*pip install 'partsight\[sign\]'"):
         need_crypto("cryptography.no_such_module")

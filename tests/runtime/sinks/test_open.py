@@ -1,13 +1,14 @@
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from partsight.runtime.core.errors import DependencyError, SinkError
+from partsight.runtime.core.errors import SinkError
 from partsight.runtime.sinks import SINKS, check_address, open_sink
-from partsight.runtime.sinks.address import Options, name_of, need, parse
+from partsight.runtime.sinks.address import Options, name_of, parse
 
 
 class Some(Options, frozen=True, kw_only=True):
@@ -16,14 +17,14 @@ class Some(Options, frozen=True, kw_only=True):
 
 
 def test_scheme_that_is_not_known() -> None:
-    with pytest.raises(SinkError, match=r"sink kafka://x is not known; expected one of csv:, .*jsonl:"):
+    with pytest.raises(SinkError, match=r"kafka://x.*jsonl:"):
         open_sink("kafka://x?password=secret")
 
 
 @pytest.mark.parametrize("scheme", SINKS)
 def test_check_without_opening(scheme: str, tmp_path: Path) -> None:
     check_address(f"{scheme}:{tmp_path / 'place'}")
-    with pytest.raises(SinkError, match="option colour is not known"):
+    with pytest.raises(SinkError, match="colour"):
         check_address(f"{scheme}:{tmp_path / 'place'}?colour=red")
     assert not any(tmp_path.iterdir())
 
@@ -36,7 +37,7 @@ def test_check_reads_options_as_opening_does() -> None:
 
 
 def test_no_scheme() -> None:
-    with pytest.raises(SinkError, match="has no scheme; expected SCHEME:PLACE"):
+    with pytest.raises(SinkError, match="SCHEME:PLACE"):
         open_sink("results")
 
 
@@ -50,7 +51,7 @@ def test_an_address_without_a_scheme_shows_no_password(address: str) -> None:
 @pytest.mark.parametrize("scheme", ["csv", "images", "jsonl", "sqlite"])
 @pytest.mark.parametrize("name", ["a\0b", "a\ud800b", "a" * 5000])
 def test_what_no_path_has(scheme: str, name: str, tmp_path: Path) -> None:
-    with pytest.raises(SinkError, match=r"that no path and no host has|expected at most 4096"):
+    with pytest.raises(SinkError, match="character"):
         open_sink(f"{scheme}:{tmp_path}/{name}")
     assert not any(tmp_path.iterdir())
 
@@ -77,7 +78,7 @@ def test_a_folder_that_is_not_there_is_not_made(form: str, tmp_path: Path) -> No
 def test_a_file_in_place_of_the_folder(tmp_path: Path) -> None:
     file = tmp_path / "disk"
     file.touch()
-    with pytest.raises(SinkError, match="is a file") as raised:
+    with pytest.raises(SinkError, match=re.escape(str(file))) as raised:
         check_address(f"csv:{file}/r.csv")
     assert "mkdir" not in str(raised.value)
 
@@ -105,14 +106,14 @@ def test_path_of_bytes_that_are_not_utf8(tmp_path: Path) -> None:
         assert [path.name for path in tmp_path.iterdir()] == ["a\udcffb.jsonl"]
 
 
-def test_a_number_of_no_characters_at_all() -> None:
-    with pytest.raises(SinkError, match="an option is wrong"):
+def test_a_number_that_is_no_text() -> None:
+    with pytest.raises(SinkError, match="busy_s"):
         check_address("sqlite:results.db?busy_s=1\udcff")
 
 
 @pytest.mark.parametrize("option", ["spool=a%00b", "spool_mb=inf", "spool_mb=1e300", "spool=x&client_id=%00"])
 def test_options_that_nothing_can_be_made_of(option: str) -> None:
-    with pytest.raises(SinkError, match=r"that no path and no host has|expected at most 1e\+12"):
+    with pytest.raises(SinkError, match=r"character|1e\+12"):
         check_address(f"mqtt://host/topic?{option}")
 
 
@@ -125,19 +126,19 @@ def test_topic_that_is_none(topic: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("scheme", ["csv", "jsonl", "sqlite"])
 def test_no_file(scheme: str) -> None:
-    with pytest.raises(SinkError, match="names no file; expected"):
+    with pytest.raises(SinkError, match=f"{scheme}:PATH"):
         open_sink(f"{scheme}:")
 
 
 @pytest.mark.parametrize("query", ["x", "a=1&a=2"])
 def test_malformed_options(query: str) -> None:
-    with pytest.raises(SinkError, match=r"malformed options; expected \?name=value|given twice"):
+    with pytest.raises(SinkError, match=r"\?name=value|twice"):
         parse(f"jsonl:out?{query}")
 
 
 def test_options_are_numbers_and_truths() -> None:
     assert parse("x:y?count=7&on=true").read_options(Some) == Some(count=7, on=True)
-    with pytest.raises(SinkError, match=r"sink x:y: an option is wrong: .*int.*count.*; its options are: count, on"):
+    with pytest.raises(SinkError, match=r"x:y.*int.*count.*: count, on"):
         parse("x:y?count=many").read_options(Some)
 
 
@@ -169,10 +170,10 @@ def test_host_and_port_that_are_none(place: str) -> None:
 
 @pytest.mark.parametrize("secret", ["hunter2", "hunter/2"])
 def test_password_in_an_address(secret: str) -> None:
-    with pytest.raises(SinkError, match="addresses are logged") as caught:
+    with pytest.raises(SinkError, match="password_file") as caught:
         parse(f"mqtt://user:{secret}@broker/topic")
     assert "hunter" not in str(caught.value)
-    with pytest.raises(SinkError, match="addresses are logged") as caught:
+    with pytest.raises(SinkError, match="password_file") as caught:
         parse(f"a:://:{secret}@broker")  # a colon too many
     assert "hunter" not in str(caught.value)
     assert parse("mqtt://broker/topic@line").topic() == "topic@line"
@@ -219,12 +220,6 @@ def test_password_in_a_mistyped_address_is_not_shown(address: str) -> None:
 )
 def test_what_messages_carry_of_an_address(address: str, expected: str) -> None:
     assert str(parse(address)) == expected
-
-
-def test_library_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "paho.mqtt.client", None)
-    with pytest.raises(DependencyError, match=r"paho cannot be imported .*pip install 'partsight\[mqtt\]'"):
-        need("paho.mqtt.client", "mqtt")
 
 
 def test_every_sink_opens_lazily() -> None:

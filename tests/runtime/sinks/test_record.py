@@ -7,7 +7,8 @@ import numpy as np
 from partsight.runtime.cameras.camera import Frame
 from partsight.runtime.recognition.recognizer import Recognizer
 from partsight.runtime.recognition.results import Result, Stages
-from partsight.runtime.sinks.record import Candidate, Record, answered
+from partsight.runtime.sinks.record import Candidate, Record, record_answer
+from tests.tiny import ONE_THREAD
 
 
 def test_json_is_read_back() -> None:
@@ -32,8 +33,8 @@ def test_json_is_read_back() -> None:
 def test_number_that_is_none(tiny_package: Path) -> None:
     result = Result(None, float("nan"), float("inf"), False, (("M8", float("nan")),), 1.0, Stages(0, 0, 0))
     frame = Frame(np.zeros((2, 2, 3), np.uint8), "usb:0", 0, 0.0)
-    with Recognizer(tiny_package, threads=1) as recognizer:
-        told = answered(frame, "left", "r1", recognizer, result, 2.0)
+    with Recognizer(tiny_package, engine=ONE_THREAD) as recognizer:
+        told = record_answer(frame, "left", "r1", recognizer, result, 2.0)
     assert (told.record.package_id, told.record.signed_by) == (recognizer.package_id, "")
     assert (told.record.score, told.record.margin) == (None, None)
     assert msgspec.json.decode(told.record.to_json())["top"] == [{"label": "M8", "score": None}]

@@ -7,6 +7,8 @@ import pytest
 
 from partsight.runtime.core.errors import SinkError
 from partsight.runtime.sinks import open_sink
+from partsight.runtime.sinks.database import open_database
+from partsight.runtime.sinks.sqlite import FORM
 from tests.runtime.sinks.kinds import event, read_sqlite
 
 
@@ -22,7 +24,7 @@ def test_result_written_twice_is_one_row(tmp_path: Path) -> None:
 def test_another_result_of_the_same_key_is_an_error(tmp_path: Path, other: dict[str, object]) -> None:
     with open_sink(f"sqlite:{tmp_path}/out.db") as sink:
         sink.write(event(0))
-        with pytest.raises(SinkError, match="has another result of run 'r1', camera 'left', sequence 0"):
+        with pytest.raises(SinkError, match=r"'r1'.*'left'.* 0"):
             sink.write(event(0, **other))  # type: ignore[arg-type]
     assert read_sqlite(tmp_path / "out.db") == [event(0).record]
 
@@ -42,7 +44,7 @@ def test_writer_that_holds_it_is_waited_for_no_longer_than_said(tmp_path: Path) 
     with open_sink(f"sqlite:{tmp_path}/out.db?busy_s=0.05") as sink:
         other = sqlite3.connect(tmp_path / "out.db", isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(SinkError, match=r"database is locked; another program holds it"):
+        with pytest.raises(SinkError, match="database is locked"):
             sink.write(event(0))
         other.execute("ROLLBACK")
         other.close()
@@ -52,7 +54,7 @@ def test_writer_that_holds_it_is_waited_for_no_longer_than_said(tmp_path: Path) 
 
 def test_file_that_is_no_database(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("not a database, " * 100)
-    with pytest.raises(SinkError, match="it is no SQLite database and is left as it is"):
+    with pytest.raises(SinkError, match=r"notes\.txt"):
         open_sink(f"sqlite:{tmp_path}/notes.txt")
 
 
@@ -62,16 +64,16 @@ def test_database_of_somebody_else_or_another_version(tmp_path: Path, pragma: st
     other = sqlite3.connect(tmp_path / "out.db")
     other.execute(f"PRAGMA {pragma}")
     other.close()
-    with pytest.raises(SinkError, match="expected results of partsight, 0x70737274, version 1; it is left as it is"):
+    with pytest.raises(SinkError, match="0x70737274, version 1"):
         open_sink(f"sqlite:{tmp_path}/out.db")
 
 
 def test_survives_a_power_cut(tmp_path: Path) -> None:
     """Settings that SQLite documents for it; the cut itself cannot be had here."""
-    with open_sink(f"sqlite:{tmp_path}/out.db") as sink:
-        connection = sink._connection  # type: ignore[attr-defined]
-        assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
-        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    connection = open_database(tmp_path / "out.db", FORM)
+    assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    connection.close()
 
 
 def test_a_damaged_schema(tmp_path: Path) -> None:
@@ -116,7 +118,7 @@ def test_database_that_is_taken_away_while_it_is_read(tmp_path: Path) -> None:
         reader.execute("SELECT * FROM result").fetchall()
         sink.write(event(1))
         path.rename(moved)
-        with pytest.raises(SinkError, match="was removed or replaced while this program and another had it open"):
+        with pytest.raises(SinkError, match=r"out\.db"):
             sink.write(event(2))
         reader.close()
         sink.write(event(2))
@@ -124,5 +126,5 @@ def test_database_that_is_taken_away_while_it_is_read(tmp_path: Path) -> None:
 
 
 def test_database_in_memory() -> None:
-    with pytest.raises(SinkError, match="what is in it ends with the program; name a file"):
+    with pytest.raises(SinkError, match=":memory:"):
         open_sink("sqlite::memory:")

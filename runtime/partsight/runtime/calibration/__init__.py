@@ -1,41 +1,44 @@
-"""When is a part unknown: varied golden images, thresholds, and whether a set-up fits the golden images.
+"""When is a part unknown: thresholds from varied golden images, and whether a set-up fits the golden images.
 
-May import `recognition` and the rooms above it.
+The way, top down: golden images, `variation`, varied images, `answers`, `thresholds`. `candidates` says how many golden
+images matching compares a frame with; `setup_check` finds a difference that makes refused frames fit.
+May import `core`, `images`, `matching`, `package` and `recognition`.
 """
 
-from partsight.runtime.calibration.setup_check import MAX_FRAMES, MIN_FRAMES, SetupCheck, find_misfit
-from partsight.runtime.calibration.thresholds import (
-    Answered,
+from partsight.runtime.calibration.answers import VariedAnswers, answer_by_agreement, answer_by_score
+from partsight.runtime.calibration.candidates import (
+    MAX_SCREENED_PARTS,
     Ranks,
-    RejectCurve,
-    Trial,
-    answer_by_agreement,
-    answer_by_score,
-    first_size,
-    golden_bank,
-    matching_spec,
-    reference_files,
+    rank_by_score,
     with_candidates,
     with_more_candidates,
 )
+from partsight.runtime.calibration.fit import MIN_KEPT, Tolerances, ToleranceSeries, fit_table, measure_fit
+from partsight.runtime.calibration.setup_check import MAX_FRAMES, MIN_FRAMES, SetupCheck, find_misfit
+from partsight.runtime.calibration.thresholds import RejectCurve, choose_threshold, false_accept, false_reject
 from partsight.runtime.calibration.variation import Variation, vary
 
 __all__ = [
     "MAX_FRAMES",
+    "MAX_SCREENED_PARTS",
     "MIN_FRAMES",
-    "Answered",
+    "MIN_KEPT",
     "Ranks",
     "RejectCurve",
     "SetupCheck",
-    "Trial",
+    "ToleranceSeries",
+    "Tolerances",
     "Variation",
+    "VariedAnswers",
     "answer_by_agreement",
     "answer_by_score",
+    "choose_threshold",
+    "false_accept",
+    "false_reject",
     "find_misfit",
-    "first_size",
-    "golden_bank",
-    "matching_spec",
-    "reference_files",
+    "fit_table",
+    "measure_fit",
+    "rank_by_score",
     "vary",
     "with_candidates",
     "with_more_candidates",

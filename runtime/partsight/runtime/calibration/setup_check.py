@@ -1,7 +1,7 @@
-"""The set-up check: what would make refused frames fit the golden images again.
+"""The set-up check: it finds a difference of the set-up that makes refused frames fit the golden images again.
 
 A camera that sends RGB, hangs upside down or stands 5 % nearer gives frames that fit no part, and each answer is only
-"unknown". Together they show the cause: one difference that, undone, makes most of them fit. The check undoes
+"unknown". Several frames show the cause: one difference that, undone, makes most of them fit. The check undoes
 differences on a few frames (channels, mirror and turn first, then scale, then light), and the package judges.
 """
 
@@ -18,10 +18,10 @@ from partsight.runtime.package import Decision, Manifest
 from partsight.runtime.recognition import Answer
 
 MAX_FRAMES = 16
-"""Frames that a check uses at most."""
+"""Largest number of frames in a check."""
 
 MIN_FRAMES = 4
-"""A check of fewer frames finds nothing: a part that was not taught may fit one by chance."""
+"""Smallest number of frames in a check: one frame of a part that was not taught may fit by chance."""
 
 _MIN_ACCEPTED = 0.5  # share of the frames, with the difference undone
 _MIN_GAIN = 0.3  # of that share
@@ -31,7 +31,7 @@ _STARTS = 3  # channels and turns at which scales are tried
 _SCALES = (0.8, 0.87, 0.935, 1.07, 1.15, 1.25)
 _SCALE_STEPS = (0.03, 0.015, 0.0075)
 _SCALE_LIMITS = (0.78, 1.28)
-_LIGHTS_EV = (-1.5, -0.75, 0.75, 1.5)  # where no golden image says how bright frames should be
+_LIGHTS_EV = (-1.5, -0.75, 0.75, 1.5)  # tried where no golden image shows the right brightness
 _MIN_LIGHT_EV = 0.25  # less is within the variation of a line
 _MIN_MERIT = 0.1  # of a difference that is worth a word
 _MIN_SCORE = 1e-3
@@ -41,7 +41,7 @@ _WHITE_SHARE = 0.1  # of pixels, more than in the golden images
 
 
 class Judge(Protocol):
-    """What a check needs of a `Recognizer`; see there."""
+    """The part of a `Recognizer` that a check needs; see there."""
 
     @property
     def manifest(self) -> Manifest:
@@ -66,15 +66,15 @@ class SetupCheck:
     """Result of a check.
 
     Attributes:
-        fits: the difference that explains the refusals; None if there is none.
-        frames: number of frames in the check.
-        tried: number of differences that were undone on frames.
-        accepted_before, accepted_after: shares of the frames that the package accepts, as they are and with the best
+        fits: Difference that explains the refusals; None if there is none.
+        frames: Number of frames in the check.
+        tried: Number of differences that were undone on frames.
+        accepted_before, accepted_after: Shares of the frames that the package accepts, as they are and with the best
             difference undone.
-        score_before, score_after: medians of their scores.
-        labels: parts that it accepts with the difference undone.
-        white_share: share of the pixels that are white in the frames and not in the golden images that they are most
-            like; 0 where that cannot be known.
+        score_before, score_after: Medians of their scores.
+        labels: Parts that it accepts with the difference undone.
+        white_share: Share of the pixels that are white in the frames and not in the golden images most like them; 0 if
+            the package has no golden images.
     """
 
     fits: Setup | None
@@ -89,7 +89,7 @@ class SetupCheck:
 
     @property
     def is_overexposed(self) -> bool:
-        """Whether the frames are so bright that nothing brings back the parts in them."""
+        """Whether the frames are so bright that the parts in them are lost."""
         return self.fits is None and self.white_share >= _WHITE_SHARE
 
     def describe(self) -> str:
@@ -118,16 +118,16 @@ class SetupCheck:
 def find_misfit(
     judge: Judge, frames: Sequence[Pixels], is_wanted: Callable[[], bool] = lambda: True, least: int = MIN_FRAMES
 ) -> SetupCheck | None:
-    """Find what would make refused frames fit.
+    """Find a difference of the set-up that makes refused frames fit.
 
     Args:
-        judge: the recogniser that refused them.
+        judge: Recogniser that refused them.
         frames: Refused frames, as for `Recognizer.recognize`; the first `MAX_FRAMES` count.
-        is_wanted: asked before each batch; False to give up.
+        is_wanted: Called before each batch; returns False to stop the check.
         least: Number of frames, below which there is no check.
 
     Returns:
-        None where there are fewer frames, or it was given up.
+        None if there are fewer frames, or the check was stopped.
 
     Raises:
         PartsightError: the recogniser was closed meanwhile, or a golden image is damaged.
@@ -146,7 +146,7 @@ class _UnwantedError(Exception):
 
 @dataclass(frozen=True)
 class _Trial:
-    """A difference that was undone; of more merit if frames fit better."""
+    """A difference that was undone on frames; its merit is higher if they fit better."""
 
     setup: Setup
     merit: float
@@ -181,7 +181,7 @@ class _Trials:
         return self.known[setup, count]
 
     def best(self, setups: Iterable[Setup], count: int) -> list[_Trial]:
-        """Return all, the best first; of equal ones the first."""
+        """Return a trial of each difference, the best first."""
         return sorted((self.judge(setup, count) for setup in setups), key=lambda trial: -trial.merit)
 
     def light_of(self, trial: _Trial) -> float:
@@ -250,7 +250,7 @@ def _search(trials: _Trials, before: _Trial) -> _Trial:
 
 
 def _lights(trials: _Trials, before: _Trial) -> tuple[float, ...]:
-    """Return differences of brightness to try besides none."""
+    """Return differences of brightness to try, except for none."""
     if trials.package.decision.score != "agreement":
         return _LIGHTS_EV
     light = trials.light_of(before)

@@ -1,4 +1,4 @@
-"""What a controlled line varies: pose, light and sensor, within physical limits."""
+"""Variation: a golden image as a controlled line might show it, with another pose, light and sensor noise."""
 
 import cv2
 import msgspec
@@ -10,23 +10,24 @@ _RELIEF_CELLS = 4  # across the image
 
 
 class Variation(msgspec.Struct, frozen=True):
-    """How far a frame of the line may be from the golden image. Each amount is drawn evenly from its limits.
+    """Largest differences between a frame of the line and the golden image. Each is drawn evenly within its limits.
 
     Attributes:
-        rotation_deg: in the image plane, plus or minus.
-        shift_percent: of the image's width and height, plus or minus.
-        scale_percent: of the part's size, plus or minus.
-        tilt_deg: of the part on the tray, about both horizontal axes, plus or minus.
-        view_deg: between the camera's axis and the tray's normal: 0 looks straight down. A tilt stretches and shears
-            what a camera sees that looks down at an angle, and hardly shows otherwise.
-        parallax_percent: of the image's longest side, plus or minus: how far what stands high moves against what lies
-            low when the part is turned or tilted.
-        exposure_percent: of the brightness, plus or minus.
-        key_light_percent: of the light that casts the shadows, plus or minus; what is dark changes more than the tray.
-        white_balance_percent: of red and of blue against green, plus or minus.
-        blur_px: largest standard deviation of the blur, at 256 px image width.
-        noise_levels: largest standard deviation of the noise, of 255 grey levels.
-        jpeg_quality: lowest quality of the camera's compression, of 100.
+        rotation_deg: Turn in the image plane, plus or minus, in degrees.
+        shift_percent: Shift, plus or minus, in percent of the image's width and height.
+        scale_percent: Change of the part's size, plus or minus, in percent.
+        tilt_deg: Tilt of the part on the tray about both horizontal axes, plus or minus, in degrees.
+        view_deg: Angle between the camera's axis and the tray's normal, in degrees; 0 looks straight down. Under an
+            oblique camera a tilt stretches and shears the picture; from above it hardly shows.
+        parallax_percent: Movement of high features against low ones when the part turns or tilts, plus or minus, in
+            percent of the image's longest side.
+        exposure_percent: Change of brightness, plus or minus, in percent.
+        key_light_percent: Change of the light that casts the shadows, plus or minus, in percent; dark areas change more
+            than the tray.
+        white_balance_percent: Change of red and of blue against green, plus or minus, in percent.
+        blur_px: Largest standard deviation of the blur, in pixels of an image 256 px wide.
+        noise_levels: Largest standard deviation of the noise, of 255 grey levels.
+        jpeg_quality: Lowest quality of the camera's compression, of 100.
     """
 
     rotation_deg: float = 3.0
@@ -44,12 +45,12 @@ class Variation(msgspec.Struct, frozen=True):
 
 
 def vary(image: Pixels, variation: Variation, rng: np.random.Generator) -> Pixels:
-    """Return the image as a line camera might see the part next time.
+    """Return the image as a camera of the line might show the part next time.
 
     Args:
-        image: (height, width, 3) or (height, width) uint8.
-        variation: how far it may be.
-        rng: where the amounts are drawn from; the same state gives the same picture.
+        image: Golden image, (height, width, 3) or (height, width) uint8.
+        variation: Largest differences.
+        rng: Generator of the differences; the same state gives the same picture.
     """
     moved = _move(image, variation, rng)
     lit = _light(moved.astype(np.float32), variation, rng)
@@ -60,13 +61,13 @@ def vary(image: Pixels, variation: Variation, rng: np.random.Generator) -> Pixel
 
 
 def _move(image: Pixels, variation: Variation, rng: np.random.Generator) -> Pixels:
-    """Rotate, shift, scale and tilt in one resampling; what comes into view repeats the border, as the tray does."""
+    """Rotate, shift, scale and tilt in one resampling; areas that come into view repeat the border, like the tray."""
     height, width = image.shape[:2]
     angle = np.deg2rad(_around_zero(variation.rotation_deg, rng))
     scale = 1 + _around_zero(variation.scale_percent, rng) / 100
     shift_x = _around_zero(variation.shift_percent, rng) / 100 * width
     shift_y = _around_zero(variation.shift_percent, rng) / 100 * height
-    # To first order, a tilted plane seen at an angle is stretched along the view and sheared across it.
+    # To first order, a tilt stretches the picture of a plane along the view and shears it across the view.
     oblique = np.tan(np.deg2rad(variation.view_deg))
     stretch, shear = (oblique * np.tan(np.deg2rad(_around_zero(variation.tilt_deg, rng))) for _ in range(2))
     center = np.array([[1, 0, -(width - 1) / 2], [0, 1, -(height - 1) / 2], [0, 0, 1]])
@@ -90,7 +91,7 @@ def _move(image: Pixels, variation: Variation, rng: np.random.Generator) -> Pixe
 
 
 def _parallax(shape: tuple[int, ...], reach: float, rng: np.random.Generator) -> np.ndarray:
-    """Return a smooth field of shifts in pixels: the heights of the part are not known, so they are drawn."""
+    """Return a smooth field of shifts, (height, width) in pixels: the part's heights are unknown, so they are drawn."""
     reach = _around_zero(reach, rng)
     heights = rng.uniform(-1, 1, (_RELIEF_CELLS, _RELIEF_CELLS)).astype(np.float32)
     return reach * np.asarray(cv2.resize(heights, shape[1::-1], interpolation=cv2.INTER_CUBIC))
@@ -101,7 +102,7 @@ def _light(image: np.ndarray, variation: Variation, rng: np.random.Generator) ->
     if image.ndim == 3:
         gain[0] *= 1 + _around_zero(variation.white_balance_percent, rng) / 100
         gain[2] *= 1 + _around_zero(variation.white_balance_percent, rng) / 100
-    # The tray, which most pixels show, lies in the key light; what is darker lies partly in the fill light alone.
+    # Most pixels show the tray, in the key light. Darker pixels are partly in shadow, where only the fill light is.
     shade = np.clip(1 - image / max(float(np.median(image)), 1.0), 0, 1)
     key_light = _around_zero(variation.key_light_percent, rng) / 100
     return np.asarray(image * gain * (1 - key_light * shade))

@@ -1,99 +1,112 @@
-"""Where frames come from: one module a kind of camera, opened by its address.
+"""Frames come in here: one module a kind of camera, opened by its address; other distributions may add kinds.
 
 May import `core` and `images`.
 """
 
 import os
-from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import import_module
-from typing import cast
+from typing import Any, cast
 
 from partsight.runtime.cameras.address import without_credentials
 from partsight.runtime.cameras.camera import Camera, CameraOptions, Frame
 from partsight.runtime.cameras.files import FileCamera, find_images
-from partsight.runtime.core import CameraError
+from partsight.runtime.core import CameraError, load_plugin, plugin_names
 
 __all__ = [
-    "SCHEMES",
     "Camera",
     "CameraOptions",
     "FileCamera",
     "Frame",
+    "camera_schemes",
     "check_address",
     "find_images",
     "open_camera",
     "without_credentials",
 ]
 
-Opener = Callable[[str, CameraOptions], Camera]
-Checker = Callable[[str, CameraOptions], None]
+GROUP = "partsight.cameras"
+"""Group of the entry points by which other distributions add cameras: the name is the scheme, the value a module."""
 
-_OPENERS = {
-    "folder": ("files:open_folder", "PATH"),
-    "video": ("video:open_video", "PATH"),
-    "usb": ("usb:open_usb", "N"),
-    "genicam": ("genicam:open_genicam", "CTI_PATH#DEVICE_ID"),
-    "basler": ("basler:open_basler", "SERIAL"),
-    "gige": ("gige:open_gige", "IP_OR_ID"),
-    "rtsp": ("rtsp:open_stream", "rtsp://HOST/PATH"),
-    "http": ("rtsp:open_stream", "http://HOST/PATH"),
+_FORMS = {
+    "folder": "folder:PATH",
+    "video": "video:PATH",
+    "usb": "usb:N",
+    "genicam": "genicam:CTI_PATH#DEVICE_ID",
+    "basler": "basler:SERIAL",
+    "gige": "gige:IP_OR_ID",
+    "rtsp": "rtsp://HOST/PATH",
+    "http": "http://HOST/PATH",
 }
-"""Scheme to the module and function that opens it, imported when it is asked for, and what follows the scheme.
+"""Form of the addresses by scheme."""
 
-Where what can be opened, or set, can be told without looking for a camera, a function `check_...` is beside it.
-"""
+_MODULES = {"folder": "files", "http": "rtsp"}
+"""Modules whose name is not the scheme."""
 
 
-SCHEMES = frozenset(_OPENERS)
-"""What an address of a camera begins with, before the colon."""
+@dataclass(frozen=True)
+class _Place:
+    """An address that was found to be a camera's.
+
+    Attributes:
+        module: Module or object with `open_address(place, options)` and, if it can refuse an address without looking
+            for the camera, `check_address(place, options)`.
+        place: Text after the scheme; the whole address for rtsp: and http:.
+    """
+
+    module: Any
+    place: str
+
+
+def camera_schemes() -> frozenset[str]:
+    """Return the schemes of all cameras: the text before the first colon of an address."""
+    return frozenset({*_FORMS, *plugin_names(GROUP)})
 
 
 def open_camera(address: str, options: CameraOptions | None = None) -> Camera:
     """Open the camera at an address.
 
     Args:
-        address: scheme and place, as `folder:PATH`; `docs/cameras.md` lists them all.
-        options: what to set at it; a camera that cannot do as told is not opened.
+        address: Scheme and place, such as `folder:PATH`; `docs/cameras.md` lists them all.
+        options: Settings for the camera; partsight does not open a camera that cannot take one of them.
 
     Raises:
-        CameraError: no camera is known for the address, it cannot be opened, or did not take an option.
+        CameraError: partsight knows no camera for the address, cannot open it, or it did not take an option.
         DependencyError: the library that it needs is not installed.
     """
-    opener, _, place = _find(address)
-    return opener(place, options or CameraOptions())
+    found = _find(address)
+    return cast(Camera, found.module.open_address(found.place, options or CameraOptions()))
 
 
 def check_address(address: str, options: CameraOptions | None = None) -> None:
-    """Refuse what no camera can ever be opened at, or set, without looking for the camera.
+    """Refuse an address or an option that no camera of its kind can ever take, without looking for the camera.
 
     Raises:
-        CameraError: the address is of no camera that is known, or one of its kind cannot do as told.
+        CameraError: partsight knows no camera for the address, or a camera of its kind cannot take an option.
     """
-    _, check, place = _find(address)
+    found = _find(address)
+    check = getattr(found.module, "check_address", None)
     if check is not None:
-        check(place, options or CameraOptions())
+        check(found.place, options or CameraOptions())
 
 
-def _find(address: str) -> tuple[Opener, Checker | None, str]:
-    """Return what opens and what checks a camera, and the place that they take.
+def _find(address: str) -> _Place:
+    """Return the module that opens an address.
 
     Raises:
-        CameraError: no camera is known for the address.
+        CameraError: partsight knows no camera for the address.
     """
-    address = str(address)  # of a number or a path, to which the error below names the address
+    address = str(address)  # a number or a path gets the error below, which names the address that it stands for
     scheme, _, place = address.partition(":")
-    if scheme not in _OPENERS or not place or (_is_network(scheme) and not place.startswith("//")):
+    plugin = load_plugin(GROUP, scheme, _FORMS, CameraError) if place else None
+    if plugin is not None:
+        return _Place(plugin, place)
+    is_network = "://" in _FORMS.get(scheme, "")
+    if scheme not in _FORMS or not place or (is_network and not place.startswith("//")):
         expected = _meant(address) or _known()
         raise CameraError(f"camera {without_credentials(address)!r} is not known; expected {expected}")
-    module_name, _, function = _OPENERS[scheme][0].partition(":")
-    module = import_module(f"partsight.runtime.cameras.{module_name}")
-    check = getattr(module, function.replace("open_", "check_"), None)
-    return cast(Opener, getattr(module, function)), check, address if _is_network(scheme) else place
-
-
-def _is_network(scheme: str) -> bool:
-    """Tell cameras whose whole address is theirs from those that take what follows the scheme."""
-    return "://" in _OPENERS[scheme][1]
+    module = import_module(f"partsight.runtime.cameras.{_MODULES.get(scheme, scheme)}")
+    return _Place(module, address if is_network else place)
 
 
 def _meant(address: str) -> str:
@@ -108,5 +121,5 @@ def _meant(address: str) -> str:
 
 
 def _known() -> str:
-    forms = [form if "://" in form else f"{scheme}:{form}" for scheme, (_, form) in _OPENERS.items()]
+    forms = [*_FORMS.values(), *(f"{name}:..." for name in plugin_names(GROUP))]
     return " or ".join(", ".join(forms).rsplit(", ", 1))

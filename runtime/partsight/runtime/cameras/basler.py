@@ -15,7 +15,7 @@ from partsight.runtime.core import CameraError, CameraLostError, DependencyError
 NO_BLOCK_ID = 2**64 - 1
 
 
-def open_basler(serial: str, options: CameraOptions) -> "BaslerCamera":
+def open_address(serial: str, options: CameraOptions) -> "BaslerCamera":
     """Open a camera by the serial number on its housing.
 
     Raises:
@@ -61,17 +61,17 @@ class BaslerCamera(PolledCamera):
         self._genicam, self._pylon, self._camera = genicam, pylon, camera
         self._ids = FrameIds()
         self._by_software = options.trigger == "software"
-        # In place of pylon's own configuration, which would switch off a trigger that the camera was set up with.
+        # Replaces pylon's own configuration, which would switch off a trigger that the camera is set up with.
         nothing = pylon.ConfigurationEventHandler()
         camera.RegisterConfiguration(nothing, pylon.RegistrationMode_ReplaceAll, pylon.Cleanup_Delete)
         camera.Open()
-        features = NodeMap(camera.GetNodeMap())
+        features = PylonFeatures(camera.GetNodeMap())
         apply_options(features, options, source)
         self._check_format(features)
         newest, each = pylon.GrabStrategy_LatestImageOnly, pylon.GrabStrategy_OneByOne
         camera.StartGrabbing(newest if runs_freely(features) else each)
 
-    def _check_format(self, features: "NodeMap") -> None:
+    def _check_format(self, features: "PylonFeatures") -> None:
         name = features.get("PixelFormat").removesuffix("Packed")  # its older name
         check_format({"RGBA8": "RGBa8", "BGRA8": "BGRa8"}.get(name, name), self.source)
 
@@ -80,8 +80,8 @@ class BaslerCamera(PolledCamera):
             return
         try:
             while (late := self._retrieve(0)).IsValid():
-                late.Release()  # the answer to a trigger that was given up
-            if self._camera.CanWaitForFrameTriggerReady():  # one that comes too soon is passed over
+                late.Release()  # the frame of an earlier trigger, whose `read` timed out
+            if self._camera.CanWaitForFrameTriggerReady():  # the camera ignores a trigger that comes too soon
                 self._camera.WaitForFrameTriggerReady(round(SLICE_S * 1000), self._pylon.TimeoutHandling_Return)
             self._camera.GetNodeMap().GetNode("TriggerSoftware").Execute()
         except self._genicam.GenericException as error:
@@ -108,7 +108,7 @@ class BaslerCamera(PolledCamera):
         arrived = time.time()
         block = result.BlockID
         sequence = self._ids.number(result.ImageNumber if block == NO_BLOCK_ID else block)
-        if not result.GrabSucceeded():  # the flag alone tells: the error code of an incomplete frame may be 0
+        if not result.GrabSucceeded():  # only the flag is sure: the error code of an incomplete frame may be 0
             raise PartialFrameError(
                 f"{self.source}: a frame came incomplete ({result.ErrorDescription or result.ErrorCode}); check "
                 "cables, and for GigE the packet size and the delay between packets"
@@ -125,7 +125,7 @@ class BaslerCamera(PolledCamera):
             self._camera.Close()
 
 
-class NodeMap:
+class PylonFeatures:
     """pylon's nodes as features."""
 
     def __init__(self, nodes: Any) -> None:
@@ -133,7 +133,7 @@ class NodeMap:
         self._nodes = nodes
 
     def has(self, name: str) -> bool:
-        """Tell whether the feature exists and may be written now."""
+        """Return whether the feature exists and can be written now."""
         from pypylon import genicam  # noqa: PLC0415 (optional)
 
         node = self._nodes.GetNode(name)

@@ -1,4 +1,4 @@
-"""What every camera offers."""
+"""The interface of every camera: frames, options, and `read`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -16,11 +16,10 @@ class Frame:
     """A picture that a camera really delivered.
 
     Attributes:
-        image: (height, width, 3) uint8 BGR, or (height, width) uint8; contiguous, and nobody else's.
-        source: where it came from: a file's path, or a camera's address.
-        sequence: counts what the camera was asked for or has sent, from 0; a gap is a frame that was lost or could not
-            be read.
-        timestamp: when it came, seconds since 1970 (UTC).
+        image: Picture, (height, width, 3) uint8 BGR or (height, width) uint8; contiguous, and nobody else writes to it.
+        source: Origin: a file's path, or a camera's address.
+        sequence: Number of the frame at its camera, from 0; a gap stands for frames that were lost or unreadable.
+        timestamp: Time of arrival, seconds since 1970 (UTC).
     """
 
     image: Pixels
@@ -31,16 +30,16 @@ class Frame:
 
 @dataclass(frozen=True)
 class CameraOptions:
-    """What may be set at a camera; None for what it has. One that a camera cannot do is an error, never passed over.
+    """Settings of a camera; None leaves a setting as it is. An option that a camera cannot set is an error.
 
     Attributes:
-        exposure_us: time of exposure, in microseconds.
-        gain_db: amplification, in decibels.
-        region: x, y, width and height of the part of the sensor to read, in its pixels.
-        trigger: what starts an exposure: `free` for the camera's own clock, `hardware` for its input line, `software`
-            for each call of `read`.
-        fps: frames a second of a camera that runs freely, or at which files are delivered.
-        timeout_s: how long `read` waits for a frame.
+        exposure_us: Exposure time, in microseconds.
+        gain_db: Amplification, in decibels.
+        region: Part of the sensor to read: x, y, width and height in its pixels.
+        trigger: Signal that starts an exposure: `free` for the camera's own clock, `hardware` for its input line,
+            `software` for each call of `read`.
+        fps: Frames a second of a camera that runs freely, or of files.
+        timeout_s: Longest wait of `read` for a frame, in seconds.
     """
 
     exposure_us: float | None = None
@@ -67,11 +66,11 @@ class CameraOptions:
         """Refuse options that a camera cannot set.
 
         Args:
-            camera: its address.
-            supported: names of the options that it can set, `timeout_s` aside.
+            camera: Address of the camera, for the error.
+            supported: Names of the options that it can set, without `timeout_s`.
 
         Raises:
-            CameraError: one is set that it cannot.
+            CameraError: an option is set that is not among them.
         """
         asked = {field.name for field in fields(self) if getattr(self, field.name) is not None} - {"timeout_s"}
         unable = sorted(asked - supported)
@@ -86,11 +85,11 @@ def _is_region(region: Sequence[object]) -> bool:
 
 
 class Camera(Protocol):
-    """A source of frames, open from its creation on. Used as a context manager; never invents a frame.
+    """A source of frames, open from its creation on. It is a context manager, and never invents a frame.
 
-    Two attributes may be there. `source`: where the frame comes from that was asked for last, as `Frame.source` says
-    it; it names one that could not be read. `ends`: true for a camera that comes to an end and whose frames can wait,
-    as files do; a line then loses none of them unless its policy says so.
+    A camera may have two attributes. `source` is the origin of the frame that `read` tried last, as in `Frame.source`;
+    it names a frame that `read` could not read. `ends` is true for a camera that comes to an end and whose frames can
+    wait, such as files: a line then loses none of them unless its policy says so.
     """
 
     def read(self) -> Frame | None:
@@ -98,13 +97,13 @@ class Camera(Protocol):
 
         Raises:
             CameraTimeoutError: no frame came in time; the next call waits again.
-            PartialFrameError: it came incomplete; the next call goes on with the one after it.
+            PartialFrameError: the frame is incomplete; the next call goes on with the next frame.
             CameraLostError: the camera is gone; close it and open it again.
-            PartsightError: this frame could not be read; the next call goes on with the one after it.
+            PartsightError: this frame is unreadable; the next call goes on with the next frame.
         """
 
     def close(self) -> None:
-        """Let go of the device; a `read` in another thread ends with CameraLostError or None. May be called twice."""
+        """Release the device; a `read` in another thread ends with CameraLostError or None. May be called twice."""
 
     def __enter__(self) -> Self: ...
 

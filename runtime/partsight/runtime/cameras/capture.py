@@ -1,4 +1,4 @@
-"""OpenCV's VideoCapture, with its failures told apart."""
+"""OpenCV's VideoCapture, with a timeout and a lost device as different errors."""
 
 import time
 from collections.abc import Callable
@@ -12,19 +12,19 @@ from partsight.runtime.core import CameraLostError, CameraTimeoutError, Pixels
 def receiver(capture: cv2.VideoCapture, source: str, patience_s: float) -> Callable[[], Pixels]:
     """Return a function that waits for the next picture of a capture that is open.
 
-    OpenCV says only that there was no picture. One that gave up after its read timeout may still be fed; one that gave
-    up at once has lost its device, and stays "opened" for ever.
+    OpenCV only reports that there was no picture. A capture that gave up after its read timeout may get pictures
+    again; one that gave up at once has lost its device, and claims to be open for ever.
 
     Args:
-        capture: to read.
-        source: address to show.
-        patience_s: its read timeout.
+        capture: Open capture.
+        source: Address for errors.
+        patience_s: Read timeout of the capture, in seconds.
     """
 
     def receive() -> Pixels:
         began = time.monotonic()
         came, image = capture.read()
-        gave_up = time.monotonic() - began >= 0.9 * patience_s  # then a picture is what its decoder still held
+        gave_up = time.monotonic() - began >= 0.9 * patience_s  # a picture that comes now waited in the decoder
         if came and not gave_up:
             return np.ascontiguousarray(image, np.uint8)  # OpenCV makes a new array for each
         if gave_up:

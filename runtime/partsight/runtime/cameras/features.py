@@ -7,10 +7,10 @@ from partsight.runtime.cameras.camera import CameraOptions
 from partsight.runtime.core import CameraError
 
 TOLERANCE = 0.02
-"""Share by which a number may differ from what was asked: cameras round to their clocks."""
+"""Share by which a camera's number may differ from the option: cameras round to their clocks."""
 
 _EXPOSURE = ("ExposureTime", "ExposureTimeAbs")
-_GAIN = ("Gain",)  # GainRaw is in steps of the maker's own, not in dB
+_GAIN = ("Gain",)  # GainRaw counts in steps of the maker, not in dB
 _FPS = ("AcquisitionFrameRate", "AcquisitionFrameRateAbs")
 _LINES = ("Line1", "Line0", "Line2", "Line3")
 
@@ -19,20 +19,20 @@ class Features(Protocol):
     """A camera's features by name; values as text, as GenICam has it for features of all kinds."""
 
     def has(self, name: str) -> bool:
-        """Tell whether the feature exists and may be written now."""
+        """Return whether the feature exists and can be written now."""
 
     def get(self, name: str) -> str:
         """Return the value."""
 
     def set(self, name: str, value: str) -> None:
-        """Set the value; raises an error of the library's own."""
+        """Set the value; raises an error of the library."""
 
 
 def apply_options(features: Features, options: CameraOptions, source: str) -> None:
     """Set the options that are not None, and read each back.
 
     Raises:
-        CameraError: the camera has no such feature, refused the value, or has another one afterwards.
+        CameraError: the camera has no such feature, refused the value, or has another value afterwards.
     """
     setting = _Setting(features, source)
     setting.set_if_there("AcquisitionMode", "Continuous")  # in SingleFrame it would stop after the first
@@ -52,7 +52,7 @@ def apply_options(features: Features, options: CameraOptions, source: str) -> No
 
 
 def runs_freely(features: Features) -> bool:
-    """Tell a camera that exposes by its own clock from one that waits for a trigger."""
+    """Return whether the camera exposes by its own clock, and not by a trigger."""
     return not (features.has("TriggerMode") and features.get("TriggerMode") == "On")
 
 
@@ -64,7 +64,7 @@ class _Setting:
 
     def set_trigger(self, trigger: str) -> None:
         if trigger == "free" and not self._features.has("TriggerMode"):
-            return  # it knows no other way
+            return  # the camera cannot do anything else
         self.set_if_there("TriggerSelector", "FrameStart")
         if trigger == "free":
             self._set("trigger", "TriggerMode", "Off")
@@ -74,13 +74,13 @@ class _Setting:
         self._set("trigger", "TriggerMode", "On")
         if trigger == "software":
             self._set("trigger", "TriggerSource", "Software")
-        elif not self._features.get("TriggerSource").startswith("Line"):  # a line that is chosen already stays
+        elif not self._features.get("TriggerSource").startswith("Line"):  # keeps a line that was chosen before
             self._set_first_of("trigger", "TriggerSource", _LINES)
 
     def set_region(self, region: tuple[int, int, int, int]) -> None:
         x, y, width, height = region
         for name in ("OffsetX", "OffsetY"):
-            self.set_if_there(name, "0")  # an old offset would bound the new size
+            self.set_if_there(name, "0")  # an old offset would limit the new size
         wanted = (("Width", width), ("Height", height), ("OffsetX", x), ("OffsetY", y))
         for name, value in wanted:
             if value or name in ("Width", "Height"):
@@ -100,7 +100,7 @@ class _Setting:
                 return name
         raise CameraError(
             f"{self._source}: cannot set {option}: it has no feature {' or '.join(names)} that can be written; leave "
-            "the option away, and set it with the maker's tool"
+            "out the option, and set it with the maker's tool"
         )
 
     def _set_first_of(self, option: str, name: str, values: tuple[str, ...]) -> None:

@@ -1,4 +1,4 @@
-"""Captures by OpenCV and FFmpeg, and the options that FFmpeg is given for each."""
+"""Captures by OpenCV and FFmpeg, and FFmpeg's options for each."""
 
 import os
 import threading
@@ -15,16 +15,16 @@ _variable_lock = threading.Lock()
 def open_capture(
     place: str, params: Sequence[int] = (), *, options: Mapping[str, str], bounds: Mapping[str, str]
 ) -> cv2.VideoCapture:
-    """Return a capture of a file or an address; one that cannot be opened says so itself (`isOpened`).
+    """Return a capture of a file or an address; `isOpened` says whether OpenCV could open it.
 
-    OpenCV takes FFmpeg's options from a variable of the environment alone. It is set for as long as the capture is
-    being opened, and no other one is opened by this function meanwhile, whose options these are not.
+    OpenCV takes FFmpeg's options only from an environment variable. This function sets it while it opens the capture,
+    and holds a lock meanwhile, so that no other capture gets these options.
 
     Args:
-        place: path or address.
-        params: of OpenCV: property, value, property, value and so on.
-        options: of FFmpeg. Where the user has set the variable, it takes their place.
-        bounds: further ones, which hold unless the user's variable names the same.
+        place: Path or address.
+        params: Properties of OpenCV: property, value, property, value and so on.
+        options: Options of FFmpeg. If the user has set the variable, its options replace these.
+        bounds: Further options, which hold unless the user's variable names the same.
     """
     with _ffmpeg_options(options, bounds):
         return cv2.VideoCapture(place, cv2.CAP_FFMPEG, params)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Self
 
 from partsight.runtime.cameras.camera import CameraOptions, Frame
-from partsight.runtime.cameras.pace import Pace
+from partsight.runtime.cameras.pace import FilePace
 from partsight.runtime.core import CameraError, CameraLostError, ImageError, ProcessBound
 from partsight.runtime.images import READ_FORMATS, Listing, list_images, read_image
 
@@ -17,8 +17,8 @@ def find_images(folder: str | Path) -> list[Path]:
     """Return the image files of a folder and its subfolders, in the order of their paths.
 
     Raises:
-        CameraError: there is no such folder, it cannot be read, or no image is in it.
-        ImageError: entries of it may be images and cannot be taken; names them.
+        CameraError: there is no such folder, it is unreadable, or holds no image.
+        ImageError: entries of the folder may be images and cannot be used; the message names them.
     """
     listing = _list(Path(folder))
     if listing.faults:
@@ -40,7 +40,7 @@ def _list(folder: Path) -> Listing:
     return listing
 
 
-def check_folder(folder: str, options: CameraOptions) -> None:
+def check_address(folder: str, options: CameraOptions) -> None:
     """Refuse options other than `fps`.
 
     Raises:
@@ -49,14 +49,13 @@ def check_folder(folder: str, options: CameraOptions) -> None:
     options.check_supported(f"folder:{folder}", frozenset({"fps"}))
 
 
-def open_folder(folder: str, options: CameraOptions) -> "FileCamera":
-    """Open the images of a folder and its subfolders. An entry that cannot be taken is an error when its turn comes.
+def open_address(folder: str, options: CameraOptions) -> "FileCamera":
+    """Open the images of a folder and its subfolders. An entry that cannot be used is an error when its turn comes.
 
     Raises:
-        CameraError: there is no such folder, it cannot be read, no image is in it, or an option other than `fps` is
-            set.
+        CameraError: there is no such folder, it is unreadable or holds no image, or an option other than `fps` is set.
     """
-    check_folder(folder, options)
+    check_address(folder, options)
     listing = _list(Path(folder))
     return FileCamera(listing.entries, options.fps, listing.faults)
 
@@ -69,23 +68,23 @@ class FileCamera(ProcessBound, unusable=CameraLostError):
     def __init__(
         self, paths: Sequence[str | Path], fps: float | None = None, faults: Mapping[Path, str] | None = None
     ) -> None:
-        """Take the files; each is read when its turn comes.
+        """Take the files; `read` reads each when its turn comes.
 
         Args:
-            paths: of the files.
-            fps: files a second; None for as fast as they are read.
-            faults: why some of `paths` cannot be read, by path; `read` raises it.
+            paths: Paths of the files.
+            fps: Files a second; None for as fast as the line reads them.
+            faults: Causes of unusable files, by path; `read` raises an error with the cause.
 
         Raises:
-            TypeError: `paths` is one path.
+            TypeError: `paths` is a single path.
         """
-        if isinstance(paths, str | Path):  # whose letters would be the files
+        if isinstance(paths, str | Path):  # its letters would count as files
             raise TypeError(f"paths is {str(paths)!r}; expected a list of paths, or open_camera('folder:PATH')")
         self.paths = tuple(Path(path) for path in paths)
         self.faults = dict(faults or {})
-        self.source = ""  # the file that was asked for last
+        self.source = ""  # the file that `read` tried last
         self._next = 0
-        self._pace = Pace(fps)
+        self._pace = FilePace(fps)
         self._closed = False
 
     def read(self) -> Frame | None:
@@ -93,7 +92,7 @@ class FileCamera(ProcessBound, unusable=CameraLostError):
 
         Raises:
             ImageError: this file cannot be used; the next call goes on with the file after it.
-            CameraLostError: the camera was closed.
+            CameraLostError: the camera is closed.
         """
         if self._next < len(self.paths):
             self._pace.wait()
@@ -109,7 +108,7 @@ class FileCamera(ProcessBound, unusable=CameraLostError):
         return Frame(read_image(path), self.source, sequence, time.time())
 
     def close(self) -> None:
-        """End reading; nothing is held open between reads. May be called twice."""
+        """End reading; no file is open between reads. May be called twice."""
         self._closed = True
         self._pace.end()
 

@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 VARIABLE = "GENICAM_GENTL64_PATH"
 
 NO_WAIT_S = 0.0005
-"""The least that harvesters looks for a frame in; it takes 0 for ever."""
+"""Shortest wait for a frame; harvesters waits for ever at 0."""
 
 BUFFERS = 8
-"""For frames that wait; fewer lose frames where several cameras send at once."""
+"""Buffers for frames that wait; with fewer, frames get lost if several cameras send at once."""
 
 
-def open_genicam(place: str, options: CameraOptions) -> "GenicamCamera":
-    """Open a camera by its id, as its producer names it; an id that is left away means the only one.
+def open_address(place: str, options: CameraOptions) -> "GenicamCamera":
+    """Open a camera by the id that its producer names; without an id, the only camera.
 
     Raises:
-        CameraError: no producer, no such device, or an option that it did not take.
+        CameraError: there is no producer or no such device, or the camera did not take an option.
         DependencyError: harvesters is not installed.
     """
     try:
@@ -72,7 +72,7 @@ class GenicamCamera(PolledCamera):
         with ExitStack() as undo:
             undo.callback(self._acquirer.destroy)
             self._nodes = self._acquirer.remote_device.node_map
-            features = NodeMap(self._nodes)
+            features = GenApiFeatures(self._nodes)
             apply_options(features, options, source)
             check_format(features.get("PixelFormat"), source)
             self._is_free = runs_freely(features)
@@ -84,7 +84,7 @@ class GenicamCamera(PolledCamera):
         if self._by_software:
             try:
                 while (late := self._acquirer.try_fetch(timeout=NO_WAIT_S)) is not None:
-                    late.queue()  # the answer to a trigger that was given up
+                    late.queue()  # the frame of an earlier trigger, whose `read` timed out
                 self._nodes.get_node("TriggerSoftware").execute()
             except Exception as error:
                 raise CameraLostError(f"{self.source}: does not take its trigger ({error}); open it again") from error
@@ -98,7 +98,7 @@ class GenicamCamera(PolledCamera):
             return None
         except self._gentl.GenericException as error:
             raise CameraLostError(f"{self.source}: is gone ({error}); open it again") from error
-        if buffer is None:  # harvesters has told it from a complete one, and requeued it
+        if buffer is None:  # harvesters has found it incomplete, and requeued it
             raise PartialFrameError(
                 f"{self.source}: a frame came incomplete; check the network, cables and packet size"
             )
@@ -108,11 +108,11 @@ class GenicamCamera(PolledCamera):
             buffer.queue()
 
     def _newest(self, buffer: Any) -> Any:
-        """Return the newest of the frames that wait; None where that one is incomplete.
+        """Return the newest of the frames that wait; None if that frame is incomplete.
 
-        Where all buffers were full the device had none to write to, so that even the newest is old: all are dropped.
-        A frame after as many as there are buffers came meanwhile and is new: on a busy machine frames may come as fast
-        as they are taken, and the search would never end.
+        If all buffers were full, the device had none to write to and even the newest frame is old: this drops them
+        all. A frame after as many as there are buffers arrived during the search and is new; to go on would never end
+        on a busy machine, where frames come as fast as this takes them.
         """
         waiting, most = 1, self._acquirer.num_buffers
         while (
@@ -143,7 +143,7 @@ class GenicamCamera(PolledCamera):
             self._harvester.reset()
 
 
-class NodeMap:
+class GenApiFeatures:
     """GenApi's nodes as features."""
 
     def __init__(self, nodes: Any) -> None:
@@ -151,7 +151,7 @@ class NodeMap:
         self._nodes = nodes
 
     def has(self, name: str) -> bool:
-        """Tell whether the feature exists and may be written now."""
+        """Return whether the feature exists and can be written now."""
         from genicam import genapi  # noqa: PLC0415 (optional)
 
         return bool(self._nodes.has_node(name)) and self._nodes.get_node(name).get_access_mode() in (
@@ -169,7 +169,7 @@ class NodeMap:
 
 
 def _producers(named: str) -> list[Path]:
-    """Return the producers to load: the one that is named, or all in the folders of the standard's variable."""
+    """Return the producers to load: the named one, or all in the folders of the standard's variable."""
     if named:
         if not Path(named).is_file():
             raise CameraError(
@@ -187,10 +187,12 @@ def _producers(named: str) -> list[Path]:
 
 
 def _choose(harvester: "Harvester", device: str, place: str) -> dict[str, str]:
-    """Return the key of the one device that is meant."""
+    """Return the key of the device that the address means."""
     found = [info.property_dict for info in harvester.device_info_list]
     matching = [info for info in found if device in ("", info["id_"], info["serial_number"])]
     if len(matching) != 1:
         names = ", ".join(info["id_"] for info in found) or "no device"
-        raise CameraError(f"genicam:{place}: {len(matching)} devices are meant; found {names}: name one of them")
+        raise CameraError(
+            f"genicam:{place}: the address means {len(matching)} devices; found {names}: name one of them"
+        )
     return {"id_": matching[0]["id_"]}

@@ -16,10 +16,10 @@ from partsight.runtime.core import CameraError, CameraLostError, CameraTimeoutEr
 
 BUFFERS = 10
 MAX_CLOSE_S = 1.0
-"""How long `close` waits for the camera: control calls on a dead one take 2.5 to 7.5 s, and go on in their thread."""
+"""Longest wait of `close`: control calls on a dead camera take 2.5 to 7.5 s, and go on in their thread."""
 
 
-def open_gige(place: str, options: CameraOptions) -> "GigeCamera":
+def open_address(place: str, options: CameraOptions) -> "GigeCamera":
     """Open a camera by its IP address, or by the id that `arv-tool-0.8` lists.
 
     Raises:
@@ -59,8 +59,8 @@ def _found(aravis: Any) -> str:
 class GigeCamera(PolledCamera):
     """Delivers frames of Aravis.
 
-    A camera that runs freely delivers the newest frame; one with a trigger delivers each in turn. Whatever asks the
-    camera something after its start does so in a thread of its own: a dead camera lets such a call hang for seconds.
+    A camera that runs freely delivers the newest frame; one with a trigger delivers each in turn. After the start, a
+    thread of its own makes the control calls: with a dead camera such a call hangs for seconds.
     """
 
     def __init__(self, source: str, camera: Any, options: CameraOptions) -> None:
@@ -91,7 +91,7 @@ class GigeCamera(PolledCamera):
         if self._triggered is not None and not self._triggered.done():
             raise CameraTimeoutError(f"{self.source}: has not answered its last trigger yet")
         while (late := self._stream.try_pop_buffer()) is not None:
-            self._stream.push_buffer(late)  # the answer to a trigger that was given up
+            self._stream.push_buffer(late)  # the frame of an earlier trigger, whose `read` timed out
         self._triggered = self._control.submit(self._device.execute_command, "TriggerSoftware")
 
     def _wait(self, seconds: float) -> Frame | None:
@@ -107,11 +107,11 @@ class GigeCamera(PolledCamera):
             self._stream.push_buffer(buffer)
 
     def _newest(self, buffer: Any) -> Any:
-        """Return the newest of the frames that wait.
+        """Return the newest of the frames that wait; None if it is too old.
 
-        Where all buffers were full the camera had none to send to, so that even the newest is old: all are dropped.
-        A frame after as many as there are buffers came meanwhile and is new: on a busy machine frames may come as fast
-        as they are taken, and the search would never end.
+        If all buffers were full, the camera had none to send to and even the newest frame is old: this drops them
+        all. A frame after as many as there are buffers arrived during the search and is new; to go on would never end
+        on a busy machine, where frames come as fast as this takes them.
         """
         waiting = 1
         while waiting <= BUFFERS and (newer := self._stream.try_pop_buffer()) is not None:
@@ -146,7 +146,7 @@ class GigeCamera(PolledCamera):
 
     def _release(self) -> None:
         held = [self._device, self._stream, self._camera]
-        del self._device, self._stream, self._camera  # the last one to hold them waits for the camera
+        del self._device, self._stream, self._camera  # the last holder waits for the camera
         released = self._control.submit(_let_go, held, self._handler, self._lost.is_set())
         wait([released], MAX_CLOSE_S)
         self._control.shutdown(wait=False)
@@ -158,7 +158,7 @@ def _let_go(held: list[Any], handler: int, is_lost: bool) -> None:
     device, _, camera = held
     device.disconnect(handler)
     if not is_lost:
-        with suppress(GLib.Error):  # it is gone, which nobody will ask any more
+        with suppress(GLib.Error):  # the camera is gone, and nobody needs it any more
             camera.stop_acquisition()
     held.clear()
 
@@ -171,7 +171,7 @@ class DeviceFeatures:
         self._device = device
 
     def has(self, name: str) -> bool:
-        """Tell whether the feature exists and may be written now."""
+        """Return whether the feature exists and can be written now."""
         node = self._device.get_feature(name)
         return node is not None and self._device.is_feature_available(name) and not node.is_locked()
 

@@ -1,4 +1,4 @@
-"""A request by HTTP: one host, asked with a deadline, and with user name and password if it wants them."""
+"""A request by HTTP to one host, with a deadline, and with user name and password if the host asks for them."""
 
 import contextlib
 import hashlib
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 _BLOCK_BYTES = 2**16
 _HASHES = {"MD5": "md5", "SHA-256": "sha256"}
-_LEFT_AS_IT_IS = "/?%:@!$&'()*+,;=~"  # in a path or query: whoever wrote the address has quoted the rest
+_UNQUOTED = "/?%:@!$&'()*+,;=~"  # in a path or query: the address quotes all other characters already
 
 
 class Wire(io.RawIOBase):
-    """The bytes of a socket until a deadline, which a sender cannot put off by sending them one by one."""
+    """The bytes of a socket until a deadline; a sender cannot extend it by sending byte after byte."""
 
     def __init__(self, connected: socket.socket, deadline: float) -> None:
         self.deadline = deadline
@@ -35,7 +35,7 @@ class Wire(io.RawIOBase):
         return True
 
     def readinto(self, buffer: "WriteableBuffer") -> int:
-        """Wait for bytes; TimeoutError when the deadline has passed."""
+        """Wait for bytes; raises TimeoutError at the deadline."""
         left_s = self.deadline - time.monotonic()
         if left_s <= 0:
             raise TimeoutError
@@ -43,13 +43,13 @@ class Wire(io.RawIOBase):
         return self._socket.recv_into(buffer)
 
     def makefile(self, _mode: str) -> io.BufferedReader:
-        """Return what `HTTPResponse` asks of a socket. A real socket's file cannot be read on after a timeout."""
+        """Return a file for `HTTPResponse`. Unlike a socket's own file, it can be read on after a timeout."""
         return io.BufferedReader(self, _BLOCK_BYTES)
 
 
 @dataclass(frozen=True)
-class Answer:
-    """A request that was answered: its connection and the response, of which the header was read."""
+class HttpAnswer:
+    """The answer to a request: the connection, and the response, whose header has been read."""
 
     connected: socket.socket
     wire: Wire
@@ -57,7 +57,7 @@ class Answer:
 
     def interrupt(self) -> None:
         """End a read in another thread."""
-        with contextlib.suppress(OSError):  # closed already, by either side
+        with contextlib.suppress(OSError):  # either side has closed it already
             self.connected.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
@@ -66,21 +66,21 @@ class Answer:
         self.connected.close()
 
 
-def ask(place: SplitResult, deadline: float) -> Answer:
-    """Ask, and ask once more with user name and password where the host wants them.
+def ask(place: SplitResult, deadline: float) -> HttpAnswer:
+    """Send a request, and send it once more with user name and password if the host asks for them.
 
-    No redirect is followed and no proxy of the environment is used: only the address's own host is asked.
+    It asks only the address's own host: it follows no redirect and uses no proxy of the environment.
 
     Args:
-        place: the address, in parts.
-        deadline: for the whole answer but its body, by the monotonic clock.
+        place: Address, in parts.
+        deadline: Time by the monotonic clock until which the whole answer but its body must come, in seconds.
 
     Raises:
-        OSError, HTTPException, ValueError: no answer, or one that is not HTTP.
+        OSError, HTTPException, ValueError: no answer came, or it is not HTTP.
     """
-    target = quote(place.path or "/", safe=_LEFT_AS_IT_IS)
+    target = quote(place.path or "/", safe=_UNQUOTED)
     if place.query:
-        target += f"?{quote(place.query, safe=_LEFT_AS_IT_IS)}"
+        target += f"?{quote(place.query, safe=_UNQUOTED)}"
     answer = _ask_once(place, target, {}, deadline)
     if answer.response.status != 401 or place.username is None:
         return answer
@@ -92,7 +92,7 @@ def ask(place: SplitResult, deadline: float) -> Answer:
     return _ask_once(place, target, {"Authorization": authorization}, deadline)
 
 
-def _ask_once(place: SplitResult, target: str, headers: dict[str, str], deadline: float) -> Answer:
+def _ask_once(place: SplitResult, target: str, headers: dict[str, str], deadline: float) -> HttpAnswer:
     left_s = max(0.001, deadline - time.monotonic())
     connection = HTTPConnection(unquote(place.hostname or ""), place.port or 80, timeout=left_s)
     try:
@@ -103,11 +103,11 @@ def _ask_once(place: SplitResult, target: str, headers: dict[str, str], deadline
     except BaseException:
         connection.close()
         raise
-    return Answer(connection.sock, wire, response)
+    return HttpAnswer(connection.sock, wire, response)
 
 
 def _authorization(challenges: Iterable[str], user: str, password: str, target: str) -> str | None:
-    """Return the header that answers a challenge, Digest before Basic; None if neither can be answered."""
+    """Return the header that answers a challenge, Digest before Basic; None for other challenges."""
     known: dict[str, dict[str, str]] = {}
     for challenge in challenges:
         for one in re.split(r",\s*(?=(?:Basic|Digest)\s)", challenge, flags=re.IGNORECASE):
@@ -121,7 +121,7 @@ def _authorization(challenges: Iterable[str], user: str, password: str, target: 
 
 
 def _digest(asked: dict[str, str], user: str, password: str, target: str) -> str | None:
-    """Return the answer to a Digest challenge (RFC 7616); None for a hash or a protection that is not known."""
+    """Return the answer to a Digest challenge (RFC 7616); None for an unknown hash or protection."""
     algorithm = asked.get("algorithm", "MD5").upper()
     name, qop = _HASHES.get(algorithm.removesuffix("-SESS")), asked.get("qop")
     if name is None or (qop is not None and "auth" not in re.split(r"[,\s]+", qop.lower())):

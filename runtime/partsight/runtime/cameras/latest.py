@@ -1,4 +1,4 @@
-"""A camera that is read by a thread of its own, into a slot for the latest frame alone."""
+"""A camera whose own thread reads it into a slot for the latest frame."""
 
 import logging
 import threading
@@ -17,7 +17,7 @@ from partsight.runtime.core import (
 )
 
 MAX_CLOSE_S = 1.0
-"""How long `close` waits for the device; one that hangs in its driver is let go when the driver returns."""
+"""Longest wait of `close`. If the driver hangs, the thread releases the device when the driver returns."""
 
 _log = logging.getLogger("partsight.cameras")
 
@@ -25,9 +25,9 @@ _log = logging.getLogger("partsight.cameras")
 class LatestCamera(ProcessBound, unusable=CameraLostError):
     """Delivers the latest frame of a source that sends whether or not anyone reads.
 
-    A backend that buffers (FFmpeg, V4L2) grows ever older when it is read more slowly than it is fed
-    (opencv/opencv#13145), so it is read as fast as it sends. Frames that were overwritten before anyone took them show
-    as gaps in `sequence`.
+    A backend with buffers (FFmpeg, V4L2) delivers ever older frames if its reader is slower than its source
+    (opencv/opencv#13145), so the thread reads as fast as the source sends. A gap in `sequence` stands for frames that
+    a newer one replaced before anyone took them.
     """
 
     def __init__(
@@ -41,22 +41,22 @@ class LatestCamera(ProcessBound, unusable=CameraLostError):
         """Start reading.
 
         Args:
-            source: address to show.
-            receive: waits for the next picture, which nobody else holds; called by the thread alone. CameraTimeoutError
-                and PartialFrameError let the thread go on, any other error ends it and is raised by `read`: after a
-                CameraTimeoutError where a source stopped sending and was then given up, whichever clock was first.
-            release: lets go of the device; called once, by the thread.
-            timeout_s: how long `read` waits, and how old a frame may be that waited for it.
-            interrupt: ends a `receive` that waits; called by `close`, from any thread.
+            source: Address for errors.
+            receive: Function that waits for the next picture, which nobody else holds; only the thread calls it. After
+                CameraTimeoutError and PartialFrameError the thread goes on. Any other error ends it, and `read` raises
+                that error; if the source stopped sending before, `read` raises CameraTimeoutError first.
+            release: Function that releases the device; the thread calls it once.
+            timeout_s: Longest wait of `read`, and greatest age of a frame that it returns, in seconds.
+            interrupt: Function that ends a waiting `receive`; `close` calls it, from any thread.
         """
         self.source = source
         self._receive, self._release, self._interrupt, self._timeout_s = receive, release, interrupt, timeout_s
         self._changed = threading.Condition()
         self._latest: Frame | PartialFrameError | None = None
-        self._arrived = 0.0  # of the latest, by the monotonic clock
+        self._arrived = 0.0  # time of the latest, by the monotonic clock
         self._received = 0
-        self._stall = ""  # since the latest: what `receive` said when it waited in vain
-        self._event = False  # a `read` has said so
+        self._stall = ""  # message of the timeout of `receive` since the latest
+        self._stall_reported = False  # a `read` has raised that timeout
         self._closing = False
         self._ended = False
         self._error: BaseException | None = None
@@ -64,11 +64,11 @@ class LatestCamera(ProcessBound, unusable=CameraLostError):
         self._thread.start()
 
     def read(self) -> Frame:
-        """Return the latest frame that was not returned yet, or wait for one.
+        """Return the latest frame that no call has returned yet, or wait for one.
 
         Raises:
-            CameraTimeoutError: none came in time.
-            PartialFrameError: the latest came incomplete, and no whole one waits.
+            CameraTimeoutError: no frame came in time.
+            PartialFrameError: the latest frame is incomplete, and no whole frame waits.
             CameraLostError: the device is gone, or the camera was closed.
         """
         with self._changed:
@@ -81,14 +81,14 @@ class LatestCamera(ProcessBound, unusable=CameraLostError):
                     raise frame
                 assert frame is not None
                 return frame
-            if self._ended and (self._event or not self._stall):
+            if self._ended and (self._stall_reported or not self._stall):
                 raise self._loss()
-            self._event, stall = True, self._stall
+            self._stall_reported, stall = True, self._stall
         usual = f"{self.source}: no frame came within {self._timeout_s:g} s; check that the camera is on and sends"
         raise CameraTimeoutError(stall or usual)
 
     def close(self) -> None:
-        """Let go of the device, and wait until it is let go of or hangs; may be called twice and from any thread."""
+        """Release the device, and wait at most `MAX_CLOSE_S` for it. May be called twice and from any thread."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
@@ -105,7 +105,7 @@ class LatestCamera(ProcessBound, unusable=CameraLostError):
         self.close()
 
     def _is_fresh(self) -> bool:
-        """Tell a frame to return from none, or from one left by a stream that stopped long ago."""
+        """Return whether there is a frame, and not one from a stream that stopped long ago."""
         return self._latest is not None and time.monotonic() - self._arrived <= self._timeout_s
 
     def _loss(self) -> PartsightError:
@@ -134,16 +134,16 @@ class LatestCamera(ProcessBound, unusable=CameraLostError):
             except CameraTimeoutError as error:
                 with self._changed:
                     self._stall = str(error)
-                continue  # `read` has a clock of its own
+                continue  # `read` keeps its own time
             except PartialFrameError as error:
                 self._put(error)
                 continue
             self._put(Frame(image, self.source, self._received, time.time()))
 
     def _put(self, latest: Frame | PartialFrameError) -> None:
-        """Let `read` have a frame in place of the one before; an incomplete one only where no whole one waits."""
+        """Replace the frame in the slot; an incomplete frame does not replace a whole one that waits."""
         with self._changed:
-            self._stall, self._event = "", False
+            self._stall, self._stall_reported = "", False
             self._received += 1
             if isinstance(latest, Frame) or not (isinstance(self._latest, Frame) and self._is_fresh()):
                 self._latest, self._arrived = latest, time.monotonic()

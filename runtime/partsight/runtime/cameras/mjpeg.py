@@ -1,4 +1,4 @@
-"""Motion JPEG over HTTP: what a camera answers with, and the pictures of its multipart stream."""
+"""Motion JPEG over HTTP: the camera's answer, and the pictures of its multipart stream."""
 
 import contextlib
 import re
@@ -11,13 +11,13 @@ import cv2
 import numpy as np
 
 from partsight.runtime.cameras.address import without_credentials
-from partsight.runtime.cameras.http_request import Answer, ask
+from partsight.runtime.cameras.http_request import HttpAnswer, ask
 from partsight.runtime.cameras.latest import LatestCamera
 from partsight.runtime.core import CameraError, CameraLostError, CameraTimeoutError, PartialFrameError, Pixels
 from partsight.runtime.images import MAX_PIXELS, has_too_many_scans, size_of
 
 MAX_PART_BYTES = 64 * 2**20
-"""Of one part of a stream; a picture of 80 megapixels takes less."""
+"""Largest part of a stream; a picture of 80 megapixels takes less."""
 
 _MAX_LINE_BYTES = 8192
 _BLOCK_BYTES = 2**16
@@ -38,15 +38,15 @@ _REMEDIES = {
 def open_multipart(address: str, timeout_s: float) -> LatestCamera | None:
     """Ask for a stream, and return a camera of it; None for a stream of another kind, which FFmpeg may read.
 
-    One host is asked, the address's own: no redirect is followed, and no proxy of the environment is used. User name
-    and password are sent when the host asks for them (Basic, or Digest with MD5 or SHA-256).
+    This asks only the address's own host: it follows no redirect and uses no proxy of the environment. It sends user
+    name and password when the host asks for them (Basic, or Digest with MD5 or SHA-256).
 
     Args:
-        address: `http://USER:PASSWORD@HOST:PORT/PATH`, checked.
-        timeout_s: patience for the answer, then for each picture, in seconds.
+        address: Address `http://USER:PASSWORD@HOST:PORT/PATH`, checked.
+        timeout_s: Longest wait for the answer, then for each picture, in seconds.
 
     Raises:
-        CameraError: the host cannot be reached, refuses, or sends a web page or a still picture.
+        CameraError: the host is out of reach, refuses, or sends a web page or a still picture.
     """
     source = without_credentials(address)
     try:
@@ -72,10 +72,10 @@ def open_multipart(address: str, timeout_s: float) -> LatestCamera | None:
 def _find_stream(response: HTTPResponse, source: str, *, has_user: bool) -> "Multipart | Joined | None":
     """Return a reader of the pictures of an answer; None for a stream of another kind.
 
-    The first bytes count as well, where the header names no multipart stream: some cameras name another type.
+    If the header names no multipart stream, the first bytes decide: some cameras name another type.
 
     Raises:
-        CameraError: the host refused, or answered with something that is no stream.
+        CameraError: the host refused, or its answer is no stream.
     """
     status, headers = response.status, response.headers
     if status != 200:
@@ -95,7 +95,7 @@ def _find_stream(response: HTTPResponse, source: str, *, has_user: bool) -> "Mul
 
 
 def _no_stream(kind: str, start: bytes) -> str:
-    """Return in words with which other thing the camera answered; empty for one that may be a stream."""
+    """Return the kind of an answer in words; empty if it may be a stream."""
     if kind.startswith("image/"):
         return f"one still picture ({kind})"
     if kind in _WEB_PAGES:
@@ -112,7 +112,7 @@ def _first_bytes(response: HTTPResponse) -> bytes:
 
 
 def _reason(response: HTTPResponse, has_user: bool) -> str:
-    """Return what follows a status in the error: the cause, and how to fix it."""
+    """Return the cause of a status and its remedy, for the error."""
     if response.status == 401:
         if has_user:
             return ": the camera does not take this user name and password; correct them in the address"
@@ -124,7 +124,7 @@ def _reason(response: HTTPResponse, has_user: bool) -> str:
     return f"{phrase}: {_REMEDIES.get(response.status, 'check the path, and the state of the camera')}"
 
 
-def _receiver(answer: Answer, stream: "Multipart | Joined", source: str, timeout_s: float) -> Callable[[], Pixels]:
+def _receiver(answer: HttpAnswer, stream: "Multipart | Joined", source: str, timeout_s: float) -> Callable[[], Pixels]:
     """Return a function that waits for the next picture of a stream."""
     before = 0  # bytes that had come at the last picture
 
@@ -150,18 +150,18 @@ def _receiver(answer: Answer, stream: "Multipart | Joined", source: str, timeout
 class Multipart:
     """Takes a multipart stream apart, as cameras send it.
 
-    Boundary lines may end in LF, differ from the header's in leading dashes, or lack before the first part. A part may
-    lack Content-Length, Content-Type, and the empty line after it; its length may be wrong, and its type another than
-    a picture's. A part that is no picture is skipped. An error of `read` leaves everything that came before in place,
-    so that the next call goes on.
+    Boundary lines may end in LF, differ from the header's in leading dashes, or be missing before the first part. A
+    part may lack Content-Length, Content-Type and the empty line after it; its length and its type may be wrong. This
+    class skips a part that is no picture. After an error of `read` all earlier bytes are still there, so that the next
+    call goes on.
     """
 
     def __init__(self, read: Callable[[int], bytes], boundary: bytes) -> None:
         """Take a stream.
 
         Args:
-            read: returns at most so many bytes, some at least; none at the end of the stream.
-            boundary: from the stream's header; empty if it has none.
+            read: Function that returns at least one byte and at most the given number; none at the stream's end.
+            boundary: Boundary from the stream's header; empty if it names none.
         """
         self._read = read
         self._boundary = boundary.strip().lstrip(b"-")
@@ -174,7 +174,7 @@ class Multipart:
         """Return the bytes of the next picture.
 
         Raises:
-            EOFError: the stream ended, in order or within a part, or a part is larger than `MAX_PART_BYTES`.
+            EOFError: the stream ended, between or within parts, or a part is larger than `MAX_PART_BYTES`.
         """
         while True:
             while not self._in_body:
@@ -253,7 +253,7 @@ class Joined:
         self._buffer = bytearray()
 
     def next_picture(self) -> bytes:
-        """Return the bytes of the next picture, once the one after it begins.
+        """Return the bytes of the next picture, as soon as the picture after it begins.
 
         Raises:
             EOFError: the stream ended, or a picture is larger than `MAX_PART_BYTES`.
@@ -277,10 +277,10 @@ def decode(data: bytes, source: str) -> Pixels:
     """Decode a JPEG of a stream, turned as its EXIF header says.
 
     Returns:
-        (height, width, 3) uint8 BGR; of a grey JPEG as well, as FFmpeg delivers it.
+        Picture, (height, width, 3) uint8 BGR; also of a grey JPEG, as FFmpeg delivers it.
 
     Raises:
-        PartialFrameError: it is no JPEG, its end is missing, it is damaged, or it has more than 80 megapixels.
+        PartialFrameError: the data is no JPEG, lacks its end, is damaged, or has more than 80 megapixels.
     """
     height, width = size_of(data) or (0, 0)
     image, cause = None, "is damaged"
@@ -299,5 +299,5 @@ def decode(data: bytes, source: str) -> Pixels:
 
 
 def _ends_early(data: bytes) -> bool:
-    """Tell a JPEG whose end is missing."""
+    """Return whether the data is a JPEG whose end is missing."""
     return data.lstrip(b"\r\n").startswith(_JPEG_START) and data.rfind(_JPEG_END) <= data.rfind(_JPEG_SCAN)

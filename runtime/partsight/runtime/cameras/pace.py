@@ -1,17 +1,17 @@
-"""The pace of files: so many frames a second, as the line's camera sent them."""
+"""The rate at which files are delivered, in place of a camera's."""
 
 import threading
 import time
 
 
-class Pace:
+class FilePace:
     """Waits between the frames of a file camera."""
 
     def __init__(self, fps: float | None) -> None:
-        """Take the rate.
+        """Set the rate.
 
         Args:
-            fps: frames a second; None for as fast as they are read.
+            fps: Frames a second; None for as fast as the line reads them.
         """
         self._period_s = None if fps is None else 1 / fps
         self._due_s: float | None = None
@@ -20,8 +20,8 @@ class Pace:
     def wait(self) -> None:
         """Wait until the next frame is due, or `end` is called.
 
-        A camera whose frames were taken too late does not hurry afterwards: the line sees no frame sooner than its
-        own camera would send it.
+        After a late call the next frames do not come faster: the line sees no frame sooner than a camera would send
+        it.
         """
         if self._period_s is None:
             return
@@ -30,5 +30,5 @@ class Pace:
         self._ended.wait(self._due_s - now)
 
     def end(self) -> None:
-        """Let nobody wait any longer."""
+        """End every wait, now and later."""
         self._ended.set()

@@ -33,37 +33,37 @@ _CONVERSIONS = {
 
 
 def format_of_code(code: int) -> str:
-    """Return the name of a PFNC code, or the code itself where it is not one of ours."""
+    """Return the name of a PFNC code; of an unknown code, the code itself as text."""
     return FORMAT_BY_CODE.get(code & 0xFFFFFFFF, f"0x{code & 0xFFFFFFFF:08X}")
 
 
 def check_format(name: str, source: str) -> None:
-    """Refuse a pixel format that cannot be turned into a frame.
+    """Refuse a pixel format that `to_frame` cannot convert.
 
     Raises:
-        CameraError: it is none of ours.
+        CameraError: the format is not in `FORMAT_BY_CODE`.
     """
     known = set(FORMAT_BY_CODE.values())
     if name not in known:
         raise CameraError(
-            f"{source}: sends pixel format {name}; expected one of {', '.join(sorted(known))}: set its feature "
-            "PixelFormat with the maker's tool"
+            f"{source}: sends pixel format {name}; expected one of {', '.join(sorted(known))}: set the camera's "
+            "feature PixelFormat with the maker's tool"
         )
 
 
 def to_frame(data: Pixels, shape: tuple[int, int], padding: int, name: str, source: str) -> Pixels:
-    """Return a picture of its own memory: (height, width) for Mono8, (height, width, 3) BGR for any other format.
+    """Copy a buffer into a picture: (height, width) for Mono8, (height, width, 3) BGR for any other format; uint8.
 
     Args:
-        data: the bytes of a buffer that the device will write to again; more may follow the picture.
-        shape: width and height, in pixels.
-        padding: bytes at the end of each line that are not of the picture.
-        name: of the pixel format.
-        source: address to show.
+        data: Bytes of a buffer that the device will write to again; more may follow the picture.
+        shape: Width and height, in pixels.
+        padding: Bytes at the end of each line that do not belong to the picture.
+        name: Name of the pixel format.
+        source: Address for errors.
 
     Raises:
-        CameraError: the format is none of ours.
-        PartialFrameError: fewer bytes than the picture has pixels.
+        CameraError: the format is not in `FORMAT_BY_CODE`.
+        PartialFrameError: the buffer has fewer bytes than the picture needs.
     """
     check_format(name, source)
     (width, height), channels = shape, _CHANNELS.get(name, 1)

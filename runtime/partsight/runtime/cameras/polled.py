@@ -1,4 +1,4 @@
-"""A camera whose driver is waited on by the thread that reads."""
+"""A camera whose `read` waits in its driver."""
 
 import threading
 import time
@@ -9,11 +9,11 @@ from partsight.runtime.cameras.camera import Frame
 from partsight.runtime.core import CameraLostError, CameraTimeoutError, ProcessBound
 
 SLICE_S = 0.2
-"""The longest single wait in a driver, since none of them can be woken: how long a `close` may take beside a `read`."""
+"""Longest single wait in a driver: nothing can end it, so `close` may wait that long for a `read`."""
 
 
 class FrameIds:
-    """Turns a device's frame ids into a sequence that rises from 0, with a gap for each frame that was lost."""
+    """Turns a device's frame ids into a sequence that rises from 0, with a gap for each lost frame."""
 
     def __init__(self) -> None:
         self._last: int | None = None
@@ -22,8 +22,8 @@ class FrameIds:
     def number(self, frame_id: int) -> int:
         """Return the sequence of a frame.
 
-        GigE Vision counts from 1 to 65535 and starts again at 1 (0 is reserved), unless its ids are of 64 bits. An id
-        that repeats or goes back a little counts as the next one: a number is never given twice.
+        GigE Vision counts from 1 to 65535 and starts again at 1 (0 is reserved), unless its ids have 64 bits. An id
+        that repeats or goes back a little counts as the next one: no number comes twice.
         """
         if self._last is not None:
             step = frame_id - self._last
@@ -35,14 +35,13 @@ class FrameIds:
 
 
 class PolledCamera(ProcessBound, ABC, unusable=CameraLostError):
-    """Keeps the rules of a camera; what inherits it knows one library.
+    """Keeps the rules of a camera; each subclass knows one library.
 
-    `read` and the release of the device exclude each other by a lock, so that a driver is never closed while it is
-    in use.
+    A lock separates `read` from the release of the device, so that nothing closes a driver that is in use.
     """
 
     def __init__(self, source: str, timeout_s: float) -> None:
-        """Take the address to show, and how long `read` waits; the device is open."""
+        """Take the address for errors, and the longest wait of `read`, in seconds; the device is open."""
         self.source = source
         self._timeout_s = timeout_s
         self._lock = threading.Lock()
@@ -51,22 +50,22 @@ class PolledCamera(ProcessBound, ABC, unusable=CameraLostError):
 
     @abstractmethod
     def _wait(self, seconds: float) -> Frame | None:
-        """Wait for a frame; None if none came. Raises what `read` raises."""
+        """Wait for a frame; None if no frame came. Raises the errors of `read`."""
 
     @abstractmethod
     def _release(self) -> None:
-        """Let go of the device, also of one that is gone. Called once."""
+        """Release the device, even if it is gone. Called once."""
 
     @abstractmethod
     def _begin(self) -> None:
-        """Start an exposure, if that is up to the reader. Raises what `read` raises."""
+        """Start an exposure if the camera has a software trigger. Raises the errors of `read`."""
 
     def read(self) -> Frame:
         """Return the next frame.
 
         Raises:
-            CameraTimeoutError: none came in time.
-            PartialFrameError: it came incomplete.
+            CameraTimeoutError: no frame came in time.
+            PartialFrameError: the frame is incomplete.
             CameraLostError: the device is gone, or the camera was closed.
         """
         with self._lock:
@@ -83,7 +82,7 @@ class PolledCamera(ProcessBound, ABC, unusable=CameraLostError):
         )
 
     def close(self) -> None:
-        """Let go of the device; a `read` ends first. May be called twice and from any thread."""
+        """Release the device after a `read` that runs; a second call does nothing. Safe from any thread."""
         self._closing.set()
         with self._lock:
             if not self._released:

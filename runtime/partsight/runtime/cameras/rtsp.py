@@ -14,48 +14,48 @@ _OPTIONS = {
     "rtsp": {"rtsp_transport": "tcp", "fflags": "nobuffer", "analyzeduration": "100000", "probesize": "50000"},
     "http": {"fflags": "nobuffer"},
 }
-"""For FFmpeg: TCP, since UDP loses packets that the decoder paints over; 0.1 s of looking at the stream, not 5 s.
+"""For FFmpeg: TCP, since the decoder hides packets that UDP loses; 0.1 s to analyse the stream, not 5 s.
 
-Motion JPEG over HTTP came at a third of its rate where FFmpeg may look at little of it.
+With so short an analysis, motion JPEG over HTTP came at a third of its rate.
 """
 
 _FORMATS = ("mpjpeg", "mjpeg", "h264", "hevc", "mpegts", "mpeg", "flv", "matroska", "mov", "avi", "asf", "ogg")
-"""Streams and containers that hold their pictures themselves, and no addresses of others as playlists do."""
+"""Streams and containers that hold their pictures themselves; playlists hold addresses of other hosts."""
 
 _BOUNDS = {
     "rtsp": {},
     "http": {"max_redirects": "0", "format_whitelist": ",".join(_FORMATS), "http_proxy": "none"},
 }
-"""So that who answers in a camera's place cannot make the line ask other addresses, with its user and password.
+"""Limits, so that an attacker in the camera's place cannot make the line ask other hosts with its password.
 
-Without `http_proxy`, FFmpeg asks the proxy of the environment, which leads elsewhere: a camera is on the line's net.
+Without `http_proxy`, FFmpeg asks the proxy of the environment, but a camera is on the line's own network.
 
-Nothing can tell FFmpeg not to follow redirects of RTSP.
+FFmpeg has no option against redirects of RTSP.
 """
 
 _HINTS = {"rtsp": "", "http": "; redirects and playlists are not followed: name the stream's own address"}
 
 
-def check_stream(address: str, options: CameraOptions) -> None:
-    """Refuse an address whose host cannot be told, and options: a stream is set up at its sender.
+def check_address(address: str, options: CameraOptions) -> None:
+    """Refuse an address without a clear host, and every option: a stream is set up at its sender.
 
     Raises:
-        CameraError: it is one, or an option is set.
+        CameraError: the host is not clear, or an option is set.
     """
     check_network_address(address)
     options.check_supported(without_credentials(address), frozenset())
 
 
-def open_stream(address: str, options: CameraOptions) -> LatestCamera:
+def open_address(address: str, options: CameraOptions) -> LatestCamera:
     """Open a stream.
 
-    partsight reads motion JPEG itself: FFmpeg reads some of its forms only, and does not say what an address answers
-    with. FFmpeg reads everything else, and motion JPEG as well where the user has set options of it other than RTSP's.
+    partsight reads motion JPEG itself: FFmpeg reads only some of its forms, and does not name a wrong answer. FFmpeg
+    reads all other streams, and motion JPEG as well if the user has set options of FFmpeg other than RTSP's.
 
     Raises:
-        CameraError: the stream cannot be opened, or an option is set: a stream is set up at its sender.
+        CameraError: partsight cannot open the stream, or an option is set.
     """
-    check_stream(address, options)
+    check_address(address, options)
     if address.startswith("http:") and all(name.startswith("rtsp") for name in users_options()):
         camera = open_multipart(address, options.timeout_s)
         if camera is not None:
@@ -64,14 +64,14 @@ def open_stream(address: str, options: CameraOptions) -> LatestCamera:
 
 
 def _open_by_ffmpeg(address: str, options: CameraOptions) -> LatestCamera:
-    """Give `timeout_s` to FFmpeg, too: without it a server that hangs would hold the reader (opencv/opencv#23207)."""
+    """Pass `timeout_s` to FFmpeg: without it a server that hangs would block the reader (opencv/opencv#23207)."""
     source = without_credentials(address)
     timeout_ms = max(1, round(options.timeout_s * 1000))
     scheme = address.partition(":")[0]
     params = [
         cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, timeout_ms,
         cv2.CAP_PROP_READ_TIMEOUT_MSEC, timeout_ms,
-        cv2.CAP_PROP_N_THREADS, 1,  # each more would hold back one more frame
+        cv2.CAP_PROP_N_THREADS, 1,  # each further thread would delay by a frame
     ]  # fmt: skip
     capture = open_capture(address, params, options=_OPTIONS[scheme], bounds=_BOUNDS[scheme])
     if not capture.isOpened():

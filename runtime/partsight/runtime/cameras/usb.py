@@ -14,21 +14,21 @@ from partsight.runtime.cameras.latest import LatestCamera
 from partsight.runtime.core import CameraError
 
 DRIVER_PATIENCE_S = 10.0
-"""How long OpenCV waits in V4L2 for a picture (OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT, unless it is set)."""
+"""Time that OpenCV waits in V4L2 for a picture (OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT can change it)."""
 
 SUPPORTED = frozenset({"exposure_us", "fps", "region"})
-"""Not the gain: a UVC camera has it in steps of its own, not in decibels."""
+"""Without the gain, which a UVC camera counts in steps of its own, not in decibels."""
 
 _MAX_INDEX = 4  # digits
 
 _BACKENDS = {"win32": (cv2.CAP_DSHOW, cv2.CAP_MSMF), "linux": (cv2.CAP_V4L2,)}
 
 
-def check_usb(place: str, options: CameraOptions) -> None:
-    """Refuse what is no index, and options that no such camera can set.
+def check_address(place: str, options: CameraOptions) -> None:
+    """Refuse a place that is no index, and options that no such camera can set.
 
     Raises:
-        CameraError: it is none, or one is set.
+        CameraError: the place is no index, or such an option is set.
     """
     source = f"usb:{place}"
     options.check_supported(source, SUPPORTED)
@@ -36,13 +36,13 @@ def check_usb(place: str, options: CameraOptions) -> None:
         raise CameraError(f"{source}: expected a number, as in usb:0; found {_found()}")
 
 
-def open_usb(place: str, options: CameraOptions) -> LatestCamera:
+def open_address(place: str, options: CameraOptions) -> LatestCamera:
     """Open a camera by its index.
 
     Raises:
-        CameraError: no such camera, it is in use elsewhere, or it did not take an option.
+        CameraError: there is no such camera, another program uses it, or it did not take an option.
     """
-    check_usb(place, options)
+    check_address(place, options)
     source = f"usb:{place}"
     capture = _open(int(place))
     if capture is None:
@@ -67,7 +67,7 @@ def _open(index: int) -> cv2.VideoCapture | None:
 
 
 def _found() -> str:
-    """Name the cameras that the system lists; Windows lists none to OpenCV."""
+    """Return the names of the cameras that the system lists; Windows lists none to OpenCV."""
     nodes = sorted(path.name for path in Path("/dev").glob("video*")) if sys.platform == "linux" else []
     return ", ".join(f"usb:{name.removeprefix('video')}" for name in nodes) or "no camera"
 
@@ -80,12 +80,12 @@ def _apply(capture: cv2.VideoCapture, options: CameraOptions, source: str) -> No
             raise CameraError(f"{source}: cannot move region to {x}, {y}; expected 0, 0, width, height")
         _set(capture, cv2.CAP_PROP_FRAME_WIDTH, width, "region", source)
         _set(capture, cv2.CAP_PROP_FRAME_HEIGHT, height, "region", source)
-        _check(capture, cv2.CAP_PROP_FRAME_WIDTH, width, "region", source)  # a driver may take both or neither
+        _check(capture, cv2.CAP_PROP_FRAME_WIDTH, width, "region", source)  # a driver takes both or neither
     if options.fps is not None:
         _set(capture, cv2.CAP_PROP_FPS, options.fps, "fps", source)
     if options.exposure_us is not None:
         is_directshow = sys.platform == "win32"
-        # By hand: 1 of V4L2's menu, 0.25 in DirectShow's way of writing it.
+        # Manual exposure: 1 in V4L2's menu, 0.25 for DirectShow.
         capture.set(cv2.CAP_PROP_AUTO_EXPOSURE, 0.25 if is_directshow else 1)
         seconds = options.exposure_us / 1e6
         value = math.log2(seconds) if is_directshow else seconds * 1e4  # V4L2 counts in 0.1 ms
@@ -94,7 +94,7 @@ def _apply(capture: cv2.VideoCapture, options: CameraOptions, source: str) -> No
 
 def _set(capture: cv2.VideoCapture, key: int, value: float, option: str, source: str) -> None:
     if not capture.set(key, value):
-        raise CameraError(f"{source}: cannot set {option}: its driver refused {value:g}; leave the option away")
+        raise CameraError(f"{source}: cannot set {option}: its driver refused {value:g}; leave out the option")
     if key != cv2.CAP_PROP_FRAME_WIDTH:
         _check(capture, key, value, option, source)
 

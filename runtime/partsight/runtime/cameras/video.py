@@ -10,17 +10,17 @@ import numpy as np
 
 from partsight.runtime.cameras.camera import CameraOptions, Frame
 from partsight.runtime.cameras.ffmpeg import open_capture
-from partsight.runtime.cameras.pace import Pace
+from partsight.runtime.cameras.pace import FilePace
 from partsight.runtime.core import CameraError, CameraLostError, ProcessBound
 
 EXACT_SUFFIXES = frozenset({".avi", ".m4v", ".mov", ".mp4"})
-"""Files whose containers count their frames; of others OpenCV estimates the number from duration and rate."""
+"""Containers that count their frames; for others OpenCV estimates the number from duration and rate."""
 
 ESTIMATE_SHARE = 0.95
-"""An estimate may be so far off before frames are taken to be missing."""
+"""Share of an estimated number below which frames count as missing."""
 
 
-def check_video(path: str, options: CameraOptions) -> None:
+def check_address(path: str, options: CameraOptions) -> None:
     """Refuse options other than `fps`.
 
     Raises:
@@ -29,13 +29,13 @@ def check_video(path: str, options: CameraOptions) -> None:
     options.check_supported(f"video:{path}", frozenset({"fps"}))
 
 
-def open_video(path: str, options: CameraOptions) -> "VideoCamera":
+def open_address(path: str, options: CameraOptions) -> "VideoCamera":
     """Open a video file.
 
     Raises:
         CameraError: there is no such file, it is no video, or an option other than `fps` is set.
     """
-    check_video(path, options)
+    check_address(path, options)
     return VideoCamera(path, options.fps)
 
 
@@ -48,8 +48,8 @@ class VideoCamera(ProcessBound, unusable=CameraLostError):
         """Open the file.
 
         Args:
-            path: of the file.
-            fps: frames a second, whatever the file says; None for as fast as they are read.
+            path: Path of the file.
+            fps: Frames a second, in place of the file's own rate; None for as fast as the line reads them.
 
         Raises:
             CameraError: there is no such file, or OpenCV cannot read it.
@@ -65,7 +65,7 @@ class VideoCamera(ProcessBound, unusable=CameraLostError):
                 "copy it again from its source, or convert it to MP4 (H.264)"
             )
         self._expected = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        self._pace = Pace(fps)
+        self._pace = FilePace(fps)
         self._lock = threading.Lock()
         self._delivered = 0
         self._ended = self._closed = False
@@ -74,8 +74,8 @@ class VideoCamera(ProcessBound, unusable=CameraLostError):
         """Return the next frame, or None after the last.
 
         Raises:
-            CameraError: once, at the end: the file is damaged and frames could not be read.
-            CameraLostError: the camera was closed.
+            CameraError: the file is damaged and frames are missing; raised once, at the end.
+            CameraLostError: the camera is closed.
         """
         self._pace.wait()
         with self._lock:
@@ -92,7 +92,7 @@ class VideoCamera(ProcessBound, unusable=CameraLostError):
         return Frame(np.ascontiguousarray(image, np.uint8), self.source, sequence, time.time())
 
     def close(self) -> None:
-        """Close the file; may be called twice and from any thread."""
+        """Close the file; a second call does nothing. Safe from any thread."""
         self._pace.end()
         with self._lock:
             self._closed = True

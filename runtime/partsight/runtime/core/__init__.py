@@ -5,6 +5,7 @@ May import nothing of partsight.
 
 from partsight.runtime.core.arguments import check_path, check_positive, check_recognizer, is_number
 from partsight.runtime.core.arrays import FloatArray, Pixels
+from partsight.runtime.core.deprecation import warn_renamed
 from partsight.runtime.core.errors import (
     CameraError,
     CameraLostError,
@@ -31,10 +32,11 @@ from partsight.runtime.core.errors import (
     TrainingError,
 )
 from partsight.runtime.core.labels import USABLE, folded, is_usable, normalized
-from partsight.runtime.core.memory import give_back_freed
+from partsight.runtime.core.memory import release_freed_memory
+from partsight.runtime.core.npy_file import PROTOTYPE_FILE, decode_prototypes, encode_prototypes
+from partsight.runtime.core.plugins import import_extra, load_plugin, plugin_names
 from partsight.runtime.core.process import ProcessBound
 from partsight.runtime.core.progress_bars import progress, progress_bar
-from partsight.runtime.core.prototype_file import PROTOTYPE_FILE, decode_prototypes, encode_prototypes
 from partsight.runtime.core.safe_folder import (
     MANIFEST_NAME,
     SIGNATURE_NAME,
@@ -113,24 +115,28 @@ __all__ = [
     "find_reaching",
     "flush",
     "folded",
-    "give_back_freed",
     "hash_file",
+    "import_extra",
     "is_number",
     "is_temporary",
     "is_usable",
+    "load_plugin",
     "lower_limit",
     "map_file",
     "new_file",
     "new_folder",
     "normalized",
+    "plugin_names",
     "progress",
     "progress_bar",
     "read_file",
     "read_key_file",
     "read_passphrase",
+    "release_freed_memory",
     "reserve",
     "scratch",
     "sha256_bytes",
+    "warn_renamed",
     "write_file",
     "write_pair",
 ]

@@ -6,25 +6,25 @@ PartsightError
 ├── FrameError         an array is not a frame that this package can answer
 ├── CameraError        a camera cannot be opened or read
 │   ├── CameraTimeoutError   no frame came in time; the camera may still send
-│   ├── CameraLostError      the camera is gone, and has to be opened again
-│   └── PartialFrameError    a frame came incomplete; the next one may be whole
-├── CatalogError       a folder of golden images cannot be learned from
+│   ├── CameraLostError      the camera is gone; open it again
+│   └── PartialFrameError    a frame is incomplete; the next one may be whole
+├── CatalogError       training cannot learn from a folder of golden images
 ├── TrainingError      training cannot go on
 ├── RunError           a run folder cannot be read
 ├── ExportError        a model cannot be converted
-│   └── ParityError    the converted model answers differently from Keras'
-├── EnrollError        parts cannot be added to a package, replaced or removed as asked
-├── PackageError       a model package is damaged, altered or not one
-│   └── SignatureError  it is not signed by a key that is trusted
-├── KeyFileError       a key to sign or to check packages with cannot be used
-├── ProviderError      the execution provider that was asked for cannot be had, or cannot run the model
-├── OutputError        a result cannot be written where it was asked for
-├── MetricsError       metrics cannot be served where it was asked for
+│   └── ParityError    the converted model and the Keras model answer differently
+├── EnrollError        parts cannot be added, replaced or removed as requested
+├── PackageError       a model package is damaged or altered, or a path is not a model package
+│   └── SignatureError  no trusted key has signed a model package
+├── KeyFileError       a key that signs or checks packages cannot be used
+├── ProviderError      the requested execution provider is missing, or cannot run the model
+├── OutputError        a file or folder cannot be written
+├── MetricsError       metrics cannot be served at the requested address
 └── SinkError          a sink cannot be opened, or cannot take a result now
-    ├── ResultRefusedError   this result it will never take; the next it may
-    └── SinkGoneError        it will take nothing any more
+    ├── ResultRefusedError   a sink never takes this result; it may take the next one
+    └── SinkGoneError        a sink takes no result any more
 
-A message says what was received, what was expected and how to mend it.
+A message names what partsight received, what it expected, and the remedy.
 """
 
 
@@ -53,15 +53,15 @@ class CameraTimeoutError(CameraError):
 
 
 class CameraLostError(CameraError):
-    """The camera is gone, and has to be opened again."""
+    """The camera is gone; open it again."""
 
 
 class PartialFrameError(CameraError):
-    """A frame came incomplete; the next one may be whole."""
+    """A frame is incomplete; the next one may be whole."""
 
 
 class CatalogError(PartsightError):
-    """A folder of golden images cannot be learned from."""
+    """Training cannot learn from a folder of golden images."""
 
 
 class TrainingError(PartsightError):
@@ -77,35 +77,35 @@ class ExportError(PartsightError):
 
 
 class ParityError(ExportError):
-    """The converted model answers differently from Keras'."""
+    """The converted model and the Keras model answer differently."""
 
 
 class EnrollError(PartsightError):
-    """Parts cannot be added to a package, replaced or removed as asked."""
+    """Parts cannot be added to a package, replaced or removed as requested."""
 
 
 class PackageError(PartsightError):
-    """A model package is damaged, altered or not one."""
+    """A model package is damaged or altered, or a path is not a model package."""
 
 
 class SignatureError(PackageError):
-    """A model package is not signed by a key that is trusted."""
+    """No trusted key has signed a model package."""
 
 
 class KeyFileError(PartsightError):
-    """A key to sign or to check packages with cannot be used."""
+    """A key that signs or checks packages cannot be used."""
 
 
 class ProviderError(PartsightError):
-    """The execution provider that was asked for cannot be had, or cannot run the model."""
+    """The requested execution provider is missing, or cannot run the model."""
 
 
 class OutputError(PartsightError):
-    """A result cannot be written where it was asked for."""
+    """A file or folder cannot be written."""
 
 
 class MetricsError(PartsightError):
-    """Metrics cannot be served where it was asked for."""
+    """Metrics cannot be served at the requested address."""
 
 
 class SinkError(PartsightError):
@@ -113,8 +113,8 @@ class SinkError(PartsightError):
 
 
 class ResultRefusedError(SinkError):
-    """A sink will never take this result; the next it may."""
+    """A sink never takes this result; it may take the next one."""
 
 
 class SinkGoneError(SinkError):
-    """A sink will take nothing any more."""
+    """A sink takes no result any more."""

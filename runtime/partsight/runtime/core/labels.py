@@ -1,21 +1,21 @@
-"""Labels: what may name a part, and which names are one elsewhere."""
+"""Labels: which text can name a part, and which labels are the same on another system."""
 
 import unicodedata
 
 USABLE = "printable characters, no space at either end"
-"""What a label consists of, for messages."""
+"""The rule of `is_usable`, for messages."""
 
 
 def is_usable(label: str) -> bool:
-    """Tell whether a label can be read off a line's screen, and stands in a table as it is."""
+    """Return whether people can read a label on a screen, and tables and file names keep it as it is."""
     return bool(label) and label.isprintable() and label == label.strip()
 
 
 def normalized(label: str) -> str:
-    """Return the same text for labels that differ only in how accents are encoded, such as those of a Mac."""
+    """Return the label in the form NFC: in it, labels from a Mac and from elsewhere encode accents alike."""
     return unicodedata.normalize("NFC", label)
 
 
 def folded(label: str) -> str:
-    """Return the same text for labels that are one file name on Windows or macOS: of another case or encoding."""
+    """Return a text that is equal for labels with the same file name on Windows or macOS: case does not count there."""
     return normalized(label).casefold()

@@ -1,14 +1,15 @@
-"""Memory: what was freed returns to the system."""
+"""Memory: freed memory returns to the operating system."""
 
 import contextlib
 import ctypes
 import sys
 
 
-def give_back_freed() -> None:
-    """Return what was freed and is still held: after a model is loaded, about as much as the model.
+def release_freed_memory() -> None:
+    """Return freed memory to the operating system: after loading a model, about as much as the model's size.
 
-    On Linux glibc keeps it for later, which never comes on a line; elsewhere this does nothing.
+    On Linux, glibc keeps freed memory for later allocations, which a running line never makes. On other systems this
+    function does nothing.
     """
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):  # another C library

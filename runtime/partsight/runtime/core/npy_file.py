@@ -6,10 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from partsight.runtime.core.arrays import FloatArray
 from partsight.runtime.core.errors import PackageError
 
-# The header that NumPy writes of an array of numbers. Its own reader parses what stands there as Python, and fails in
-# ways of its own where that is damaged.
+PROTOTYPE_FILE = "prototypes.npy"
+"""Name in a package of the file with the prototypes of very many parts: they are then not in the network."""
+
+# The header that NumPy writes for an array of numbers. NumPy's reader parses it as Python source, and raises errors of
+# many kinds if it is damaged.
 _HEADER = re.compile(
     rb"\x93NUMPY\x01\x00(?P<size>..)(?P<dict>\{'descr': '(?P<kind>[<>|][a-zA-Z]\d{0,3})', "
     rb"'fortran_order': (?P<fortran>True|False), 'shape': \((?P<shape>\d{1,19},|\d{1,19}(, \d{1,19}){1,7})\), \} *\n)",
@@ -18,7 +22,7 @@ _HEADER = re.compile(
 
 
 def encode_array(values: np.ndarray) -> bytes:
-    """Return the file's bytes."""
+    """Return the bytes of a `.npy` file."""
     stream = io.BytesIO()
     np.save(stream, np.ascontiguousarray(values), allow_pickle=False)
     return stream.getvalue()
@@ -28,21 +32,21 @@ def decode_array(data: bytes, dtype: "np.dtype[Any]", shape: tuple[int | None, .
     """Return the array in a file.
 
     Args:
-        data: the file's bytes, which the array is a view of: they may be hundreds of megabytes.
-        dtype: that the numbers must have.
-        shape: that the array must have; None for any size above 0.
-        source: where the bytes came from, for messages.
+        data: Bytes of the file. The array is a view of them: they may be hundreds of megabytes.
+        dtype: Required type of the numbers.
+        shape: Required shape of the array; None for any length above 0.
+        source: Path of the file, for messages.
 
     Returns:
-        The array, in C order; it cannot be written to.
+        Array in C order, read-only.
 
     Raises:
-        PackageError: it is not such a file.
+        PackageError: the file is not a `.npy` file, or its array has another type, order, shape or size.
     """
     header = _HEADER.match(data)
     if header is None or int.from_bytes(header["size"], "little") != header.end() - header.start("dict"):
         raise PackageError(
-            f"{source}: is not a NumPy file (of version 1.0, as partsight writes it); export the package again"
+            f"{source}: is not a NumPy file of version 1.0, as partsight writes it; export the package again"
         )
     kind, is_fortran, start = header["kind"].decode(), header["fortran"] == b"True", header.end()
     found = tuple(int(size) for size in header["shape"].split(b",") if size.strip())
@@ -59,3 +63,19 @@ def decode_array(data: bytes, dtype: "np.dtype[Any]", shape: tuple[int | None, .
             "label: export the package again"
         )
     return np.frombuffer(data, dtype, offset=start).reshape(found)
+
+
+def encode_prototypes(values: FloatArray) -> bytes:
+    """Return the bytes of the prototype file: (classes, d) float32, a row for each label in order."""
+    return encode_array(np.asarray(values, "<f4"))
+
+
+def decode_prototypes(data: bytes, classes: int, source: str) -> FloatArray:
+    """Return the prototypes in a file, (classes, d) float32, read-only; raises as `decode_array`.
+
+    Args:
+        data: Bytes of the file. The prototypes are a view of them.
+        classes: Required number of rows.
+        source: Path of the file, for messages.
+    """
+    return decode_array(data, np.dtype("<f4"), (classes, None), source)

@@ -1,4 +1,4 @@
-"""The process that made an object: threads, devices and open files are no use in a copy of its memory."""
+"""Objects that only the process that made them can use: a fork copies memory, but no threads and no devices."""
 
 import ctypes
 import functools
@@ -11,28 +11,28 @@ from partsight.runtime.core.errors import PartsightError
 
 _REMEDY = (
     "create it in the process that uses it (gunicorn: in the hook post_fork, or without --preload; multiprocessing: "
-    "in the worker, or with the start method 'spawn'; a daemon: after its last fork)"
+    "in the worker, or with the start method 'spawn'; daemon: after its last fork)"
 )
 
-# Through ctypes, since Python itself has no reference that the end of the interpreter does not drop.
+# By ctypes: the end of the interpreter drops every reference that Python code can hold.
 _keep_forever = ctypes.PYFUNCTYPE(None, ctypes.py_object)(("Py_IncRef", ctypes.pythonapi))
 
 
 class ProcessBound:
-    """Base of objects that work only in the process which made them.
+    """Base of objects that work only in the process that made them.
 
-    A fork copies memory, and neither threads nor the state of devices: a call would wait for an answer for ever. In
-    any other process each public method and property raises at once, and `close` and the end of a `with` block do
-    nothing. Such objects can be neither pickled nor copied, unless a subclass says how by its own `__reduce__`.
+    In a forked copy, a call would wait forever for a thread that does not exist. So in any other process each public
+    method and property raises at once, and `close` and the end of a `with` block do nothing. Such objects cannot be
+    pickled or copied, unless a subclass defines `__reduce__`.
 
-    A subclass names the error with the class argument `unusable`; PartsightError if it names none.
+    A subclass names the class of the error with the class argument `unusable`; the default is PartsightError.
     """
 
     _unusable: ClassVar[type[PartsightError]] = PartsightError
-    _process: int = 0  # of an object that was made without `__new__`, as a mock may be
+    _process: int = 0  # for an object that was made without `__new__`, such as a mock
 
     def __init_subclass__(cls, *, unusable: type[PartsightError] | None = None) -> None:
-        """Have the methods of a subclass check the process."""
+        """Wrap the public methods and properties of a subclass with the check of the process."""
         super().__init_subclass__()
         cls._unusable = unusable or cls._unusable
         for name, member in list(vars(cls).items()):
@@ -42,7 +42,7 @@ class ProcessBound:
                 setattr(cls, name, _guarded(member))
 
     def __new__(cls, *_: object, **__: object) -> Self:
-        """Note the process."""
+        """Store the number of the process."""
         made = super().__new__(cls)
         made._process = os.getpid()
         return made
@@ -50,32 +50,32 @@ class ProcessBound:
     def __del__(
         self, getpid: Callable[[], int] = os.getpid, keep_forever: Callable[[object], None] = _keep_forever
     ) -> None:
-        """Keep what a copy of the object holds: letting go of it would wait for threads, or stop the maker's device.
+        """Keep the attributes of a forked copy alive: their end would wait for threads, or stop the maker's device.
 
-        The arguments are there since the interpreter's end may have cleared this module.
+        The functions are arguments because the end of the interpreter may have cleared this module.
         """
         if getpid() != self._process:
             keep_forever(self.__dict__)
 
     def __reduce__(self) -> NoReturn:
-        """Refuse to be pickled and copied."""
+        """Refuse to be pickled or copied."""
         raise self._unusable(
-            f"this {type(self).__name__} cannot be copied or sent to another process: it works only in process "
-            f"{self._process}, which made it; {_REMEDY}"
+            f"this {type(self).__name__} cannot be copied or sent to another process: only process {self._process}, "
+            f"which made it, can use it; {_REMEDY}"
         )
 
     def _refuse_elsewhere(self) -> NoReturn:
         raise self._unusable(
-            f"this {type(self).__name__} was made in process {self._process} and is used in process {os.getpid()}, "
-            f"where it has no threads and would never answer; {_REMEDY}"
+            f"process {self._process} made this {type(self).__name__}, but process {os.getpid()} uses it: it has no "
+            f"threads there and would never answer; {_REMEDY}"
         )
 
 
 def _guarded(member: Any, *, is_skipped: bool = False) -> Any:
-    """Return a method or property that raises, or does nothing, in any other process; anything else as it is."""
+    """Return a method or property that raises, or is skipped, in any other process; other members unchanged."""
     if isinstance(member, property):
         return property(_guarded(member.fget), member.fset, member.fdel, member.__doc__)
-    # A generator or a coroutine, which only a user's subclass has, must stay one; the methods that it calls raise.
+    # A wrapper would change the kind of generators and coroutines, which only users' subclasses have.
     if not inspect.isfunction(member) or inspect.isgeneratorfunction(member) or inspect.iscoroutinefunction(member):
         return member
     getpid = os.getpid

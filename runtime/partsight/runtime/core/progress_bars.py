@@ -1,4 +1,4 @@
-"""How far long work is: a bar where stderr is a terminal, elsewhere one line a minute."""
+"""Progress of long work: a bar if stderr is a terminal, else one line a minute."""
 
 import contextlib
 import logging
@@ -12,136 +12,140 @@ from tqdm import tqdm
 T = TypeVar("T")
 
 LINE_S = 60.0
-"""Between two lines, and before the first: work that is done sooner says nothing."""
+"""Seconds between two lines, and before the first one: shorter work prints no line."""
 
 _log = logging.getLogger(__name__)
 
 
 class Bar(Protocol):
-    """What shows progress: tqdm's bar, or lines.
+    """Display of progress: tqdm's bar, or lines.
 
     Attributes:
-        n: how much is done.
+        n: Amount of work done, in units.
     """
 
     n: float
 
     def update(self, n: float = 1) -> Any:
-        """Add to what is done."""
+        """Add to the work done."""
 
     def set_description_str(self, desc: str, refresh: bool = True) -> None:
-        """Name the work that is done now."""
+        """Name the present work."""
 
     def set_postfix_str(self, s: str, refresh: bool = True) -> None:
-        """Name the item that is worked at."""
+        """Name the present item."""
 
     def __enter__(self) -> Self: ...
 
     def __exit__(self, *_: object) -> None: ...
 
 
-class Pace:
-    """Says when a line is due; one for all work of a process, as a training has many short stages."""
+class LineTimer:
+    """Decides when a line is due: one timer for all work of a process, since a training has many short stages."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """Start with the clock, which counts seconds."""
+        """Start.
+
+        Args:
+            clock: Function that returns the time in seconds, monotonic.
+        """
         self.clock = clock
-        self._said_s = self._seen_s = clock()
+        self._printed_s = self._asked_s = clock()
 
     def start(self) -> None:
-        """Note that work begins; after a pause the first line comes a whole minute later."""
-        if self.clock() - self._seen_s >= LINE_S:
-            self._said_s = self.clock()
-        self._seen_s = self.clock()
+        """Start the minute again if the process did no such work for a minute: the first line comes a minute later."""
+        if self.clock() - self._asked_s >= LINE_S:
+            self._printed_s = self.clock()
+        self._asked_s = self.clock()
 
     def is_due(self) -> bool:
         """Return whether a line is due; then the next one is due a minute later."""
-        self._seen_s = self.clock()
-        if self._seen_s - self._said_s < LINE_S:
+        self._asked_s = self.clock()
+        if self._asked_s - self._printed_s < LINE_S:
             return False
-        self._said_s = self._seen_s
+        self._printed_s = self._asked_s
         return True
 
 
-_PACE = Pace()
+_TIMER = LineTimer()
 
 
 class ProgressLines:
-    """Stands in for a bar: logs `progress`, or prints to stderr where the program has no log."""
+    """Lines in place of a bar: the event `progress` in the log, or text on stderr if the program has no log."""
 
-    def __init__(self, total: float | None, what: str, unit: str, pace: Pace = _PACE) -> None:
-        """Take what a bar takes; the total is None where nobody knows it."""
+    def __init__(self, total: float | None, work: str, unit: str, timer: LineTimer = _TIMER) -> None:
+        """Start the work; see `progress_bar`."""
         self.n: float = 0
-        self._total, self._what, self._unit = total, what.strip(), unit
+        self._total, self._work, self._unit = total, work.strip(), unit
         self._postfix = ""
-        self._pace = pace
-        self._started_s = pace.clock()
-        pace.start()
+        self._timer = timer
+        self._started_s = timer.clock()
+        timer.start()
 
     def update(self, n: float = 1) -> None:
-        """Add to what is done."""
+        """Add to the work done."""
         self.n += n
-        if self._pace.is_due():
-            self._say()
+        if self._timer.is_due():
+            self._print()
 
-    def set_description_str(self, desc: str, refresh: bool = True) -> None:  # noqa: ARG002 (as tqdm has it)
-        """Name the work that is done now."""
-        self._what = desc.strip()
+    def set_description_str(self, desc: str, refresh: bool = True) -> None:  # noqa: ARG002 (tqdm's signature)
+        """Name the present work."""
+        self._work = desc.strip()
 
-    def set_postfix_str(self, s: str, refresh: bool = True) -> None:  # noqa: ARG002 (as tqdm has it)
-        """Name the item that is worked at."""
+    def set_postfix_str(self, s: str, refresh: bool = True) -> None:  # noqa: ARG002 (tqdm's signature)
+        """Name the present item."""
         self._postfix = f" ({s})"
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Say nothing: the next work, or the result, does."""
+        """Print nothing: the result, or the next work, shows that this work is done."""
 
-    def _say(self) -> None:
-        rate = self.n / max(self._pace.clock() - self._started_s, 1e-9)
+    def _print(self) -> None:
+        rate = self.n / max(self._timer.clock() - self._started_s, 1e-9)
         share = self.n / self._total if self._total else None
         left_s = (self._total - self.n) / rate if self._total and rate else None
-        facts = {"work": self._what, "done": self.n, "total": self._total, "share": share}
+        facts = {"work": self._work, "done": self.n, "total": self._total, "share": share}
         facts |= {"per_s": rate, "left_s": left_s}
         parts = [] if share is None else [f"{100 * share:.0f} %"]
         parts += [_amount(self.n, self._total, self._unit)]
         parts += [] if self._unit == "s" or not rate else [_rate(rate)]
         parts += [] if left_s is None else [f"{_duration(left_s)} left"]
-        _emit(f"{self._what}{self._postfix}: {', '.join(parts)}", facts)
+        _emit(f"{self._work}{self._postfix}: {', '.join(parts)}", facts)
 
 
-def progress(items: Iterable[T], total: int | None, what: str, unit: str, pace: Pace = _PACE) -> Iterator[T]:
-    """Yield the items and show how far they are.
+def progress(items: Iterable[T], total: int | None, work: str, unit: str, timer: LineTimer = _TIMER) -> Iterator[T]:
+    """Yield items and show the progress.
 
     Args:
-        items: the work.
-        total: their number; None where nobody knows it.
-        what: the work's name.
-        unit: the name of one item; `×32` for a batch of 32.
-        pace: says when a line is due.
+        items: Items of the work.
+        total: Number of items; None if unknown.
+        work: Name of the work.
+        unit: Name of one item; `×32` for a batch of 32.
+        timer: Timer of the lines.
     """
-    with progress_bar(total, f"{what:<28}", unit, pace) as bar:
+    with progress_bar(total, f"{work:<28}", unit, timer) as bar:
         for item in items:
             yield item
             bar.update()
 
 
 def progress_bar(
-    total: float | None, what: str, unit: str, pace: Pace = _PACE, *, bar_format: str | None = None
+    total: float | None, work: str, unit: str, timer: LineTimer = _TIMER, *, bar_format: str | None = None
 ) -> Bar:
-    """Return what shows how far work is that has no items, to be used as a context manager.
+    """Return the display of work without items, to use as a context manager.
 
     Args:
-        total: amount of the work, in units; None where nobody knows it.
-        what: the work's name.
-        unit: see `progress`; `s` for work that takes so many seconds.
-        pace: says when a line is due.
-        bar_format: tqdm's, for a bar.
+        total: Amount of work, in units; None if unknown.
+        work: Name of the work.
+        unit: Name of the unit, see `progress`; `s` for work that takes a known number of seconds.
+        timer: Timer of the lines.
+        bar_format: Format of tqdm's bar.
     """
     if not _is_terminal():
-        return ProgressLines(total, what, unit, pace)
-    bar: Bar = tqdm(total=total, desc=what, unit=unit, dynamic_ncols=True, bar_format=bar_format)
+        return ProgressLines(total, work, unit, timer)
+    bar: Bar = tqdm(total=total, desc=work, unit=unit, dynamic_ncols=True, bar_format=bar_format)
     return bar
 
 
@@ -156,7 +160,7 @@ def _emit(text: str, facts: dict[str, object]) -> None:
     if _log.hasHandlers():
         _log.info("%s", text, extra={"event": "progress", **facts})
     elif sys.stderr is not None:
-        with contextlib.suppress(OSError, ValueError):  # nobody may see it, but the work goes on
+        with contextlib.suppress(OSError, ValueError):  # stderr is broken or closed; the work goes on
             sys.stderr.write(f"partsight: {text}\n")
             sys.stderr.flush()
 

@@ -1,4 +1,4 @@
-"""Key files: small files that trust depends on, read and made with an eye on who else may read and change them."""
+"""Key and passphrase files: the module checks who else can read or change them, and writes them with safe rights."""
 
 import contextlib
 import errno
@@ -13,20 +13,20 @@ from partsight.runtime.core.storage import leftovers, temporary
 PASSPHRASE_VARIABLE = "PARTSIGHT_KEY_PASSPHRASE"
 
 _MAX_BYTES = 2**14
-_MAX_PASSPHRASE = 1023  # of the library
+_MAX_PASSPHRASE = 1023  # limit of the package `cryptography`
 
 Check = Callable[[Path, os.stat_result], None]
 
 
 def read_key_file(path: Path, check: Check | None = None) -> bytes:
-    """Return the bytes of a small file that trust depends on.
+    """Return the bytes of a key or passphrase file.
 
     Args:
-        path: of the file.
-        check: of its rights, on the file that is then read.
+        path: Path of the file.
+        check: Check of the rights of the file that is then read; None for no check.
 
     Raises:
-        KeyFileError: it cannot be read or is too large, or `check` refuses it.
+        KeyFileError: the file cannot be read or is too large, or `check` refuses it.
     """
     try:
         with path.open("rb") as file:
@@ -34,51 +34,56 @@ def read_key_file(path: Path, check: Check | None = None) -> bytes:
                 check(path, os.fstat(file.fileno()))
             data = file.read(_MAX_BYTES + 1)
     except OSError as error:
-        raise KeyFileError(f"{path}: cannot be read ({error}); name a file that you may read") from error
+        raise KeyFileError(f"{path}: cannot be read ({error}); name a file that you can read") from error
     if len(data) > _MAX_BYTES:
         raise KeyFileError(f"{path}: has more than {_MAX_BYTES} bytes; expected a key that `partsight keygen` wrote")
     return data
 
 
 def check_secret(path: Path, found: os.stat_result) -> None:
-    """Refuse a file that others than its owner may read; Windows keeps rights elsewhere, and nothing is checked there.
+    """Refuse a file that other users than its owner can read. On Windows nothing is checked: rights work differently.
+
+    Args:
+        path: Path of the file, for the message.
+        found: Status of the open file.
 
     Raises:
-        KeyFileError: they may.
+        KeyFileError: other users can read the file.
     """
-    if stat.S_ISREG(found.st_mode) and _allows(found, 0o077):  # a pipe is nobody else's
+    if stat.S_ISREG(found.st_mode) and _allows(found, 0o077):  # nobody else can read a pipe
         if path.suffix == ".pub":
             raise KeyFileError(f"{path}: is a public key by its name; expected the private key, {path.with_suffix('')}")
         raise KeyFileError(
-            f"{path}: others than its owner may read it (mode {stat.S_IMODE(found.st_mode):o}); mend it with: "
-            f"chmod 600 {path}. If somebody did, make a new one"
+            f"{path}: other users than its owner can read it (mode {stat.S_IMODE(found.st_mode):o}); run "
+            f"`chmod 600 {path}`. If another user has read it, make a new one"
         )
 
 
 def check_unwritable(path: Path, found: os.stat_result) -> None:
-    """Refuse a file or folder that others than its owner may write to; as above on Windows.
+    """Refuse a file or folder that other users than its owner can change; see `check_secret`.
 
     Raises:
-        KeyFileError: they may.
+        KeyFileError: other users can change the file or folder.
     """
     if _allows(found, 0o022):
         raise KeyFileError(
-            f"{path}: others than its owner may change it (mode {stat.S_IMODE(found.st_mode):o}), so that nothing in "
-            f"it can be trusted; mend it with: chmod go-w {path}"
+            f"{path}: other users than its owner can change it (mode {stat.S_IMODE(found.st_mode):o}), so partsight "
+            f"does not trust it; run `chmod go-w {path}`"
         )
 
 
 def read_passphrase(file: str | Path | None) -> bytes | None:
-    """Return a passphrase: never from a command line, which every user of a machine can read.
+    """Return a passphrase from a file or the environment: every user of a machine can read command lines.
 
     Args:
-        file: whose first line it is; None for the variable `PARTSIGHT_KEY_PASSPHRASE`.
+        file: Path of a file whose first line is the passphrase; None for the environment variable
+            `PARTSIGHT_KEY_PASSPHRASE`.
 
     Returns:
-        None where neither is there.
+        Passphrase; None if `file` is None and the variable is empty or not set.
 
     Raises:
-        KeyFileError: the file cannot be read, others may read it, or its first line is empty or too long.
+        KeyFileError: the file cannot be read, other users can read it, or its first line is empty or too long.
     """
     if file is None:
         passphrase = os.environ.get(PASSPHRASE_VARIABLE, "").encode(errors="surrogateescape") or None
@@ -86,26 +91,26 @@ def read_passphrase(file: str | Path | None) -> bytes | None:
         passphrase = (read_key_file(Path(file), check_secret).splitlines() or [b""])[0]
     if passphrase is not None and not 1 <= len(passphrase) <= _MAX_PASSPHRASE:
         raise KeyFileError(
-            f"{file or PASSPHRASE_VARIABLE}: the passphrase has {len(passphrase)} bytes; expected 1 to "
-            f"{_MAX_PASSPHRASE}, in the first line"
+            f"{file or PASSPHRASE_VARIABLE}: the passphrase has {len(passphrase)} bytes; expected a first line of 1 to "
+            f"{_MAX_PASSPHRASE} bytes"
         )
     return passphrase
 
 
 def write_pair(path: Path, secret: bytes, public_path: Path, public: bytes) -> None:
-    """Write a private key, which its owner alone may read, and its public one; both appear whole, or neither does.
+    """Write a private key, which only its owner can read, and its public key; both appear whole, or neither.
 
-    A process that is killed may leave the public key alone, which is good for nothing. A temporary file beside it, a
-    second name of the same file, says that it is no other's, and the next call for the same path removes both.
+    A killed process may leave the public key without the private one, so useless. Then a temporary file next to it is a
+    hard link to the same file, which shows that this process wrote it. The next call for the same path removes both.
 
     Args:
-        path: of the private key. Neither may exist.
-        secret: its bytes.
-        public_path: of the public key, in the same folder.
-        public: its bytes.
+        path: Path of the private key; must not exist.
+        secret: Bytes of the private key.
+        public_path: Path of the public key, in the same folder; must not exist.
+        public: Bytes of the public key.
 
     Raises:
-        OutputError: one of them exists or cannot be written.
+        OutputError: one of the files exists or cannot be written.
     """
     path, public_path = path.absolute(), public_path.absolute()
     try:
@@ -120,15 +125,15 @@ def write_pair(path: Path, secret: bytes, public_path: Path, public: bytes) -> N
                 new.rename(path)
                 undo.pop_all()
     except FileExistsError as error:
-        raise OutputError(f"{error.filename}: exists already, and no key is overwritten; name another one") from error
+        raise OutputError(f"{error.filename}: exists, and partsight overwrites no key; name another file") from error
     except OSError as error:
         raise OutputError(
-            f"{path}: could not be written ({error}); name a folder that you may write to, on a disk with room"
+            f"{path}: could not be written ({error}); name a folder that you can write to, on a disk with free space"
         ) from error
 
 
 def _write(path: Path, data: bytes, mode: int) -> None:
-    """Write a file with its rights from the first moment on; raises OSError."""
+    """Write a file that has its rights from the first moment; raises OSError."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
     with open(descriptor, "wb") as file:  # noqa: PTH123 (of a descriptor)
         file.write(data)
@@ -137,25 +142,25 @@ def _write(path: Path, data: bytes, mode: int) -> None:
 
 
 def _appear(new: Path, path: Path) -> None:
-    """Give a file another name, which nothing may have; raises FileExistsError, or another OSError."""
+    """Give a file a further name that must be free; raises FileExistsError, or another OSError."""
     _refuse_existing(path)
     try:
         path.hardlink_to(new)
     except FileExistsError:
-        _refuse_existing(path)  # by its own name
+        _refuse_existing(path)  # its error names the path; the one of `hardlink_to` names the other file
         raise
-    except OSError:  # such as of a memory stick, whose files have one name each
+    except OSError:  # a file system without hard links, as on a memory stick
         new.rename(path)
 
 
 def _refuse_existing(path: Path) -> None:
-    """Raise FileExistsError if something has this name, or OSError if that cannot be told."""
+    """Raise FileExistsError if the path exists; raises another OSError if this cannot be found out."""
     if _exists(path):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
 
 
 def _exists(path: Path) -> bool:
-    """Tell whether something has this name, a link that leads nowhere too; raises OSError if that cannot be told."""
+    """Return whether the path exists, as a broken link too; raises OSError if this cannot be found out."""
     with contextlib.suppress(FileNotFoundError):
         path.lstat()
         return True
@@ -163,7 +168,7 @@ def _exists(path: Path) -> bool:
 
 
 def _remove_lone(public_path: Path, path: Path) -> None:
-    """Remove the public key that a killed process left alone."""
+    """Remove the public key that a killed process left without its private key."""
     if _exists(path) or not _exists(public_path):
         return
     if any(os.path.samestat(leftover.lstat(), public_path.lstat()) for leftover in leftovers(public_path)):

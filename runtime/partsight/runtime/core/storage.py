@@ -1,4 +1,4 @@
-"""Files and folders that are either whole or not there: docs/faults.md says what that means and how it is tested."""
+"""Files and folders that are written whole or not at all; docs/faults.md explains the guarantee and its tests."""
 
 import contextlib
 import errno
@@ -18,7 +18,7 @@ from partsight.runtime.core.errors import OutputError
 _PARTIAL = ".partial"
 _numbers = itertools.count(1)
 _being_written: dict[Path, Path] = {}
-"""Temporary files and folders of blocks that this process is in, and what each will be."""
+"""Temporary files and folders that this process writes now, each with its target."""
 
 
 def sha256_bytes(data: "bytes | mmap.mmap") -> str:
@@ -27,10 +27,10 @@ def sha256_bytes(data: "bytes | mmap.mmap") -> str:
 
 
 def check_output_folder(path: Path) -> None:
-    """Find out before hours of work whether a new folder can be made at `path`.
+    """Check before hours of work that a new folder can be made at `path`.
 
     Raises:
-        OutputError: it exists, or its parent cannot be written to.
+        OutputError: `path` exists, or its parent cannot be written.
     """
     try:
         exists = path.exists() or path.is_symlink()
@@ -39,17 +39,17 @@ def check_output_folder(path: Path) -> None:
             with temporary(path.absolute()) as probe:
                 probe.mkdir()
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written there ({error}); name a folder that you may write to") from error
+        raise OutputError(f"{path}: cannot be written ({error}); name a folder that you can write to") from error
     if exists:
-        raise OutputError(f"{path}: exists already, and nothing is overwritten; name another one, or remove it first")
+        raise OutputError(f"{path}: exists, and partsight overwrites nothing; name another folder, or remove this one")
 
 
 @contextlib.contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """Give a temporary folder that becomes `path` when the block ends without an error.
+    """Yield a temporary folder that becomes `path` when the block ends without an error.
 
-    A block that fails leaves nothing behind; a process that is killed leaves a folder whose name starts
-    with a dot and ends in `.partial`, which nothing loads and the next call for the same path removes.
+    A block that fails leaves nothing behind. A process that is killed leaves a folder whose name starts with a dot and
+    ends in `.partial`: partsight never loads it, and the next call for the same path removes it.
 
     Raises:
         OutputError: `path` exists, or cannot be written (no permission, disk full).
@@ -57,35 +57,35 @@ def new_folder(path: Path) -> Iterator[Path]:
     check_output_folder(path)
     with _failing(path):
         target = path.absolute()
-        if target in list(_being_written.values()):  # other threads change it
-            raise FileExistsError(errno.EEXIST, "it is being written already")
+        if target in list(_being_written.values()):  # a copy: other threads change the dictionary
+            raise FileExistsError(errno.EEXIST, "another thread writes it now")
         with temporary(target) as partial:
             partial.mkdir()
             yield partial
             _flush_folder(partial)
             partial.rename(target)
-        with contextlib.suppress(OSError):  # it is there; only a power cut could still undo it
+        with contextlib.suppress(OSError):  # the folder is in place; only a power cut could still undo the rename
             flush(target.parent)
 
 
 @contextlib.contextmanager
 def new_file(path: Path, *, is_flushed: bool = True) -> Iterator[BinaryIO]:
-    """Give a file to write to that becomes `path` when the block ends without an error, in place of what was there.
+    """Yield a temporary file that replaces `path` when the block ends without an error.
 
-    A reader sees all of it or the file as it was before; see `new_folder` for what a failure leaves.
+    A reader sees the new file whole, or the old one. After a failure the same is left as by `new_folder`.
 
     Args:
-        path: of the file; folders above it are made.
-        is_flushed: so that a power cut finds it whole. Without, it is for what is checked when it is read.
+        path: Path of the file; missing folders above it are made.
+        is_flushed: Whether the file survives a power cut whole. Without, use it only for data with a checksum.
 
     Raises:
-        OutputError: it cannot be written (no permission, disk full).
+        OutputError: the file cannot be written (no permission, disk full).
     """
     with _failing(path):
         target = path.absolute()
         target.parent.mkdir(parents=True, exist_ok=True)
         with temporary(target) as partial:
-            # Not a file of `tempfile`: other users could not read it.
+            # `tempfile` would make a file that other users cannot read.
             with partial.open("xb") as file:
                 yield file
                 if is_flushed:
@@ -98,23 +98,23 @@ def write_file(path: Path, data: bytes, *, is_flushed: bool = True) -> None:
     """Write `data` to `path`; see `new_file`.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: the file cannot be written.
     """
     with new_file(path, is_flushed=is_flushed) as file:
         file.write(data)
 
 
 def is_temporary(name: str, target: str) -> bool:
-    """Tell whether a name is that of a temporary file for one called `target`, which may be left of a kill."""
+    """Return whether `name` is the name of a temporary file for `target`, as a killed process leaves it."""
     return _temporary_names(target).fullmatch(name) is not None
 
 
 @contextlib.contextmanager
 def temporary(target: Path) -> Iterator[Path]:
-    """Give the name of a temporary file or folder for `target`, and remove what is left of it in the end.
+    """Yield the path of a temporary file or folder for `target`, and remove it at the end if it is still there.
 
     Args:
-        target: an absolute path, in a folder that is there.
+        target: Absolute path in a folder that exists.
     """
     partial = target.parent / f".{target.name}.{os.getpid()}-{next(_numbers)}{_PARTIAL}"
     _being_written[partial] = target
@@ -128,7 +128,7 @@ def temporary(target: Path) -> Iterator[Path]:
 
 
 def leftovers(target: Path) -> Iterator[Path]:
-    """Yield the temporary files and folders for `target` of processes that were killed; raises OSError."""
+    """Yield the temporary files and folders that killed processes left for `target`; raises OSError."""
     pattern = _temporary_names(target.name)
     for path in target.parent.iterdir():
         match = pattern.fullmatch(path.name)
@@ -137,10 +137,14 @@ def leftovers(target: Path) -> Iterator[Path]:
 
 
 def reserve(file: IO[bytes], size: int) -> None:
-    """Take `size` bytes of the disk for a file before it is mapped: a write to a map on a full disk ends the process.
+    """Reserve disk space for a file before it is mapped: a write to a map on a full disk ends the process.
+
+    Args:
+        file: File, open for writing, empty.
+        size: Space in bytes.
 
     Raises:
-        OSError: the disk has no room for it.
+        OSError: the disk has too little space.
     """
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(file.fileno(), 0, size)
@@ -152,22 +156,22 @@ def reserve(file: IO[bytes], size: int) -> None:
 
 
 @contextlib.contextmanager
-def scratch(what: str) -> Iterator[None]:
-    """Name the system's folder for temporary files in errors of a block that writes there.
+def scratch(contents: str) -> Iterator[None]:
+    """Turn an OSError of a block that writes temporary files into an OutputError that names their folder.
 
     Args:
-        what: is written, for the message.
+        contents: Name of the contents, for the message.
 
     Raises:
-        OutputError: in place of an OSError.
+        OutputError: the block raised an OSError.
     """
     try:
         yield
     except OSError as error:
         folder = tempfile.tempdir or "the folder for temporary files"
         raise OutputError(
-            f"{folder}: takes no {what} ({error}); free some disk there, or name another folder in the environment "
-            "variable TMPDIR"
+            f"{folder}: cannot store {contents} ({error}); free disk space there, or set the environment variable "
+            "TMPDIR to another folder"
         ) from error
 
 
@@ -177,17 +181,17 @@ def _failing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        mend = "free some disk and try again" if is_full else "may you write there, and is nobody else doing so?"
-        raise OutputError(f"{path}: could not be written ({error}); {mend}") from error
+        remedy = "free disk space" if is_full else "name a folder that you can write to and no other program writes to"
+        raise OutputError(f"{path}: could not be written ({error}); {remedy}") from error
 
 
 def _temporary_names(target: str) -> re.Pattern[str]:
-    """Return the form of names of temporary files; its group is the number of the process."""
+    """Return the pattern of names of temporary files; its group is the number of the process."""
     return re.compile(rf"\.{re.escape(target)}\.([0-9]+)(?:-[0-9]+)?{re.escape(_PARTIAL)}", re.ASCII)
 
 
 def _remove(path: Path) -> None:
-    """Remove a file or folder if it is there; what cannot be removed is for the next run."""
+    """Remove a file or folder if it is there; the next call for the same target tries again after a failure."""
     if os.path.isdir(path):  # noqa: PTH112 (on a broken disk Path.is_dir raises)
         shutil.rmtree(path, ignore_errors=True)
     with contextlib.suppress(OSError):
@@ -195,22 +199,22 @@ def _remove(path: Path) -> None:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Flush every file and name to the disk, so that a power cut after the rename finds them whole."""
+    """Flush every file and name to the disk, so that the folder is whole after a power cut."""
     for path in (folder, *folder.rglob("*")):
         if path.is_file() or path.is_dir():
             flush(path)
 
 
 def flush(path: Path) -> None:
-    """Bring a file, or the names in a folder, to the disk.
+    """Flush a file, or the names in a folder, to the disk.
 
     Raises:
-        OSError: the disk failed, or its file system flushes no folder.
+        OSError: the disk failed, or its file system cannot flush a folder.
     """
     if os.name == "nt":
         if path.is_dir():
-            return  # Windows opens no folder, and keeps names in a journal
-        flags = os.O_RDWR  # it flushes only what may be written to
+            return  # Windows cannot open a folder, and keeps names in a journal
+        flags = os.O_RDWR  # Windows flushes only a file that is open for writing
     else:
         flags = os.O_RDONLY
     file = os.open(path, flags)
@@ -221,9 +225,9 @@ def flush(path: Path) -> None:
 
 
 def _is_another_process(pid: int) -> bool:
-    if pid == os.getpid():  # in a container, often that of the process that was killed
+    if pid == os.getpid():  # in a container, a new process often has the number of the killed one
         return False
-    if os.name == "nt":  # os.kill would end the process there
+    if os.name == "nt":  # os.kill would end that process on Windows
         return True
     try:
         os.kill(pid, 0)

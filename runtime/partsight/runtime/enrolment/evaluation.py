@@ -1,26 +1,26 @@
-"""The recheck: what the reject threshold of a package does to parts that were enrolled, and they to the others.
+"""The evaluation: a package before it is written answers varied golden images, with the new parts and without them.
 
-The threshold stays. Golden images of the new parts, varied as a line varies, say how often those are refused. Parts
-that look like a new one are varied, too: each of their frames is answered with the new parts and without them, and the
-difference is what enrolment changed. That of the other parts is taken for nothing. Their golden images are those in the
-package, a little coarser than the network's input, which both answers suffer alike.
+The threshold stays. Varied golden images of the new parts show how often it refuses them. Varied golden images of old
+parts that look like a new one show how enrolment changes their answers. The golden images of old parts are those in the
+package, a little coarser than the network's input. Both answers suffer alike, so only their difference counts.
 
-The counts of candidates grow if a frame's own part is not among them, and never shrink.
+The number of candidates grows if a frame's own part is not among them, and never shrinks.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from partsight.runtime.calibration import (
-    Answered,
     Ranks,
-    Trial,
     Variation,
+    VariedAnswers,
     answer_by_agreement,
     answer_by_score,
+    rank_by_score,
     vary,
     with_more_candidates,
 )
@@ -28,49 +28,49 @@ from partsight.runtime.core import Pixels
 from partsight.runtime.images import PreprocessSpec, preprocess
 from partsight.runtime.inference import Session
 from partsight.runtime.matching import Matcher, MatchingSpec
-from partsight.runtime.package import Decision, Manifest
+from partsight.runtime.package import Manifest
 
 BATCH = 32
 FRAMES = 256
-"""About how many varied images of new parts there are, at most 32 of each and at least one."""
+"""Approximate number of varied images of new parts: at most 32 of each, at least one."""
 
 _MAX_COPIES = 32
 
 Track = Callable[[Sequence[int], str], Iterable[int]]
-"""Yields the items, and may show how far they are; takes them and what is being done."""
+"""Yields the items, and may show the progress; takes the items and the name of the work."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A golden image that frames are made from.
+    """A golden image to vary.
 
     Attributes:
-        place: of its part among the labels.
-        images: of the part, each (height, width, 3) or (height, width) uint8; may be read from files when asked for.
-        turn: which of them, counted round.
-        is_new: whether the part is enrolled; else it is one that looks like a new one.
+        index: Index of its part among the labels.
+        images: Golden images of the part, each (height, width, 3) or (height, width) uint8; an access may read a file.
+        copy: Number of this copy; copies take the images in turn.
+        is_new: Whether the part is enrolled; an old part looks like a new one.
     """
 
-    place: int
+    index: int
     images: Sequence[Pixels]
-    turn: int
+    copy: int
     is_new: bool
 
     @property
-    def image(self) -> Pixels:
-        """The image that the frame is made from."""
-        return self.images[self.turn % len(self.images)]
+    def image_index(self) -> int:
+        """Index of the image among the images of the part."""
+        return self.copy % len(self.images)
 
 
 @dataclass(frozen=True)
-class Subject:
-    """A package that is being made.
+class Draft:
+    """A package before it is written.
 
     Attributes:
-        session: of its network.
-        manifest: of it.
-        matcher: None where frames are not compared with golden images.
-        new: places of its new parts among the labels.
+        session: Session of its network.
+        manifest: Manifest of the package.
+        matcher: Matcher with its references; None if the package has no matching.
+        new: Indices of the new parts among the labels.
     """
 
     session: Session
@@ -78,8 +78,8 @@ class Subject:
     matcher: Matcher | None
     new: frozenset[int]
 
-    def with_spec(self, spec: MatchingSpec) -> "Subject":
-        """Return the package with frames compared in another way."""
+    def with_spec(self, spec: MatchingSpec) -> "Draft":
+        """Return the package with another specification of matching."""
         if self.matcher is None or self.manifest.matching is None or spec == self.matcher.spec:
             return self
         matching = msgspec.structs.replace(self.manifest.matching, spec=spec)
@@ -88,174 +88,141 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Frame:
-    """How one varied image is answered.
+class AnswerPair:
+    """Answers to the same frames, without the new parts and with them.
 
     Attributes:
-        sample: what it was made from.
-        network, network_before: by the network's score, with the new parts and without them.
-        agreement, agreement_before: by comparison with golden images; None where there is none.
-        rank_by_network, rank_by_thumbnail: how many other parts come before its own, with the new parts.
+        before: Answers without the new parts, except for the frame's own.
+        after: Answers with all parts.
     """
 
-    sample: Sample
-    network: Answered
-    network_before: Answered
-    agreement: Answered | None
-    agreement_before: Answered | None
-    rank_by_network: int
-    rank_by_thumbnail: int
+    before: VariedAnswers
+    after: VariedAnswers
 
-    @property
-    def final(self) -> Answered:
-        """The answer that the line gives."""
-        return self.network if self.agreement is None else self.agreement
-
-    @property
-    def final_before(self) -> Answered:
-        """The answer that the line gave before."""
-        return self.network_before if self.agreement_before is None else self.agreement_before
+    @classmethod
+    def joined(cls, batches: Sequence["AnswerPair"]) -> "AnswerPair":
+        """Return the answers of all batches, in order."""
+        return cls(
+            VariedAnswers.joined([batch.before for batch in batches]),
+            VariedAnswers.joined([batch.after for batch in batches]),
+        )
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What varied images say of a package.
+    """Answers of a package to varied golden images.
 
     Attributes:
-        subject: the package; frames may be compared with more candidates than before.
-        frames: as it answers them.
+        draft: The package; it may compare a frame with more candidates than before.
+        samples: Golden images that the frames were made from.
+        by_network: Answers by the network's score.
+        by_agreement: Answers by matching; None if the package has no matching.
+        ranks: Ranks of each frame's own part, with the new parts.
     """
 
-    subject: Subject
-    frames: Sequence[Frame]
+    draft: Draft
+    samples: Sequence[Sample]
+    by_network: AnswerPair
+    by_agreement: AnswerPair | None
+    ranks: Ranks
+
+    @property
+    def final(self) -> AnswerPair:
+        """The answers that a line gives."""
+        return self.by_network if self.by_agreement is None else self.by_agreement
+
+    @property
+    def index(self) -> npt.NDArray[np.intp]:
+        """(frames,) index of each frame's part among the labels."""
+        return np.array([sample.index for sample in self.samples], np.intp)
+
+    @property
+    def is_new(self) -> npt.NDArray[np.bool_]:
+        """(frames,) whether the frame's part is new."""
+        return np.array([sample.is_new for sample in self.samples], bool)
 
 
-def draw_samples(newcomers: Sequence[Sequence[Pixels]], places: Sequence[int]) -> list[Sample]:
-    """Return as many samples of each new part as frames shall be made.
+def draw_samples(parts: Sequence[Sequence[Pixels]], indices: Sequence[int]) -> list[Sample]:
+    """Return the samples of new parts, as many of each as frames are made.
 
     Args:
-        newcomers: golden images of each new part, used in turn.
-        places: of each among the labels.
+        parts: Golden images of each new part, used in turn.
+        indices: Index of each new part among the labels.
     """
-    copies = max(1, min(_MAX_COPIES, FRAMES // max(1, len(newcomers))))
+    copies = max(1, min(_MAX_COPIES, FRAMES // max(1, len(parts))))
     return [
-        Sample(place, images, copy, is_new=True)
-        for images, place in zip(newcomers, places, strict=True)
+        Sample(index, images, copy, is_new=True)
+        for images, index in zip(parts, indices, strict=True)
         for copy in range(copies)
     ]
 
 
-def evaluate(subject: Subject, samples: Sequence[Sample], seed: int, track: Track) -> Evaluation:
-    """Vary each sample once and answer the frame; again, if more candidates are found to be needed.
+def evaluate(draft: Draft, samples: Sequence[Sample], seed: int, track: Track) -> Evaluation:
+    """Vary each sample once and answer the frame; do so again if the package needs more candidates.
 
     Args:
-        subject: the package.
-        samples: in an order in which parts that look alike follow each other.
-        seed: of the variation.
-        track: shows progress.
+        draft: The package.
+        samples: Samples; parts that look alike follow each other.
+        seed: Seed of the variation.
+        track: Shows the progress.
     """
-    frames = _answer_all(subject, samples, seed, track)
-    if subject.matcher is None:
-        return Evaluation(subject, frames)
-    ranks = Ranks(
-        np.array([frame.rank_by_thumbnail for frame in frames], np.intp),
-        np.array([frame.rank_by_network for frame in frames], np.intp),
+    found = _answer_all(draft, samples, seed, track)
+    if draft.matcher is None or not samples:
+        return found
+    grown = draft.with_spec(with_more_candidates(draft.matcher.spec, found.ranks))
+    return found if grown is draft else _answer_all(grown, samples, seed, track)
+
+
+def _answer_all(draft: Draft, samples: Sequence[Sample], seed: int, track: Track) -> Evaluation:
+    rng, images = np.random.default_rng(seed), _images_of(samples)
+    batches = []
+    for start in track(range(0, len(samples), BATCH), "estimating the rates again"):
+        batch = samples[start : start + BATCH]
+        batches.append(_answer(draft, batch, [vary(next(images), Variation(), rng) for _ in batch]))
+    compared = [batch.by_agreement for batch in batches if batch.by_agreement is not None]
+    return Evaluation(
+        draft,
+        samples,
+        by_network=AnswerPair.joined([batch.by_network for batch in batches]),
+        by_agreement=AnswerPair.joined(compared) if draft.matcher else None,
+        ranks=Ranks.joined([batch.ranks for batch in batches]),
     )
-    grown = subject.with_spec(with_more_candidates(subject.matcher.spec, ranks))
-    return Evaluation(grown, frames if grown is subject else _answer_all(grown, samples, seed, track))
 
 
-def _answer_all(subject: Subject, samples: Sequence[Sample], seed: int, track: Track) -> list[Frame]:
-    rng = np.random.default_rng(seed)
-    frames: list[Frame] = []
-    for start in track(range(0, len(samples), BATCH), "looking at the threshold again"):
-        chunk = samples[start : start + BATCH]
-        frames += _answer(subject, chunk, [vary(sample.image, Variation(), rng) for sample in chunk])
-    return frames
+def _images_of(samples: Iterable[Sample]) -> Iterator[Pixels]:
+    """Yield the image of each sample; copies of one image that follow each other read its file once."""
+    known, image = None, None
+    for sample in samples:
+        if image is None or known != (sample.index, sample.image_index):
+            known, image = (sample.index, sample.image_index), sample.images[sample.image_index]
+        yield image
 
 
-def seen_by(spec: PreprocessSpec, sample: Sample) -> PreprocessSpec:
-    """Return the preprocessing of a sample: golden images in the package were cropped when it was made."""
-    return spec if sample.is_new else msgspec.structs.replace(spec, region=None)
+def _answer(draft: Draft, samples: Sequence[Sample], images: Sequence[Pixels]) -> Evaluation:
+    """Answer a batch of varied images, one of each sample."""
+    spec, matcher = draft.manifest.preprocess, draft.matcher
+    score = draft.session.run(_prepared(samples, images, spec)).score
+    classes = np.array([sample.index for sample in samples], np.intp)
+    index = np.arange(score.shape[1])
+    others_new = np.isin(index, list(draft.new)) & (index != classes[:, None])
+    by_network = AnswerPair(answer_by_score(score, classes, others_new), answer_by_score(score, classes))
+    by_agreement, by_thumbnail = None, np.full(len(samples), score.shape[1])
+    if matcher is not None:
+        frames = _prepared(samples, images, matcher.spec.preprocess(spec))
+        before = after = answer_by_agreement(matcher, frames, score, classes)
+        if others_new.any():
+            before = answer_by_agreement(matcher, frames, score, classes, others_new)
+        by_agreement = AnswerPair(before, after)
+        if matcher.spec.by_thumbnail:
+            by_thumbnail = matcher.rank(frames, classes)
+    return Evaluation(draft, samples, by_network, by_agreement, Ranks(by_thumbnail, rank_by_score(score, classes)))
 
 
 def _prepared(samples: Sequence[Sample], images: Sequence[Pixels], spec: PreprocessSpec) -> Pixels:
-    parts = [preprocess([image], seen_by(spec, sample)) for sample, image in zip(samples, images, strict=True)]
+    parts = [preprocess([image], _seen_by(spec, sample)) for sample, image in zip(samples, images, strict=True)]
     return np.concatenate(parts)
 
 
-def _answer(subject: Subject, samples: Sequence[Sample], images: Sequence[Pixels]) -> list[Frame]:
-    spec, matcher = subject.manifest.preprocess, subject.matcher
-    score = subject.session.run(_prepared(samples, images, spec)).score
-    classes = np.array([sample.place for sample in samples], np.intp)
-    index = np.arange(score.shape[1])
-    others_new = np.isin(index, list(subject.new)) & (index != classes[:, None])
-    network = [answer_by_score(row, place) for row, place in zip(score, classes.tolist(), strict=True)]
-    network_before = [
-        answer_by_score(row[~new], place - int(new[:place].sum()))
-        for row, new, place in zip(score, others_new, classes.tolist(), strict=True)
-    ]
-    by_network = (score > np.take_along_axis(score, classes[:, None], 1)).sum(axis=1)
-    agreement: Sequence[Answered | None] = [None] * len(samples)
-    agreement_before, by_thumbnail = agreement, np.full(len(samples), score.shape[1])
-    if matcher is not None:
-        frames = _prepared(samples, images, matcher.spec.preprocess(spec))
-        agreement = agreement_before = answer_by_agreement(matcher, frames, score, classes)
-        if others_new.any():
-            agreement_before = answer_by_agreement(matcher, frames, score, classes, others_new)
-        if matcher.spec.by_thumbnail:
-            by_thumbnail = matcher.rank(frames, classes)
-    rows = zip(
-        *(samples, network, network_before, agreement, agreement_before),
-        *(by_network.tolist(), by_thumbnail.tolist()),
-        strict=True,
-    )
-    return [Frame(*row) for row in rows]
-
-
-def update_manifest(manifest: Manifest, frames: Sequence[Frame]) -> Manifest:
-    """Return the manifest with the expected rates of the same thresholds, estimated again.
-
-    Args:
-        manifest: with the new labels.
-        frames: answered with it.
-    """
-    decision = _estimate(manifest.decision, manifest, [(it.sample, it.network, it.network_before) for it in frames])
-    matching = manifest.matching
-    if matching:
-        compared = [
-            (frame.sample, frame.agreement, frame.agreement_before)
-            for frame in frames
-            if frame.agreement is not None and frame.agreement_before is not None
-        ]
-        matching = msgspec.structs.replace(matching, decision=_estimate(matching.decision, manifest, compared))
-    return msgspec.structs.replace(manifest, decision=decision, matching=matching)
-
-
-def _estimate(decision: Decision, manifest: Manifest, found: Sequence[tuple[Sample, Answered, Answered]]) -> Decision:
-    new = [after for sample, after, _ in found if sample.is_new]
-    if not new:
-        return decision
-    after = [item[1] for item in found if not item[0].is_new]
-    before = [item[2] for item in found if not item[0].is_new]
-    parts = len({sample.place for sample, _, _ in found if sample.is_new})
-    kept = len(manifest.labels) - parts
-    threshold = np.float32(decision.threshold)
-
-    def pooled(rate: float, of: Callable[[Trial], float]) -> float:
-        """Each part counts alike; of the old ones, those that were looked at bring their change."""
-        change = len(after) * (of(Trial.of(after)) - of(Trial.of(before))) if after else 0.0
-        return float(np.clip((kept * rate + change + parts * of(Trial.of(new))) / len(manifest.labels), 0, 1))
-
-    accepts = decision.expected_false_accept
-    return msgspec.structs.replace(
-        decision,
-        method=f"{decision.method.partition('; enrolment: ')[0]}; enrolment: rates estimated again on {len(new)} "
-        f"varied images of {parts} new parts and {len(after)} of parts like them",
-        expected_false_reject=pooled(
-            decision.expected_false_reject, lambda trial: float(np.mean(trial.taught < threshold))
-        ),
-        expected_false_accept=None
-        if accepts is None
-        else pooled(accepts, lambda trial: float(np.mean(trial.left_out >= threshold))),
-    )
+def _seen_by(spec: PreprocessSpec, sample: Sample) -> PreprocessSpec:
+    """Return the preprocessing of a sample: export cropped the golden images in the package to the region."""
+    return spec if sample.is_new else msgspec.structs.replace(spec, region=None)

@@ -1,6 +1,7 @@
-"""Prototypes: the last matrix of a cosine head, one column a part, read from an ONNX file and written into it.
+"""The head of an ONNX file: the prototypes of a cosine head, one column for each part, to read and to replace.
 
-In a package of very many parts they lie in a file beside it, and the ONNX file holds what bounds their scores.
+In a package of very many parts the prototypes are in a file of their own. The ONNX file then has the bounds of their
+scores.
 """
 
 from dataclasses import dataclass
@@ -14,80 +15,80 @@ from partsight.runtime.inference import BOUND_NAME, EMBEDDING_NAME, SCORE_NAME, 
 from partsight.runtime.package import DIGEST_KEY, METADATA_KEY, Manifest, with_digest
 
 DIRECTIONS_NAME, BOUNDS_NAME = "search_directions", "search_bounds"
-"""Initialisers of a model that gives bounds: (d, k) and, of `search.bound_matrix`, (k + 1, classes)."""
+"""Initialisers of a model that computes bounds, (d, k) and (k + 1, classes); see `prototype_search.bound_matrix`."""
 
 _PASSES_ON = frozenset({"Cast", "Identity"})
 
 
 @dataclass(frozen=True)
 class PrototypeModel:
-    """An ONNX file whose score is the embedding times a matrix of prototypes, or which bounds such scores.
+    """An ONNX file that computes scores as the embedding times a matrix of prototypes, or bounds of such scores.
 
     Attributes:
-        model: onnx.ModelProto; left as it is.
-        place: of that matrix among the initialisers, or of what bounds the scores.
-        values: the prototypes, (d, classes), of the file's own number type.
-        directions: (d, k), of a model that bounds scores.
+        model: The file as an onnx.ModelProto; methods do not change it.
+        index: Index among the initialisers of the prototypes, or of the bounds.
+        values: Prototypes, (d, classes), in the number type of the file.
+        directions: Directions of a model that computes bounds, (d, k); None for other models.
     """
 
     model: Any
-    place: int
+    index: int
     values: np.ndarray
     directions: FloatArray | None = None
 
     @classmethod
-    def parse(cls, data: bytes, source: str, beside: FloatArray | None = None) -> "PrototypeModel":
+    def parse(cls, data: bytes, source: str, prototypes: FloatArray | None = None) -> "PrototypeModel":
         """Find the prototypes in an ONNX file.
 
         Args:
-            data: its bytes.
-            source: where they came from, for messages.
-            beside: (classes, d), the prototypes of a model that bounds scores.
+            data: Bytes of the file.
+            source: Name of the file, for messages.
+            prototypes: Prototypes from a file of their own, (classes, d); None if the ONNX file has them.
 
         Raises:
             DependencyError: the package `onnx` is not installed.
-            PackageError: it is not an ONNX file, or bounds no scores though it should.
-            EnrollError: its scores are not computed from prototypes.
+            PackageError: the data are not an ONNX file, or the model should compute bounds and does not.
+            EnrollError: the model does not compute scores from prototypes.
         """
         onnx = import_onnx()
         model = onnx.ModelProto()
         try:
             model.ParseFromString(data)
-        except Exception as error:  # of protobuf, whose implementations have errors of their own
+        except Exception as error:  # each implementation of protobuf has its own errors
             raise PackageError(f"{source}: is not an ONNX file ({error}); export the package again") from error
-        if beside is not None:
-            places = {item.name: place for place, item in enumerate(model.graph.initializer)}
-            if not {DIRECTIONS_NAME, BOUNDS_NAME} <= places.keys():
+        if prototypes is not None:
+            indices = {item.name: index for index, item in enumerate(model.graph.initializer)}
+            if not {DIRECTIONS_NAME, BOUNDS_NAME} <= indices.keys():
                 raise PackageError(f"{source}: has no bounds of scores; export the package again")
-            directions = onnx.numpy_helper.to_array(model.graph.initializer[places[DIRECTIONS_NAME]])
-            return cls(model, places[BOUNDS_NAME], beside.T, directions)
-        place = find_prototypes(model.graph)
-        if place is None:
+            directions = onnx.numpy_helper.to_array(model.graph.initializer[indices[DIRECTIONS_NAME]])
+            return cls(model, indices[BOUNDS_NAME], prototypes.T, directions)
+        index = find_prototypes(model.graph)
+        if index is None:
             raise EnrollError(
-                f"{source}: its scores are not the embedding times one prototype a part, so no part can be added; "
-                "train again with all parts and with --head cosine, and export"
+                f"{source}: its scores are not the embedding times one prototype for each part; no part can be added: "
+                "train again with all parts and --head cosine, and export"
             )
-        return cls(model, place, np.array(onnx.numpy_helper.to_array(model.graph.initializer[place])))
+        return cls(model, index, np.array(onnx.numpy_helper.to_array(model.graph.initializer[index])))
 
     def with_prototypes(self, values: FloatArray, manifest: Manifest) -> bytes:
-        """Return the file's bytes with other prototypes; every other weight keeps its bytes.
+        """Return the bytes of the file with other prototypes; every other weight keeps its bytes.
 
         Args:
-            values: (d, classes).
-            manifest: for the file's metadata, where the copy is without models, files and golden images.
+            values: Prototypes, (d, classes).
+            manifest: Manifest for the file's metadata; the copy there names no models, files and golden images.
         """
         onnx = import_onnx()
         model = onnx.ModelProto()
         model.CopyFrom(self.model)
         graph = model.graph
-        name = graph.initializer[self.place].name
+        name = graph.initializer[self.index].name
         matrix = values if self.directions is None else bound_matrix(np.ascontiguousarray(values.T), self.directions)
         tensor = onnx.numpy_helper.from_array(np.ascontiguousarray(matrix, self.values.dtype), name)
-        graph.initializer[self.place].CopyFrom(tensor)
+        graph.initializer[self.index].CopyFrom(tensor)
         for output in graph.output:
             if output.name in {SCORE_NAME, BOUND_NAME}:
                 output.type.tensor_type.shape.dim[1].dim_value = values.shape[1]
-        del graph.value_info[:]  # remarks on shapes, some of which are others now; the runtime infers them
+        del graph.value_info[:]  # shapes of arrays, some of which change; the runtime infers them
         bare = manifest.without_files()
         texts = {item.key: item.value for item in model.metadata_props if item.key != DIGEST_KEY}
         onnx.helper.set_model_props(model, {**texts, METADATA_KEY: bare.to_json().decode()})
@@ -104,14 +105,14 @@ def import_onnx() -> ModuleType:
         import onnx  # noqa: PLC0415 (an optional dependency)
     except ImportError as error:
         raise DependencyError(
-            f"enrolment and bundles write ONNX files, and the library for that cannot be imported ({error}); install "
-            "it with: pip install 'partsight[enroll]'"
+            f"enrolment and bundles write ONNX files, and the package onnx cannot be imported ({error}); run: "
+            "pip install 'partsight[enroll]'"
         ) from error
     return onnx  # type: ignore[no-any-return]
 
 
 def find_prototypes(graph: Any) -> int | None:
-    """Return the place of the initialiser that the embedding is multiplied with to give the score, if that is so."""
+    """Return the index of the initialiser that times the embedding gives the score; None if there is none."""
     producer = {name: node for node in graph.node for name in node.output}
     last = producer.get(_origin(SCORE_NAME, producer))
     if (
@@ -121,12 +122,12 @@ def find_prototypes(graph: Any) -> int | None:
     ):
         return None
     readers = sum(name == last.input[1] for node in graph.node for name in node.input)
-    places = [place for place, item in enumerate(graph.initializer) if item.name == last.input[1]]
-    return places[0] if places and readers == 1 else None
+    indices = [index for index, item in enumerate(graph.initializer) if item.name == last.input[1]]
+    return indices[0] if indices and readers == 1 else None
 
 
 def _origin(name: str, producer: dict[str, Any]) -> str:
-    """Follow a tensor back through nodes that pass on the same numbers."""
+    """Follow a tensor back through nodes that do not change its numbers."""
     while name in producer and producer[name].op_type in _PASSES_ON:
         name = producer[name].input[0]
     return name

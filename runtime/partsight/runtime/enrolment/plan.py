@@ -1,4 +1,4 @@
-"""The plan of an enrolment: which part stands where in the new package, and which file it takes from where."""
+"""The plan of an enrolment: the labels of the new package, in order, and where each part and file comes from."""
 
 import datetime
 import re
@@ -7,54 +7,65 @@ from dataclasses import dataclass
 
 import msgspec
 
-from partsight.runtime.core import Pixels
-from partsight.runtime.enrolment.new_parts import Changes, Newcomer
+from partsight.runtime.enrolment.changes import Changes
+from partsight.runtime.enrolment.new_parts import NewPartImages
 from partsight.runtime.matching import BANK_FILE, GRAPH_FILE
 from partsight.runtime.package import SCHEMA_VERSION, Enrolment, Manifest, Matching, ModelPackage
 
-Source = int | Newcomer
-"""Where a part comes from: its place among the old package's labels, or a newcomer."""
+Source = int | NewPartImages
+"""Origin of a part: its index among the old package's labels, or new golden images."""
 
-_OUTLINE_FILE = "outlines.npy"  # of packages of schema version 1, in place of a bank
+_OUTLINE_FILE = "outlines.npy"  # in packages of schema version 1, which have no bank
 _NUMBERED = re.compile(r"gallery/(\d+)\.jpg")
 
 
 @dataclass(frozen=True)
+class Placed:
+    """A new part and its index among the new labels."""
+
+    index: int
+    part: NewPartImages
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Indices of a part that stays, among the new labels and among the old ones."""
+
+    index: int
+    old_index: int
+
+
+@dataclass(frozen=True)
 class Plan:
-    """What the new package holds.
+    """Contents of the new package.
 
     Attributes:
-        manifest: of it, with the old expected rates, and the old hashes of files.
-        sources: of each label, in order.
+        manifest: Manifest of the new package, with the old expected rates and the old hashes of files.
+        sources: Origin of each label's part, in order.
     """
 
     manifest: Manifest
     sources: tuple[Source, ...]
 
-    def newcomers(self) -> list[tuple[int, Newcomer]]:
-        """Return the parts that are added or replaced, each with its place among the new labels."""
-        return [(place, source) for place, source in enumerate(self.sources) if isinstance(source, Newcomer)]
+    def new_parts(self) -> list[Placed]:
+        """Return the parts that are added or replaced."""
+        return [Placed(index, source) for index, source in enumerate(self.sources) if not isinstance(source, int)]
 
-    def kept(self) -> list[tuple[int, int]]:
-        """Return the new and the old place of each part that stays."""
-        return [(place, source) for place, source in enumerate(self.sources) if not isinstance(source, Newcomer)]
-
-    def drawn(self) -> tuple[list[Sequence[Pixels]], list[int]]:
-        """Return images and places of the newcomers."""
-        newcomers = self.newcomers()
-        return [newcomer.images for _, newcomer in newcomers], [place for place, _ in newcomers]
+    def kept(self) -> list[Kept]:
+        """Return the parts that stay."""
+        return [Kept(index, source) for index, source in enumerate(self.sources) if isinstance(source, int)]
 
     def files(self, old: ModelPackage, manifest: Manifest) -> Iterator[tuple[str, bytes]]:
-        """Yield every file but models, arrays and the manifest; those that stay with the bytes that they had.
+        """Yield name and bytes of every file except models, arrays and the manifest.
 
         Args:
-            old: the package to start from.
-            manifest: of the new one, as it will be written.
+            old: Package to start from; files that stay keep its bytes.
+            manifest: Manifest of the new package, as it will be written.
         """
         matching = manifest.matching
         new = {}
         if matching:
-            new = {matching.references[place]: newcomer.references[0] for place, newcomer in self.newcomers()}
+            new = {matching.references[placed.index]: placed.part.references[0] for placed in self.new_parts()}
         stale = _made_anew(old.manifest) - set(matching.references if matching else ())
         for name in old.manifest.files:
             if name not in new and name not in stale:
@@ -63,7 +74,7 @@ class Plan:
 
 
 def _made_anew(old: Manifest) -> set[str]:
-    """Return the files that depend on the parts of a package."""
+    """Return the names of the files that depend on the parts of a package."""
     stale = set(old.matching.references if old.matching else ())
     if old.search:
         stale.add(old.search.file)
@@ -74,17 +85,17 @@ def _made_anew(old: Manifest) -> set[str]:
     return stale
 
 
-def make_plan(package: ModelPackage, changes: Changes, newcomers: Sequence[Newcomer]) -> Plan:
-    """Return what becomes of a package; parts that stay keep their order, and new ones are appended.
+def make_plan(package: ModelPackage, changes: Changes, parts: Sequence[NewPartImages]) -> Plan:
+    """Return the plan: parts that stay keep their order, new ones follow.
 
     Args:
-        package: the old one.
-        changes: what was asked for, checked.
-        newcomers: of it, read.
+        package: Package to start from.
+        changes: Changes, checked.
+        parts: Golden images of the parts to add or replace.
     """
-    old, by_label = package.manifest, {newcomer.label: newcomer for newcomer in newcomers}
+    old, by_label = package.manifest, {part.label: part for part in parts}
     stay: dict[str, Source] = {
-        label: by_label.get(label, place) for place, label in enumerate(old.labels) if label not in changes.removals
+        label: by_label.get(label, index) for index, label in enumerate(old.labels) if label not in changes.removals
     }
     sources = stay | {label: by_label[label] for label in changes.additions}
     enrolment = Enrolment(
@@ -94,7 +105,7 @@ def make_plan(package: ModelPackage, changes: Changes, newcomers: Sequence[Newco
         added=tuple(changes.additions),
         replaced=tuple(changes.replacements),
         removed=tuple(changes.removals),
-        images={newcomer.label: newcomer.sha256 for newcomer in newcomers},
+        images={part.label: part.sha256 for part in parts},
     )
     provenance = msgspec.structs.replace(old.provenance, enrolments=(*old.provenance.enrolments, enrolment))
     manifest = msgspec.structs.replace(
@@ -108,7 +119,7 @@ def make_plan(package: ModelPackage, changes: Changes, newcomers: Sequence[Newco
 
 
 def _matching(old: Manifest, stay: Iterable[str], added: int) -> Matching | None:
-    """Name the golden image of each label: those that stay keep their file's name, new ones get numbers never used."""
+    """Name the golden image of each label: parts that stay keep their file's name, new ones get an unused number."""
     matching = old.matching
     if matching is None:
         return None

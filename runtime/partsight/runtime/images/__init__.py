@@ -1,6 +1,6 @@
-"""Image files and frames: reading them, listing folders of them, refusing the unusable, preprocessing.
+"""Images: reading image files, listing folders of them, checking frames, and preprocessing.
 
-Training, export and the line use the one `preprocess` of this room. May import `core`.
+Training, export and the line share the one `preprocess` of this room. May import `core`.
 """
 
 from partsight.runtime.images.frame_fault import check_batch

@@ -1,4 +1,4 @@
-"""The fault of an object that is no frame: its name, and the expression that makes a frame of it."""
+"""Faults of an object that was passed as a frame, with the expression that makes a frame of it."""
 
 import os
 from collections import deque
@@ -16,7 +16,7 @@ _DECODE = "cv2.imdecode(numpy.frombuffer(data, numpy.uint8), cv2.IMREAD_COLOR)"
 _FROM_OPENCV = {
     "GpuMat": "pass frame.download()",
     "UMat": "pass frame.get()",
-    "VideoCapture": "pass the second that it reads: came, frame = capture.read()",
+    "VideoCapture": "pass the second value of read(): came, frame = capture.read()",
 }
 _TO_PROCESSOR = {
     "torch": "frame.detach().cpu().numpy()",
@@ -27,7 +27,7 @@ _TO_PROCESSOR = {
     "onnxruntime": "frame.numpy()",
     "openvino": "frame.data",
 }
-"""By library, the expression that copies an array into the processor's memory, as NumPy has it."""
+"""By library, the expression that copies a tensor into a NumPy array."""
 
 _LIBRARIES = frozenset({"PIL", "cv2", *_TO_PROCESSOR})
 
@@ -38,11 +38,11 @@ def has_shape(frame: np.ndarray, color: Color) -> bool:
 
 
 def describe_fault(frame: object, color: Color) -> str:
-    """Return what was received in place of a frame, what is expected, and how to come by it.
+    """Return a sentence with the object received, the frame expected, and the remedy.
 
     Args:
-        frame: an object that is no contiguous, non-empty uint8 array with `has_shape`.
-        color: of the golden images.
+        frame: Object that is not a contiguous, non-empty uint8 array with `has_shape`.
+        color: Colour of the golden images.
     """
     shapes = "(height, width, 3)" if color == "bgr" else "(height, width)"
     expected = f"expected a contiguous uint8 NumPy array of shape {shapes}"
@@ -63,10 +63,10 @@ def describe_fault(frame: object, color: Color) -> str:
 
 
 def check_batch(frames: object, color: Color) -> None:
-    """Refuse an object that is no sequence of frames, at no cost for its frames.
+    """Refuse an object that is not a sequence of frames, without looking at the frames.
 
     Raises:
-        FrameError: it is one frame, or no sequence.
+        FrameError: the object is one frame, or not a sequence.
     """
     if isinstance(frames, np.ndarray):
         _check_array(frames, color)
@@ -74,21 +74,22 @@ def check_batch(frames: object, color: Color) -> None:
     if isinstance(frames, list | tuple) and not _is_capture(frames):
         return
     expected = "expected a sequence of frames, such as a list"
-    if _is_no_collection(frames):
+    if _is_one_frame(frames):
         name, fix = _fault_of_object(frames, color)
         raise FrameError(f"received {name}; {expected}; for one frame use recognize(frame): {fix}")
-    has_places = hasattr(frames, "__getitem__") and hasattr(frames, "__len__")
-    if not has_places or isinstance(frames, Mapping | deque):
+    is_indexed = hasattr(frames, "__getitem__") and hasattr(frames, "__len__")
+    if not is_indexed or isinstance(frames, Mapping | deque):
         fix = "list(frames.values())" if isinstance(frames, Mapping) else "list(frames)"
         raise FrameError(f"received {type(frames).__name__}; {expected}: pass {fix}, a few hundred at a time")
 
 
 def _is_capture(frames: Sequence[object]) -> bool:
-    """Return whether this is the answer of `cv2.VideoCapture.read`."""
+    """Return whether the sequence is the pair that `cv2.VideoCapture.read` returns."""
     return len(frames) == 2 and isinstance(frames[0], bool | np.bool_)
 
 
-def _is_no_collection(frames: object) -> bool:
+def _is_one_frame(frames: object) -> bool:
+    """Return whether the object is meant as one frame: None, a path, bytes, a camera's frame or a tensor."""
     is_one = frames is None or isinstance(frames, str | os.PathLike | bytes | bytearray | memoryview | tuple)
     return is_one or hasattr(frames, "image") or hasattr(frames, "__dlpack_device__") or _library(frames) in _LIBRARIES
 
@@ -108,10 +109,10 @@ def _check_array(frames: np.ndarray, color: Color) -> None:
 
 
 def _fault_of_object(frame: object, color: Color) -> tuple[str, str]:  # noqa: PLR0911 (one for each kind)
-    """Return the name of an object that is no array, and how to make one of it; empty where that is not known."""
+    """Return the name of an object that is not an array, and the remedy; an empty remedy if none is known."""
     library, name = _library(frame), (frame if isinstance(frame, type) else type(frame)).__name__
     if frame is None:
-        return "None", "cv2.imread returns None for a file that it cannot read, and a camera returns None after its end"
+        return "None", "check the source: cv2.imread returns None if it cannot read a file, and a camera after its end"
     if isinstance(frame, str | os.PathLike):
         return f"the path {os.fspath(frame)!r}", "pass partsight.runtime.read_image(path)"
     if isinstance(frame, bytes | bytearray | memoryview):
@@ -139,7 +140,7 @@ def _fault_of_object(frame: object, color: Color) -> tuple[str, str]:  # noqa: P
 def _fault_of_list(frames: Sequence[object]) -> tuple[str, str]:
     name = type(frames).__name__
     if _is_capture(frames):
-        return f"a {name} of {len(frames)}", "cv2.VideoCapture.read returns two: came, frame = capture.read()"
+        return f"a {name} of {len(frames)}", "pass the second value of read(): came, frame = capture.read()"
     if isinstance(frames[0], np.ndarray | list):
         hint = "pass several frames to recognize_batch, and numbers as numpy.array(frame, numpy.uint8)"
         return name, hint
@@ -149,10 +150,10 @@ def _fault_of_list(frames: Sequence[object]) -> tuple[str, str]:
 def _fault_of_tensor(frame: object, library: str) -> tuple[str, str]:
     device, shape = getattr(frame, "device", None), tuple(getattr(frame, "shape", ()))
     where = f" on {device}" if device is not None else ""
-    fix = _TO_PROCESSOR.get(library, "numpy.from_dlpack(frame), after a copy to the processor if it is elsewhere")
-    turned = "; turn (channels, height, width) round first" if _has_channels_first(shape) else ""
+    fix = _TO_PROCESSOR.get(library, "numpy.from_dlpack(frame), after a copy into main memory if it is elsewhere")
+    transposed = "; transpose (channels, height, width) first" if _has_channels_first(shape) else ""
     name = f"{library}.{type(frame).__name__} of shape {shape}{where}"
-    return name, f"pass {fix}, (height, width, 3) in the order BGR{turned}"
+    return name, f"pass {fix}, (height, width, 3) in the order BGR{transposed}"
 
 
 def _has_channels_first(shape: tuple[int, ...]) -> bool:
@@ -166,13 +167,13 @@ def _fault_of_dtype(frame: np.ndarray) -> tuple[str, str]:
     if frame.dtype == np.bool_:
         fix = "pass frame.astype(numpy.uint8) * 255"
     elif frame.dtype == object:
-        fix = f"it holds {type(frame.flat[0]).__name__}: pass each frame as an array of its own"
+        fix = f"it holds {type(frame.flat[0]).__name__}: pass each frame as a separate array"
     elif frame.dtype.kind in "SU":
         fix = "it holds text: pass partsight.runtime.read_image(path) for each path"
     elif np.issubdtype(frame.dtype, np.floating) or np.issubdtype(frame.dtype, np.integer):
         least, largest = float(np.nan_to_num(frame).min()), float(np.nan_to_num(frame).max())
         if least < 0:
-            fix = f"it holds {least:.3g} to {largest:.3g}: pass the camera's pixels, 0 to 255, and not normalised ones"
+            fix = f"it holds {least:.3g} to {largest:.3g}: pass the camera's pixels, 0 to 255, without normalisation"
         elif np.issubdtype(frame.dtype, np.floating) and largest <= 1:
             fix = f"{fix}, or pass (frame * 255).round().astype(numpy.uint8)"
         elif largest <= 255:
@@ -187,25 +188,25 @@ def _fault_of_shape(frame: np.ndarray, color: Color) -> tuple[str, str]:
     if frame.ndim <= 2 and frame.ravel()[:4].tobytes().startswith(_ENCODED):
         return f"an encoded image of shape {shape}", f"decode it: {_DECODE.replace('data', 'frame')}"
     if frame.ndim == 2 and min(shape) > 1:
-        return f"a mono frame of shape {shape}, but the parts were taught in colour", (
+        return f"a mono frame of shape {shape}, but the golden images are in colour", (
             "set the camera's pixel format to BGR8, or train again on grey golden images"
         )
     if frame.ndim == 3 and shape[2] == 3:
-        return f"a colour frame of shape {shape}, but the parts were taught in grey", (
+        return f"a colour frame of shape {shape}, but the golden images are grey", (
             "set the camera's pixel format to Mono8, or train again on colour golden images"
         )
     return f"shape {shape}", _shape_fix(shape)
 
 
 def _shape_fix(shape: tuple[int, ...]) -> str:
-    """Return how to turn an array of another shape into one frame."""
+    """Return the expression that turns an array of another shape into one frame."""
     if len(shape) == 4:
         first = "first transpose(0, 2, 3, 1), then " if _has_channels_first(shape) else ""
         return f"{first}pass {'frame[0]' if shape[0] == 1 else 'the batch to recognize_batch'}"
     if _has_channels_first(shape) and len(shape) == 3:
         if shape[0] == 1:
             return "pass frame[0], which is a mono frame"
-        return "its channels come first: pass numpy.ascontiguousarray(frame.transpose(1, 2, 0)), in the order BGR"
+        return "pass numpy.ascontiguousarray(frame.transpose(1, 2, 0)), in the order BGR: its channels come first"
     fixes = {
         1: "pass frame[:, :, 0], which is a mono frame",
         2: "pass cv2.cvtColor(frame, cv2.COLOR_YUV2BGR_YUYV) if the camera sends YUYV",
@@ -213,4 +214,4 @@ def _shape_fix(shape: tuple[int, ...]) -> str:
     }
     if len(shape) == 3 and shape[2] in fixes:
         return fixes[shape[2]]
-    return "pass one picture, by frame.reshape(height, width, 3) if its rows lie one after the other"
+    return "pass one picture; if the array holds its rows in order, pass frame.reshape(height, width, 3)"

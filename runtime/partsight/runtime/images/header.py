@@ -1,4 +1,4 @@
-"""Facts of a picture by its file's bytes: its format, and the memory and time that decoding it would take."""
+"""The header of an image file: its format, its size, and whether it takes too long to decode."""
 
 import codecs
 import re
@@ -42,7 +42,7 @@ _MAGIC: tuple[tuple[int, bytes, str], ...] = (
     (0, b"L\0\0\0\x01\x14\x02\0", "shortcut of Windows"),
     (0, b"%PDF", "PDF"),
 )
-"""(position, bytes there, format): the first that fits counts."""
+"""(offset in bytes, bytes there, format): the first match counts."""
 
 _PNM = re.compile(rb"P[4-7]\s")
 _BMP_HEADERS = frozenset({12, 16, 40, 52, 56, 64, 108, 124})
@@ -50,19 +50,19 @@ _BMP_HEADERS = frozenset({12, 16, 40, 52, 56, 64, 108, 124})
 _PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
 _JPEG = b"\xff\xd8"
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-"""Markers of a JPEG that a frame header follows, with its size."""
+"""Markers of a JPEG before a frame header, which has the size."""
 
 MAX_SCANS = 100
-"""Of a JPEG. Ten are usual; each goes over all pixels, and takes a few bytes in the file."""
+"""Limit of scans of a JPEG; ten are usual. Each scan takes a pass over all pixels, but only a few bytes in the file."""
 
-_SCAN = b"\xff\xda"  # within a scan's own bytes, 0xFF is always followed by 0 or a restart marker
+_SCAN = b"\xff\xda"  # within the data of a scan, 0 or a restart marker follows each 0xFF
 
 
 def format_of(head: bytes) -> str:
-    """Name a file's format by its first bytes, 512 of them if it has so many.
+    """Return the format of a file by its first 512 bytes.
 
     Returns:
-        One of `READ_FORMATS`; another format, those of pictures ending in " picture"; "text"; or "" if it is unknown.
+        One of `READ_FORMATS`; another format, whose name ends in " picture" for pictures; "text"; "" if unknown.
     """
     for position, magic, name in _MAGIC:
         if head.startswith(magic, position):
@@ -78,14 +78,14 @@ def _is_text(head: bytes) -> bool:
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return True
     try:
-        text = codecs.getincrementaldecoder("utf-8")().decode(head)  # the end may lie within a letter
+        text = codecs.getincrementaldecoder("utf-8")().decode(head)  # incremental: `head` may end within a letter
     except UnicodeDecodeError:
         return False
     return all(letter.isprintable() or letter in "\t\n\r\f\x1b\ufeff" for letter in text)
 
 
 def has_too_many_scans(data: bytes) -> bool:
-    """Say whether a JPEG would be decoded for longer than its size explains."""
+    """Return whether a JPEG has more than `MAX_SCANS` scans, and so takes too long to decode."""
     return data.startswith(_JPEG) and data.count(_SCAN) > MAX_SCANS
 
 
@@ -98,14 +98,14 @@ def size_of(data: bytes) -> tuple[int, int] | None:
 
 
 def _size_of_jpeg(data: bytes) -> tuple[int, int] | None:
-    place = len(_JPEG)
-    while place + 9 <= len(data) and data[place] == 0xFF:
-        marker = data[place + 1]
-        if marker == 0xFF:  # fills up
-            place += 1
+    offset = len(_JPEG)
+    while offset + 9 <= len(data) and data[offset] == 0xFF:
+        marker = data[offset + 1]
+        if marker == 0xFF:  # padding
+            offset += 1
             continue
-        length, _, height, width = struct.unpack_from(">HBHH", data, place + 2)
+        length, _, height, width = struct.unpack_from(">HBHH", data, offset + 2)
         if marker in _FRAMES:
             return height, width
-        place += 2 + length
+        offset += 2 + length
     return None

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from partsight.runtime.core import ImageError, Pixels
-from partsight.runtime.images.checks import DEPTH, EXPECTED, FLATTEN, ONE_PICTURE, find_fault, is_smaller_jpeg
+from partsight.runtime.images.file_fault import DEPTH, EXPECTED, FLATTEN, ONE_PICTURE, find_fault, is_smaller_jpeg
 from partsight.runtime.images.header import READ_FORMATS, format_of
 
 if TYPE_CHECKING:
@@ -22,10 +22,10 @@ MIN_SIDE_PX = 32
 MAX_PIXELS = 80_000_000
 
 _FORMATS = ("BMP", "JPEG", "PNG", "TIFF", "WEBP")
-"""What Pillow may look for, whatever a file is called: of those it knows, EPS is a program, and starts Ghostscript."""
+"""Formats that Pillow may read. It knows others that are dangerous: an EPS file is a program, run by Ghostscript."""
 
 _NAMES = {"BMP": "BMP", "JPEG": "JPEG", "MPO": "JPEG", "PNG": "PNG", "TIFF": "TIFF", "WEBP": "WebP"}
-"""Our names of formats, by Pillow's; MPO is a JPEG with an index of further pictures."""
+"""Names of formats in `READ_FORMATS`, by Pillow's names; MPO is a JPEG with an index of further pictures."""
 
 _MPO_ENTRIES = 0xB002
 _GAIN_MAP = b"urn:iso:std:iso:ts:21496:-1"
@@ -42,20 +42,22 @@ _FIX_BY_MODE = {
 
 
 def read_image(path: str | Path) -> Pixels:
-    """Read an image file as a camera would deliver it.
+    """Read an image file as a frame of a camera.
 
-    The file is decoded strictly: a truncated file is an error, never a picture with a grey lower half.
-    EXIF orientation is applied. Previews and gain maps that phones put into a photo are not read. It takes up to 10
-    bytes of memory for each pixel of a picture that is not refused.
+    A truncated file is an error, never a picture with a grey lower half. The EXIF orientation is applied. Previews and
+    gain maps that phones put into a photo are ignored. Reading takes up to 10 bytes of memory for each pixel.
+
+    Args:
+        path: Path of a BMP, JPEG, PNG, TIFF or WebP file.
 
     Returns:
-        (height, width, 3) uint8 BGR for a colour file, (height, width) uint8 for a grey one; contiguous.
+        Pixels, contiguous: (height, width, 3) uint8 BGR of a colour file, (height, width) uint8 of a grey one.
 
     Raises:
         ImageError: the file is missing, not an image, damaged, smaller than 32 px on a side, larger than
             80 megapixels, not 8-bit RGB or grey, has a transparent colour, or holds several pictures.
     """
-    # Here: frames of a camera need no Pillow, and a line that starts again waits for each import.
+    # A local import: frames of a camera need no Pillow, and a line that restarts waits for each import.
     from PIL import Image, ImageOps, UnidentifiedImageError  # noqa: PLC0415
 
     path = Path(path)
@@ -73,14 +75,14 @@ def read_image(path: str | Path) -> Pixels:
         raise ImageError(f"{path}: {_unidentified(path)}") from error
     except ImageError:
         raise
-    except Exception as error:  # of nearly any kind, TypeError too: whatever Pillow meets in damaged bytes
+    except Exception as error:  # Pillow raises nearly any kind for damaged bytes, TypeError too
         raise ImageError(
             f"{path}: damaged or unreadable ({error}); copy it again from its source, or take the picture again"
         ) from error
 
 
 def _open(path: Path) -> BinaryIO:
-    """Open a file for reading, but no pipe: that would wait for ever."""
+    """Open a regular file for reading; a pipe would wait forever."""
     try:
         mode = path.stat().st_mode
         if stat.S_ISREG(mode):
@@ -89,15 +91,15 @@ def _open(path: Path) -> BinaryIO:
         raise ImageError(f"{path}: cannot be read ({error.strerror}); make it readable for this user") from error
     except FileNotFoundError as error:
         if path.is_symlink():
-            raise ImageError(f"{path}: a link to a file that is not there; correct or remove the link") from error
-        raise ImageError(f"{path}: there is no such file") from error
+            raise ImageError(f"{path}: a link to a missing file; correct or remove the link") from error
+        raise ImageError(f"{path}: there is no such file; name an image file") from error
     if stat.S_ISDIR(mode):
         raise ImageError(f"{path}: a folder; expected an image file: name the files in it")
-    raise ImageError(f"{path}: a pipe, socket or device; expected an image file")
+    raise ImageError(f"{path}: a pipe, socket or device; expected an image file: copy the picture to a file")
 
 
 def _pixels(image: "Image.Image") -> Pixels:
-    """Copy what Pillow holds, block by block: of a large picture it would make three copies on the way."""
+    """Copy Pillow's pixels block by block; a copy of the whole picture would take three times the memory."""
     width, height = image.size
     is_grey = image.mode == "L"
     pixels = np.empty((height, width) if is_grey else (height, width, 3), np.uint8)
@@ -117,8 +119,8 @@ def _check_size(image: "Image.Image", path: Path) -> None:
         raise ImageError(f"{path}: {width}×{height} px; {_too_large()}")
     if min(width, height) < MIN_SIDE_PX:
         raise ImageError(
-            f"{path}: {width}×{height} px; expected at least {MIN_SIDE_PX} px on each side, "
-            "a smaller picture does not show a part"
+            f"{path}: {width}×{height} px; expected at least {MIN_SIDE_PX} px on each side: take a larger picture of "
+            "the part"
         )
 
 
@@ -134,16 +136,16 @@ def _check_file(image: "Image.Image", file: BinaryIO, path: Path) -> None:
     file.seek(0)
     fault = find_fault(file, _NAMES[name])
     if fault is None and name == "MPO" and not _has_one_picture(image, file):
-        fault = f"several pictures in one file, as of a 3D camera; {ONE_PICTURE}: save the right one as PNG or JPEG"
+        fault = f"several pictures in one file, as from a 3D camera; {ONE_PICTURE}: save the right one as PNG or JPEG"
     if fault is not None:
         raise ImageError(f"{path}: {fault}")
-    file.seek(position)  # where Pillow reads on
+    file.seek(position)  # Pillow reads on from here
 
 
 def _has_one_picture(image: "Image.Image", file: BinaryIO) -> bool:
-    """Tell whether a JPEG's further pictures only belong to its first: previews, a gain map, depth maps.
+    """Return whether the further pictures of a JPEG are only previews, a gain map or depth maps of the first.
 
-    Cameras and phones put these into each photo, smaller than it; only a gain map may have its size.
+    Cameras and phones put these into each photo, smaller than it; only a gain map can have its size.
     """
     entries = getattr(image, "mpinfo", {}).get(_MPO_ENTRIES, [])[1:]
     segments = getattr(image, "applist", [])
@@ -156,7 +158,7 @@ def _has_one_picture(image: "Image.Image", file: BinaryIO) -> bool:
 
 
 def _unidentified(path: Path) -> str:
-    """Say what a file is that Pillow does not open."""
+    """Return the fault of a file that Pillow does not open."""
     with path.open("rb") as file:
         head = file.read(512)
         name = format_of(head)
@@ -169,7 +171,7 @@ def _unidentified(path: Path) -> str:
     if not head:
         return "an empty file, not an image; copy it again from its source"
     received = f"{name}, not an image that partsight reads" if name not in ("", "text") else "not an image"
-    return f"{received}; expected {_formats()}"
+    return f"{received}; expected {_formats()}: save it in one of these formats"
 
 
 def _too_large() -> str:
@@ -181,7 +183,7 @@ def _formats() -> str:
 
 
 class ImageFiles(Sequence[Pixels]):
-    """Image files as a sequence of pictures, each read when it is asked for: a catalogue may not fit into memory."""
+    """Image files as a sequence of pictures; each access reads the file, since a catalogue may not fit into memory."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self.paths = tuple(paths)
@@ -190,13 +192,13 @@ class ImageFiles(Sequence[Pixels]):
         return len(self.paths)
 
     @overload
-    def __getitem__(self, place: int) -> Pixels: ...
+    def __getitem__(self, index: int) -> Pixels: ...
 
     @overload
-    def __getitem__(self, place: slice) -> list[Pixels]: ...
+    def __getitem__(self, index: slice) -> list[Pixels]: ...
 
-    def __getitem__(self, place: int | slice) -> Pixels | list[Pixels]:
+    def __getitem__(self, index: int | slice) -> Pixels | list[Pixels]:
         """Read one image, or several; raises ImageError as `read_image` does."""
-        if isinstance(place, slice):
-            return [read_image(path) for path in self.paths[place]]
-        return read_image(self.paths[place])
+        if isinstance(index, slice):
+            return [read_image(path) for path in self.paths[index]]
+        return read_image(self.paths[index])

@@ -1,4 +1,4 @@
-"""The one listing of folders with pictures, for catalogues and for frames: each entry is taken, ignored or a fault."""
+"""Listing of folders with pictures, for catalogues and for frames: each entry is an image, ignored, or a fault."""
 
 import errno
 import fnmatch
@@ -23,13 +23,13 @@ IGNORED_FOLDERS = (
     *(".xvpics", ".zfs", "@Recently-Snapshot", "@Recycle", "@eaDir", "Network Trash Folder"),
     *("System Volume Information", "Temporary Items", "__MACOSX", "__pycache__", "lost+found", "~snapshot"),
 )
-"""Patterns of folders of systems, NAS and programs: thumbnails, trash, snapshots. partsight does not look into them."""
+"""Patterns of folders of systems, NAS and programs: thumbnails, trash, snapshots. partsight never lists them."""
 
 IGNORED_FILES = (
     *(".#*", ".DS_Store", "Thumbs.db*", "desktop.ini", "ehthumbs*.db", "*.thm", "~$*", "Icon\r", "*.jbf", "*.ctg"),
     *("ZbThumbnail.info", "*Zone.Identifier", "*:AFP_*", "*:com.apple.*"),
 )
-"""Patterns of files of systems and programs, ignored whatever they hold."""
+"""Patterns of files of systems and programs, always ignored."""
 
 NOTES = (
     *("*.txt", "*.md", "*.rst", "*.rtf", "*.log", "*.csv", "*.tsv", "*.json", "*.jsonl", "*.xml", "*.yaml", "*.yml"),
@@ -40,17 +40,17 @@ NOTES = (
     *("*.3mf", "*.catpart", "*.dwg", "*.dxf", "*.fcstd", "*.iam", "*.idw", "*.iges", "*.igs", "*.ipt", "*.prt"),
     *("*.sldasm", "*.slddrw", "*.sldprt", "*.step", "*.stl", "*.stp"),
 )
-"""Patterns of notes, tables and drawings next to pictures, ignored unless they are pictures by what they hold."""
+"""Patterns of notes, tables and drawings next to pictures, ignored unless their bytes are a picture."""
 
 BACKUPS = ("*~", "*.bak", "*.backup", "*.old", "*.orig", "*.*_original", "*.swp")
-"""Patterns of copies that editors leave, ignored unless they are pictures and the image itself is not next to them."""
+"""Patterns of copies that editors leave, ignored unless they are pictures and the original is missing."""
 
 _BACKUP_END = re.compile(r"(?:~|\.bak|\.backup|\.old|\.orig|\.swp|_original)$", re.IGNORECASE)
 
 _PARTIAL = ("*.part", "*.partial", "*.crdownload", "*.download", "*.filepart", "*.opdownload", "*.tmp", "*.icloud")
 
 _RAW = frozenset({".arw", ".cr2", ".cr3", ".dng", ".nef", ".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2", ".srw"})
-"""Of cameras. Many are a TIFF whose first picture is a thumbnail."""
+"""Suffixes of cameras' raw files. Many are a TIFF whose first picture is a thumbnail."""
 
 _OTHER_IMAGE_SUFFIXES = _RAW | {
     *(".avif", ".bpg", ".exr", ".gif", ".hdr", ".heic", ".heics", ".heif", ".hif", ".ico", ".j2k", ".jp2", ".jpx"),
@@ -61,7 +61,7 @@ _OTHER_IMAGE_SUFFIXES = _RAW | {
 _FIXES = {
     "archive": "unpack it",
     "video": "save its frames as images",
-    "shortcut of Windows": "put the file itself there",
+    "shortcut of Windows": "copy the file itself there",
     "pointer of Git LFS": "run `git lfs pull`",
 }
 
@@ -69,18 +69,18 @@ _GOES_ON = re.compile(r"\.(?:bmp|dib|jfif|jif|jpe|jpe?g|png|tiff?|webp)(?![0-9a-
 _HEAD_BYTES = 512
 
 _Identity = tuple[int, int] | str
-_Kind = Literal["image", "folder", "ignored", "fault", "spare"]
-"""A spare file is one that an image was made from, or a copy of one: a fault if that image is not next to it."""
+_Kind = Literal["image", "folder", "ignored", "fault", "source"]
+"""A source is a file from which an image was made, or a copy of an image: a fault if the image is not next to it."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """What a folder holds.
+    """Contents of a folder.
 
     Attributes:
-        images: files to read as pictures, in the order of their paths.
-        folders: folders in it, in the same order; empty if they were listed too.
-        faults: entries that may be pictures and cannot be taken, in the same order, each with the cause and what to do.
+        images: Paths of image files, sorted.
+        folders: Paths of inner folders, sorted; empty if the listing includes their contents.
+        faults: Cause and remedy of each entry that may be a picture but cannot be used, by its path, sorted.
     """
 
     images: tuple[Path, ...] = ()
@@ -89,24 +89,24 @@ class Listing:
 
     @property
     def entries(self) -> list[Path]:
-        """Images and faults together, in the order of their paths."""
+        """Paths of images and faults together, sorted."""
         return sorted((*self.images, *self.faults))
 
 
 def label_of(path: Path) -> str:
-    """Return a file's name without the suffix of an image format: `M2.5.png` and a PNG called `M2.5` are one part."""
+    """Return a file's name without the suffix of an image format: `M2.5` for `M2.5.png`, and for a PNG named `M2.5`."""
     return path.stem if path.suffix.lower() in IMAGE_SUFFIXES | _OTHER_IMAGE_SUFFIXES else path.name
 
 
-def _name_of_image(spare: Path) -> str:
-    """Return the name of the image next to which a file is a spare one: of `M8.psd` M8, of `M8.png.bak` M8.png."""
-    return _BACKUP_END.sub("", label_of(spare))
+def _name_of_image(source: Path) -> str:
+    """Return the name of the image that belongs to a source: M8 for `M8.psd`, M8.png for `M8.png.bak`."""
+    return _BACKUP_END.sub("", label_of(source))
 
 
 def list_folder(folder: Path) -> Listing:
-    """List one folder without the folders in it.
+    """List one folder without its inner folders.
 
-    A file is an image by its suffix, and where that names no image format, by its first bytes.
+    A file is an image by its suffix. If the suffix is not an image format's, the first bytes decide.
 
     Raises:
         OSError: the folder cannot be listed.
@@ -118,13 +118,13 @@ def list_folder(folder: Path) -> Listing:
     faults = {
         path: cause
         for path, (kind, cause) in judged
-        if kind == "fault" or (kind == "spare" and _name_of_image(path).casefold() not in taken)
+        if kind == "fault" or (kind == "source" and _name_of_image(path).casefold() not in taken)
     }
     return Listing(images, tuple(path for path, (kind, _) in judged if kind == "folder"), faults)
 
 
 def list_images(root: Path) -> Listing:
-    """List a folder and the folders in it; linked ones too, each folder once.
+    """List a folder and all inner folders, linked folders too, each folder once.
 
     Raises:
         OSError: `root` cannot be listed.
@@ -133,12 +133,12 @@ def list_images(root: Path) -> Listing:
     faults: dict[Path, str] = {}
     above, seen = _identities(Path(os.path.realpath(root)).parents), set[_Identity]()
     folders, links = deque([root]), deque[Path]()
-    while folders or links:  # links last: a folder that can be reached without one has its own path
+    while folders or links:  # links last, so that a folder keeps the path without a link if it has one
         folder = folders.popleft() if folders else links.popleft()
         try:
             identity = _identity(folder)
             if identity in above:
-                faults[folder] = "a link to a folder that holds the listed one, a loop; remove the link"
+                faults[folder] = "a link to a folder above the listed one, which makes a loop; remove the link"
                 continue
             if identity in seen:
                 continue
@@ -164,7 +164,7 @@ def _judge(entry: "os.DirEntry[str]", path: Path) -> tuple[_Kind, str]:
             return _judge_file(path)
     except OSError as error:
         looped = error.errno == errno.ELOOP
-        cause = "a link that leads to itself; link to the file itself" if looped else _unreadable(error)
+        cause = "a link to itself; link to the file" if looped else _unreadable(error)
         return ("ignored", "") if _matches(path.name, IGNORED_FILES) else ("fault", cause)
     if _matches(path.name, IGNORED_FILES + IGNORED_FOLDERS):
         return "ignored", ""
@@ -175,10 +175,10 @@ def _judge(entry: "os.DirEntry[str]", path: Path) -> tuple[_Kind, str]:
 
 def _broken_link(path: Path) -> str:
     try:
-        target = f" to {os.readlink(path)!r}"  # noqa: PTH115 (of a junction, Path.readlink raises other errors)
+        target = f" to {os.readlink(path)!r}"  # noqa: PTH115 (for a junction, Path.readlink raises other errors)
     except OSError:
         target = ""
-    return f"a link{target}, where there is nothing; connect the drive or share, or correct or remove the link"
+    return f"a link{target}, which is missing; connect the drive or share, or correct or remove the link"
 
 
 def _judge_folder(path: Path) -> tuple[_Kind, str]:
@@ -192,8 +192,7 @@ def _judge_folder(path: Path) -> tuple[_Kind, str]:
     except OSError as error:
         return "fault", _unreadable(error)
     return "fault", (
-        "a hidden folder with an image in it; if it is wanted, give it a name without the dot at the front, else move "
-        "it elsewhere"
+        "a hidden folder with an image in it; to use it, rename it without the leading dot, else move it elsewhere"
     )
 
 
@@ -201,7 +200,7 @@ def _judge_file(path: Path) -> tuple[_Kind, str]:
     name, suffix = path.name, path.suffix.lower()
     hidden = name.startswith(".")
     if suffix in IMAGE_SUFFIXES and not hidden:
-        return "image", ""  # the reader says what is wrong with it
+        return "image", ""  # the reader finds its faults
     if _matches(name, IGNORED_FILES):
         return "ignored", ""
     try:
@@ -215,36 +214,36 @@ def _judge_file(path: Path) -> tuple[_Kind, str]:
 
 
 def _judge_picture(name: str, found: str) -> tuple[_Kind, str]:
-    """Judge a file that holds a picture and has no suffix of one that is read, or is hidden."""
-    wanted = f"if it is wanted, rename it to a name that ends in .{found.lower()}, else move it elsewhere"
+    """Judge a file that holds a picture, but is hidden or lacks the suffix of a format that is read."""
+    remedy = f"to use it, rename it so that its name ends in .{found.lower()}, else move it elsewhere"
     if name.startswith("."):
-        return "fault", (
-            f"a hidden {found} picture; if it is wanted, give it a name without the dot at the front, else move it "
-            "elsewhere"
+        return (
+            "fault",
+            f"a hidden {found} picture; to use it, rename it without the leading dot, else move it elsewhere",
         )
     if _matches(name, _PARTIAL):
-        return "fault", f"a {found} picture that may not be copied to its end; copy it again, or remove it"
+        return "fault", f"a {found} picture, perhaps copied only in part; copy it again, or remove it"
     if _matches(name, BACKUPS):
-        return "spare", f"a copy of a {found} picture that a program kept; {wanted}"
+        return "source", f"a backup copy of a {found} picture; {remedy}"
     if _matches(name, NOTES):
-        return "fault", f"is called a note or table, and is a {found} picture; {wanted}"
+        return "fault", f"a {found} picture with the name of a note or table; {remedy}"
     if _GOES_ON.search(name):
-        return "fault", f"a {found} picture whose name goes on after its suffix; {wanted}"
+        return "fault", f"a {found} picture whose name goes on after its suffix; {remedy}"
     return "image", ""
 
 
 def _judge_other(name: str, suffix: str, head: bytes, found: str) -> tuple[_Kind, str]:
-    """Judge a file that holds no picture that is read."""
-    if name.startswith("._") or _matches(name, NOTES):  # `._` is what macOS keeps of another file
+    """Judge a file that holds no picture in a format that is read."""
+    if name.startswith("._") or _matches(name, NOTES):  # macOS keeps attributes of other files in files `._NAME`
         return "ignored", ""
     if _matches(name, _PARTIAL) and not (found == "text" and not _GOES_ON.search(name)):
-        return "fault", "a file that is not copied or downloaded to its end; copy it again, or remove it"
+        return "fault", "a file that was copied or downloaded only in part; copy it again, or remove it"
     if suffix in _OTHER_IMAGE_SUFFIXES or found.endswith(" picture"):
-        what = found if found.endswith(" picture") else f"{suffix[1:]} file"
+        kind = found if found.endswith(" picture") else f"{suffix[1:]} file"
         fix = f"save it as {', '.join(READ_FORMATS[:-1])} or {READ_FORMATS[-1]}"
-        return "spare", f"{what}, which partsight does not read; {fix}, or move it elsewhere"
+        return "source", f"{kind}, which partsight does not read; {fix}, or move it elsewhere"
     if suffix in IMAGE_SUFFIXES:
-        return "fault", "hidden, called an image, and none that can be read; remove it, or copy it again"
+        return "fault", "a hidden file with the suffix of an image, but without a picture; remove it, or copy it again"
     if name.startswith(".") or found == "text" or _matches(name, BACKUPS):
         return "ignored", ""
     fix = _FIXES.get(found, "convert it to an image")
@@ -253,7 +252,7 @@ def _judge_other(name: str, suffix: str, head: bytes, found: str) -> tuple[_Kind
 
 
 def _holds_picture(folder: Path) -> bool:
-    """Tell whether a folder or one in it has a picture of any format; follows no link in it, and so ends."""
+    """Return whether a folder or an inner folder has a picture of any format; links are not followed."""
 
     def fail(error: OSError) -> None:
         raise error
@@ -286,7 +285,7 @@ def _unreadable(error: OSError) -> str:
 
 def _identity(folder: Path) -> _Identity:
     status = folder.stat()
-    # A share's server may follow a loop by itself, which paths do not show; but some network drives number nothing.
+    # By number, since a loop on the server of a share does not show in paths; but some network drives have no numbers.
     return (status.st_dev, status.st_ino) if status.st_ino else os.path.realpath(folder)
 
 

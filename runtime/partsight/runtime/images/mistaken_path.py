@@ -1,4 +1,4 @@
-"""The folder or file that somebody named in place of another: its kind, and the command that helps."""
+"""A folder or file that a user named by mistake: its kind, and the command that helps."""
 
 import itertools
 import os
@@ -21,8 +21,8 @@ _NOUNS = {
     "run": "is a run folder of `partsight train`",
     "outer_package": "holds the model package {inside}",
     "outer_run": "holds the run folder {inside}",
-    "package_file": "lies in the model package {parent}",
-    "run_file": "lies in the run folder {parent}",
+    "package_file": "is a file of the model package {parent}",
+    "run_file": "is a file of the run folder {parent}",
     "archive": "is an archive",
     "keras": "is a Keras model",
     "onnx": "is an ONNX file",
@@ -31,9 +31,9 @@ _NOUNS = {
     "empty": "is an empty folder",
     "file": "is a file",
 }
-_EXPORT = "make a package of it: `partsight export {} --out NAME.partsight`"
-_TRAIN = "learn its parts: `partsight train {path} --out RUN`"
-_OF_PACKAGE = "name the run folder that it was exported from; to use it: `partsight run {} IMAGE`"
+_EXPORT = "export it with `partsight export {} --out NAME.partsight`"
+_TRAIN = "train on it with `partsight train {path} --out RUN`"
+_OF_PACKAGE = "name the run folder from which it was exported, or use it with `partsight run {} IMAGE`"
 _FOLDER_OF_IMAGES = "name the folder of golden images"
 _REMEDIES: dict[Wanted, dict[str, str]] = {
     "package": {
@@ -42,10 +42,10 @@ _REMEDIES: dict[Wanted, dict[str, str]] = {
         "outer_run": _EXPORT.format("{inside}"),
         "package_file": "name that folder",
         "run_file": _EXPORT.format("{parent}"),
-        "archive": "unpack it, and name the folder that holds manifest.json",
-        "keras": "train with partsight: `partsight train CATALOG --out RUN`, then `partsight export RUN --out PACKAGE`",
+        "archive": "unpack it, and name the folder with manifest.json",
+        "keras": "run `partsight train CATALOG --out RUN`, then `partsight export RUN --out PACKAGE`",
         "image": "name the package first, then the image",
-        "images": f"{_TRAIN}, then `partsight export RUN --out NAME.partsight`",
+        "images": f"{_TRAIN}, then run `partsight export RUN --out NAME.partsight`",
     },
     "run": {
         "package": _OF_PACKAGE.format("{path}"),
@@ -53,8 +53,8 @@ _REMEDIES: dict[Wanted, dict[str, str]] = {
         "outer_run": "name that folder",
         "package_file": _OF_PACKAGE.format("{parent}"),
         "run_file": "name that folder",
-        "archive": "unpack it, and name the folder that holds run.json",
-        "keras": "train with partsight: `partsight train CATALOG --out RUN`",
+        "archive": "unpack it, and name the folder with run.json",
+        "keras": "run `partsight train CATALOG --out RUN`",
         "images": _TRAIN,
     },
     "catalog": {
@@ -65,7 +65,7 @@ _REMEDIES: dict[Wanted, dict[str, str]] = {
         "archive": "unpack it, and name the folder with the images",
         "keras": _FOLDER_OF_IMAGES,
         "onnx": _FOLDER_OF_IMAGES,
-        "image": "name the folder that holds it: {parent}",
+        "image": "name its folder, {parent}",
         "file": _FOLDER_OF_IMAGES,
     },
     "image": {
@@ -73,14 +73,19 @@ _REMEDIES: dict[Wanted, dict[str, str]] = {
         "run": _EXPORT.format("{path}"),
     },
 }
-"""By what is wanted and what is there. A folder of images that holds others is no mistake in a catalogue."""
+"""Remedy by expected kind and found kind. In a catalogue, a folder of images with inner folders is no mistake."""
 
 
 def describe_mistake(path: Path, wanted: Wanted) -> str:
-    """Return what lies at a path in place of what is wanted, and the command that helps.
+    """Return the kind of a folder or file that a user named by mistake, and the command that helps.
+
+    Args:
+        path: Path that the user named.
+        wanted: Kind that the command expects.
 
     Returns:
-        An empty text where nothing is there, or nothing that another command takes.
+        Predicate and remedy for a message, such as "is a run folder: …"; an empty text if nothing is at the path, or
+        nothing that partsight knows.
     """
     try:
         kind, inside = _find_kind(path)
@@ -88,7 +93,7 @@ def describe_mistake(path: Path, wanted: Wanted) -> str:
         return ""
     remedies = _REMEDIES[wanted]
     if kind == "images" and wanted != "catalog":
-        kind = f"{_kind_of_folder(path.parent)}_file" if _kind_of_folder(path.parent) else kind  # as of its gallery
+        kind = f"{_kind_of_folder(path.parent)}_file" if _kind_of_folder(path.parent) else kind  # such as a gallery
     if kind == wanted or kind not in _NOUNS or (wanted in ("catalog", "image") and kind not in remedies):
         return ""
     text = f"{_NOUNS[kind]}: {remedies[kind]}" if kind in remedies else _NOUNS[kind]
@@ -96,7 +101,7 @@ def describe_mistake(path: Path, wanted: Wanted) -> str:
 
 
 def _find_kind(path: Path) -> tuple[str, Path]:
-    """Return the kind of what is at a path, and the folder in it that is meant; raises OSError."""
+    """Return the kind of a folder or file, and the inner folder that the user means; raises OSError."""
     mode = path.stat().st_mode
     if stat.S_ISREG(mode):
         return _kind_of_file(path), path
@@ -107,7 +112,7 @@ def _find_kind(path: Path) -> tuple[str, Path]:
 
 
 def _look_into(path: Path) -> tuple[str, Path]:
-    """Return the kind of a folder that is neither package nor run, and the folder in it that is meant."""
+    """Return the kind of a folder that is not a package or run folder, and the inner folder that the user means."""
     with os.scandir(path) as entries:
         found = [Path(entry.path) for entry in itertools.islice(entries, _MAX_ENTRIES)]
     if not found:

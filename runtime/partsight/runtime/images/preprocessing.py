@@ -1,6 +1,6 @@
-"""Preprocessing: the one implementation, used in training, export parity and on the line.
+"""Preprocessing: the one implementation, for training, the checks of export, and the line.
 
-It crops and resizes; nothing else. Channel order and normalisation are folded into the network.
+It only crops and resizes. Export folds channel order and normalisation into the network.
 """
 
 import math
@@ -20,7 +20,7 @@ FrameSide = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class Region(msgspec.Struct, frozen=True):
-    """The part of a frame that the network sees, in pixels of the frame."""
+    """The crop of a frame that the network sees, in pixels of the frame."""
 
     x: Offset
     y: Offset
@@ -29,19 +29,19 @@ class Region(msgspec.Struct, frozen=True):
 
 
 class PreprocessSpec(msgspec.Struct, frozen=True):
-    """What happens to a frame before the network; travels with the weights.
+    """Preprocessing of a frame for the network; a package stores it next to the weights.
 
     Attributes:
-        height, width: of the network's input, in pixels.
-        color: `bgr` if the network was taught colour images, `mono` if grey ones.
-        region: cropped out of each frame first; None for the whole frame.
-        resize: how the size changes, see `resize`. A field so that a package made with another rule is refused by a
-            runtime that does not know it.
-        via: (height, width) in pixels, at least the input's: the size to which a frame is shrunk first. The input is
-            made from that, see `second_step`. Specs with the same `via` share the first step. None for straight to
-            height × width; a frame with fewer rows or columns than `via` takes that way too.
-        golden_hw: (height, width) in pixels of every golden image, before the region is cropped. With a region, frames
-            of another size are refused. None where golden images differ in size, or of an earlier partsight.
+        height, width: Size of the network's input, in pixels.
+        color: `bgr` if the golden images are in colour, `mono` if they are grey.
+        region: Crop of each frame, before the resize; None for the whole frame.
+        resize: Rule of the resize, see `resize`. Without this field, a runtime would accept a package with another
+            rule that it does not know.
+        via: Intermediate size (height, width) in pixels, at least the input's. A frame is shrunk to `via`, and from
+            there to the input, see `second_step`. Network and matching with the same `via` share the first step. None
+            for one step. A frame with fewer rows or columns than `via` also takes one step.
+        golden_hw: Size (height, width) in pixels of every golden image before the crop; with a region, frames must
+            have this size. None if golden images differ in size, and in packages of an earlier partsight.
     """
 
     height: Side
@@ -53,10 +53,10 @@ class PreprocessSpec(msgspec.Struct, frozen=True):
     golden_hw: tuple[FrameSide, FrameSide] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a first size from which the input would have to be enlarged.
+        """Refuse an intermediate size that is smaller than the input.
 
         Raises:
-            ValueError: `via` is smaller than the input; while a manifest is read, msgspec's error for a wrong value.
+            ValueError: `via` is smaller than the input. While msgspec decodes a manifest, it raises its own error.
         """
         if self.via is not None and (self.via[0] < self.height or self.via[1] < self.width):
             raise ValueError(
@@ -65,10 +65,14 @@ class PreprocessSpec(msgspec.Struct, frozen=True):
 
 
 def check_frame(frame: object, spec: PreprocessSpec) -> Pixels:
-    """Return `frame` if it can be preprocessed, at no cost for its pixels.
+    """Return `frame` if it can be preprocessed, without reading its pixels.
+
+    Args:
+        frame: Object that the caller passed as a frame.
+        spec: Preprocessing of the package.
 
     Raises:
-        FrameError: it is not a contiguous, non-empty uint8 array of the shape that the package was taught.
+        FrameError: the object is not a contiguous, non-empty uint8 array of the shape that the package needs.
     """
     if not (
         isinstance(frame, np.ndarray)
@@ -83,14 +87,14 @@ def check_frame(frame: object, spec: PreprocessSpec) -> Pixels:
 
 
 def check_size(size_hw: tuple[int, ...], spec: PreprocessSpec) -> None:
-    """Refuse a frame in which the package's region lies elsewhere than in the golden images.
+    """Refuse a frame whose size differs from the golden images': the package's region would crop another spot.
 
     Args:
         size_hw: Height and width of the frame, in pixels.
         spec: Preprocessing of the package; without a region frames may have any size.
 
     Raises:
-        FrameError: the frame is not as large as the golden images, or does not hold the region.
+        FrameError: the frame's size differs from the golden images', or the region lies outside of the frame.
     """
     region, golden_hw = spec.region, spec.golden_hw
     if region is None:
@@ -98,14 +102,13 @@ def check_size(size_hw: tuple[int, ...], spec: PreprocessSpec) -> None:
     height, width = size_hw
     if golden_hw is not None and size_hw != golden_hw:
         raise FrameError(
-            f"received {width}×{height} px, but the golden images have {golden_hw[1]}×{golden_hw[0]} px, and the "
-            "package's region would cut another spot: set the camera to the size of the golden images, or train again "
-            "on images of this size"
+            f"received {width}×{height} px; expected {golden_hw[1]}×{golden_hw[0]} px like the golden images, because "
+            "the package has a region: set the camera to this size, or train again on images of the camera's size"
         )
     if region.x + region.width > width or region.y + region.height > height:
         raise FrameError(
-            f"received {width}×{height} px, but the package's region reaches to "
-            f"({region.x + region.width}, {region.y + region.height}): set the camera to the size of the golden images"
+            f"received {width}×{height} px; expected at least {region.x + region.width}×{region.y + region.height} px, "
+            "to where the package's region reaches: set the camera to the size of the golden images"
         )
 
 
@@ -113,13 +116,13 @@ def check_frames(frames: Sequence[object], spec: PreprocessSpec) -> list[Pixels]
     """Return `frames` if all of them can be preprocessed.
 
     Raises:
-        FrameError: one cannot; the message names its place if there are several.
+        FrameError: a frame cannot be preprocessed; the message names its index if there are several.
     """
     return list(checked_frames(frames, spec))
 
 
 def checked_frames(frames: Sequence[object], spec: PreprocessSpec) -> Iterator[Pixels]:
-    """Yield `frames`, each as soon as it is known that it can be preprocessed, and keep none.
+    """Yield `frames`, each after its check, without storing them.
 
     Raises:
         FrameError: see `check_frames`.
@@ -138,16 +141,16 @@ def preprocess(frames: Sequence[object], spec: PreprocessSpec, out: Pixels | Non
     """Crop and resize frames into one batch.
 
     Args:
-        frames: each (height, width, 3) uint8 BGR, or (height, width) uint8 for a mono package; sizes may differ.
-        spec: the package's preprocessing.
-        out: batch to write into, (at least len(frames), spec.height, spec.width, 3) uint8; a new one if None.
+        frames: Frames of any sizes, each (height, width, 3) uint8 BGR, or (height, width) uint8 for a mono package.
+        spec: Preprocessing of the package.
+        out: Batch to write into, (at least len(frames), spec.height, spec.width, 3) uint8; None for a new one.
 
     Returns:
-        (len(frames), spec.height, spec.width, 3) uint8 BGR, a view of `out`. A mono frame fills all channels.
+        Batch, (len(frames), spec.height, spec.width, 3) uint8 BGR, a view of `out`. A mono frame fills all channels.
 
     Raises:
-        FrameError: a frame cannot be used; the message names its place in `frames`.
-        ValueError: `out` cannot be written in place.
+        FrameError: a frame cannot be preprocessed; the message names its index if there are several.
+        ValueError: `out` has another type or shape, or is not contiguous.
     """
     if out is None:
         out = np.empty((len(frames), spec.height, spec.width, 3), np.uint8)
@@ -156,24 +159,24 @@ def preprocess(frames: Sequence[object], spec: PreprocessSpec, out: Pixels | Non
 
 
 def preprocess_sizes(frames: Sequence[object], specs: Sequence[PreprocessSpec], outs: Sequence[Pixels]) -> None:
-    """Crop and resize frames into a batch for each of several sizes; what their ways have in common is done once.
+    """Crop and resize frames into several batches of different sizes; shared steps are done once.
 
     Args:
-        frames: see `preprocess`.
-        specs: at least one; they differ in height, width and `via` alone.
-        outs: for each, a batch to write into; see `preprocess`.
+        frames: Frames, see `preprocess`.
+        specs: Preprocessing of each batch, at least one; only height, width and `via` may differ.
+        outs: Batches to write into, one for each of `specs`, see `preprocess`.
 
     Raises:
         FrameError, ValueError: see `preprocess`.
     """
     for out, spec in zip(outs, specs, strict=True):
         _check_out(out, len(frames), spec)
-    for place, frame in enumerate(check_frames(frames, specs[0])):
-        preprocess_into(frame, specs, [out[place] for out in outs])
+    for index, frame in enumerate(check_frames(frames, specs[0])):
+        preprocess_into(frame, specs, [out[index] for out in outs])
 
 
 def _check_out(out: Pixels, count: int, spec: PreprocessSpec) -> None:
-    """Refuse what OpenCV would leave untouched, to write into an array of its own instead."""
+    """Refuse an array that does not fit: OpenCV would silently write into a new one and leave this one untouched."""
     shape = (spec.height, spec.width, 3)
     fits = out.dtype == np.uint8 and out.shape[1:] == shape and len(out) >= count and out.flags.c_contiguous
     if not fits:
@@ -184,12 +187,12 @@ def _check_out(out: Pixels, count: int, spec: PreprocessSpec) -> None:
 
 
 def preprocess_into(frame: Pixels, specs: Sequence[PreprocessSpec], slots: Sequence[Pixels]) -> None:
-    """Crop and resize one frame into places of batches.
+    """Crop and resize one frame into one row of each batch.
 
     Args:
-        frame: checked, see `check_frame`.
-        specs: see `preprocess_sizes`.
-        slots: for each spec, (height, width, 3) uint8, contiguous.
+        frame: Frame that `check_frame` accepts.
+        specs: Preprocessing of each batch, see `preprocess_sizes`.
+        slots: Row of each batch, (height, width, 3) uint8, contiguous.
     """
     region = specs[0].region
     if region is not None:
@@ -204,8 +207,8 @@ def preprocess_into(frame: Pixels, specs: Sequence[PreprocessSpec], slots: Seque
 
 
 def _resize_via(frame: Pixels, via: tuple[int, int] | None, outs: Sequence[Pixels]) -> None:
-    """Resize a frame into arrays that share the first size `via`, see `PreprocessSpec`."""
-    # To enlarge a frame and shrink it again would blur it.
+    """Resize a frame into arrays that share the intermediate size `via`, see `PreprocessSpec`."""
+    # A frame smaller than `via` takes one step: enlarging it and shrinking it again would blur it.
     if via is None or frame.shape[0] < via[0] or frame.shape[1] < via[1]:
         resize(frame, outs)
         return
@@ -219,22 +222,37 @@ def _resize_via(frame: Pixels, via: tuple[int, int] | None, outs: Sequence[Pixel
 
 
 def second_step(via: tuple[int, ...], size_hw: tuple[int, ...]) -> int:
-    """Return OpenCV's interpolation from the first size to the input: bilinear unless that would skip pixels."""
+    """Return OpenCV's interpolation from the intermediate size to the input.
+
+    A bilinear sample is a mean over 2 × 2 pixels. Below a ratio of two, samples leave out no pixel; from two on only
+    INTER_AREA covers all pixels. The bundle's ONNX graph repeats both rules.
+
+    Args:
+        via: Height and width of the intermediate size, in pixels.
+        size_hw: Height and width of the input, in pixels.
+    """
     return cv2.INTER_LINEAR if via[0] < 2 * size_hw[0] and via[1] < 2 * size_hw[1] else cv2.INTER_AREA
 
 
 def resize(frame: Pixels, outs: Sequence[Pixels]) -> None:
-    """Resize a frame into other arrays.
+    """Resize a frame into arrays of other sizes.
 
-    To grow, OpenCV's INTER_LINEAR; to shrink by less than two, its INTER_AREA. From two on INTER_AREA would cost more
-    than a fast network, because its loop over fractions of pixels is neither vectorised nor parallel. The same mean
-    over the area is then taken in steps that are: means of 2×2 pixels while the frame is four times as large, bilinear
-    samples at a power of two times the size, and means of those. On pictures of parts the result differs from
-    INTER_AREA's by less than a grey level of 255 in the mean and by 9 at most (`benchmarks/preprocess.py`).
+    The aim when shrinking by a ratio r on an axis is OpenCV's INTER_AREA: each result pixel is the mean over r × r
+    pixels of the frame, which avoids aliasing. Its loop over fractions of pixels is neither vectorised nor parallel,
+    and costs more than a fast network. So for r ≥ 2 the mean is taken in vectorised steps:
+
+    1. While r ≥ 4 on both axes and both sides are even: exact means of 2 × 2 pixels, which halve the frame.
+    2. Bilinear samples on a regular grid, s = 2, 4, 8 … per result pixel and axis. OpenCV aligns the centres of pixels:
+       sample i is at (i + 0.5) r / s − 0.5. Each sample is a weighted mean of the 2 × 2 pixels around it.
+    3. Means of 2 × 2 samples, again and again, down to the result: halving by INTER_LINEAR is this mean exactly.
+
+    For 1 ≤ r < 2 on an axis INTER_AREA itself is used, and INTER_LINEAR to enlarge. On pictures of parts, of 255 grey
+    levels, the result differs from INTER_AREA by less than 1 in the mean and by at most 9
+    (`benchmarks/speed/preprocess.py`).
 
     Args:
-        frame: (any height, any width, 3) or (any height, any width), uint8; may be a view of a larger one.
-        outs: each (height, width, 3) or (height, width), uint8.
+        frame: Frame, (any height, any width, 3) or (any height, any width) uint8; may be a view of a larger frame.
+        outs: Arrays to write into, each (height, width, 3) or (height, width) uint8.
     """
     large = [out for out in outs if not _is_halved(frame, out)]
     small = [out for out in outs if _is_halved(frame, out)]
@@ -246,9 +264,9 @@ def resize(frame: Pixels, outs: Sequence[Pixels]) -> None:
 
 
 def _is_halved(frame: Pixels, out: Pixels) -> bool:
-    """Say whether means of 2×2 pixels are taken first: the result is then at least twice as large as asked for."""
+    """Return whether step 1 of `resize` applies; the halved frame is still at least twice as large as the result."""
     rows, columns = frame.shape[:2]
-    # Of an odd number the last row or column would be spread over all: OpenCV's slow way, and not the same area.
+    # For odd numbers OpenCV takes its slow loop: the last row or column is spread over all result pixels.
     is_even = rows % 2 == columns % 2 == 0
     return bool(is_even and rows >= 4 * out.shape[0] and columns >= 4 * out.shape[1])
 
@@ -266,16 +284,20 @@ def _resize_at_once(frame: Pixels, out: Pixels) -> None:
     while samples.shape[0] > 2 * height or samples.shape[1] > 2 * width:
         smaller = max(samples.shape[1] // 2, width), max(samples.shape[0] // 2, height)
         samples = np.asarray(cv2.resize(samples, smaller, interpolation=cv2.INTER_LINEAR))
-    # Half the size by INTER_LINEAR is the mean of two pixels or of four, and fast; by INTER_AREA only of four.
+    # INTER_LINEAR, since the last halving may be along one axis only: then INTER_AREA would take its slow loop.
     cv2.resize(samples, size, dst=out, interpolation=cv2.INTER_LINEAR)
 
 
 def _sample(frame: Pixels, height: int, width: int) -> Pixels:
-    """Take bilinear samples at most 2.2 pixels apart, a power of two of them for each pixel of the result."""
+    """Take bilinear samples at most 2.2 pixels apart, `_samples` per result pixel and axis; step 2 of `resize`."""
     rows, columns = height * _samples(frame.shape[0] / height), width * _samples(frame.shape[1] / width)
     return np.asarray(cv2.resize(frame, (columns, rows), interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
 def _samples(ratio: float) -> int:
-    # A sample is a mean over two pixels. A tenth more between them is not seen, and often saves half of the samples.
+    """Return the number of samples per result pixel on one axis: the least power of two from 2 with r / s < 2.2.
+
+    A sample covers two pixels, so that r / s ≤ 2 leaves no gap. A gap of a tenth is invisible, and often saves half of
+    the samples.
+    """
     return int(2 ** max(1, math.floor(math.log2(ratio / 1.1))))

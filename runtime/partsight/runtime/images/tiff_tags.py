@@ -1,4 +1,4 @@
-"""Tags of a TIFF file that say how many pictures it holds and how their samples are stored."""
+"""Tags of a TIFF file: the number of its pictures, and the form of their samples."""
 
 import re
 import struct
@@ -31,13 +31,13 @@ _IMAGEJ = re.compile(rb"^ImageJ=.*?^images=(\d{1,9})", re.DOTALL | re.MULTILINE)
 
 @dataclass(frozen=True)
 class TiffTags:
-    """Facts of the first page, and how many there are.
+    """Tags of the first page, and numbers of pictures.
 
     Attributes:
-        values: of the tags above that the page has, by their numbers; at most the first 64 of each.
-        imagej_images: pictures that ImageJ stored in this page; it names them in the description alone.
-        pages: in the file, without smaller copies of others, as viewers and scanners add them.
-        inner_pages: that the first one holds, counted likewise.
+        values: Values of the tags above that the page has, by number of the tag; at most the first 64 values each.
+        imagej_images: Number of pictures that ImageJ stored in this page; only the description has it.
+        pages: Number of pages, without the smaller copies that viewers and scanners add.
+        inner_pages: Number of pages within the first page, without smaller copies.
     """
 
     values: dict[int, tuple[int, ...]]
@@ -46,13 +46,13 @@ class TiffTags:
     inner_pages: int
 
     def get(self, tag: int, default: tuple[int, ...]) -> tuple[int, ...]:
-        """Return a tag's values, or the default where it has none."""
+        """Return the values of a tag, or the default if the page lacks it."""
         return self.values.get(tag) or default
 
 
 @dataclass(frozen=True)
 class _Layout:
-    """How a file writes numbers: its byte order, and whether positions have 8 bytes (BigTIFF)."""
+    """Form of numbers in a file: byte order, and whether positions have 8 bytes (BigTIFF)."""
 
     order: str
     is_big: bool
@@ -105,7 +105,7 @@ def _read_page(file: BinaryIO, layout: _Layout, start: int) -> tuple[dict[int, t
 
 
 def _read_field(file: BinaryIO, layout: _Layout, field: bytes, size: int) -> bytes:
-    """Return a tag's bytes, which lie in its field if they fit in there, else where it points to."""
+    """Return the bytes of a tag: the field itself if they fit into it, else the bytes at the position in the field."""
     if size > len(field):
         file.seek(struct.unpack(layout.order + layout.position, field)[0])
         return file.read(size)
@@ -113,7 +113,7 @@ def _read_field(file: BinaryIO, layout: _Layout, field: bytes, size: int) -> byt
 
 
 def _count_pages(file: BinaryIO, layout: _Layout, start: int) -> int:
-    """Follow the chain of pages to its end, to a page that was seen, or to one that is not in the file."""
+    """Count pages along their chain, up to its end, a page seen before, or a page outside the file."""
     seen: set[int] = set()
     copies = 0
     while start and start not in seen and len(seen) < _MAX_PAGES:
@@ -131,7 +131,7 @@ def _count_pages(file: BinaryIO, layout: _Layout, start: int) -> int:
 
 
 def _is_smaller_copy(file: BinaryIO, layout: _Layout, start: int) -> bool:
-    """Tell whether a page calls itself one. Tags are in the order of their numbers, so that its first tag says so."""
+    """Return whether a page is marked as a smaller copy. Its first tag has the mark: tags are sorted by number."""
     try:
         file.seek(start)
         layout.read(file, "Q" if layout.is_big else "H")

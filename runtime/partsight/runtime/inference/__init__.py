@@ -1,23 +1,21 @@
-"""A network runs: one session on the provider that was asked for, by ONNX Runtime or OpenVINO.
+"""A network runs: one session on the provider that the caller named, by ONNX Runtime or OpenVINO.
 
 May import `core`.
 """
 
-from partsight.runtime.inference.choice import AUTO, Choice, open_session
 from partsight.runtime.inference.engine import (
     BOUND_NAME,
     EMBEDDING_NAME,
     INPUT_NAME,
     SCORE_NAME,
-    Arithmetic,
-    GpuSettings,
-    Settings,
+    Inference,
 )
 from partsight.runtime.inference.onnx_runtime import create_session, import_onnxruntime, provider_options
 from partsight.runtime.inference.openvino import compile_model
 from partsight.runtime.inference.prototype_search import PrototypeSearch, bound_matrix
-from partsight.runtime.inference.providers import PROVIDERS, Provider, find_provider
-from partsight.runtime.inference.session import Inference, Session
+from partsight.runtime.inference.providers import AUTO, PROVIDERS, Provider, find_provider, without_remedy
+from partsight.runtime.inference.session import Session, open_session
+from partsight.runtime.inference.settings import Arithmetic, EngineSettings, GpuSettings, ModelSettings
 
 __all__ = [
     "AUTO",
@@ -27,13 +25,13 @@ __all__ = [
     "PROVIDERS",
     "SCORE_NAME",
     "Arithmetic",
-    "Choice",
+    "EngineSettings",
     "GpuSettings",
     "Inference",
+    "ModelSettings",
     "PrototypeSearch",
     "Provider",
     "Session",
-    "Settings",
     "bound_matrix",
     "compile_model",
     "create_session",
@@ -41,4 +39,5 @@ __all__ = [
     "import_onnxruntime",
     "open_session",
     "provider_options",
+    "without_remedy",
 ]

@@ -1,26 +1,21 @@
-"""What every engine is: one loaded model that answers batches."""
+"""The contract of an engine: one loaded model that answers batches."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Literal, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
 from partsight.runtime.core import FloatArray, Pixels
 
 INPUT_NAME = "image_bgr"
 SCORE_NAME = "score"
 BOUND_NAME = "bound"
-"""In place of the score, of a model whose package searches for it: see `search.PrototypeSearch`."""
+"""Name of the output that takes the place of the score in a package with a search; see `PrototypeSearch`."""
 EMBEDDING_NAME = "embedding"
-
-
-Arithmetic = Literal["fp32", "bf16", "fp16", "int8"]
-"""What the network is computed in. There is no file for bf16: the fp32 one is computed so."""
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """What goes in or comes out: NumPy's name of its type, and its shape; None for any size."""
+    """An input or output: NumPy's name of its type, and its shape; None for a size that is not fixed."""
 
     dtype: str
     shape: tuple[int | None, ...]
@@ -30,80 +25,51 @@ class Tensor:
 
 
 @dataclass(frozen=True)
-class Signature:
-    """What a model takes and gives, by name, and the texts that its file brings."""
+class ModelInterface:
+    """A model's inputs and outputs by name, and the texts in its metadata."""
 
     inputs: Mapping[str, Tensor]
     outputs: Mapping[str, Tensor]
     metadata: Mapping[str, str]
 
     def __str__(self) -> str:
-        inputs, outputs = (
-            ", ".join(f"{name} {tensor}" for name, tensor in tensors.items()) or "none"
-            for tensors in (self.inputs, self.outputs)
-        )
-        return f"inputs {inputs} and outputs {outputs}"
+        return f"inputs {_listed(self.inputs)} and outputs {_listed(self.outputs)}"
+
+    @property
+    def score_name(self) -> str:
+        """Name of the output with the scores, or with their bounds where the model has those."""
+        return BOUND_NAME if BOUND_NAME in self.outputs else SCORE_NAME
 
 
 @dataclass(frozen=True)
-class GpuSettings:
-    """Steps towards the speed of the card; each can be switched off, to see what it gains.
+class Inference:
+    """The network's outputs for a batch.
 
     Attributes:
-        io_binding: buffers on the card for each size of batch, made once and updated in place.
-        cuda_graphs: record each size's work once and start it as a whole; needs `io_binding`.
-        nhwc: channels last, as tensor cores want them.
-        exhaustive_search: try all of cuDNN's ways to compute a convolution, once for each size of batch, in warm-up.
-        tf32: let FP32 convolutions round to 10 bits of fraction.
-        memory_limit_bytes: of the card; None for all of it.
+        score: Scores, (batch, classes) float32; from a session with a search, see `PrototypeSearch.score`.
+        embedding: Embeddings, (batch, d) float32.
     """
 
-    io_binding: bool = True
-    cuda_graphs: bool = True
-    nhwc: bool = True
-    exhaustive_search: bool = True
-    tf32: bool = True
-    memory_limit_bytes: int | None = None
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a model is run.
-
-    Attributes:
-        arithmetic: what it is computed in.
-        threads: of the CPU; None for one a physical core.
-        spinning: whether the CPU's threads spin for a moment while they wait within a run, where the engine leaves the
-            choice.
-        batch_sizes: of the batches that will be run. A GPU runs these alone, and fills up what lies between.
-        input_hw: (height, width) of the input, for engines that ask before they load; None where it is not known.
-        cache: folder for what is compiled, for engines that compile; None for none.
-        gpu: of no account elsewhere.
-    """
-
-    arithmetic: Arithmetic = "fp32"
-    threads: int | None = None
-    spinning: bool = True
-    batch_sizes: tuple[int, ...] = (1, 16)
-    input_hw: tuple[int, int] | None = None
-    cache: Path | None = None
-    gpu: GpuSettings = field(default_factory=GpuSettings)
+    score: FloatArray
+    embedding: FloatArray
 
 
 class Engine(Protocol):
     """A loaded model. Safe to use from several threads."""
 
     @property
-    def signature(self) -> Signature:
-        """What the model takes and gives."""
+    def interface(self) -> ModelInterface:
+        """The model's inputs, outputs and metadata."""
 
-    def run(self, batch: Pixels) -> tuple[FloatArray, FloatArray]:
-        """Return the (batch, classes) scores and (batch, d) embeddings of (batch, height, width, 3) uint8 BGR.
+    def run(self, batch: Pixels) -> Inference:
+        """Run the model on a batch.
 
-        Of a model that has no scores, their bounds instead. The caller may change both arrays.
+        A model that gives bounds has them in place of the scores. The caller may change both arrays.
+
+        Args:
+            batch: Frames, (batch, height, width, 3) uint8 BGR.
         """
 
 
-def scores_of(signature: Signature) -> str:
-    """Return the name of a model's scores, or of their bounds where it has those."""
-    return BOUND_NAME if BOUND_NAME in signature.outputs else SCORE_NAME
+def _listed(tensors: Mapping[str, Tensor]) -> str:
+    return ", ".join(f"{name} {tensor}" for name, tensor in tensors.items()) or "none"

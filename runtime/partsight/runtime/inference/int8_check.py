@@ -1,8 +1,8 @@
-"""Overflow: whether INT8 sums come out right on this processor.
+"""The INT8 check: whether this processor adds INT8 products without overflow.
 
-Without VNNI, x86-64 adds two products of 8-bit numbers in 16 bits (`vpmaddubsw`), where 2 × 255 × 127 does not fit.
-ONNX Runtime can go around it ("session.x64quantprecision"), which where there is VNNI would cost half of the speed;
-OpenVINO cannot, and says nothing. What a processor has is told by a small model of the largest sums.
+Without VNNI, x86-64 adds two products of 8-bit numbers in 16 bits (`vpmaddubsw`), and 2 × 255 × 127 does not fit.
+ONNX Runtime can avoid it ("session.x64quantprecision"), which on a processor with VNNI would cost half of the speed.
+OpenVINO cannot, and gives no warning. A small model with the largest possible sums shows how a processor adds.
 """
 
 import base64
@@ -14,8 +14,8 @@ from types import ModuleType
 import numpy as np
 import numpy.typing as npt
 
-# An ONNX model (opset 17, IR 8), made with onnx.helper and stored so that the line needs no `onnx`: pixels uint8
-# (1, 3, 16, 16) of scale 1 -> Conv with an INT8 kernel (32, 3, 3, 3) of 127 -> maps of steps of 4096, uint8 between.
+# An ONNX model (opset 17, IR 8), made with onnx.helper and stored so that the line needs no `onnx`: pixels, uint8
+# (1, 3, 16, 16) of scale 1 -> Conv with an INT8 kernel (32, 3, 3, 3) of 127 -> maps, uint8 with a step of 4096.
 _MODEL = """
 eNrtVMFKxDAQTdq0himWGES8KGVvRvYHBBGqXooXr95aGKHYbWvTLute3B/w4B/4af6Ed5NuV1hY8CRe+sILCW9meHOY4fziPYAp+HW+wEKDW5UIbIlN
 Jf15WnSoJ+IGn7u0bPMl3uUlpg1cgv+ETYkFMBOuwbPxWu495kWLzY4MFQBLF7k+Jh/UgRMYSsMmQzLdzfSEXVflHM6g/5m7xXrw4mUvrbES3m8bOYe1
@@ -23,8 +23,8 @@ sBXLZmm9w4P06qbKUO0LGtsuE0bI6koFwon7vIQSFRqtL9WLt+rL5xF37RFuPPScfPqvI0aM+DOoN8oj
 gkPuSAEOp4auoX2L7BT6LdXr9EePDEPLmAERB98n1S0I
 """
 _OVERFLOWS = (
-    "this processor has no VNNI, and OpenVINO's INT8 sums overflow on it: the network answers otherwise than export "
-    "measured. Take provider cpu, whose INT8 is exact, or fp32; `partsight bench` says whether labels are the same"
+    "this processor has no VNNI, and OpenVINO's INT8 sums overflow on it: the network's scores differ from those that "
+    "export measured. Choose provider cpu, whose INT8 is exact, or fp32. Run `partsight bench` to compare the labels"
 )
 _RIGHT = 3 * 3 * 3 * 255 * 127
 _STEP = 4096
@@ -34,16 +34,16 @@ _log = logging.getLogger("partsight.runtime")
 
 
 def model() -> bytes:
-    """Return the ONNX file whose sums are the largest that INT8 has."""
+    """Return the bytes of the ONNX file with the largest possible INT8 sums."""
     return zlib.decompress(base64.b64decode(_MODEL))
 
 
 @functools.cache
 def onnx_runtime_overflows(onnxruntime: ModuleType) -> bool:
-    """Say whether ONNX Runtime's sums overflow here by default; takes about a millisecond, once.
+    """Return whether ONNX Runtime's sums overflow by default; the first call takes about a millisecond.
 
     Args:
-        onnxruntime: the library.
+        onnxruntime: The imported library.
     """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
@@ -55,20 +55,20 @@ def onnx_runtime_overflows(onnxruntime: ModuleType) -> bool:
 
 @functools.cache
 def warn_of_overflow(openvino: ModuleType) -> None:
-    """Warn, once, if OpenVINO's sums overflow here.
+    """Log a warning, once, if OpenVINO's sums overflow.
 
     Args:
-        openvino: the library.
+        openvino: The imported library.
     """
     if openvino_overflows(openvino):
         _log.warning(_OVERFLOWS, extra={"event": "int8_overflows"})
 
 
 def openvino_overflows(openvino: ModuleType) -> bool:
-    """Say whether OpenVINO's sums overflow here; takes about 50 ms.
+    """Return whether OpenVINO's sums overflow; takes about 50 ms.
 
     Args:
-        openvino: the library.
+        openvino: The imported library.
     """
     core = openvino.Core()
     compiled = core.compile_model(core.read_model(model()), "CPU", {"INFERENCE_NUM_THREADS": 1})

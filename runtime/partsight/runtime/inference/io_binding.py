@@ -1,8 +1,8 @@
-"""Runs on buffers of the card that are made once: ONNX Runtime's IO binding, one set for each size of batch.
+"""ONNX Runtime's IO binding: runs on buffers of the card that are made once, one set for each size of batch.
 
-Without it, each run allocates on the card and copies there and back from wherever NumPy's memory lies. Binding anew
-for each run would copy as often as not binding (microsoft/onnxruntime#10000); so a batch is copied into the bound
-buffer in place. Sizes between are filled up: a new shape would have cuDNN search again, and void a CUDA graph.
+Without it, each run allocates on the card, and copies there and back from NumPy's memory. Binding anew for each run
+would copy as often (microsoft/onnxruntime#10000). So `BoundRuns` copies a batch into the bound buffer in place, and
+fills up other sizes: for a new shape cuDNN would search again, and a CUDA graph would be void.
 """
 
 import threading
@@ -12,20 +12,20 @@ from typing import Any
 
 import numpy as np
 
-from partsight.runtime.core import FloatArray, Pixels
-from partsight.runtime.inference.engine import BOUND_NAME, EMBEDDING_NAME, INPUT_NAME, SCORE_NAME
+from partsight.runtime.core import Pixels
+from partsight.runtime.inference.engine import BOUND_NAME, EMBEDDING_NAME, INPUT_NAME, SCORE_NAME, Inference
 
 
 @dataclass(frozen=True)
 class _Bucket:
-    """All that runs one size of batch.
+    """The buffers for one size of batch.
 
     Attributes:
-        host: (size, height, width, 3) uint8, where a batch that is smaller is filled up.
-        image: the same on the device.
-        score, embedding: on the device; bounds of the score of a model that has those.
-        binding: of the three to the session.
-        options: that number the size's CUDA graph.
+        host: Frames, (size, height, width, 3) uint8, in which a smaller batch is filled up.
+        image: The same on the device.
+        score, embedding: Outputs on the device; the score's bounds if the model has those.
+        binding: IO binding of the three to the session.
+        options: Run options with the number of the size's CUDA graph.
     """
 
     host: Pixels
@@ -43,24 +43,25 @@ class BoundRuns:
         """Make the buffers.
 
         Args:
-            session: an onnxruntime.InferenceSession of partsight's contract.
-            sizes: of the batches to run.
-            device: where the buffers lie, as ONNX Runtime calls it: `cuda`, or `cpu`, where nothing is gained.
+            session: onnxruntime.InferenceSession of a model with partsight's contract.
+            sizes: Sizes of the batches to run.
+            device: ONNX Runtime's name of the buffers' device: `cuda`, or `cpu`, which gains nothing.
         """
         self._session = session
         self._buckets = [_bucket(session, size, device, number) for number, size in enumerate(sorted(set(sizes)))]
         self._lock = threading.Lock()
 
-    def run(self, batch: Pixels) -> tuple[FloatArray, FloatArray]:
-        """Return (batch, classes) scores and (batch, d) embeddings, of a batch of any size."""
+    def run(self, batch: Pixels) -> Inference:
+        """Run the model on a batch of any size; see `engine.Engine`."""
         largest = len(self._buckets[-1].host)
         parts = [self._run(batch[start : start + largest]) for start in range(0, len(batch), largest)]
         if len(parts) == 1:
             return parts[0]
-        score, embedding = zip(*parts, strict=True)
-        return np.concatenate(score), np.concatenate(embedding)
+        return Inference(
+            np.concatenate([part.score for part in parts]), np.concatenate([part.embedding for part in parts])
+        )
 
-    def _run(self, batch: Pixels) -> tuple[FloatArray, FloatArray]:
+    def _run(self, batch: Pixels) -> Inference:
         count = len(batch)
         bucket = next(bucket for bucket in self._buckets if len(bucket.host) >= count)
         with self._lock:
@@ -69,8 +70,8 @@ class BoundRuns:
                 batch = bucket.host
             bucket.image.update_inplace(batch)
             self._session.run_with_iobinding(bucket.binding, bucket.options)
-            # Copies: the next run writes over what the device holds, and on a CPU `numpy` shows that same memory.
-            return np.array(bucket.score.numpy()[:count]), np.array(bucket.embedding.numpy()[:count])
+            # Copies: the next run overwrites the device's buffers, and on a CPU `numpy` shows that same memory.
+            return Inference(np.array(bucket.score.numpy()[:count]), np.array(bucket.embedding.numpy()[:count]))
 
 
 def _bucket(session: Any, size: int, device: str, number: int) -> _Bucket:
@@ -87,6 +88,6 @@ def _bucket(session: Any, size: int, device: str, number: int) -> _Bucket:
     for name in (scores, EMBEDDING_NAME):
         binding.bind_ortvalue_output(name, values[name])
     options = ort.RunOptions()
-    # Of no account where graphs are off. From 1 on: ONNX Runtime takes -1 for "none" and 0 for "the only one".
+    # Without graphs it does nothing. From 1 on: ONNX Runtime takes -1 for "none" and 0 for "the only one".
     options.add_run_config_entry("gpu_graph_id", str(number + 1))
     return _Bucket(host, values[INPUT_NAME], values[scores], values[EMBEDDING_NAME], binding, options)

@@ -1,7 +1,7 @@
-"""The cache of compiled models: what lies there is used only if it is, to the bit, what was written.
+"""The cache of compiled models: an engine uses a model from it only if no bit has changed since it was written.
 
-OpenVINO loads a compiled model in which a page was lost (a power cut, a failing disk) without a word, and gives other
-scores. So each has a seal beside it, its SHA-256, and one that does not match its seal is removed and compiled again.
+OpenVINO loads a damaged compiled model (a power cut, a failing disk) without a warning, and gives other scores. So each
+model has a seal next to it, its SHA-256. partsight removes a model that does not match its seal, and compiles it again.
 """
 
 import contextlib
@@ -15,26 +15,26 @@ _MODELS = "*.blob"
 _SEAL = ".sha256"
 
 _MAX_KEPT = 8
-"""Models, those written last: a start reads all of them. Which are used, OpenVINO does not tell; one that still is, and
-was removed, is compiled again and is then the newest."""
+"""Number of models to keep, the newest: a start reads all of them. OpenVINO does not say which of them are in use. If
+one in use was removed, OpenVINO compiles it again, and it is then the newest."""
 
 _log = logging.getLogger("partsight.runtime")
 
 
 def make_cache(folder: Path) -> Path | None:
-    """Return the folder, made if it was not there: for its owner alone, whatever the umask is.
+    """Make the folder if it is missing: for its owner alone, whatever the umask is.
 
-    A signed package is not loaded with a cache that others may write to (`trust.check_cache`), nor may they write to
-    the files in it, whose rights are as the engine makes them.
+    Others must not write to it, nor to its files, whose rights the engine sets: partsight loads no signed package with
+    such a cache (`trust.check_cache`).
 
     Returns:
-        None, with a warning, if it cannot be had: a line whose disk is full still starts, only later.
+        The folder. None, with a warning, if it cannot be made or read: a line whose disk is full still starts, later.
     """
     try:
         missing = [path for path in (folder, *folder.parents) if not path.exists()]
         for path in reversed(missing):
             path.mkdir(0o700 if path == folder else 0o755, exist_ok=True)
-        next(folder.iterdir(), None)  # in one that it may not look into, OpenVINO ends the process
+        next(folder.iterdir(), None)  # OpenVINO ends the process if it may not list the folder
     except OSError as error:
         _warn(folder, error)
         return None
@@ -42,10 +42,10 @@ def make_cache(folder: Path) -> Path | None:
 
 
 def open_cache(folder: Path) -> Path | None:
-    """Return the folder, made if it was not there, with whole models alone, and the newest of them.
+    """Make the folder if it is missing, and remove damaged and old models from it.
 
     Returns:
-        None, with a warning, if it cannot be had or written to; see `make_cache`.
+        The folder. None, with a warning, if it cannot be read or written to; see `make_cache`.
     """
     if make_cache(folder) is None:
         return None
@@ -60,7 +60,7 @@ def open_cache(folder: Path) -> Path | None:
 
 
 def seal(folder: Path) -> None:
-    """Seal what was compiled since `open_cache`; what cannot be sealed is compiled again next time."""
+    """Seal the models compiled since `open_cache`. The next start compiles a model again if it has no seal."""
     for model in folder.glob(_MODELS):
         if not _seal_of(model).exists():
             try:
@@ -76,7 +76,7 @@ def _warn(folder: Path, error: OSError) -> None:
 
 
 def _keep_newest(folder: Path) -> list[Path]:
-    """Remove all models but the newest; return those that are there."""
+    """Remove all models but the newest; return the models that remain."""
     models = sorted(folder.glob(_MODELS), key=_written_at, reverse=True)
     return models[:_MAX_KEPT] + [model for model in models[_MAX_KEPT:] if not _is_removed(model)]
 
@@ -89,15 +89,15 @@ def _written_at(model: Path) -> float:
 
 
 def _remove(model: Path) -> None:
-    with contextlib.suppress(OSError):  # it may be another's, or gone
-        model.chmod(0o600)  # OpenVINO makes it read-only, and Windows removes no such file
+    with contextlib.suppress(OSError):  # another user owns it, or another process removed it
+        model.chmod(0o600)  # OpenVINO makes it read-only, and Windows removes no read-only file
     model.unlink(missing_ok=True)
 
 
 def _is_removed(model: Path) -> bool:
     try:
         _remove(model)
-    except OSError:  # Windows removes none that another process uses, either
+    except OSError:  # Windows removes no file that another process uses
         return False
     _seal_of(model).unlink(missing_ok=True)
     return True

@@ -1,19 +1,20 @@
-"""ONNX Runtime: on the provider that was asked for, or not at all."""
+"""ONNX Runtime: a session on the provider that the caller named, and on no other."""
 
 import os
 from types import ModuleType
 from typing import Any
 
-from partsight.runtime.core import DependencyError, FloatArray, PackageError, Pixels, ProviderError
-from partsight.runtime.inference.engine import EMBEDDING_NAME, INPUT_NAME, Settings, Signature, Tensor, scores_of
+from partsight.runtime.core import DependencyError, PackageError, Pixels
+from partsight.runtime.inference.engine import EMBEDDING_NAME, INPUT_NAME, Inference, ModelInterface, Tensor
 from partsight.runtime.inference.int8_check import onnx_runtime_overflows
 from partsight.runtime.inference.io_binding import BoundRuns
 from partsight.runtime.inference.model_cache import make_cache
-from partsight.runtime.inference.providers import Provider, not_had
+from partsight.runtime.inference.providers import Provider, unavailable
+from partsight.runtime.inference.settings import ModelSettings
 
 _SPIN_US = 50
-"""So long threads spin at most: enough between two operations. One that waits longer does so because a core was taken,
-as a rule by the comparison of the batch before, and would spin on the core that the comparison needs."""
+"""Microseconds for which a waiting thread spins: enough between two operations. A thread waits longer if another task
+took its core, as a rule the matching of the batch before; spinning would take a core from that."""
 
 _DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
 
@@ -21,40 +22,45 @@ _DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
 class OnnxRuntimeEngine:
     """A model in ONNX Runtime; see `engine.Engine`."""
 
-    def __init__(self, model: bytes, provider: Provider, settings: Settings) -> None:
+    def __init__(self, model: bytes, provider: Provider, settings: ModelSettings) -> None:
         """Load a model.
 
+        Args:
+            model: Bytes of an ONNX file.
+            provider: Provider to run it on.
+            settings: How to run it.
+
         Raises:
-            ProviderError: the provider cannot be had here.
-            PackageError: the bytes are not a model.
-            DependencyError: no ONNX Runtime is installed.
+            ProviderError: The provider does not work on this machine.
+            PackageError: The bytes are not a model.
+            DependencyError: ONNX Runtime is not installed.
         """
         self._session = create_session(model, provider, settings)
-        self._signature = _signature(self._session)
-        self._outputs = [scores_of(self._signature), EMBEDDING_NAME]
-        is_bound = not provider.is_cpu and settings.gpu.io_binding
+        self._interface = _interface(self._session)
+        self._outputs = [self._interface.score_name, EMBEDDING_NAME]
+        is_bound = not provider.is_cpu and settings.engine.gpu.io_binding
         self._bound = BoundRuns(self._session, settings.batch_sizes, "cuda") if is_bound else None
 
     @property
-    def signature(self) -> Signature:
-        """What the model takes and gives."""
-        return self._signature
+    def interface(self) -> ModelInterface:
+        """The model's inputs, outputs and metadata."""
+        return self._interface
 
-    def run(self, batch: Pixels) -> tuple[FloatArray, FloatArray]:
-        """Return scores and embeddings; see `engine.Engine`."""
+    def run(self, batch: Pixels) -> Inference:
+        """Run the model on a batch; see `engine.Engine`."""
         if self._bound is not None:
             return self._bound.run(batch)
         score, embedding = self._session.run(self._outputs, {INPUT_NAME: batch})
-        return score, embedding
+        return Inference(score, embedding)
 
 
 def import_onnxruntime() -> ModuleType:
-    """Import ONNX Runtime, which comes from one of two extras, without its telemetry, which tells Microsoft of its use.
+    """Import ONNX Runtime, which comes from one of two extras, without the telemetry that it sends to Microsoft.
 
     Raises:
-        DependencyError: it is not installed.
+        DependencyError: ONNX Runtime is not installed.
     """
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # which it looks for once, when it is imported
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime reads it once, at its import
     try:
         import onnxruntime  # noqa: PLC0415 (an optional dependency)
     except ImportError as error:
@@ -65,12 +71,12 @@ def import_onnxruntime() -> ModuleType:
     return onnxruntime  # type: ignore[no-any-return]
 
 
-def provider_options(provider: Provider, settings: Settings) -> dict[str, str]:
-    """Return what ONNX Runtime is told about a provider; its documentation names and explains each.
+def provider_options(provider: Provider, settings: ModelSettings) -> dict[str, str]:
+    """Return ONNX Runtime's options of a provider; its documentation explains each.
 
-    The folder of TensorRT's cache is made.
+    For TensorRT, make the cache folder.
     """
-    gpu = settings.gpu
+    gpu = settings.engine.gpu
     limit = {} if gpu.memory_limit_bytes is None else {"gpu_mem_limit": str(gpu.memory_limit_bytes)}
     if provider.name == "cuda":
         return {
@@ -79,7 +85,7 @@ def provider_options(provider: Provider, settings: Settings) -> dict[str, str]:
             "prefer_nhwc": _flag(gpu.nhwc),
             "use_tf32": _flag(gpu.tf32),
             "enable_cuda_graph": _flag(gpu.cuda_graphs and gpu.io_binding),
-            # The arena would otherwise double with each growth, and never give anything back.
+            # By default the arena doubles with each growth and never shrinks.
             "arena_extend_strategy": "kSameAsRequested",
             **limit,
         }
@@ -94,8 +100,8 @@ def provider_options(provider: Provider, settings: Settings) -> dict[str, str]:
     return {}
 
 
-def _tensorrt_profile(settings: Settings) -> dict[str, str]:
-    """Say at once which batches will come: at one outside the profile the engine would be built again, for minutes."""
+def _tensorrt_profile(settings: ModelSettings) -> dict[str, str]:
+    """Return the sizes of all batches to come: for one outside the profile TensorRT builds again, for minutes."""
     if settings.input_hw is None:
         return {}
     sizes = {"min": 1, "opt": max(settings.batch_sizes), "max": max(settings.batch_sizes)}
@@ -103,39 +109,58 @@ def _tensorrt_profile(settings: Settings) -> dict[str, str]:
     return {f"trt_profile_{key}_shapes": f"{INPUT_NAME}:{size}x{height}x{width}x3" for key, size in sizes.items()}
 
 
-def _tensorrt_cache(settings: Settings) -> dict[str, str]:
-    # TensorRT would make it with the rights of the umask.
-    if settings.cache is None or make_cache(settings.cache) is None:
+def _tensorrt_cache(settings: ModelSettings) -> dict[str, str]:
+    folder = settings.engine.cache_folder
+    if folder is None or make_cache(folder) is None:  # TensorRT itself would make it with the rights of the umask
         return {}
-    folder = str(settings.cache)
-    engine = {"trt_engine_cache_enable": "1", "trt_engine_cache_path": folder}
-    return {**engine, "trt_timing_cache_enable": "1", "trt_timing_cache_path": folder}
+    engine = {"trt_engine_cache_enable": "1", "trt_engine_cache_path": str(folder)}
+    return {**engine, "trt_timing_cache_enable": "1", "trt_timing_cache_path": str(folder)}
 
 
 def _flag(value: bool) -> str:
     return "1" if value else "0"
 
 
-def create_session(model: bytes, provider: Provider, settings: Settings) -> Any:
-    """Return an onnxruntime.InferenceSession on a provider, or none.
+def create_session(model: bytes, provider: Provider, settings: ModelSettings) -> Any:
+    """Return an onnxruntime.InferenceSession on a provider.
 
     Raises:
-        ProviderError, PackageError, DependencyError: see `OnnxRuntimeEngine`.
+        ProviderError: The provider does not work on this machine.
+        PackageError: The bytes are not a model.
+        DependencyError: ONNX Runtime is not installed.
     """
     ort = import_onnxruntime()
     available = ort.get_available_providers()
     if provider.ort_name not in available:
-        raise ProviderError(
-            f"provider {provider.name!r} was asked for, but the installed ONNX Runtime {ort.__version__} was built "
-            f"with {', '.join(available)} only; mend it with: {provider.install}. `partsight doctor` shows more"
+        built = f"the installed ONNX Runtime {ort.__version__} was built with {', '.join(available)} only"
+        raise unavailable(provider, built)
+    options = _session_options(ort, provider, settings)
+    try:
+        session = ort.InferenceSession(
+            model,
+            options,
+            providers=[(provider.ort_name, provider_options(provider, settings))],
+            enable_fallback=0,  # by default a failed run goes on with other providers, and only standard output says so
         )
+    except Exception as error:
+        if provider.is_cpu:
+            raise PackageError(f"ONNX Runtime cannot load the model ({error}); export it again") from error
+        raise unavailable(provider, str(error)) from error
+    if session.get_providers()[0] != provider.ort_name:
+        raise unavailable(provider, f"the session came up on {', '.join(session.get_providers())}")
+    # For a fallback its Python half keeps the file: as much memory as the model, and partsight never falls back.
+    session._model_bytes = None
+    return session
+
+
+def _session_options(ort: ModuleType, provider: Provider, settings: ModelSettings) -> Any:
     options = ort.SessionOptions()
-    options.log_severity_level = 3  # errors: what matters is raised
-    if settings.threads is not None:
-        options.intra_op_num_threads = settings.threads
-    options.add_session_config_entry("session.intra_op.allow_spinning", _flag(settings.spinning))
+    options.log_severity_level = 3  # errors: ONNX Runtime raises whatever matters
+    if settings.engine.threads is not None:
+        options.intra_op_num_threads = settings.engine.threads
+    options.add_session_config_entry("session.intra_op.allow_spinning", _flag(settings.engine.spinning))
     options.add_session_config_entry("session.intra_op.spin_duration_us", str(_SPIN_US))  # from 1.27 on
-    # Within a run alone: by default they spin on for some ten milliseconds, on cores that the next frames need.
+    # By default threads spin on for some ten milliseconds after a run, on cores that the next frames need.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     if provider.is_cpu and onnx_runtime_overflows(ort):
         options.add_session_config_entry("session.x64quantprecision", "1")
@@ -144,33 +169,17 @@ def create_session(model: bytes, provider: Provider, settings: Settings) -> Any:
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         if hasattr(ort, "preload_dlls"):
             ort.preload_dlls()
-    try:
-        session = ort.InferenceSession(
-            model,
-            options,
-            providers=[(provider.ort_name, provider_options(provider, settings))],
-            enable_fallback=0,  # else a run that fails goes on with other providers, and says so on standard output
-        )
-    except Exception as error:
-        if provider.is_cpu:
-            raise PackageError(f"ONNX Runtime cannot load the model ({error}); export it again") from error
-        raise not_had(provider, str(error)) from error
-    if session.get_providers()[0] != provider.ort_name:
-        raise not_had(provider, f"the session came up on {', '.join(session.get_providers())}")
-    # Its Python half keeps the file, to start again on another provider: as much memory as the model, for nothing.
-    session._model_bytes = None
-    return session
+    return options
 
 
-def _signature(session: Any) -> Signature:
-    def tensors(nodes: Any) -> dict[str, Tensor]:
-        return {
-            node.name: Tensor(
-                _DTYPES.get(node.type, node.type),
-                tuple(size if isinstance(size, int) else None for size in node.shape),
-            )
-            for node in nodes
-        }
-
+def _interface(session: Any) -> ModelInterface:
     metadata = dict(session.get_modelmeta().custom_metadata_map)
-    return Signature(tensors(session.get_inputs()), tensors(session.get_outputs()), metadata)
+    return ModelInterface(_tensors(session.get_inputs()), _tensors(session.get_outputs()), metadata)
+
+
+def _tensors(nodes: Any) -> dict[str, Tensor]:
+    return {node.name: Tensor(_DTYPES.get(node.type, node.type), _shape(node)) for node in nodes}
+
+
+def _shape(node: Any) -> tuple[int | None, ...]:
+    return tuple(size if isinstance(size, int) else None for size in node.shape)  # else the name of a free size

@@ -1,22 +1,27 @@
-"""The providers: what users choose from, and the one place that says what each needs."""
+"""The providers: the names that users choose from, and the needs of each."""
 
 from dataclasses import dataclass
 
 from partsight.runtime.core import ProviderError
-from partsight.runtime.inference.engine import Arithmetic
+from partsight.runtime.inference.settings import Arithmetic
+
+AUTO = "auto"
+"""Name that stands for the fastest provider that works; see `session.select_provider`."""
+
+_REMEDY = "; fix it with: "
 
 
 @dataclass(frozen=True)
 class Provider:
-    """Something that computes networks.
+    """A way to compute networks on this machine.
 
     Attributes:
-        name: what users write.
-        library: the distribution that brings it.
-        install: the command that installs it.
-        arithmetic: what it computes in, usefully.
-        ort_name: what ONNX Runtime calls it; empty where another library computes.
-        on_card: whether it leaves the processor free for other work.
+        name: Name that users write.
+        library: Distribution that brings it.
+        install: Command that installs it.
+        arithmetic: Number formats that gain something on it.
+        ort_name: ONNX Runtime's name of it; empty if another library computes.
+        on_card: Whether it leaves the CPU free for other work.
     """
 
     name: str
@@ -46,47 +51,53 @@ PROVIDERS = {
         Provider(
             "openvino",
             "openvino",
-            "pip install 'partsight[openvino]' (beside the extra cpu or gpu), on an x86-64 or Arm processor",
+            "pip install 'partsight[openvino]' (next to the extra cpu or gpu), on an x86-64 or Arm processor",
             ("fp32", "bf16", "int8"),
         ),
         Provider("cuda", "onnxruntime-gpu", _ON_NVIDIA, ("fp32", "fp16"), "CUDAExecutionProvider", on_card=True),
         Provider(
             "tensorrt",
             "onnxruntime-gpu",
-            f"pip install tensorrt, of the major version that ONNX Runtime was built for; and {_ON_NVIDIA}",
+            f"pip install tensorrt, in the major version that your ONNX Runtime was built for; and {_ON_NVIDIA}",
             ("fp32", "fp16", "int8"),
             "TensorrtExecutionProvider",
             on_card=True,
         ),
     )
 }
-"""By name, in the order in which `partsight doctor` tries them."""
+"""Providers by name, in the order in which `partsight doctor` tries them."""
 
 
 def find_provider(name: str, arithmetic: Arithmetic = "fp32") -> Provider:
     """Return the provider called `name`.
 
     Raises:
-        ProviderError: there is none of that name, or it does not compute in `arithmetic`.
+        ProviderError: No provider has that name, or the provider does not compute in `arithmetic`.
     """
     try:
         provider = PROVIDERS[name]
     except KeyError:
         raise ProviderError(
-            f"provider {name!r} is not known; expected one of {', '.join(PROVIDERS)}, or auto"
+            f"provider {name!r} is not known; expected one of {', '.join(PROVIDERS)}, or {AUTO}"
         ) from None
     if arithmetic not in provider.arithmetic:
         able = [other.name for other in PROVIDERS.values() if arithmetic in other.arithmetic]
         raise ProviderError(
-            f"provider {name!r} was asked for precision {arithmetic}; it computes in {', '.join(provider.arithmetic)}, "
-            f"and {arithmetic} is computed by {', '.join(able)}"
+            f"provider {name!r} does not compute in precision {arithmetic}, only in {', '.join(provider.arithmetic)}; "
+            f"choose one of {', '.join(able)}, or another precision"
         )
     return provider
 
 
-def not_had(provider: Provider, reason: str) -> ProviderError:
-    """Return the error that a provider which was asked for by name cannot be had."""
+def unavailable(provider: Provider, reason: str) -> ProviderError:
+    """Return the error that a provider does not work on this machine, with the command that installs it."""
     return ProviderError(
-        f"provider {provider.name!r} was asked for and could not be had: {reason}; mend it with: {provider.install}. "
-        "`partsight doctor` shows what is missing"
+        f"provider {provider.name!r} is not available: {reason}{_REMEDY}{provider.install}. Run `partsight "
+        "doctor` to check this machine"
     )
+
+
+def without_remedy(error: Exception) -> str:
+    """Return an error's message without the command that installs the provider or its library."""
+    text = str(error).partition(_REMEDY)[0].partition("; install it with")[0]
+    return " ".join(text.split())

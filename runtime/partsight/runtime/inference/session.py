@@ -1,90 +1,105 @@
-"""The session: a model, checked against partsight's contract, on the provider that was asked for, or not at all."""
+"""The session: a model, checked against partsight's contract, on the provider that the caller named or on the fastest.
 
-import math
-from dataclasses import dataclass
+There is no fallback: a provider that the caller named works, or partsight raises an error.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from partsight.runtime.core import FloatArray, PackageError, Pixels, ProviderError
+from partsight.runtime.core import DependencyError, FloatArray, PackageError, Pixels, ProviderError
 from partsight.runtime.inference.engine import (
     BOUND_NAME,
     EMBEDDING_NAME,
     INPUT_NAME,
     SCORE_NAME,
     Engine,
-    Settings,
-    Signature,
+    Inference,
+    ModelInterface,
     Tensor,
 )
 from partsight.runtime.inference.onnx_runtime import OnnxRuntimeEngine
 from partsight.runtime.inference.openvino import OpenVinoEngine
 from partsight.runtime.inference.prototype_search import PrototypeSearch
-from partsight.runtime.inference.providers import Provider, find_provider
+from partsight.runtime.inference.providers import AUTO, PROVIDERS, Provider, find_provider, without_remedy
+from partsight.runtime.inference.settings import ModelSettings
 
+_ROUNDS = 3
 
-@dataclass(frozen=True)
-class Inference:
-    """What the network says of a batch.
-
-    Attributes:
-        score: (batch, classes) float32; of a session with a search, see `PrototypeSearch.score`.
-        embedding: (batch, d) float32.
-    """
-
-    score: FloatArray
-    embedding: FloatArray
+_log = logging.getLogger("partsight.runtime")
 
 
 class Session:
-    """One loaded model on one provider. Safe to use from several threads."""
+    """One loaded model on one provider. Safe to use from several threads.
+
+    Attributes:
+        provider: Provider on which the model runs.
+        reason: Why it runs there, in words.
+        input_hw: (height, width) of the input in pixels.
+        classes: Number of scores of a frame.
+        embedding_size: Length of an embedding.
+        metadata: Texts in the model's file.
+    """
 
     def __init__(
         self,
         model: bytes,
         provider: str = "cpu",
-        settings: Settings | None = None,
+        settings: ModelSettings | None = None,
         search: PrototypeSearch | None = None,
     ) -> None:
         """Load a model.
 
         Args:
-            model: an ONNX file's bytes.
-            provider: of `PROVIDERS`; there is no fallback from one to another.
-            settings: how it is run; None for FP32 and defaults.
-            search: finds the scores of a model that gives their bounds; None for one that gives the scores.
+            model: Bytes of an ONNX file.
+            provider: Name of one of `PROVIDERS`.
+            settings: How to run it; None for FP32 and defaults.
+            search: Search for the scores of a model that gives bounds; None for a model that gives scores.
 
         Raises:
-            ProviderError: the provider cannot be had here.
-            PackageError: the bytes are not a model of partsight's contract, or the search is not of this model.
-            DependencyError: no ONNX Runtime is installed.
+            ProviderError: The provider does not work on this machine.
+            PackageError: The bytes are not a model of partsight's contract, or the search does not fit the model.
+            DependencyError: ONNX Runtime is not installed.
         """
-        settings = settings or Settings()
+        settings = settings or ModelSettings()
         self.provider = find_provider(provider, settings.arithmetic)
+        self.reason = "named by the caller"
         self._engine = _load(model, self.provider, settings)
-        signature = self._engine.signature
-        self.input_hw, self.classes, self.embedding_size = _check_contract(signature, search)
+        interface = self._engine.interface
+        _check_contract(interface, search)
+        self.input_hw, self.classes, self.embedding_size = _sizes(interface)
+        if search is not None:
+            _check_search(search, self.classes, self.embedding_size)
         self._search, self._slack = search, _slack(self.provider, settings)
-        self.metadata: dict[str, str] = dict(signature.metadata)
+        self.metadata: dict[str, str] = dict(interface.metadata)
 
     def run(self, batch: Pixels) -> Inference:
-        """Run the network on (batch, height, width, 3) uint8 BGR, as `preprocess` makes it.
+        """Run the network on a batch.
+
+        Args:
+            batch: Frames, (batch, height, width, 3) uint8 BGR, as `preprocess` makes them.
 
         Raises:
-            ProviderError: the provider cannot run it, for want of memory or because the model is not sound.
-            PackageError: it gives other shapes than it says.
+            ProviderError: The provider cannot run the model: memory is short, or the model is damaged.
+            PackageError: The outputs have other shapes than the model declares.
         """
         try:
-            score, embedding = self._engine.run(batch)
-        except Exception as error:  # of any kind: engines have errors of their own
+            found = self._engine.run(batch)
+        except Exception as error:  # of any kind: each engine has its own errors
             raise ProviderError(
-                f"provider {self.provider.name} cannot run the model on {len(batch)} frames ({error}); is the memory "
-                "used up? If not, the model is damaged: export it again"
+                f"provider {self.provider.name} cannot run the model on {len(batch)} frames ({error}); check the free "
+                "memory. If there is enough, the model is damaged: export it again"
             ) from error
-        self._check_shapes(len(batch), score, embedding)
-        return Inference(self._search.score(score, embedding, self._slack) if self._search else score, embedding)
+        self._check_shapes(len(batch), found.score, found.embedding)
+        if self._search is None:
+            return found
+        return Inference(self._search.score(found.score, found.embedding, self._slack), found.embedding)
 
     def _check_shapes(self, count: int, score: FloatArray, embedding: FloatArray) -> None:
-        """Refuse what labels cannot be told from: engines let a model give other shapes than it says."""
+        """Refuse outputs that give no labels: an engine does not check the declared shapes."""
         expected = (count, self.classes), (count, self.embedding_size)
         if (score.shape, embedding.shape) != expected or score.dtype != embedding.dtype or score.dtype != np.float32:
             raise PackageError(
@@ -93,44 +108,146 @@ class Session:
             )
 
 
-def _load(model: bytes, provider: Provider, settings: Settings) -> Engine:
+def open_session(
+    model: bytes, provider: str, settings: ModelSettings, search: PrototypeSearch | None = None
+) -> Session:
+    """Load a model on the provider that the caller names, or for `auto` on the fastest; see `select_provider`.
+
+    Args:
+        model: Bytes of an ONNX file.
+        provider: Name of one of `PROVIDERS`, or `auto`.
+        settings: How to run it.
+        search: Search for the scores of a model that gives bounds.
+
+    Raises:
+        ProviderError: The provider, or for `auto` every provider, does not work on this machine.
+        PackageError: The bytes are not a model of partsight's contract. For `auto`: no provider works, and at least one
+            says so.
+        DependencyError: The library of the named provider is not installed.
+    """
+    return select_provider(model, settings, search) if provider == AUTO else Session(model, provider, settings, search)
+
+
+def select_provider(model: bytes, settings: ModelSettings, search: PrototypeSearch | None = None) -> Session:
+    """Try all providers that compute in `settings.arithmetic`, and return a session on the fastest.
+
+    Each provider loads the model and is timed on the largest batch, which takes as long as a few answers of each.
+
+    Args:
+        model: Bytes of an ONNX file.
+        settings: How to run it.
+        search: Search for the scores of a model that gives bounds.
+
+    Raises:
+        ProviderError: No provider works on this machine.
+        PackageError: No provider works, and at least one says that the bytes are not a model of partsight's contract.
+    """
+    trial = _Trial(model, settings, search)
+    for provider in PROVIDERS.values():
+        if settings.arithmetic in provider.arithmetic:
+            trial.add(provider.name)
+    session = trial.fastest()
+    _log.info("provider auto took %s", session.reason, extra={"event": "provider_taken"})
+    return session
+
+
+@dataclass
+class _Trial:
+    """The providers that were tried. Of several sessions at most two are in memory at any moment."""
+
+    model: bytes
+    settings: ModelSettings
+    search: PrototypeSearch | None
+    best: Session | None = None
+    best_ms: float = np.inf
+    findings: list[str] = field(default_factory=list)
+    refusal: PackageError | None = None
+
+    def add(self, name: str) -> None:
+        try:
+            session = Session(self.model, name, self.settings, self.search)
+            frame_ms = frame_time_ms(session, max(self.settings.batch_sizes))
+        except (ProviderError, DependencyError, PackageError) as error:
+            if self.refusal is None and isinstance(error, PackageError):
+                self.refusal = error
+            self.findings.append(f"{name} does not work ({without_remedy(error)})")
+            return
+        if frame_ms < self.best_ms:
+            self.best, self.best_ms = session, frame_ms
+        self.findings.append(f"{name} {frame_ms:.1f} ms a frame")
+
+    def fastest(self) -> Session:
+        findings = "; ".join(self.findings)
+        if self.best is None and self.refusal is not None:  # no provider can repair the model
+            raise self.refusal
+        if self.best is None:
+            raise ProviderError(
+                f"no provider that computes in {self.settings.arithmetic} works here: {findings}. Run `partsight "
+                "doctor` to check this machine"
+            )
+        size = max(self.settings.batch_sizes)
+        self.best.reason = f"{self.best.provider.name}, the fastest of: {findings}; in batches of {size}"
+        return self.best
+
+
+def frame_time_ms(session: Session, size: int, clock: Callable[[], float] = time.perf_counter) -> float:
+    """Return the milliseconds of one frame in the fastest of a few batches: other programs only slow a batch down."""
+    batch = np.zeros((size, *session.input_hw, 3), np.uint8)
+    session.run(batch)
+    times = []
+    for _ in range(_ROUNDS):
+        started = clock()
+        session.run(batch)
+        times.append(clock() - started)
+    return min(times) * 1000 / size
+
+
+def _load(model: bytes, provider: Provider, settings: ModelSettings) -> Engine:
     try:
         return OnnxRuntimeEngine(model, provider, settings) if provider.ort_name else OpenVinoEngine(model, settings)
     except UnicodeDecodeError as error:
-        raise PackageError(f"the model holds a text that is no UTF-8 ({error}); export it again") from error
+        raise PackageError(f"the model holds a text that is not UTF-8 ({error}); export it again") from error
 
 
-def _slack(provider: Provider, settings: Settings) -> float:
-    """Return by how much rounding may lower the bound of a score: two numbers of 1 or less lose that many digits."""
+def _slack(provider: Provider, settings: ModelSettings) -> float:
+    """Return by how much rounding may lower the bound of a score: for two vectors of length 1 or less."""
     is_exact = not provider.on_card and settings.arithmetic != "bf16"  # a card may multiply in TF32
     return 1e-5 if is_exact else 1e-2
 
 
-def _check_contract(signature: Signature, search: PrototypeSearch | None) -> tuple[tuple[int, int], int, int]:
-    """Return the input's (height, width), the number of classes and the embedding's size."""
+def _check_contract(interface: ModelInterface, search: PrototypeSearch | None) -> None:
+    """Refuse a model with other inputs or outputs than partsight's."""
     name = SCORE_NAME if search is None else BOUND_NAME
-    missing = Tensor("", ())
-    image = signature.inputs.get(INPUT_NAME, missing)
-    rows = [signature.outputs.get(name, missing) for name in (name, EMBEDDING_NAME)]
-    if search is None and BOUND_NAME in signature.outputs:
+    if search is None and BOUND_NAME in interface.outputs:
         raise PackageError(
-            "the model gives bounds of scores, and its package finds the scores with a file of its own; expected the "
-            "package's folder: use that, and not its .onnx file alone"
+            "the model gives bounds of scores, and the scores need a file of its package; use the package's folder, "
+            "not its .onnx file alone"
         )
-    is_image = len(signature.inputs) == 1 and image.dtype == "uint8" and len(image.shape) == 4 and image.shape[3] == 3
+    missing = Tensor("", ())
+    image = interface.inputs.get(INPUT_NAME, missing)
+    rows = [interface.outputs.get(name, missing) for name in (name, EMBEDDING_NAME)]
+    is_image = len(interface.inputs) == 1 and image.dtype == "uint8" and len(image.shape) == 4 and image.shape[3] == 3
     if not is_image or image.shape[0] is not None or any(row.dtype != "float32" or len(row.shape) != 2 for row in rows):
         raise PackageError(
-            f"the model has {signature}; expected one input {INPUT_NAME} uint8 (batch, height, width, 3) of any batch, "
+            f"the model has {interface}; expected one input {INPUT_NAME} uint8 (batch, height, width, 3) of any batch, "
             f"and the outputs {name} float32 (batch, classes) and {EMBEDDING_NAME} float32 (batch, d): use "
             "`partsight export`"
         )
-    sizes = (*image.shape[1:3], rows[0].shape[1], rows[1].shape[1])
-    height, width, classes, embedding_size = (size if size is not None and 0 < size < math.inf else 0 for size in sizes)
-    if not all((height, width, classes, embedding_size)):
+
+
+def _sizes(interface: ModelInterface) -> tuple[tuple[int, int], int, int]:
+    """Return the input's (height, width), the number of classes and the embedding's size."""
+    outputs = [interface.outputs[name].shape[1] for name in (interface.score_name, EMBEDDING_NAME)]
+    sizes = (*interface.inputs[INPUT_NAME].shape[1:3], *outputs)
+    height, width, classes, embedding_size = (size or 0 for size in sizes)
+    if min(height, width, classes, embedding_size) < 1:
         raise PackageError(f"the model's height, width, classes and embedding are {sizes}; expected fixed numbers")
-    if search is not None and (classes, embedding_size) != search.prototypes.shape:
+    return (height, width), classes, embedding_size
+
+
+def _check_search(search: PrototypeSearch, classes: int, embedding_size: int) -> None:
+    if (classes, embedding_size) != search.prototypes.shape:
         raise PackageError(
             f"the model has {classes} classes and an embedding of {embedding_size}, the package's prototypes are "
             f"{search.prototypes.shape}; they are not from one export: export the package again"
         )
-    return (height, width), classes, embedding_size

@@ -3,8 +3,8 @@
 `line.health` and `line.metrics` are folders of this room. May import all rooms except `enrolment`.
 """
 
+from partsight.runtime.line.compatibility import describe_stretch
 from partsight.runtime.line.counters import CameraCounters, LineCounters, SinkCounters
-from partsight.runtime.line.frame_check import describe_stretch
 from partsight.runtime.line.frame_queue import Policy
 from partsight.runtime.line.health.monitor import CameraHealth, Health, HealthState
 from partsight.runtime.line.line import Line

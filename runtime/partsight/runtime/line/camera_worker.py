@@ -1,9 +1,10 @@
-"""The feed: one camera's thread, which opens it, reads it, and opens it again when it is gone."""
+"""The camera worker: one camera's thread, which opens it, reads it, and reopens it when it is lost."""
 
 import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import fields
 from reprlib import repr as shortened
 
 from partsight.runtime.cameras import Camera, Frame
@@ -15,47 +16,56 @@ from partsight.runtime.core import (
     PartsightError,
 )
 from partsight.runtime.line.counters import Tally
-from partsight.runtime.line.frame_queue import Failure, FrameQueue
+from partsight.runtime.line.frame_queue import FrameQueue, UnreadableFrame
 
 FIRST_PAUSE_S, MAX_PAUSE_S = 0.1, 5.0
-"""Between attempts to open a camera: doubled each time, up to the longest."""
+"""Pause between attempts to open a camera: doubled each time, up to the maximum."""
 
 MAX_TIMEOUTS = 3
-"""In a row; then the camera is opened again, since some never recover on their own."""
+"""Timeouts in a row after which the worker reopens the camera, since some never recover on their own."""
 
 MAX_PARTIAL = 10
-"""Incomplete frames in a row; then the log says why, once until a whole frame comes."""
+"""Incomplete frames in a row after which the log says why, once until a whole frame comes."""
 
 CLOSE_S = 5.0
-"""How long a camera that is being closed is waited for at the line's end."""
+"""Longest wait at the line's end for a camera that is being closed."""
+
+_FRAME_FIELDS = tuple(field.name for field in fields(Frame))
 
 _log = logging.getLogger("partsight.line")
 
 
 class NoCameraError(TypeError):
-    """A camera's function or its `read` returns something else, and will next time."""
+    """A camera's function or its `read` returns an object of another kind, and will do so again."""
 
 
 class CameraWorker:
-    """Reads one camera in a thread of its own until it ends or `stop` is called."""
+    """Reads one camera in a thread of its own until it ends or `stop` is called.
 
-    def __init__(self, name: str, open_camera: Callable[[], Camera], inbox: FrameQueue, tally: Tally) -> None:
-        """Take what the thread will need; `start` starts it.
+    Attributes:
+        name: Name of the camera on this line.
+        state: State of the camera, see `Line.states`.
+        error: Error that ended the thread; None while there is none.
+    """
+
+    def __init__(self, name: str, open_camera: Callable[[], Camera], frame_queue: FrameQueue, tally: Tally) -> None:
+        """Prepare the thread; `start` starts it.
 
         Args:
-            name: of the camera on this line.
-            open_camera: opens it; called again whenever it is gone.
-            inbox: where frames go.
-            tally: of the line.
+            name: Name of the camera on this line.
+            open_camera: Function that opens it; called again whenever the camera is lost.
+            frame_queue: Queue that takes the frames.
+            tally: Counts of the line.
         """
         self.name = name
-        self._open_camera, self._inbox, self._tally = open_camera, inbox, tally
+        self._open_camera, self._frame_queue, self._tally = open_camera, frame_queue, tally
         self._stopping = threading.Event()
         self._camera: Camera | None = None
         self._lock = threading.Lock()
         self._offset = 0  # added to the camera's own sequence, which starts again whenever it is opened
-        self._next = 0
-        self._said = ""
+        self._next = 0  # lowest number that the next frame may have
+        self._timeouts = self._partial = 0  # in a row
+        self._logged = ""
         self.state = "opening"
         self.error: BaseException | None = None
         self._closer: threading.Thread | None = None
@@ -66,15 +76,15 @@ class CameraWorker:
         self._thread.start()
 
     def stop(self) -> None:
-        """End reading, also of a camera that waits for a frame; returns at once."""
+        """End reading, even while the camera waits for a frame; returns at once."""
         if not self._stopping.is_set():
             self._stopping.set()
-            # By a thread of its own: a driver may take its time, and the other cameras are to stop meanwhile.
+            # In a thread of its own: a driver may take its time, and the other cameras must stop meanwhile.
             self._closer = threading.Thread(target=self._close, name=f"partsight-close-{self.name}", daemon=True)
             self._closer.start()
 
     def join(self) -> None:
-        """Wait for the thread's end, and until the camera is closed, but not for a driver that hangs."""
+        """Wait until the thread has ended and the camera is closed, but not for a driver that hangs."""
         self._thread.join()
         if self._closer is not None:
             self._closer.join(CLOSE_S)
@@ -86,9 +96,9 @@ class CameraWorker:
         except BaseException as error:  # noqa: BLE001 (a thread has no caller: the line asks for it)
             self.error, self.state = error, "failed"
             extra = {"event": "camera_failed", "camera": self.name}
-            _log.error("camera %s: its thread ended: %s", self.name, error, extra=extra)
+            _log.error("camera %s failed: %s", self.name, error, extra=extra)
         finally:
-            self._inbox.end(self.name)
+            self._frame_queue.end(self.name)
 
     def _close(self) -> None:
         with self._lock:
@@ -96,12 +106,8 @@ class CameraWorker:
         try:
             if camera is not None:
                 camera.close()
-        except Exception as error:  # noqa: BLE001 (a driver may raise anything: it has been told to stop)
-            self._say_not_closed(error)
-
-    def _say_not_closed(self, error: Exception) -> None:
-        extra = {"event": "camera_close_failed", "camera": self.name}
-        _log.warning("camera %s cannot be closed in order: %s", self.name, error, extra=extra)
+        except Exception as error:  # noqa: BLE001 (a driver may raise anything: it is closed as far as possible)
+            self._log_not_closed(error)
 
     def _supervise(self) -> None:
         """Open the camera and read it, again and again; with pauses that grow while it sends no frame."""
@@ -110,19 +116,16 @@ class CameraWorker:
             before, has_ended = self._next, False
             try:
                 with self._open() as camera:
-                    if was_open:
-                        self._tally.add(self.name, "reopened")
-                    was_open, self._offset = True, self._next
-                    self._inbox.opened(self.name, ends=bool(getattr(camera, "ends", False)))
-                    self._say("open", "is open")
+                    self._on_open(camera, again=was_open)
+                    was_open = True
                     has_ended = self._read_all(camera)
             except (DependencyError, NoCameraError):
-                raise  # no waiting will mend it
-            except Exception as error:  # noqa: BLE001 (a driver may raise anything: the camera is opened anew)
+                raise  # waiting does not help
+            except Exception as error:  # noqa: BLE001 (a driver may raise anything: the camera is reopened)
                 if has_ended:
-                    self._say_not_closed(error)
+                    self._log_not_closed(error)
                 else:
-                    self._say_trouble(error)
+                    self._log_trouble(error)
             finally:
                 with self._lock:
                     self._camera = None
@@ -131,14 +134,6 @@ class CameraWorker:
             pause = FIRST_PAUSE_S if self._next > before else pause
             self._stopping.wait(pause)
             pause = min(2 * pause, MAX_PAUSE_S)
-
-    def _say_trouble(self, error: Exception) -> None:
-        if isinstance(error, CameraLostError):
-            self._say("lost", f"is gone ({error})")
-        elif isinstance(error, PartsightError):
-            self._say("waiting", f"cannot be opened ({error})")
-        else:
-            self._say("lost", f"failed in a way that was not foreseen ({type(error).__name__}: {error})")
 
     def _open(self) -> Camera:
         camera = self._open_camera()
@@ -149,64 +144,99 @@ class CameraWorker:
             )
         with self._lock:
             self._camera = camera
-        if self._stopping.is_set():  # `stop` came meanwhile and found nothing to close
+        if self._stopping.is_set():  # `stop` came meanwhile and found no camera to close
             camera.close()
         return camera
 
+    def _on_open(self, camera: Camera, *, again: bool) -> None:
+        if again:
+            self._tally.add(self.name, "reopened")
+        self._offset, self._timeouts, self._partial = self._next, 0, 0
+        self._frame_queue.opened(self.name, ends=bool(getattr(camera, "ends", False)))
+        self._set_state("open", "is open")
+
     def _read_all(self, camera: Camera) -> bool:
-        """Read until the camera ends (True), or must be opened again (False, or CameraLostError)."""
-        timeouts = partial = 0
+        """Read until the camera ends (True) or must be reopened (False, or CameraLostError)."""
         while not self._stopping.is_set():
             try:
                 frame = camera.read()
             except CameraTimeoutError as error:
-                timeouts += 1
-                self._tally.add(self.name, "stalled")
-                self._say("stalled", f"sends nothing ({error})")
-                if timeouts == MAX_TIMEOUTS:
+                self._on_timeout(error)
+                if self._timeouts == MAX_TIMEOUTS:
                     return False
-                continue
             except CameraLostError:
                 raise
             except PartialFrameError as error:
-                timeouts, partial = 0, partial + 1
-                self._tally.add(self.name, "partial")
-                self._next += 1
-                if partial == MAX_PARTIAL:
-                    self._say("stalled", f"sends no whole frame ({error})")
-                continue
+                self._on_partial(error)
             except PartsightError as error:
-                timeouts = 0
-                source = getattr(camera, "source", self.name)
-                self._inbox.fail(Failure(self.name, source, self._next, str(error), time.time()))
-                self._next += 1
-                continue
-            if frame is None:
-                return True
-            if not hasattr(frame, "sequence"):
-                raise NoCameraError(
-                    f"`read` of camera {self.name} returned {type(frame).__name__}; expected Frame(image, source, "
-                    "sequence, timestamp), or None after the last"
-                )
-            timeouts = partial = 0
-            self._say("open", "sends again")
-            self._deliver(frame)
+                self._on_unreadable(getattr(camera, "source", self.name), error)
+            else:
+                if frame is None:
+                    return True
+                self._on_frame(frame)
         return False
 
-    def _deliver(self, frame: Frame) -> None:
-        sequence = max(frame.sequence + self._offset, self._next)  # no number is given twice, whatever a camera says
-        self._offset = sequence - frame.sequence
-        if sequence > self._next:  # frames that were lost on the way from the camera
-            self._tally.add(self.name, "skipped", sequence - self._next)
-        self._next = sequence + 1
-        self._inbox.offer(self.name, Frame(frame.image, frame.source, sequence, frame.timestamp))
+    def _on_timeout(self, error: CameraTimeoutError) -> None:
+        self._timeouts += 1
+        self._tally.add(self.name, "stalled")
+        self._set_state("stalled", f"sends nothing ({error})")
 
-    def _say(self, state: str, message: str) -> None:
-        """Log what a camera does when that changes: one that is away for days is not told of every five seconds."""
-        if state != self.state or (state != "open" and message != self._said):
+    def _on_partial(self, error: PartialFrameError) -> None:
+        self._timeouts, self._partial = 0, self._partial + 1
+        self._tally.add(self.name, "partial")
+        self._next += 1
+        if self._partial == MAX_PARTIAL:
+            self._set_state("stalled", f"sends no whole frame ({error})")
+
+    def _on_unreadable(self, source: str, error: PartsightError) -> None:
+        self._timeouts = 0
+        self._frame_queue.offer_unreadable(UnreadableFrame(self.name, source, self._next, str(error), time.time()))
+        self._next += 1
+
+    def _on_frame(self, frame: Frame) -> None:
+        if not all(hasattr(frame, name) for name in _FRAME_FIELDS):
+            raise NoCameraError(
+                f"`read` of camera {self.name} returned {type(frame).__name__}; expected "
+                f"Frame({', '.join(_FRAME_FIELDS)}), or None after the last"
+            )
+        self._timeouts = self._partial = 0
+        self._set_state("open", "sends again")
+        sequence = self._number(frame.sequence)
+        if sequence != frame.sequence:  # the camera was reopened and counts from 0 again
+            frame = Frame(frame.image, frame.source, sequence, frame.timestamp)
+        self._frame_queue.offer(self.name, frame)
+
+    def _number(self, sequence: int) -> int:
+        """Return the number on this line of a frame that has a number of its camera, and count lost frames.
+
+        No number comes twice, whichever numbers the camera gives.
+        """
+        number = max(sequence + self._offset, self._next)
+        self._offset = number - sequence
+        if number > self._next:  # frames were lost between the camera and the line
+            self._tally.add(self.name, "skipped", number - self._next)
+        self._next = number + 1
+        return number
+
+    def _log_trouble(self, error: Exception) -> None:
+        if isinstance(error, CameraLostError):
+            self._set_state("lost", f"is lost ({error}); partsight reopens it")
+        elif isinstance(error, PartsightError):
+            self._set_state("waiting", f"cannot be opened ({error}); partsight tries again")
+        else:
+            text = f"failed unexpectedly ({type(error).__name__}: {error}); partsight reopens it"
+            self._set_state("lost", text)
+
+    def _log_not_closed(self, error: Exception) -> None:
+        extra = {"event": "camera_close_failed", "camera": self.name}
+        _log.warning("camera %s: its driver raised an error on close: %s", self.name, error, extra=extra)
+
+    def _set_state(self, state: str, message: str) -> None:
+        """Log a camera's state when it changes: the log must not repeat every five seconds that a camera is away."""
+        if state != self.state or (state != "open" and message != self._logged):
             if not self._stopping.is_set():
                 level = logging.INFO if state == "open" else logging.WARNING
                 extra = {"event": f"camera_{state}", "camera": self.name}
                 _log.log(level, "camera %s %s", self.name, message, extra=extra)
-            self._said = message
+            self._logged = message
         self.state = state

@@ -5,29 +5,31 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from partsight.runtime.core import warn_renamed
+
 
 @dataclass(frozen=True)
 class CameraCounters:
-    """What became of one camera's frames.
+    """Counts of one camera's frames by their outcome.
 
     Attributes:
-        recognised: answered with a label.
-        unknown: answered, and no part that the package was taught.
-        skipped: overtaken by a newer one, or the queue was full: as the policy says. Frames that the camera lost on its
-            own way here, which its sequence shows, are among them.
-        late: not answered, because its takt was over before its turn came.
-        partial: came incomplete.
-        failed: could not be read or answered.
-        waiting: accepted, and not answered yet; 0 once the line has ended, unless it ended with an error.
-        reopened: how often the camera was opened again.
-        stalled: how often no frame came in time.
-        overdue: of the answered ones, those whose answer came after their takt.
+        recognised: Frames answered with a label.
+        unknown: Frames answered as unknown: they fit no part of the package.
+        skipped: Frames that a newer one overtook or for which the queue was full, as the policy says. Frames lost
+            between the camera and the line are counted here too: a gap in the camera's sequence shows them.
+        expired: Frames not answered, because their deadline passed before their turn came.
+        partial: Frames that came incomplete.
+        failed: Frames that could not be read or answered.
+        waiting: Frames accepted and not answered yet. 0 once the line has ended, unless it ended with an error.
+        reopened: Number of times that the camera was opened again.
+        stalled: Number of times that no frame came in time.
+        overdue: Answered frames whose answer came after their deadline.
     """
 
     recognised: int = 0
     unknown: int = 0
     skipped: int = 0
-    late: int = 0
+    expired: int = 0
     partial: int = 0
     failed: int = 0
     waiting: int = 0
@@ -38,19 +40,25 @@ class CameraCounters:
     @property
     def seen(self) -> int:
         """All frames that the camera showed."""
-        return self.recognised + self.unknown + self.skipped + self.late + self.partial + self.failed + self.waiting
+        return self.recognised + self.unknown + self.skipped + self.expired + self.partial + self.failed + self.waiting
+
+    @property
+    def late(self) -> int:
+        """Old name of `expired`; warns."""
+        warn_renamed("CameraCounters.late", "CameraCounters.expired")
+        return self.expired
 
 
 @dataclass(frozen=True)
 class SinkCounters:
-    """What became of the results for one sink.
+    """Counts of the results for one sink by their outcome.
 
     Attributes:
-        lost: never taken: by a sink that may lose results, that has ended, or that took nothing until the line's end.
-        refusals: attempts that failed, of results that were waited for.
-        waiting: results that wait for it; 0 once the line has ended.
-        undelivered: results that the sink keeps, and its peer has not acknowledged: the broker of `mqtt:`. They wait in
-            the spool, with those of earlier runs.
+        lost: Results that the sink never took: it may lose results, has ended, or took nothing until the line's end.
+        refusals: Failed attempts to write a result that the line kept and tried again.
+        waiting: Results that wait for the sink. 0 once the line has ended.
+        undelivered: Results that the sink keeps because its peer, such as the broker of `mqtt:`, has not acknowledged
+            them. They wait in the spool, together with results of earlier runs.
     """
 
     lost: int = 0
@@ -64,11 +72,11 @@ class LineCounters:
     """A moment's view of a line.
 
     Attributes:
-        cameras: by name.
-        sinks: by name.
-        callback_errors: how often the callback raised.
-        swaps: packages that were put in place of another.
-        refused_swaps: packages that were not, because something was wrong with them or the line was closed.
+        cameras: Counters of each camera, by its name.
+        sinks: Counters of each sink, by its name.
+        callback_errors: Number of times that a callback raised.
+        swaps: Packages that replaced another.
+        refused_swaps: Packages that the line refused, because something was wrong with them or the line was closed.
     """
 
     cameras: Mapping[str, CameraCounters] = field(default_factory=dict)
@@ -84,30 +92,35 @@ class LineCounters:
 
 
 Owner = str | tuple[str, str]
-"""Whose a count is: a camera's by its name, which may be any; all others are no plain names."""
+"""Owner of a count: a camera by its name, which may be any text; all others by a pair, so that none can collide."""
 
 LINE: Owner = ("line", "")
 
 
+def owner_of(sink: str) -> Owner:
+    """Return the owner of a sink's counts."""
+    return "sink", sink
+
+
 class Tally:
-    """Counts, from several threads; a view of it is always consistent."""
+    """Counts of several threads; a view of it is always consistent."""
 
     def __init__(self) -> None:
         self._counts: Counter[tuple[Owner, str]] = Counter()
         self._lock = threading.Lock()
 
-    def add(self, owner: Owner, what: str, count: int = 1) -> None:
-        """Count something that happened."""
+    def add(self, owner: Owner, name: str, count: int = 1) -> None:
+        """Add to one count of an owner."""
         with self._lock:
-            self._counts[owner, what] += count
+            self._counts[owner, name] += count
 
-    def move(self, owner: Owner, where: str, to: str, count: int = 1) -> None:
-        """Take something out of one count into another, at once."""
+    def move(self, owner: Owner, source: str, target: str, count: int = 1) -> None:
+        """Move from one count of an owner to another, in one step."""
         with self._lock:
-            self._counts[owner, where] -= count
-            self._counts[owner, to] += count
+            self._counts[owner, source] -= count
+            self._counts[owner, target] += count
 
     def of(self, owner: Owner) -> dict[str, int]:
-        """Return all counts of one owner."""
+        """Return all counts of one owner, by their names."""
         with self._lock:
-            return {what: count for (name, what), count in self._counts.items() if name == owner}
+            return {name: count for (its_owner, name), count in self._counts.items() if its_owner == owner}

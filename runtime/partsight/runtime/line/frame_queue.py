@@ -1,4 +1,4 @@
-"""The inbox: frames that wait for the network, and what happens to one that cannot wait."""
+"""The frame queue: frames that wait for the network, and the policy for a frame that cannot wait."""
 
 import threading
 import time
@@ -14,22 +14,22 @@ from partsight.runtime.line.counters import Tally
 PolicyName = Literal["latest", "queue", "block"]
 
 POLICIES: tuple[PolicyName, ...] = ("latest", "queue", "block")
-"""From the policy under which a frame can wait least to that under which it can wait longest."""
+"""Ordered by how long a frame can wait: shortest first."""
 
-_SMALLER = 16  # times, a batch of frames that can wait, while cameras are open whose frames cannot
+_SMALLER = 16  # divides a batch of frames that can wait, while cameras are open whose frames cannot
 
 Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
 class Policy:
-    """What happens to a camera's frame while the network is busy.
+    """Treatment of a camera's frame while the network is busy.
 
     Attributes:
-        name: `latest`: it takes the place of the one that waits, so that an answer is never about the past. `queue`: it
-            waits, and is skipped where `bound` frames of its camera wait already. `block`: the camera waits, for
+        name: `latest`: the frame replaces the one that waits, so that an answer is never about the past. `queue`: the
+            frame waits; the line skips it if `bound` frames of its camera wait already. `block`: the camera waits, for
             sources that lose nothing, such as files.
-        bound: the most frames of one camera that wait; 1 for `latest`.
+        bound: Largest number of waiting frames of one camera; 1 for `latest`.
     """
 
     name: PolicyName = "latest"
@@ -37,7 +37,7 @@ class Policy:
 
     def __post_init__(self) -> None:
         if self.name not in POLICIES:
-            raise ValueError(f"policy {self.name!r} is not known; expected latest, queue or block")
+            raise ValueError(f"policy {self.name!r} is not known; expected {', '.join(POLICIES)}")
         if self.bound < 1 or (self.name == "latest" and self.bound != 1):
             raise ValueError(f"policy {self.name} has a bound of {self.bound}; expected at least 1, and 1 for latest")
 
@@ -45,10 +45,10 @@ class Policy:
 def by_camera(
     name: str, kind: type, value: Value | Mapping[str, Value] | None, cameras: Collection[str]
 ) -> dict[str, Value]:
-    """Return a setting by camera: one value is that of all.
+    """Return a setting by camera; one value holds for all cameras.
 
     Raises:
-        ValueError: it names a camera that is not among them.
+        ValueError: it names a camera that the line does not have.
         TypeError: a value is not of this kind.
     """
     if value is None:
@@ -65,7 +65,7 @@ def by_camera(
 
 @dataclass(frozen=True)
 class Arrival:
-    """A frame, its camera's name, and when it came, by `time.monotonic`."""
+    """A frame, its camera's name, and its time of arrival in seconds of `time.monotonic`."""
 
     camera: str
     frame: Frame
@@ -73,8 +73,16 @@ class Arrival:
 
 
 @dataclass(frozen=True)
-class Failure:
-    """A frame that could not be read: where it should have come from, why, and when, in seconds since 1970 (UTC)."""
+class UnreadableFrame:
+    """A frame that a camera could not read.
+
+    Attributes:
+        camera: Name of the camera on this line.
+        source: Origin of the frame: a file's path, or a camera's address or name.
+        sequence: Number of the frame.
+        error: Reason, in words.
+        timestamp: Time of the failure, in seconds since 1970 (UTC).
+    """
 
     camera: str
     source: str
@@ -84,18 +92,24 @@ class Failure:
 
 
 class FrameQueue:
-    """Holds the frames of several cameras, each under its own policy. Thread-safe."""
+    """Holds the frames of several cameras, each under its own policy. Thread-safe.
+
+    Under `latest` a newer frame replaces an older one here, and the queue counts it. A live camera has a slot of its
+    own before this queue (`LatestCamera`). Its driver must be read even while the camera worker waits under `block`,
+    and `read` must time out even if the driver hangs. Under `latest` the worker empties that slot in about 0.2 ms, and
+    the gap in the camera's sequence counts the few frames that are replaced there.
+    """
 
     def __init__(self, policies: Mapping[str, Policy | None], tally: Tally, bound: int = 1) -> None:
         """Take the cameras.
 
         Args:
-            policies: of each camera, by its name; None for what suits it, which `opened` finds.
-            tally: of the line.
-            bound: the most frames that wait of a camera that ends and has no policy yet.
+            policies: Policy of each camera, by its name; None to let `opened` choose.
+            tally: Counts of the line.
+            bound: Largest number of waiting frames of a camera that ends and has no policy.
         """
         self._policies, self._tally, self._bound = dict(policies), tally, bound
-        self._waiting: dict[str, deque[Arrival | Failure]] = {name: deque() for name in policies}
+        self._waiting: dict[str, deque[Arrival | UnreadableFrame]] = {name: deque() for name in policies}
         self._turns = deque(policies)
         self._groups = deque(POLICIES)
         self._open = set(policies)
@@ -104,27 +118,27 @@ class FrameQueue:
 
     @property
     def all_block(self) -> bool:
-        """Whether each camera can wait, so that the line may, too."""
+        """Whether every camera can wait, so that the line may wait too."""
         return all(self.policy(name).name == "block" for name in self._waiting)
 
     def policy(self, camera: str) -> Policy:
-        """Return what happens to a camera's frames."""
+        """Return a camera's policy."""
         return self._policies[camera] or Policy()
 
     def opened(self, camera: str, *, ends: bool) -> None:
-        """Give a camera that has no policy one: `block` for one that ends, as files do, else `latest`."""
+        """Choose the policy of a camera that has none: `block` for one that ends, as files do, else `latest`."""
         with self._changed:
             self._policies[camera] = self._policies[camera] or (Policy("block", self._bound) if ends else Policy())
 
     def offer(self, camera: str, frame: Frame) -> None:
-        """Take a frame, or skip one, as the camera's policy says; blocks only for `block`."""
+        """Take a frame or skip one, as the camera's policy says; blocks only under `block`."""
         arrival = Arrival(camera, frame, time.monotonic())
         with self._changed:
             waiting, policy = self._waiting[camera], self.policy(camera)
             if policy.name == "block":
                 self._wait_for_room(camera)
-            frames = [place for place, item in enumerate(waiting) if isinstance(item, Arrival)]
-            if len(frames) < policy.bound or policy.name == "block":  # it has room now, or the line ends: none is lost
+            frames = [index for index, item in enumerate(waiting) if isinstance(item, Arrival)]
+            if len(frames) < policy.bound or policy.name == "block":  # at the line's end `block` exceeds its bound
                 waiting.append(arrival)
                 self._tally.add(camera, "waiting")
             else:
@@ -134,31 +148,31 @@ class FrameQueue:
                 self._tally.add(camera, "skipped")
             self._changed.notify_all()
 
-    def fail(self, failure: Failure) -> None:
-        """Take word of a frame that could not be read, so that it is told in its turn; blocks while too many wait."""
+    def offer_unreadable(self, frame: UnreadableFrame) -> None:
+        """Take a frame that could not be read, so that its record comes in order; blocks while too many wait."""
         with self._changed:
-            self._wait_for_room(failure.camera)
-            self._waiting[failure.camera].append(failure)
-            self._tally.add(failure.camera, "waiting")
+            self._wait_for_room(frame.camera)
+            self._waiting[frame.camera].append(frame)
+            self._tally.add(frame.camera, "waiting")
             self._changed.notify_all()
 
     def _wait_for_room(self, camera: str) -> None:
         waiting, bound = self._waiting[camera], self.policy(camera).bound
         self._changed.wait_for(lambda: len(waiting) < bound or self._is_stopped)
 
-    def take(self, most: int) -> list[Arrival | Failure]:
-        """Wait for frames and return up to `most`, all under one policy; none when no more will come.
+    def take(self, limit: int) -> list[Arrival | UnreadableFrame]:
+        """Wait for frames and return at most `limit`, all under one policy; an empty list once no more will come.
 
-        Policies take turns, and so do the cameras of each. While a camera is open whose frames can wait less, a batch
-        of those that can wait longer is a sixteenth, since a live frame waits for the end of the batches before it.
+        Policies take turns, and so do the cameras of each policy. A live frame waits for the end of the batch before
+        it. So while a camera is open whose frames can wait less, a batch of those that can wait longer is a sixteenth.
         """
         with self._changed:
             self._changed.wait_for(lambda: not self._open or any(self._waiting.values()))
             names = self._next_group()
             if any(POLICIES.index(self.policy(name).name) < POLICIES.index(self._groups[-1]) for name in self._open):
-                most = max(1, most // _SMALLER)
-            taken: list[Arrival | Failure] = []
-            while len(taken) < most and any(self._waiting[name] for name in names):
+                limit = max(1, limit // _SMALLER)
+            taken: list[Arrival | UnreadableFrame] = []
+            while len(taken) < limit and any(self._waiting[name] for name in names):
                 name = self._turns[0]
                 self._turns.rotate(-1)
                 if name in names and self._waiting[name]:
@@ -167,7 +181,7 @@ class FrameQueue:
             return taken
 
     def _next_group(self) -> set[str]:
-        """Return the cameras under the policy whose turn it is: of those under which frames wait."""
+        """Return the cameras under the policy whose turn it is, among the policies under which frames wait."""
         for _ in POLICIES:
             group = self._groups[0]
             self._groups.rotate(-1)
@@ -177,13 +191,13 @@ class FrameQueue:
         return set()
 
     def end(self, camera: str) -> None:
-        """Say that a camera will send no more."""
+        """Expect no more frames of a camera."""
         with self._changed:
             self._open.discard(camera)
             self._changed.notify_all()
 
     def stop(self) -> None:
-        """Let no camera wait any longer; what waits is still answered."""
+        """Let no camera wait any longer; the line still answers the frames that wait."""
         with self._changed:
             self._is_stopped = True
             self._changed.notify_all()

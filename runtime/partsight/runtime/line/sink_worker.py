@@ -1,4 +1,4 @@
-"""The outbox: one sink's thread, so that a slow disk does not hold up the cameras."""
+"""The sink worker: one sink's thread, so that a slow disk does not hold up the cameras."""
 
 import contextlib
 import logging
@@ -8,51 +8,50 @@ import time
 from collections.abc import Callable
 
 from partsight.runtime.core import ResultRefusedError, SinkError, SinkGoneError
-from partsight.runtime.line.counters import Owner, Tally
+from partsight.runtime.line.counters import Tally, owner_of
 from partsight.runtime.sinks import FrameEvent, Record, Sink
 
 BOUND = 1000
-"""Results that may wait for one sink; then the line waits for it, and its cameras' policy decides what is skipped."""
+"""Results that may wait for one sink; then the line waits for it, and its cameras' policy decides which are skipped."""
 
 PICTURES_BOUND = 16
-"""The same, of a sink that keeps pictures."""
+"""The same, for a sink that keeps pictures."""
 
 SHOWN_BOUND = 64
-"""The same, of one that shows the last result; those that waited longest are lost then, unless the line may wait."""
+"""The same, for a sink that shows the last result; then it loses the oldest, unless the line may wait."""
 
 ATTEMPTS = 4
-"""Of a sink that may lose results; one while it refuses them all."""
+"""Attempts to write a result to a sink that may lose results; one while it refuses them all."""
 
 FIRST_PAUSE_S, MAX_PAUSE_S = 0.1, 5.0
-"""Between attempts: doubled each time, up to the longest."""
+"""Pause between attempts: doubled each time, up to the maximum."""
 
 END_S = 5.0
-"""From the line's end on, how long a sink is waited for that takes nothing, and any that may lose results."""
+"""Longest wait, from the line's end on, for a sink that takes nothing, and for any sink that may lose results."""
 
 _log = logging.getLogger("partsight.line")
 
 
-def owner_of(sink: str) -> Owner:
-    """Return what a sink is called in the tally."""
-    return "sink", sink
-
-
 class SinkWorker:
-    """Writes results into one sink, in order, in a thread of its own.
+    """Writes results to one sink, in order, in a thread of its own.
 
-    A sink that cannot take a result now, because its disk is full or its database is held, is waited for: nothing is
-    lost while the line runs. See `Sink` for those that may lose results, for which the line never waits while they
-    refuse them.
+    If a sink cannot take a result now, because its disk is full or its database is locked, the worker tries again:
+    nothing is lost while the line runs. `Sink` describes sinks that may lose results. The line never waits for them
+    while they refuse results.
+
+    Attributes:
+        gone: Error that ended the sink for good; None while there is none.
     """
 
     def __init__(self, name: str, sink: Sink, tally: Tally, *, may_wait: Callable[[], bool]) -> None:
-        """Start.
+        """Start the thread.
 
         Args:
-            name: of the sink, for messages and counters.
-            sink: closed by `close`.
-            tally: of the line.
-            may_wait: tells whether the line may wait for one that shows the last result, so that it shows them all.
+            name: Name of the sink, for messages and counters.
+            sink: The sink; `close` closes it.
+            tally: Counts of the line.
+            may_wait: Function that returns whether the line may wait for a sink that shows the last result, so that it
+                shows them all.
         """
         self._name, self._sink, self._tally = name, sink, tally
         self._keeps_pictures = bool(getattr(sink, "keeps_pictures", False))
@@ -62,20 +61,20 @@ class SinkWorker:
         self._queue: queue.Queue[FrameEvent | None] = queue.Queue(self._bound())
         self._ending, self._is_closed = threading.Event(), False
         self._ends_at = float("inf")
-        self._is_waited_for = self._is_slow = False
-        self._refuses = False  # it took nothing of the last result, and not for what that was
-        self._lost = 0  # while it refuses or is slow
+        self._is_retrying = self._is_slow = False
+        self._refuses = False  # it did not take the last result, and any other result would have failed too
+        self._lost = 0  # results, while it refuses or is slow
         self.gone: SinkGoneError | None = None
         self._thread = threading.Thread(target=self._run, name=f"partsight-sink-{name}", daemon=True)
         self._thread.start()
 
     @property
     def waiting(self) -> int:
-        """How many results wait."""
+        """Number of results that wait."""
         return self._queue.qsize()
 
     def put(self, event: FrameEvent) -> None:
-        """Hand in a result; blocks while too many wait, unless the sink may lose those that waited longest."""
+        """Take a result; blocks while too many wait, unless the sink may lose the oldest."""
         if self._wants is not None and not self._wants(event.record):
             return
         while self._may_lose and self._queue.full() and (self._refuses or not self._waits_when_slow()):
@@ -84,13 +83,13 @@ class SinkWorker:
         self._queue.put(event if self._keeps_pictures else FrameEvent(event.record))
 
     def end_soon(self) -> None:
-        """Say that the line ends: a sink that takes nothing is not waited for much longer. Returns at once."""
+        """Stop waiting for a sink that takes nothing after `END_S`, since the line ends. Returns at once."""
         if not self._ending.is_set():
             self._ends_at = time.monotonic() + END_S
             self._ending.set()
 
     def close(self) -> None:
-        """Write what was handed in, then close the sink. May be called twice."""
+        """Write all results that wait, then close the sink. May be called twice."""
         self.end_soon()
         if not self._is_closed:
             self._is_closed = True
@@ -106,11 +105,11 @@ class SinkWorker:
         return SHOWN_BOUND if self._may_lose else BOUND
 
     def _lose_oldest(self) -> None:
-        with contextlib.suppress(queue.Empty):  # it was taken meanwhile
+        with contextlib.suppress(queue.Empty):  # the thread took it meanwhile
             self._queue.get_nowait()
             self._count_lost()
             if not (self._is_slow or self._refuses):
-                self._is_slow, text = True, "sink %s: takes results slower than they come; the oldest are lost to it"
+                self._is_slow, text = True, "sink %s is slower than the results come; it loses the oldest"
                 _log.warning(text, self._name, extra=self._event("results_lost"))
 
     def _count_lost(self) -> None:
@@ -118,37 +117,36 @@ class SinkWorker:
         self._lost += 1
 
     def _run(self) -> None:
-        unasked = 0
+        dropped = 0
         while (event := self._queue.get()) is not None:
-            # Who refuses results after the end is not asked again: each attempt may take seconds, and many may wait.
-            # Nor is who may lose them, or a PLC that is off would hold up the end.
+            # After the end a sink that refuses results gets no more attempts: each may take seconds, and many results
+            # may wait. Nor does one that may lose results: a PLC that is off must not hold up the end.
             if time.monotonic() > self._ends_at and (self._may_lose or self._refuses):
                 self._count_lost()
-                unasked += 1
+                dropped += 1
             else:
                 self._write(event)
-        if unasked and not self.gone:
-            text = "sink %s: %d results that still waited at the line's end are lost to it"
-            _log.error(text, self._name, unasked, extra=self._event("results_lost"))
+        if dropped and not self.gone:
+            text = "sink %s lost %d results that still waited at the line's end"
+            _log.error(text, self._name, dropped, extra=self._event("results_lost"))
         try:
             self._sink.close()
         except Exception as error:  # noqa: BLE001 (as `_attempt`)
-            _log.error(
-                "sink %s: cannot be closed in order: %s", self._name, error, extra=self._event("sink_close_failed")
-            )
+            extra = self._event("sink_close_failed")
+            _log.error("sink %s raised an error on close: %s", self._name, error, extra=extra)
 
     def _write(self, event: FrameEvent) -> None:
-        """Write a result, or wait until it can be written; count one that is lost."""
+        """Write a result, with as many attempts as it is worth; count one that is lost."""
         attempts, pause = 0, FIRST_PAUSE_S
         while (error := self.gone or self._attempt(event)) is not None:
             attempts += 1
-            if not self._is_worth_waiting(error, attempts):
+            if not self._is_worth_another(error, attempts):
                 self._lose(event, error)
                 return
-            self._say_refused(error)
+            self._log_refused(error)
             self._pause(pause)
             pause = min(2 * pause, MAX_PAUSE_S)
-        self._say_taken()
+        self._log_taken()
 
     def _event(self, name: str) -> dict[str, object]:
         return {"event": name, "sink": self._name}
@@ -160,43 +158,43 @@ class SinkWorker:
             return error
         return None
 
-    def _is_worth_waiting(self, error: Exception, attempts: int) -> bool:
+    def _is_worth_another(self, error: Exception, attempts: int) -> bool:
         if not isinstance(error, SinkError) or isinstance(error, ResultRefusedError | SinkGoneError):
-            return False  # no waiting will mend it
-        most = 1 if self._refuses else ATTEMPTS
-        return time.monotonic() < self._ends_at and not (self._may_lose and attempts == most)
+            return False  # waiting does not help
+        limit = 1 if self._refuses else ATTEMPTS
+        return time.monotonic() < self._ends_at and not (self._may_lose and attempts == limit)
 
     def _pause(self, seconds: float) -> None:
-        if self._ending.wait(seconds):  # it was cut short, or would be: the rest of the time is for a few more attempts
+        if self._ending.wait(seconds):  # the end cuts it short: the time left is for a few more attempts
             time.sleep(min(FIRST_PAUSE_S, max(0.0, self._ends_at - time.monotonic())))
 
-    def _say_refused(self, error: Exception) -> None:
+    def _log_refused(self, error: Exception) -> None:
         self._tally.add(owner_of(self._name), "refusals")
-        if not self._is_waited_for:  # told once: a disk that is full for days is not told of every five seconds
-            self._is_waited_for = True
+        if not self._is_retrying:  # logged once: the log must not repeat every five seconds that a disk is full
+            self._is_retrying = True
+            text = "sink %s takes nothing; partsight tries again until it does: %s"
             extra = self._event("sink_waited_for")
-            _log.warning("sink %s: takes nothing and is waited for: %s", self._name, error, extra=extra)
+            _log.warning(text, self._name, error, extra=extra)
 
-    def _say_taken(self) -> None:
+    def _log_taken(self) -> None:
         keeps_up = self._is_slow and self._queue.empty()
-        if self._is_waited_for or self._refuses or keeps_up:
-            lost = {0: "none was", 1: "1 was"}.get(self._lost, f"{self._lost} were")
-            text, extra = "sink %s: takes results again; %s lost meanwhile", self._event("sink_recovered")
-            _log.info(text, self._name, lost, extra=extra)
-        self._is_waited_for = self._refuses = False
+        if self._is_retrying or self._refuses or keeps_up:
+            text, extra = "sink %s takes results again; lost meanwhile: %d", self._event("sink_recovered")
+            _log.info(text, self._name, self._lost, extra=extra)
+        self._is_retrying = self._refuses = False
         self._is_slow = self._is_slow and not keeps_up
         if not self._is_slow:
             self._lost = 0
 
     def _lose(self, event: FrameEvent, error: Exception) -> None:
-        """Count a result that is lost, and say so: while the sink refuses them all, of the first."""
+        """Count a lost result and log it; while the sink refuses all results, log only the first."""
         self._count_lost()
-        self._is_waited_for = False
+        self._is_retrying = False
         did_refuse, self._refuses = self._refuses, not isinstance(error, ResultRefusedError)
-        if isinstance(error, SinkGoneError):  # it is raised to whoever waits for the line
+        if isinstance(error, SinkGoneError):  # `Line.wait` raises it
             self.gone = error
         elif not (did_refuse and self._refuses):
             record = event.record
-            text, place = "sink %s: frame %s of camera %s is lost to it: %s", (record.sequence, record.camera)
             extra = self._event("result_lost") | {"camera": record.camera, "sequence": record.sequence}
-            _log.error(text, self._name, *place, error, extra=extra)
+            text = "sink %s loses the result of frame %s of camera %s: %s"
+            _log.error(text, self._name, record.sequence, record.camera, error, extra=extra)

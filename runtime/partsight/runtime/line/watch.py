@@ -1,10 +1,11 @@
-"""Watching a path for a new package, and putting it in place of the one that answers."""
+"""The watch: looks for a new package at a path, and swaps it in for the one that answers."""
 
 import contextlib
 import logging
 import os
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -16,13 +17,35 @@ from partsight.runtime.recognition import Recognizer
 _log = logging.getLogger("partsight.line")
 
 
+@dataclass(frozen=True)
+class _Found:
+    """The package at a path.
+
+    Attributes:
+        package_id: Its id; empty if there is none.
+        signature: Its signature; empty if it has none. A package that was refused may be signed later.
+    """
+
+    package_id: str = ""
+    signature: bytes = b""
+
+
+@dataclass(frozen=True)
+class _FileState:
+    """Path, size in bytes and time of change in nanoseconds of a file: they show whether it has changed."""
+
+    path: str
+    size: int
+    changed_ns: int
+
+
 class Watch(ProcessBound):
     """Looks at a path from time to time, and swaps the line's package when another is there.
 
-    The path is a package's folder, or a link to one: write the new package under another name, then rename it or turn
-    the link, so that nobody ever sees half of it. A package that is refused is told once, and the old one stays; it is
-    tried again when a file of it has changed: it may have been copied there, and not all of it had come. A path that
-    cannot be read is told once, until it can.
+    The path is a package's folder, or a link to one. Write the new package under another name, then rename it or turn
+    the link, so that nobody ever sees half of it. The watch logs once that it refuses a package, and the old one stays.
+    It tries again when a file of the package changes, since a copy may not have been complete. It also logs once that
+    it cannot read the path.
     """
 
     def __init__(
@@ -31,14 +54,14 @@ class Watch(ProcessBound):
         """Take the line; `start` begins to watch.
 
         Args:
-            line: whose package is swapped.
-            path: to watch.
-            load: how a package is loaded, with the options of the line's.
-            every_s: seconds between looks.
+            line: Line whose package is swapped.
+            path: Path to watch.
+            load: Function that loads a package, with the options of the line's.
+            every_s: Seconds between two looks.
         """
         self._line, self._path, self._load, self._every_s = line, Path(path), load, every_s
-        self._refused = ("", b"")
-        self._refused_files: frozenset[tuple[str, int, int]] = frozenset()
+        self._refused = _Found()
+        self._refused_files: frozenset[_FileState] = frozenset()
         self._is_unreadable = False
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="partsight-watch", daemon=True)
@@ -48,7 +71,7 @@ class Watch(ProcessBound):
         self._thread.start()
 
     def close(self) -> None:
-        """Watch no longer; a swap under way comes to its end."""
+        """Stop watching, after the swap under way."""
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -63,41 +86,39 @@ class Watch(ProcessBound):
     def _run(self) -> None:
         while not self._stopping.wait(self._every_s):
             found = self._look()
-            if found[0] in ("", self._line.package_id):
+            if found.package_id in ("", self._line.package_id):
                 continue
-            files = _files(self._path)
+            files = _states_of_files(self._path)
             if found == self._refused and files == self._refused_files:
                 continue
             try:
                 self._line.swap(self._path, self._load)
-            except Exception as error:  # noqa: BLE001 (whatever is wrong with it, the line goes on with the old)
+            except Exception as error:  # noqa: BLE001 (whatever is wrong with it, the line goes on with the old one)
                 self._refuse(found, files, error)
 
-    def _refuse(self, found: tuple[str, bytes], files: frozenset[tuple[str, int, int]], error: Exception) -> None:
-        is_told = found == self._refused
+    def _refuse(self, found: _Found, files: frozenset[_FileState], error: Exception) -> None:
+        is_logged = found == self._refused
         self._refused, self._refused_files = found, files
         if isinstance(error.__cause__, OSError):
-            self._refused_files = frozenset()  # a disk or a network that may come back: tried again in any case
-        if not is_told:
+            self._refused_files = frozenset()  # a disk or a network may come back: try again in any case
+        if not is_logged:
             level = logging.ERROR if isinstance(error, PartsightError) else logging.CRITICAL
-            extra = {"event": "package_refused", "package": found[0], "path": str(self._path)}
-            _log.log(level, "the package at %s is refused: %s", self._path, error, extra=extra)
+            extra = {"event": "package_refused", "package": found.package_id, "path": str(self._path)}
+            _log.log(level, "the line refuses the package at %s: %s", self._path, error, extra=extra)
 
-    def _look(self) -> tuple[str, bytes]:
-        """Return the id of the package at the path, and its signature: one that is refused may be signed after all.
-
-        The id is empty if none is there, the signature if it has none.
-        """
+    def _look(self) -> _Found:
+        """Return the package at the path; none if the path cannot be read, which is logged once."""
         try:
-            found, signature = self._read(MANIFEST_NAME), self._read(SIGNATURE_NAME)
+            manifest, signature = self._read(MANIFEST_NAME), self._read(SIGNATURE_NAME)
         except PackageError as error:
             if not self._is_unreadable:
                 extra = {"event": "package_unreadable", "package": self._line.package_id, "path": str(self._path)}
-                _log.error("package %s goes on: %s", self._line.package_id, error, extra=extra)
+                text = "the watched path cannot be read, so package %s stays: %s"
+                _log.error(text, self._line.package_id, error, extra=extra)
             self._is_unreadable = True
-            return "", b""
+            return _Found()
         self._is_unreadable = False
-        return package_id_of(found) if found else "", signature
+        return _Found(package_id_of(manifest) if manifest else "", signature)
 
     def _read(self, name: str) -> bytes:
         """Return a file's bytes, none if it is not there; raises PackageError if it cannot be read."""
@@ -109,13 +130,12 @@ class Watch(ProcessBound):
             raise
 
 
-def _files(folder: Path) -> frozenset[tuple[str, int, int]]:
-    """Return what tells of each file in a folder whether it has changed: its path, size and time in nanoseconds."""
+def _states_of_files(folder: Path) -> frozenset[_FileState]:
     found = set()
     for inside, _, names in os.walk(folder):
         for name in names:
             path = Path(inside, name)
             with contextlib.suppress(OSError):  # it has gone meanwhile
                 state = path.lstat()
-                found.add((str(path), state.st_size, state.st_mtime_ns))
+                found.add(_FileState(str(path), state.st_size, state.st_mtime_ns))
     return frozenset(found)

@@ -1,14 +1,15 @@
-"""A frame is laid over golden images and compared with them, a batch at a time.
+"""Golden images are laid over a frame and compared with it, a batch at a time.
 
-`match` is the algorithm: `Matcher` runs it by NumPy and OpenCV, `matching.trace` (needs `onnx`) writes it as a
-graph. The bank holds the prepared references. May import `core`, `images` and `inference`.
+`match` is the algorithm: `Matcher` runs it by NumPy and OpenCV, `matching.trace` (needs `onnx`) writes it as a graph.
+The bank holds the prepared references. May import `core`, `images` and `inference`.
 """
 
 from partsight.runtime.matching.appearance import Appearance, appearance_of
-from partsight.runtime.matching.bank import BANK_FILE, Bank, decode_bank, encode_bank, prepare_all
-from partsight.runtime.matching.graph import GRAPH_FILE, GraphMatcher
+from partsight.runtime.matching.bank import BANK_FILE, Bank, decode_bank, encode_bank
+from partsight.runtime.matching.graph_matcher import GRAPH_FILE, GraphMatcher
 from partsight.runtime.matching.matcher import Matcher, Matches, match, usable_cores
-from partsight.runtime.matching.spec import MAX_PX, MatchingSpec
+from partsight.runtime.matching.preparation import prepare_all
+from partsight.runtime.matching.spec import MAX_PX, MatchingSpec, matching_spec, via_size
 
 __all__ = [
     "BANK_FILE",
@@ -24,6 +25,8 @@ __all__ = [
     "decode_bank",
     "encode_bank",
     "match",
+    "matching_spec",
     "prepare_all",
     "usable_cores",
+    "via_size",
 ]

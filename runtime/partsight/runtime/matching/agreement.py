@@ -1,4 +1,16 @@
-"""Agreement: how well a frame agrees with a golden image laid over it, where they agree least."""
+"""Agreement: how well a frame agrees with a golden image that is laid over it, where both agree least.
+
+A mean over the whole picture would hide a missing pin in a large tray, and a single point would be noise. So the worst
+windows of the size of a pin decide. Each point's squared difference is divided by the square that noise, light and a
+small misplacement explain there:
+
+    excess = sum over channels of (frame / gain - golden)² / (tolerance_levels² + tolerance_px² slope²)
+
+`slope` is the length of the golden image's gradient, in grey levels a pixel: a misplacement of t pixels changes an edge
+by t slope levels. An excess of 1 a channel is as much as a controlled line explains. With w, the mean excess of the
+worst 1 % of the windows, and the tilt that the pose needs, the agreement is 1 / (1 + sqrt(w tilt)): 1 for equal
+pictures, 0.5 where the worst windows differ by just the tolerance.
+"""
 
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +23,7 @@ from partsight.runtime.matching.spec import MatchingSpec
 if TYPE_CHECKING:
     from partsight.runtime.matching.bank import Bank
 
-_WORST_SHARE = 0.01  # of the windows
+_WORST_SHARE = 0.01  # share of the windows that decide
 
 
 def agree(
@@ -19,21 +31,20 @@ def agree(
 ) -> Any:
     """Return the agreement of frames with golden images, (frames, candidates) in (0, 1].
 
-    The mean over all points would drown a missing pin in a large tray, a single point would be noise: the windows count
-    that differ most, in multiples of what noise, light and misplacement explain.
-
     Args:
-        colour: the frames' blue, green and red level.
-        candidates: rows of the bank, (frames, candidates).
-        poses: where they lie.
-        bank: of references.
-        spec: what is tolerated.
-        layout: of references.
-        ops: to compute with.
+        colour: Blue, green and red of the frames, at full size.
+        candidates: Rows of the bank, (frames, candidates).
+        poses: Poses of the candidates.
+        bank: Bank of references.
+        spec: Tolerances.
+        layout: Points of the references.
+        ops: Array operations.
     """
+    # Shapes: rest and golden (3, frames, candidates, points), tolerance and excess (frames, candidates, points). Most
+    # steps are in place: memory, not arithmetic, limits the speed.
     rest = ops.sample(colour, poses.places(layout.judged, ops))[:3]
     golden = ops.take_planes(bank.image, candidates)
-    # Gain only: with an offset as well, a red part on a grey tray could be taken for a blue one.
+    # One gain a channel and no offset: an offset as well would let a red part on a grey tray pass for a blue one.
     rest /= gain_of(ops.dot(rest, golden), ops.take_planes(bank.squares, candidates), ops)[..., None]
     rest -= golden
     rest *= rest
@@ -44,6 +55,8 @@ def agree(
     excess = ops.sum(rest, 0)
     excess /= tolerance
     windows = ops.window_means(excess.reshape(-1, candidates.shape[1], *layout.judged.shape), layout.spot)
+    # Divided by 3 channels.
     worst = ops.largest_mean(windows, max(1, round(windows.shape[2] * _WORST_SHARE))) / 3
+    # A part that is tilted shears and stretches a little; a pose that needs more than that agrees less.
     tilt = (poses.shear * poses.shear + poses.stretch * poses.stretch) / spec.tolerance_tilt**2 + 1
     return 1 / (ops.sqrt(worst * tilt) + 1)

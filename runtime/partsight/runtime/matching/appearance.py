@@ -1,11 +1,11 @@
-"""Appearance: how sharp and how bright a frame is, beside the golden image of the part that it shows.
+"""Appearance: how sharp and how bright a frame is, compared with the golden image of its part.
 
-Focus. A lens that is out of focus takes the finest detail first, and noise looks like detail. So the energy of the
-Laplacian (Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy: a comparative study", ICPR 2000) is
-taken at a scale of a pixel or two, where little noise is left, as a difference of Gaussians (Marr and Hildreth, "Theory
-of edge detection", 1980), and divided by that of coarser detail, which light and contrast change alike. Pertuz et al.,
-"Analysis of focus measure operators for shape-from-focus", Pattern Recognition 46, 2013, compare both ideas: the
-variance of the Laplacian, and the ratio of fine to coarse coefficients.
+A lens that is out of focus loses the finest detail first. Noise is fine detail, too, so the measure takes detail at a
+scale of a pixel or two, where little noise is left: the energy of the Laplacian (J. L. Pech-Pacheco et al., "Diatom
+autofocusing in brightfield microscopy: a comparative study", ICPR 2000) as a difference of Gaussians (D. Marr and E.
+Hildreth, "Theory of edge detection", 1980). It divides this energy by the energy of coarser detail: light and contrast
+change both alike. S. Pertuz et al., "Analysis of focus measure operators for shape-from-focus", Pattern Recognition 46,
+2013, compare both ideas, the variance of the Laplacian and the ratio of fine to coarse coefficients.
 """
 
 import math
@@ -16,22 +16,22 @@ import numpy as np
 
 from partsight.runtime.core import FloatArray, Pixels
 
-_FINE_PX = (1.0, 1.6)  # standard deviations of the two that are subtracted
-_COARSE_PX = (1.0, 4.0)  # the same, at half the size
-_BORDER_SHARE = 1 / 20  # of the longest side; what a shifted frame does not show
-_MIN_DETAIL = 0.5  # grey levels² a pixel; of noise of 2.5 levels 0.13 are left
-_MIN_LEVEL = 0.5  # of 255
+_FINE_PX = (1.0, 1.6)  # standard deviations of the two Gaussians that are subtracted
+_COARSE_PX = (1.0, 4.0)  # the same, in pixels at half the size
+_BORDER_SHARE = 1 / 20  # of the longest side; a shifted frame does not show the border
+_MIN_DETAIL = 0.5  # grey levels² a pixel; noise of 2.5 levels leaves 0.13
+_MIN_LEVEL = 0.5  # of 255 grey levels
 
 
 @dataclass(frozen=True)
 class Appearance:
-    """A frame beside a golden image.
+    """Sharpness and brightness of a frame relative to a golden image.
 
     Attributes:
-        focus_ratio: sharpness of the frame, 1 for that of the golden image and less where it is blurred; None where
-            the golden image has too little detail to tell.
-        exposure_ev: log2 of the ratio of mean grey levels, 0 where they are equal. Levels are taken as they come: of a
-            camera with a gamma of 2.2, half the light is −0.45; and what is brighter than white is read as white.
+        focus_ratio: Sharpness of the frame divided by that of the golden image, less than 1 for a blurred frame; None
+            if the golden image has too little detail.
+        exposure_ev: log2 of the ratio of mean grey levels, 0 if they are equal. Grey levels are not linear in light:
+            with a camera's gamma of 2.2, half the light is −0.45. Overexposed pixels count as white.
     """
 
     focus_ratio: float | None
@@ -39,11 +39,11 @@ class Appearance:
 
 
 def appearance_of(frame: Pixels, golden: Pixels) -> Appearance:
-    """Measure a frame beside the golden image of its part.
+    """Compare a frame with the golden image of its part.
 
     Args:
-        frame: (height, width, 3) uint8 BGR.
-        golden: the same, of the same size.
+        frame: Frame, (height, width, 3) uint8 BGR.
+        golden: Golden image of the same size, (height, width, 3) uint8 BGR.
     """
     seen, expected = _detail(frame), _detail(golden)
     focus_ratio = None
@@ -54,7 +54,7 @@ def appearance_of(frame: Pixels, golden: Pixels) -> Appearance:
 
 
 def _detail(image: Pixels) -> tuple[float, float]:
-    """Return the energy of fine and of coarse detail, in grey levels² a pixel."""
+    """Return the mean energy of fine and of coarse detail, in grey levels² a pixel."""
     grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.float32)
     half = cv2.resize(grey, (grey.shape[1] // 2, grey.shape[0] // 2), interpolation=cv2.INTER_AREA)
     return _energy(grey, *_FINE_PX), _energy(np.asarray(half, np.float32), *_COARSE_PX)

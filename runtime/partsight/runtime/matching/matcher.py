@@ -1,8 +1,8 @@
-"""The matcher: frames are laid over the golden images that could fit, and compared, a batch at a time.
+"""The matcher: it lays golden images over frames, a batch at a time, and compares them.
 
-A network that pools its features hardly sees what tells 11 pins from 12. Laid over each other, the two pictures differ
-in a whole pin. The comparison allows for what a controlled line varies (pose, brightness and colour of the light,
-noise, a little blur) and for nothing else.
+A network that pools its features hardly sees the difference between 11 pins and 12. Two pictures laid over each other
+differ in a whole pin. The comparison allows for everything that a controlled line varies (pose, brightness and colour
+of the light, noise, a little blur) and for nothing else.
 
     screening   all references, at 1/6 of the size     by_thumbnail + by_network candidates
     alignment   candidates, at 1/3 of the size         finalists
@@ -32,20 +32,21 @@ from partsight.runtime.matching.screening import rank, screen
 from partsight.runtime.matching.spec import MatchingSpec
 
 _FRAMES_A_STEP = 8
-"""Frames that one thread works on at once: more do not fit into its cache, fewer wait for Python."""
+"""Number of frames that one thread works on at once: more do not fit into its cache, fewer wait for Python's lock."""
 
-_MAX_BLOCK = 31 * 2**20
+_MAX_BLOCK = 31 * 2**20  # bytes; see `_keep_freed_blocks`
 
 
 @dataclass(frozen=True)
 class Matches:
-    """What matching says of a batch; each (frames, finalists), the best first.
+    """Result of matching for a batch; each (frames, finalists), the best first.
 
     Attributes:
-        classes: int64; of equal agreement, any.
-        agreement: in [0, 1] float32: 1 / (1 + worst difference in multiples of the tolerance); 0 for none.
-        poses: where each golden image lies in its frame.
-        references: rows of the bank, int64.
+        classes: Index of each finalist's class, int64; in any order where agreements are equal.
+        agreement: Agreement in [0, 1], float32: 1 / (1 + worst difference in multiples of the tolerance); 0 for no
+            finalist.
+        poses: Pose of each golden image in its frame.
+        references: Rows of the bank, int64.
     """
 
     classes: Any
@@ -55,14 +56,14 @@ class Matches:
 
     @property
     def margin(self) -> Any:
-        """(frames,) lead of the best agreement over the second; the agreement itself where there is no second."""
+        """Lead of the best agreement over the second, (frames,); the agreement itself if there is no second."""
         if self.agreement.shape[1] == 1:
             return self.agreement[:, 0]
         return self.agreement[:, 0] - self.agreement[:, 1]
 
     def is_accepted(self, threshold: float, spec: MatchingSpec) -> Any:
-        """(frames,) whether the best golden image agrees well enough, and no other one as well."""
-        # As float32, so that a graph and Python compare the same numbers; neither agreement nor margin is beyond 1.
+        """Whether the best golden image agrees well enough and leads the second by the margin, (frames,) bool."""
+        # As float32, so that a graph and Python compare the same numbers. No agreement and no margin exceeds 1.
         least, margin = np.clip([threshold, spec.least_margin], -2, 2).astype(np.float32)
         return (self.agreement[:, 0] >= least) & (self.margin >= margin)
 
@@ -70,15 +71,15 @@ class Matches:
 def match(
     frames: Any, score: Any, bank: Bank, spec: MatchingSpec, ops: ArrayOperations, excluded: Any = None
 ) -> Matches:
-    """Lay frames over golden images and compare: the whole algorithm, on arrays or as a graph.
+    """Lay golden images over frames and compare: the whole algorithm, on arrays or on nodes of a graph.
 
     Args:
-        frames: (frames, height, width, 3) uint8 BGR, of the references' size.
-        score: (frames, classes) float32, the network's.
-        bank: of references.
-        spec: how to compare.
-        ops: to compute with.
-        excluded: (frames, classes) bool: classes that a frame is not compared with, for calibration; None for none.
+        frames: Frames of the references' size, (frames, height, width, 3) uint8 BGR.
+        score: Scores of the network, (frames, classes) float32.
+        bank: Bank of references.
+        spec: Specification of matching.
+        ops: Array operations.
+        excluded: Classes that a frame is not compared with, (frames, classes) bool, for calibration; None for none.
     """
     levels, layout = levels_of(frames, ops), Layout.of(spec.size_hw)
     candidates, poses = screen(levels.coarse, score, bank, spec, ops, excluded)
@@ -101,19 +102,20 @@ class Matcher:
     """Matches batches by NumPy and OpenCV on all cores. Thread-safe."""
 
     def __init__(self, bank: Bank, spec: MatchingSpec) -> None:
-        """Take a package's references.
+        """Use a bank of references.
 
         Args:
-            bank: of references.
-            spec: how to compare.
+            bank: Bank of references.
+            spec: Specification of matching.
         """
         self.bank, self.spec = bank, spec
-        self._pool = ThreadPoolExecutor(usable_cores(), "partsight-match")
+        self._cores = usable_cores()
+        self._pool = ThreadPoolExecutor(self._cores, "partsight-match")
         _keep_freed_blocks()
 
     def match(self, frames: Pixels, score: FloatArray, excluded: npt.NDArray[np.bool_] | None = None) -> Matches:
         """Compare frames with the golden images that could fit; see `match`."""
-        bank = self.bank  # `preload` may put another in its place meanwhile
+        bank = self.bank  # `preload` may replace it meanwhile
 
         def matched(part: slice) -> Matches:
             left_out = None if excluded is None else excluded[part]
@@ -121,16 +123,16 @@ class Matcher:
 
         if len(frames) == 1:
             return matched(slice(1))
-        return _joined(list(self._pool.map(matched, _parts(len(frames)))))
+        return _joined(list(self._pool.map(matched, parts_of(len(frames), self._cores))))
 
     def rank(self, frames: Pixels, classes: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
-        """Return how many other classes' thumbnails fit each frame better than those of its own, (frames,)."""
+        """Return how many other classes' thumbnails fit each frame better than its own class's, (frames,)."""
         ops = ArrayOperations()
         ranks: npt.NDArray[np.intp] = rank(levels_of(frames, ops).coarse, classes, self.bank, ops)
         return ranks
 
     def preload(self, max_bytes: int) -> None:
-        """Copy the bank into memory if it is no larger: the package's folder is then needed no more."""
+        """Copy a bank of at most `max_bytes` into memory; matching then no longer reads the package's folder."""
         if self.bank.records.nbytes <= max_bytes:
             self.bank = Bank.of(np.array(self.bank.records))
 
@@ -140,9 +142,9 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _parts(count: int) -> Iterator[slice]:
-    """Yield equal parts of a batch: at least one a core, none of more frames than a thread works on at once."""
-    parts = min(count, max(usable_cores(), -(-count // _FRAMES_A_STEP)))
+def parts_of(count: int, cores: int) -> Iterator[slice]:
+    """Yield equal parts of a batch: at least one for each core, none larger than `_FRAMES_A_STEP`."""
+    parts = min(count, max(cores, -(-count // _FRAMES_A_STEP)))
     edges = [count * part // parts for part in range(parts + 1)]
     return (slice(start, stop) for start, stop in itertools.pairwise(edges))
 
@@ -156,9 +158,9 @@ def _joined(parts: list[Matches]) -> Matches:
 
 
 def _keep_freed_blocks() -> None:
-    """Let glibc keep blocks of some megabytes that are freed: fetched anew for each batch, they take a quarter longer.
+    """Make glibc keep freed blocks of some megabytes: fetching new ones for each batch takes a quarter longer.
 
-    It does so by itself once a block of nearly 32 MB was freed (mallopt(3), "M_MMAP_THRESHOLD"); elsewhere this does
-    nothing.
+    glibc keeps them once the process has freed a block of nearly 32 MB (mallopt(3), "M_MMAP_THRESHOLD"). On other
+    systems this has no effect.
     """
     np.empty(_MAX_BLOCK, np.uint8)

@@ -1,7 +1,11 @@
-"""Operations: the few array operations that matching is written in, by NumPy and OpenCV.
+"""Operations: the few array operations of matching, by NumPy and OpenCV.
 
-The algorithm (`matcher.match`) is written once against these names and Python's operators. Here they compute; in
-`partsight.runtime.matching.trace` the same names write an ONNX graph.
+The algorithm (`matcher.match`) uses only these names and Python's operators. Here they compute;
+`graph_operations.GraphOperations` has the same names and writes an ONNX graph. An operation that does not change the
+values (`widen`) exists for the speed of one side.
+
+Axes are named in the order (frames, candidates, points); `points` are rows × columns of a grid. Each step is one call
+on a whole batch: it releases Python's lock for long enough that other threads compute meanwhile.
 """
 
 from collections.abc import Sequence
@@ -14,20 +18,24 @@ import numpy as np
 if TYPE_CHECKING:
     from partsight.runtime.matching.poses import Places
 
-_PAD_ROWS = 4  # above and below each image of a stack: no filter of the algorithm reaches farther
+_FEW = 64  # up to this many values, sorting all takes no longer than a partition
+_PAD_ROWS = 4  # repeated above and below each image of a stack: no filter of the algorithm reaches farther
 
 _MAX_MULTIPLICATIONS = 2**18
-"""OpenBLAS computes a product of at most this many multiplications in the caller's thread. It shares a larger one
-among threads that spin afterwards, on cores that the network and other frames need."""
+"""Largest product that OpenBLAS computes in the caller's thread. It shares a larger one among threads that spin
+afterwards, on cores that the network and other frames need."""
 
 
 @dataclass(frozen=True)
 class Images:
-    """Images of a batch, each above the next in one tall image, with repeated rows between them.
+    """Images of a batch, stacked as one tall image with repeated rows between them.
+
+    One OpenCV call filters or samples the whole stack. The repeated rows keep a filter from reaching into the
+    neighbour.
 
     Attributes:
-        values: (frames, rows + height + rows, width, channels) float32 or uint8, contiguous.
-        rows: repeated rows above and below each image.
+        values: Pixels, (frames, rows + height + rows, width, channels) float32 or uint8, contiguous.
+        rows: Number of repeated rows above and below each image.
     """
 
     values: np.ndarray
@@ -35,19 +43,19 @@ class Images:
 
     @property
     def tall(self) -> np.ndarray:
-        """(all rows, width, channels), or (all rows, width) of one channel: a view."""
+        """The stack as one image, a view: (all rows, width, channels), or (all rows, width) for one channel."""
         frames, height, width, channels = self.values.shape
         return self.values.reshape(frames * height, width, *((channels,) if channels > 1 else ()))
 
     def like(self, tall: np.ndarray, rows: int) -> "Images":
-        """Return a tall image of as many images."""
+        """Return images from a tall image of as many images."""
         frames = len(self.values)
         channels = tall.shape[2] if tall.ndim == 3 else 1
         return Images(tall.reshape(frames, len(tall) // frames, tall.shape[1], channels), rows)
 
 
 class ArrayOperations:
-    """The operations on NumPy arrays. Stateless."""
+    """The operations on NumPy arrays, without state."""
 
     @staticmethod
     def images(frames: np.ndarray) -> Images:
@@ -83,7 +91,7 @@ class ArrayOperations:
 
     @staticmethod
     def widen(images: Images, filler: Images) -> Images:
-        """Return images with a fourth channel, which nobody reads: OpenCV samples four channels faster than three."""
+        """Return images with a fourth channel that is never read: OpenCV samples four channels faster than three."""
         return images.like(cv2.merge([*cv2.split(images.tall), filler.tall]), images.rows)
 
     @staticmethod
@@ -105,7 +113,8 @@ class ArrayOperations:
             (channels, frames, candidates, rows × columns) float32.
         """
         count, height, _, channels = images.values.shape
-        # Each frame's places are held to its own rows of the tall image, which repeats the border exactly.
+        # y counts from the first row of the stack. Clipping it to the frame's own rows repeats the border; OpenCV
+        # does so in x.
         first = (np.arange(count, dtype=np.float32) * height + images.rows)[:, None, None]
         x = places.x_of_column[:, :, None, :] + places.x_of_row[:, :, :, None]
         y = (places.y_of_column + first)[:, :, None, :] + places.y_of_row[:, :, :, None]
@@ -137,7 +146,7 @@ class ArrayOperations:
     @staticmethod
     def pick(values: np.ndarray, index: np.ndarray) -> Any:
         """Return values[..., index] along the last axis, row by row."""
-        if values.ndim == 2:  # the same, in a fifth of the time
+        if values.ndim == 2:  # same result in a fifth of the time
             return values[np.arange(len(values))[:, None], index]
         return np.take_along_axis(values, index, axis=-1)
 
@@ -148,7 +157,7 @@ class ArrayOperations:
         if values.shape[-1] > _FEW:
             found = np.argpartition(rest, count - 1, axis=-1)[..., :count]
             last = np.take_along_axis(rest, found[..., -1:], axis=-1)
-            if np.count_nonzero(rest <= last) == found.size:  # else others equal the last, or it is no number
+            if np.count_nonzero(rest <= last) == found.size:  # else another value equals the last one, or one is NaN
                 found.sort(axis=-1)
                 order = np.argsort(np.take_along_axis(rest, found, axis=-1), axis=-1, kind="stable")
                 return np.take_along_axis(found, order, axis=-1)
@@ -161,11 +170,11 @@ class ArrayOperations:
 
     @staticmethod
     def window_means(values: np.ndarray, size: int) -> Any:
-        """Return means over windows of size × size blocks that lie inside; a block is 2 × 2 values.
+        """Return the means over windows of size × size blocks that lie inside; a block is 2 × 2 values.
 
         Args:
-            values: (frames, candidates, height, width) float32, contiguous.
-            size: in blocks.
+            values: Values, (frames, candidates, height, width) float32, contiguous.
+            size: Side of a window, in blocks.
 
         Returns:
             (frames, candidates, windows).
@@ -182,16 +191,18 @@ class ArrayOperations:
 
     @staticmethod
     def explained(table: np.ndarray, basis: np.ndarray) -> Any:
-        """Return how much of each reference lies in each frame's basis: sums of squared products.
+        """Return the square of each reference's part in the span of each frame's basis, |QᵀG|²: see `screening`.
 
         Args:
-            table: (references, pixels) float32.
-            basis: (frames, pixels, few) float32, orthonormal.
+            table: Thumbnails of the references, (references, pixels) float32.
+            basis: Orthonormal basis of each frame, (frames, pixels, 4) float32.
 
         Returns:
             (frames, references) float32.
         """
         frames, pixels, few = basis.shape
+        # The bases of all frames side by side, (pixels, 4 frames): one product for the batch, in blocks of rows of the
+        # table that are small enough for OpenBLAS to stay in this thread.
         together = np.ascontiguousarray(basis.transpose(1, 2, 0)).reshape(pixels, few * frames)
         block = max(1, _MAX_MULTIPLICATIONS // together.size)
         whole = len(table) // block * block
@@ -224,7 +235,7 @@ class ArrayOperations:
 
     @staticmethod
     def clip(values: np.ndarray, low: float, high: float) -> Any:
-        """Return values held to [low, high]."""
+        """Return values clipped to [low, high]."""
         return np.minimum(np.maximum(values, np.float32(low)), np.float32(high))
 
     @staticmethod
@@ -233,6 +244,3 @@ class ArrayOperations:
         return np.where(condition, first, second)
 
     sqrt, sin, cos, atan = (staticmethod(function) for function in (np.sqrt, np.sin, np.cos, np.arctan))
-
-
-_FEW = 64  # values of which a whole sort takes no longer than a partition

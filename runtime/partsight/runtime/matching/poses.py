@@ -1,8 +1,14 @@
 """Poses: where golden images lie in frames, many at once.
 
-A fixed camera sees a part shifted and turned, never larger or smaller: a part of another size is another part. A camera
-that looks down at an angle sees a part that is tilted by a degree stretched along the picture's vertical and sheared
-across it by a percent or two, no more.
+A fixed camera sees a part shifted and turned, and never larger or smaller: a part of another size is another part. If
+the camera looks down at an angle, a tilt of the part by a degree stretches its picture along the vertical and shears it
+across by a percent or two, not more. So a pose has five unknowns, and takes the point (r, d), right of and below the
+centre of the golden image, to
+
+    x = a r + b d + shift,   [a b]   [cos -sin] [1    shear   ]
+    y = c r + d d + shift,   [c d] = [sin  cos] [0  1 + stretch]
+
+Lengths are in shares of the longest side, so one pose serves all levels.
 """
 
 from dataclasses import dataclass
@@ -14,13 +20,13 @@ from partsight.runtime.matching.operations import ArrayOperations
 
 @dataclass(frozen=True)
 class Poses:
-    """Where each candidate's golden image lies in its frame; each (frames, candidates) float32.
+    """Pose of each candidate's golden image in its frame; each (frames, candidates) float32.
 
     Attributes:
-        x, y: shift of its centre to the right and down, in shares of the longest side.
-        angle: in radians, clockwise as seen on the picture.
-        shear: shift to the right of a point below the centre, in shares of its distance.
-        stretch: along the picture's vertical, 0 for none.
+        x, y: Shift of the centre to the right and down, in shares of the longest side.
+        angle: Turn in radians, clockwise on the picture.
+        shear: Shift to the right of a point below the centre, in shares of its distance from the centre.
+        stretch: Stretch along the picture's vertical, as a share; 0 for none.
     """
 
     x: Any
@@ -31,25 +37,30 @@ class Poses:
 
     @property
     def values(self) -> tuple[Any, ...]:
-        """The unknowns, in order."""
+        """The five unknowns, in order."""
         return self.x, self.y, self.angle, self.shear, self.stretch
 
     def pick(self, index: Any, ops: ArrayOperations) -> "Poses":
-        """Return the poses of some candidates; index is (frames, fewer)."""
+        """Return the poses of some candidates; `index` is (frames, fewer)."""
         return Poses(*(ops.pick(values, index) for values in self.values))
 
     def linear(self, ops: ArrayOperations) -> tuple[Any, Any, Any, Any]:
-        """Return the (2, 2) part, row by row: first shear and stretch, then the turn."""
+        """Return the (2, 2) matrix a, b, c, d, row by row: first shear and stretch, then the turn."""
         cosine, sine, height = ops.cos(self.angle), ops.sin(self.angle), self.stretch + 1
         return cosine, cosine * self.shear - sine * height, sine, sine * self.shear + cosine * height
 
     def after_inverse_of(self, step: "Poses", ops: ArrayOperations) -> "Poses":
-        """Return each pose applied after the inverse of a small one; a change of size by their product is dropped."""
+        """Return each pose applied after the inverse of a small step, W(x; p) ∘ W(x; s)⁻¹.
+
+        The matrix of the result is M(p) M(s)⁻¹. It has four degrees of freedom and a pose three, so a change of width
+        is dropped: the first column gives the angle; the second, turned back by it, gives shear and stretch. The shift
+        becomes the pose's shift minus this matrix times the step's shift.
+        """
         a, b, c, d = self.linear(ops)
         e, f, g, h = step.linear(ops)
         size = e * h - f * g
         a, b, c, d = (a * h - b * g) / size, (b * e - a * f) / size, (c * h - d * g) / size, (d * e - c * f) / size
-        angle = ops.atan(c / a)  # no part of a controlled line lies on its side
+        angle = ops.atan(c / a)  # a > 0: no part of a controlled line lies on its side
         cosine, sine = ops.cos(angle), ops.sin(angle)
         return Poses(
             self.x - a * step.x - b * step.y,
@@ -60,7 +71,7 @@ class Poses:
         )
 
     def places(self, grid: Grid, ops: ArrayOperations) -> "Places":
-        """Return where the points of a grid on golden images lie in frames."""
+        """Return the places in frames of the points of a grid on golden images, in pixels of the grid's level."""
         height, width = grid.size_hw
         longest = float(max(grid.size_hw))
         a, b, c, d = (part[..., None] for part in self.linear(ops))
@@ -75,11 +86,14 @@ class Poses:
 
 @dataclass(frozen=True)
 class Places:
-    """Where points in rows and columns lie in frames, in pixels: x and y are sums of a part of each.
+    """Places in frames of points in rows and columns, in pixels.
+
+    A pose is affine, so each coordinate is a sum of a part of the column and a part of the row. The sums, (frames,
+    candidates, rows, columns), are made only for sampling.
 
     Attributes:
-        x_of_column, y_of_column: (frames, candidates, columns) float32.
-        x_of_row, y_of_row: (frames, candidates, rows) float32.
+        x_of_column, y_of_column: Parts that depend on the column, (frames, candidates, columns) float32.
+        x_of_row, y_of_row: Parts that depend on the row, (frames, candidates, rows) float32.
     """
 
     x_of_column: Any

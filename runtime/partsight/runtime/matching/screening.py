@@ -1,11 +1,17 @@
 """Screening: which golden images could fit a frame after a small change of pose, found for all of them at once.
 
-To first order a frame that is moved a little is the frame itself plus its own gradients times the move, so all that it
-may look like nearby lies in the span of four images: the frame, which a gain multiplies, and its derivatives by shift
-and turn. What of a golden image lies outside of that span, no small move explains. The span is the same for all golden
-images, which makes it one product of two matrices; compare the forward additive algorithm of Lucas and Kanade, first
-step alone (Baker and Matthews, "Lucas-Kanade 20 Years On", IJCV 56, 2004). The coefficients within the span are each
-candidate's first pose.
+To first order, a frame that is moved by (x, y, angle) in light of another gain is
+
+    gain F + gain x Fx + gain y Fy + gain angle Ft,
+
+where F is the frame and Fx, Fy, Ft are its derivatives by shift to the right, shift down and turn. So all its nearby
+looks lie in the span of four images. With an orthonormal basis Q of that span, (points, 4), the part of a golden image
+G outside of it has the square |G|² - |QᵀG|²: no small move explains that part. Q is the same for all golden images, so
+one product of two matrices screens them all.
+
+The four coefficients come from the same product. With [F Fx Fy Ft] = Q R, R upper triangular, they solve R c = QᵀG, and
+c = gain (1, x, y, angle) gives each candidate's first pose. This is the first step of the forward additive algorithm of
+Lucas and Kanade, with a gain (S. Baker and I. Matthews, "Lucas-Kanade 20 Years On", IJCV 56(3), 2004, section 3.1).
 """
 
 from collections.abc import Sequence
@@ -21,34 +27,39 @@ from partsight.runtime.matching.spec import MatchingSpec
 if TYPE_CHECKING:
     from partsight.runtime.matching.bank import Bank
 
-_MAX_START = 0.12  # of the longest side, and in radians: no frame of a controlled line lies beyond
-_TINY = 1e-3
-_FAR = 1e12  # more than any square of differences
+_MAX_START = 0.12  # in shares of the longest side, and in radians: no frame of a controlled line is farther off
+_TINY = 1e-3  # grey levels; keeps the basis of an even picture finite
+_FAR = 1e12  # grey levels²; more than any sum of squared differences
 
 
 def points_of(level: Any, ops: ArrayOperations) -> Any:
-    """Return (frames, points) of (frames, height, width): every second pixel, as on a chessboard.
+    """Return every second pixel, as on a chessboard: (frames, points) of (frames, height, width).
 
-    The coarse level is smoothed so far that the others show nothing new.
+    The coarse level is so smooth that the other pixels show nothing new.
     """
     fields = [level[:, start::2, start::2] for start in (0, 1)]
     return ops.concat([field.reshape(-1, field.shape[1] * field.shape[2]) for field in fields])
 
 
 def thumbnail_of(coarse: Any, ops: ArrayOperations) -> Any:
-    """Return the points of coarse images, (frames, points), none of them on the border."""
+    """Return the points of coarse images without the border, (frames, points) in grey levels."""
     return points_of(ops.pixels(coarse)[:, 1:-1, 1:-1], ops)
 
 
 def span(coarse: Any, ops: ArrayOperations) -> list[Any]:
-    """Return what a frame may look like nearby: itself and its derivatives by shift and turn, each (frames, points)."""
+    """Return each frame and its derivatives by shift right, shift down and turn, each (frames, points).
+
+    Derivatives are in grey levels a longest side and a radian, by Sobel's operator: central differences,
+    smoothed across by 1, 2, 1; 8 is the sum of its weights' magnitudes. A turn by the angle t moves the point (r, d),
+    right of and below the centre, by t (-d, r), so its derivative is r Fy - d Fx.
+    """
     level = ops.pixels(coarse)
     height, width = level.shape[1:]
     scale = max(height, width) / 8
     above_below = level[:, :-2] + level[:, 1:-1] * 2.0 + level[:, 2:]
-    beside = level[:, :, :-2] + level[:, :, 1:-1] * 2.0 + level[:, :, 2:]
+    left_right = level[:, :, :-2] + level[:, :, 1:-1] * 2.0 + level[:, :, 2:]
     by_x = points_of((above_below[:, :, 2:] - above_below[:, :, :-2]) * scale, ops)
-    by_y = points_of((beside[:, 2:] - beside[:, :-2]) * scale, ops)
+    by_y = points_of((left_right[:, 2:] - left_right[:, :-2]) * scale, ops)
     grid = Grid.inner((height, width), 1)
     right, down = (points_of(shares[None], ArrayOperations()) for shares in np.meshgrid(grid.right, grid.down))
     return [thumbnail_of(coarse, ops), by_x, by_y, by_y * right - by_x * down]
@@ -57,20 +68,20 @@ def span(coarse: Any, ops: ArrayOperations) -> list[Any]:
 def screen(
     coarse: Any, score: Any, bank: "Bank", spec: MatchingSpec, ops: ArrayOperations, excluded: Any = None
 ) -> tuple[Any, Poses]:
-    """Name the references that could fit each frame, and about where they lie.
+    """Return the references that could fit each frame, and their approximate poses.
 
     Args:
-        coarse: the frames' coarse level.
-        score: (frames, classes) float32, the network's.
-        bank: of references.
-        spec: how many.
-        ops: to compute with.
-        excluded: (frames, classes) bool, those that are left out, for calibration; None for none.
+        coarse: Coarse level of the frames, grey at 1/6 of the size.
+        score: Scores of the network, (frames, classes) float32.
+        bank: Bank of references.
+        spec: Numbers of candidates.
+        ops: Array operations.
+        excluded: Classes to leave out for each frame, (frames, classes) bool, for calibration; None for none.
 
     Returns:
-        Rows of the bank, (frames, candidates) int64: one may stand there twice. And their poses.
+        Rows of the bank, (frames, candidates) int64; thumbnails and network may name the same row. And their poses.
     """
-    basis, upper = _orthonormal(span(coarse, ops), ops)
+    basis, upper = orthonormal(span(coarse, ops), ops)
     directions = ops.stack(basis)
     if excluded is not None:
         score = ops.where(excluded, np.float32(-_FAR), score)
@@ -86,18 +97,18 @@ def screen(
 
 
 def rank(coarse: Any, classes: Any, bank: "Bank", ops: ArrayOperations) -> Any:
-    """Return how many other classes' thumbnails fit each frame better than those of its own class, (frames,).
+    """Return how many other classes' thumbnails fit each frame better than its own class's, (frames,).
 
-    For calibration, which learns from it how many candidates are enough; not traced.
+    Calibration finds the number of candidates with it. The graph does not have it.
     """
-    basis, _ = _orthonormal(span(coarse, ops), ops)
+    basis, _ = orthonormal(span(coarse, ops), ops)
     fit = ops.explained(bank.thumbnails, ops.stack(basis)) - bank.thumbnail_squares
     best = fit[:, bank.references_of].max(axis=2)
     return (best > ops.pick(best, classes[:, None])).sum(axis=1)
 
 
 def _best_of_each(named: Any, bank: "Bank", directions: Any, ops: ArrayOperations) -> Any:
-    """Return that reference of each class which fits best; named is (frames, classes, references of a class)."""
+    """Return the best reference of each class, (frames, classes), of (frames, classes, references of a class)."""
     _, classes, references = named.shape
     if references == 1:
         return named[:, :, 0]
@@ -107,10 +118,11 @@ def _best_of_each(named: Any, bank: "Bank", directions: Any, ops: ArrayOperation
     return ops.pick(named, ops.best(fit.reshape(-1, classes, references), 1))[:, :, 0]
 
 
-def _orthonormal(vectors: Sequence[Any], ops: ArrayOperations) -> tuple[list[Any], list[list[Any]]]:
-    """Return an orthonormal basis, each (frames, points), and what each vector is made of it.
+def orthonormal(vectors: Sequence[Any], ops: ArrayOperations) -> tuple[list[Any], list[list[Any]]]:
+    """Return the basis Q, each vector (frames, points), and R: `upper[j][i]` is the share of axis i in vector j.
 
-    By the modified Gram-Schmidt process, which four images that differ as much as these need no more than once.
+    This is the modified Gram-Schmidt process. Four images that differ as much as these need no second pass. R is
+    returned by columns: column j has j + 1 entries, each (frames, 1).
     """
     basis: list[Any] = []
     upper: list[list[Any]] = []
@@ -127,13 +139,19 @@ def _orthonormal(vectors: Sequence[Any], ops: ArrayOperations) -> tuple[list[Any
 
 
 def _poses(inside: Any, upper: Sequence[Sequence[Any]], ops: ArrayOperations) -> Poses:
-    """Solve for the moves whose coefficients in the basis are `inside`, (frames, candidates, 4), from last to first."""
+    """Solve R c = inside by back substitution, and return c = gain (1, x, y, angle) as poses.
+
+    Args:
+        inside: Coefficients QᵀG of each candidate, (frames, candidates, 4).
+        upper: Columns of R; see `orthonormal`.
+        ops: Array operations.
+    """
     moves: list[Any] = []
-    for place in (3, 2, 1, 0):
-        known = inside[:, :, place]
-        for later, move in zip(range(3, place, -1), moves, strict=False):
-            known = known - move * upper[later][place]
-        moves.append(known / upper[place][place])
+    for row in (3, 2, 1, 0):
+        known = inside[:, :, row]
+        for column, move in zip(range(3, row, -1), moves, strict=False):
+            known = known - move * upper[column][row]
+        moves.append(known / upper[row][row])
     angle, y, x, gain = moves
     gain = ops.clip(gain, 0.5, 2.0)
     x, y, angle = (ops.clip(move / gain, -_MAX_START, _MAX_START) for move in (x, y, angle))

@@ -1,10 +1,15 @@
-"""What travels: the folder `NAME.partsight`, its manifest, networks, bank and golden images.
+"""The model package: the folder `NAME.partsight` with its manifest, networks, bank and golden images.
 
-May import `core`, `images`, `inference`, `matching` and `signing`.
+May import `core`, `images`, `matching` and `signing`.
 """
 
 from partsight.runtime.package.digest import DIGEST_KEY, check_digest, with_digest
-from partsight.runtime.package.gallery import decode_reference, encode_reference, resized
+from partsight.runtime.package.gallery import (
+    Gallery,
+    decode_golden_image,
+    prepare_gallery,
+    resized,
+)
 from partsight.runtime.package.manifest import (
     METADATA_KEY,
     SCHEMA_VERSION,
@@ -31,6 +36,7 @@ __all__ = [
     "SCHEMA_VERSION",
     "Decision",
     "Enrolment",
+    "Gallery",
     "Gate",
     "Manifest",
     "Matching",
@@ -43,9 +49,9 @@ __all__ = [
     "Share",
     "check_digest",
     "check_onnx",
-    "decode_reference",
-    "encode_reference",
+    "decode_golden_image",
     "package_id_of",
+    "prepare_gallery",
     "resized",
     "sign_package",
     "with_digest",

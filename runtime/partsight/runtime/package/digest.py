@@ -1,10 +1,11 @@
-"""The digest that an ONNX file ends in: SHA-256 of all that stands before it.
+"""The digest at the end of an ONNX file: the SHA-256 of all bytes before it.
 
-A package's manifest has the SHA-256 of its files; a file that is used alone has none but this. Without it, a flipped
-bit in a weight is a valid model that answers something else. It is an entry of the file's metadata, which the format
-lets stand last, so that the file is read as before, and is checked before an engine sees a byte of it.
+A package's manifest has the SHA-256 of each file, but an ONNX file used without its package has only this digest. With
+a flipped bit in a weight the model is still valid, and answers wrong. The digest is an entry of the file's metadata,
+which the format allows at the end: other programs read the file as before, and partsight checks it before an engine
+reads a byte.
 
-It tells damage, not malice: who changes a file on purpose changes its end as well. Against that a package is signed.
+The digest shows damage, not malice: an attacker changes the digest too. Signatures of packages protect against that.
 """
 
 import hashlib
@@ -21,30 +22,30 @@ _START = b"\x72" + _LENGTHS + DIGEST_KEY.encode() + bytes([0x12, _DIGITS])
 
 
 def with_digest(model: bytes) -> bytes:
-    """Return an ONNX file's bytes with the digest at their end; none may be in them."""
+    """Return the bytes of an ONNX file, which must have no digest, with the digest at the end."""
     return b"".join((model, _START, hashlib.sha256(model).hexdigest().encode()))
 
 
 def check_digest(model: bytes, source: str) -> None:
-    """Refuse a file that is not, to the bit, what was written.
+    """Refuse an ONNX file that differs in any bit from the file that partsight wrote.
 
     Args:
-        model: an ONNX file's bytes.
-        source: where they came from, for messages.
+        model: Bytes of the ONNX file.
+        source: Path of the file, for messages.
 
     Raises:
-        PackageError: it ends in no digest, or in that of another file.
+        PackageError: the file has no digest at its end, or a wrong one.
     """
     end = len(model) - _DIGITS
     start = end - len(_START)
     if start < 0 or model[start:end] != _START:
         raise PackageError(
-            f"{source}: does not end in the SHA-256 that tells a whole file from a damaged one: it was cut off or "
-            "altered, or `partsight export` did not write it; copy it again, or use the package's folder"
+            f"{source}: has no SHA-256 at its end: the file was cut off or altered, or `partsight export` did not "
+            "write it; copy it again, or use the package's folder"
         )
     found = hashlib.sha256(memoryview(model)[:start]).hexdigest()
     if model[end:] != found.encode():
         raise PackageError(
-            f"{source}: has SHA-256 {found[:12]}…, its end says {model[end : end + 12]!r}: it was damaged or altered "
-            "after export; copy it again, or use the package's folder"
+            f"{source}: has SHA-256 {found[:12]}…, its end says {model[end : end + 12]!r}: the file was damaged or "
+            "altered after export; copy it again, or use the package's folder"
         )

@@ -1,17 +1,65 @@
-"""The gallery: golden images as a package holds them, at the size at which frames are compared with them."""
+"""The gallery: golden images as JPEG files in a package, at the size of the comparison with frames."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from partsight.runtime.core import PackageError, Pixels
-from partsight.runtime.images import has_too_many_scans, size_of
+from partsight.runtime.images import PreprocessSpec, has_too_many_scans, preprocess, size_of
+from partsight.runtime.matching import Bank, MatchingSpec, prepare_all
 
 _JPEG_QUALITY = 95
 _MAX_SIDE_PX = 1024
 
 
-def encode_reference(image_bgr: Pixels) -> bytes:
-    """Return a golden image as it lies in a package: JPEG, colour at full resolution."""
+@dataclass(frozen=True)
+class Gallery:
+    """Golden images in the form that a package holds, prepared for matching.
+
+    Attributes:
+        files: One JPEG file for each golden image, in order.
+        records: One record of the bank for each golden image, (images,); its class is the index of the image.
+    """
+
+    files: tuple[bytes, ...]
+    records: np.ndarray
+
+    @property
+    def bank(self) -> Bank:
+        """The bank of a package with one golden image for each class."""
+        return Bank.of(self.records)
+
+
+def prepare_gallery(goldens: Iterable[Pixels], spec: PreprocessSpec, matching: MatchingSpec) -> Gallery:
+    """Preprocess, encode, decode and prepare each golden image once.
+
+    The records come from the decoded files: a threshold that is found with them holds on the line, which compares
+    frames with these files.
+
+    Args:
+        goldens: Golden images, at least one, each (height, width, 3) or (height, width) uint8; each is read once.
+        spec: Preprocessing of the network.
+        matching: Size of the references.
+    """
+    files: list[bytes] = []
+
+    def decoded() -> Iterator[Pixels]:
+        for golden in goldens:
+            files.append(encode_golden_image(preprocess([golden], matching.preprocess(spec))[0]))
+            yield decode_golden_image(files[-1], f"golden image {len(files)}")
+
+    records = prepare_all(decoded())
+    return Gallery(tuple(files), records)
+
+
+def encode_golden_image(image_bgr: Pixels) -> bytes:
+    """Return the file of a golden image: JPEG of quality 95, colour at full resolution.
+
+    Args:
+        image_bgr: Image, (height, width, 3) uint8 BGR.
+    """
     options = [
         cv2.IMWRITE_JPEG_QUALITY,
         _JPEG_QUALITY,
@@ -22,23 +70,23 @@ def encode_reference(image_bgr: Pixels) -> bytes:
     return np.asarray(encoded, np.uint8).tobytes()
 
 
-def decode_reference(data: bytes, source: str) -> Pixels:
-    """Return (height, width, 3) uint8 BGR.
+def decode_golden_image(data: bytes, source: str) -> Pixels:
+    """Return a golden image, (height, width, 3) uint8 BGR.
 
     Args:
-        data: of `encode_reference`.
-        source: where it came from, for messages.
+        data: Bytes of the file.
+        source: Path of the file, for messages.
 
     Raises:
-        PackageError: it is not an image, or of more pixels than a reference ever has.
+        PackageError: the file is not an image, is damaged, or is larger than any golden image in a package.
     """
     size_hw = size_of(data)
     if size_hw is None or has_too_many_scans(data):
         raise PackageError(f"{source}: is not an image; export the package again")
     if max(size_hw) > _MAX_SIDE_PX:
         raise PackageError(
-            f"{source}: is not an image of at most {_MAX_SIDE_PX} px on a side, but of {size_hw[1]}×{size_hw[0]}; "
-            "export the package again"
+            f"{source}: has {size_hw[1]}×{size_hw[0]} px; expected at most {_MAX_SIDE_PX} px on a side: export the "
+            "package again"
         )
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
@@ -50,7 +98,12 @@ def decode_reference(data: bytes, source: str) -> Pixels:
 
 
 def resized(image_bgr: Pixels, size_hw: tuple[int, int]) -> Pixels:
-    """Return a golden image at the size at which frames are compared; an older package's may differ by some pixels."""
+    """Return a golden image at the size of the comparison, from which schema version 1 may differ by some pixels.
+
+    Args:
+        image_bgr: Image, (height, width, 3) uint8 BGR.
+        size_hw: Height and width of the result, in pixels.
+    """
     if image_bgr.shape[:2] == size_hw:
         return image_bgr
     return np.asarray(cv2.resize(image_bgr, size_hw[::-1], interpolation=cv2.INTER_LINEAR), np.uint8)

@@ -1,4 +1,4 @@
-"""The manifest: everything that a model package says of itself, and the contract between export and runtime."""
+"""The manifest: all facts about a model package in one JSON file, and the contract between export and runtime."""
 
 from typing import Annotated, Any, Literal
 
@@ -9,10 +9,10 @@ from partsight.runtime.images import PreprocessSpec
 from partsight.runtime.matching import MAX_PX, MatchingSpec
 
 SCHEMA_VERSION = 2
-"""Version 1 compared frames by an earlier algorithm, and is read: see `_of_version_1`."""
+"""Version 1 belongs to an earlier comparison; `_of_version_1` reads it."""
 
 METADATA_KEY = "partsight.manifest"
-"""Key of the manifest in an ONNX file's metadata, so that the file alone can be used."""
+"""Key of the manifest in an ONNX file's metadata, which makes the file usable without its package."""
 
 Precision = Literal["fp32", "fp16", "int8"]
 Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
@@ -21,27 +21,26 @@ Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 MAX_LABELS = 1_000_000
 Label = Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
 
-# The last member of the JSON: the SHA-256 of all that stands before it.
+# The last member of the JSON: the SHA-256 of all bytes before it.
 _DIGEST_START, _DIGEST_END = b',\n "sha256": "', b'"\n}'
 _DIGITS = 64
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """When a part counts as known.
+    """The threshold on the best score, and its expected errors.
 
     Attributes:
-        score: what scores are: `cosine` in [-1, 1] or softmax `probability` in [0, 1] of the network, or `agreement` in
-            (0, 1] of the frame with the golden image laid over it.
-        threshold: a best score below it is answered "unknown".
-        method: how the threshold was found.
-        samples: how many varied golden images it was found on.
-        expected_false_reject: share of frames of taught parts that will be refused, as estimated on those.
-        expected_false_accept: share of frames of parts never taught that will be given a label, as estimated by
-            leaving each of those parts out in turn; None where it was not.
-        taught_scores, unknown_scores: Quantiles of the best scores of those images, with all parts to choose from and
-            with their own part left out: the lowest, and the scores below which equal shares lie, to the highest.
-            They tell what another threshold costs. Enrolment keeps those of training. Empty in a package of an earlier
-            partsight.
+        score: Kind of score: the network's `cosine` in [-1, 1] or softmax `probability` in [0, 1], or the `agreement`
+            in (0, 1] of a frame with the golden image laid over it.
+        threshold: Threshold: the answer is "unknown" if the best score is below it.
+        method: Method by which the threshold was found.
+        samples: Number of varied golden images on which it was found.
+        expected_false_reject: Expected share of frames of taught parts that get no label, estimated on these images.
+        expected_false_accept: Expected share of frames of parts never taught that get a label, estimated by leaving
+            each part out in turn; None if it was not estimated.
+        taught_scores, unknown_scores: Quantiles of the best scores of these images at equal shares, from the lowest
+            score to the highest: with all parts, and with the image's own part left out. They show the cost of another
+            threshold. Enrolment keeps the quantiles of training. Empty in a package of an earlier partsight.
     """
 
     score: Literal["cosine", "probability", "agreement"]
@@ -55,15 +54,15 @@ class Decision(msgspec.Struct, frozen=True):
 
 
 class Matching(msgspec.Struct, frozen=True):
-    """The second stage: frames are compared with golden images.
+    """The second stage: the comparison of frames with golden images.
 
     Attributes:
-        spec: how they are compared.
-        decision: on the agreement, in place of that on the network's score.
-        references: the golden images in the package, one for each label, in order.
-        bank: file with what matching needs of them and of further references; None in a package of schema version 1,
-            whose bank is computed while it is loaded.
-        graph: file with the algorithm as an ONNX graph, for cards and other languages; None where there is none.
+        spec: Settings of the comparison.
+        decision: Decision on the agreement; it replaces the decision on the network's score.
+        references: Files of the golden images in the package, one for each label, in order.
+        bank: File with the prepared references; None in a package of schema version 1, whose references each start
+            prepares from the golden images.
+        graph: File with the comparison as an ONNX graph, for cards and other languages; None if there is none.
     """
 
     spec: MatchingSpec
@@ -74,17 +73,17 @@ class Matching(msgspec.Struct, frozen=True):
 
 
 class Search(msgspec.Struct, frozen=True):
-    """How scores are found among very many parts: the network gives their bounds, a file has the prototypes.
+    """The search for the best scores of very many parts: the network gives bounds, a file holds the prototypes.
 
     Attributes:
-        file: its name in the package.
+        file: Name of the prototype file in the package.
     """
 
     file: str
 
 
 class Parity(msgspec.Struct, frozen=True):
-    """How the exported graph compared with Keras over the catalogue, from image file to label."""
+    """Comparison of the exported graph with the Keras model over the catalogue, from image file to label."""
 
     images: Count
     labels_equal: Count
@@ -93,22 +92,22 @@ class Parity(msgspec.Struct, frozen=True):
 
 
 class Gate(msgspec.Struct, frozen=True, kw_only=True):
-    """How a model of lower precision compared with FP32, over golden images and over varied frames of them.
+    """Comparison of a model of lower precision with FP32, over golden images and varied frames of them.
 
     Attributes:
-        images, varied: how many frames of each kind.
-        agreement, varied_agreement: share of them that get the answer of FP32: of the second stage, "unknown" among
-            them, where the package has one; else the network's best label, whether accepted or not.
-        least_agreement: what both had to reach.
-        mean_score_drift, max_score_drift: absolute difference of scores, over all frames and classes.
-        network_agreement: share of varied frames with FP32's best label of the network alone; None where there is no
-            second stage.
-        in_shortlist: share of varied frames whose best part of FP32 is among the network's best, as many as the second
-            stage looks at; None where there is no second stage.
-        kept: names of nodes that were found to lose too much and stayed FP32.
-        calibration: how the ranges of quantised numbers were found; empty where nothing was quantised.
-        calibration_frames: on how many frames they were.
-        is_before_enrolment: parts were enrolled since, and it was not measured again.
+        images, varied: Number of golden images, and of varied frames.
+        agreement, varied_agreement: Share of them with the answer of FP32. With a second stage this is its answer,
+            which may be "unknown"; else it is the network's best label, accepted or not.
+        least_agreement: Share that both had to reach.
+        mean_score_drift, max_score_drift: Absolute difference of scores, over all frames and classes.
+        network_agreement: Share of varied frames for which the network alone has the best label of FP32; None without
+            a second stage.
+        in_shortlist: Share of varied frames whose best part of FP32 is among the candidates that the network gives to
+            the second stage; None without a second stage.
+        kept: Names of nodes that stayed FP32, because they lose too much in lower precision.
+        calibration: Method that found the ranges of quantised numbers; empty if nothing is quantised.
+        calibration_frames: Number of frames for it.
+        is_before_enrolment: Whether parts were enrolled later, without a new comparison.
     """
 
     images: Count
@@ -130,12 +129,12 @@ class ModelFile(msgspec.Struct, frozen=True):
     """One ONNX file of the package.
 
     Attributes:
-        file: its name in the package.
-        sha256: of its bytes.
+        file: Name of the file in the package.
+        sha256: SHA-256 of its bytes.
         opset: ONNX operator set.
-        affine_left: Mul and Add nodes that stand for BatchNormalization which no convolution could take in.
-        parity: of FP32 with Keras, measured before the package was written; None for other precisions.
-        gate: of other precisions with FP32, measured likewise; None for FP32.
+        affine_left: Number of Mul and Add nodes left of BatchNormalization that no convolution could absorb.
+        parity: Comparison of FP32 with Keras, before the package was written; None for other precisions.
+        gate: Comparison with FP32, before the package was written; None for FP32.
     """
 
     file: str
@@ -147,16 +146,16 @@ class ModelFile(msgspec.Struct, frozen=True):
 
 
 class Enrolment(msgspec.Struct, frozen=True, kw_only=True):
-    """What was changed without training again.
+    """A change of a package's parts without a new training.
 
     Attributes:
-        created: when, UTC.
-        from_package: `package_id` of the package that was changed.
-        from_keys: ids of the trusted keys that had signed that one; empty where no signature was demanded.
-        added: labels, in the order in which they were appended.
-        replaced: labels that kept their place and were given other golden images.
-        removed: labels.
-        images: SHA-256 of the image files that each added or replaced part was learned from.
+        created: Time of the change, UTC.
+        from_package: `package_id` of the package before the change.
+        from_keys: Ids of the trusted keys that had signed that package; empty if no signature was demanded.
+        added: Added labels, in the order of the new package.
+        replaced: Labels that kept their index and got new golden images.
+        removed: Removed labels.
+        images: SHA-256 of the image files of each added or replaced part, by its label.
     """
 
     created: str
@@ -169,7 +168,7 @@ class Enrolment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Provenance(msgspec.Struct, frozen=True):
-    """Where the package comes from: the training, and what was enrolled after it, earliest first."""
+    """Origin of the package: the training, and the enrolments after it, earliest first."""
 
     created: str
     backbone: str
@@ -183,16 +182,18 @@ class Provenance(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that a model package says of itself.
+    """All facts about a model package.
+
+    An ONNX file's metadata holds a copy without the package's files: there `matching` and `search` are None, and
+    `models`, `refused` and `files` are empty.
 
     Attributes:
-        labels: in the order of the network's scores: sorted by training, then what was enrolled, appended.
-        decision: on the network's score.
-        matching: None where frames are not compared with golden images; so in the copy that an ONNX file's
-            metadata holds, because the file brings no golden images.
-        search: None where the network gives the scores; None in that copy, too.
-        models: by precision; empty in that copy.
-        refused: precisions that were asked for and not written, and why; empty in that copy.
+        labels: Labels in the order of the network's scores: sorted by training, then enrolled labels appended.
+        decision: Decision on the network's score.
+        matching: Second stage; None if frames are not compared with golden images.
+        search: Search file; None if the network gives the scores.
+        models: ONNX files by precision.
+        refused: Reason for each requested precision that export did not write.
         files: SHA-256 of every other file in the package, by its path with forward slashes.
     """
 
@@ -208,7 +209,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     files: dict[str, Sha256] = {}
 
     def without_files(self) -> "Manifest":
-        """Return the copy that an ONNX file's metadata holds."""
+        """Return the copy for an ONNX file's metadata."""
         return msgspec.structs.replace(self, matching=None, search=None, models={}, refused={}, files={})
 
     def to_json(self) -> bytes:
@@ -222,10 +223,10 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
         Args:
             data: JSON in UTF-8.
-            source: where it came from, for messages.
+            source: Path of the package or file, for messages.
 
         Raises:
-            PackageError: not JSON, damaged, of another schema version, or a field is missing or wrong.
+            PackageError: the manifest is damaged or has another schema version, or a field is missing or wrong.
         """
         _check_digest(data, source)
         try:
@@ -233,29 +234,27 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
             found = None if version is None else msgspec.json.decode(version)
             if found not in (1, SCHEMA_VERSION):
                 raise PackageError(
-                    f"{source}: manifest of schema version {found}; this partsight reads versions 1 and "
-                    f"{SCHEMA_VERSION}: install the partsight that made the package, or export it again with this one"
+                    f"{source}: the manifest has schema version {found}; expected 1 or {SCHEMA_VERSION}: install the "
+                    "partsight that made the package, or export the package again with this one"
                 )
             manifest = msgspec.json.decode(data, type=cls) if found == SCHEMA_VERSION else _of_version_1(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise PackageError(
-                f"{source}: the manifest cannot be read ({error}); the package is damaged, export it again"
-            ) from error
+            raise PackageError(f"{source}: the manifest is damaged ({error}); export the package again") from error
         if not manifest.labels or len(set(manifest.labels)) != len(manifest.labels):
-            raise PackageError(f"{source}: the manifest's labels are empty or not unique; export the package again")
+            raise PackageError(f"{source}: the manifest has no labels, or one twice; export the package again")
         matching = manifest.matching
         if matching and len(matching.references) != len(manifest.labels):
             raise PackageError(
-                f"{source}: the manifest names {len(matching.references)} references for {len(manifest.labels)} "
-                "labels; expected one each: export the package again"
+                f"{source}: the manifest names {len(matching.references)} golden images for {len(manifest.labels)} "
+                "labels; expected one for each label: export the package again"
             )
         if matching:
             try:
                 matching.spec.preprocess(manifest.preprocess)
             except ValueError as error:
                 raise PackageError(
-                    f"{source}: the manifest's preprocessing does not fit its references ({error}); "
-                    "export the package again"
+                    f"{source}: the manifest's preprocessing does not fit its golden images ({error}); export the "
+                    "package again"
                 ) from error
         return manifest
 
@@ -276,9 +275,10 @@ class _Manifest1(msgspec.Struct):
 
 
 def _of_version_1(data: bytes) -> Manifest:
-    """Read a manifest of schema version 1: its second stage was another algorithm on the same golden images.
+    """Read a manifest of schema version 1, whose second stage was another algorithm on the same golden images.
 
-    Agreement has the same scale, so that its threshold holds; how many parts are compared is what this version takes.
+    The agreement has the same scale, so the old threshold holds. The numbers of candidates are the defaults of
+    `MatchingSpec`. Its grid needs sides that are multiples of 6 px: each old side is rounded to the nearest one.
     """
     manifest = msgspec.json.decode(data, type=Manifest)
     old = msgspec.json.decode(data, type=_Manifest1).verification
@@ -290,10 +290,10 @@ def _of_version_1(data: bytes) -> Manifest:
 
 
 def _check_digest(data: bytes, source: str) -> None:
-    """Refuse a manifest that is not the one that was written; one without a digest is let pass.
+    """Refuse a manifest that differs from its digest; a manifest without a digest passes.
 
-    A flipped bit in a label is a label, and the answer of a line. Against whoever changes a manifest on purpose a
-    package is signed.
+    A flipped bit in a label would give another valid label. The digest does not protect against an attacker: the
+    signature of the package does.
     """
     start = len(data) - len(_DIGEST_START) - _DIGITS - len(_DIGEST_END)
     digest = data[start + len(_DIGEST_START) : -len(_DIGEST_END)]
@@ -301,8 +301,8 @@ def _check_digest(data: bytes, source: str) -> None:
         return
     found = sha256_bytes(data[:start])
     if found.encode() != digest:
-        said = digest[:12].decode("ascii", "replace")
+        claimed = digest[:12].decode("ascii", "replace")
         raise PackageError(
-            f"{source}: the manifest has SHA-256 {found[:12]}…, and says {said}…: it was damaged or altered after "
-            "export; copy the package again or export it again"
+            f"{source}: the manifest has SHA-256 {found[:12]}…, its end says {claimed}…: the manifest was damaged or "
+            "altered after export; copy the package again, or export it again"
         )

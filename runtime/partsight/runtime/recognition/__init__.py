@@ -4,20 +4,23 @@ May import all rooms above it: `core`, `images`, `inference`, `matching`, `signi
 """
 
 from partsight.runtime.recognition.batch import Preparer
-from partsight.runtime.recognition.decision import Answer, decide, decide_matched
-from partsight.runtime.recognition.recognizer import COMPARERS_TEXT, Recognizer
-from partsight.runtime.recognition.results import Result, Stages
+from partsight.runtime.recognition.loading import load_search
+from partsight.runtime.recognition.matching_stage import load_bank
+from partsight.runtime.recognition.recognizer import Recognizer
+from partsight.runtime.recognition.results import Answer, Result, ScoredLabel, Stages, decide, decide_matched
 from partsight.runtime.recognition.threshold import SCORE_RANGES, threshold_warning
 
 __all__ = [
-    "COMPARERS_TEXT",
     "SCORE_RANGES",
     "Answer",
     "Preparer",
     "Recognizer",
     "Result",
+    "ScoredLabel",
     "Stages",
     "decide",
     "decide_matched",
+    "load_bank",
+    "load_search",
     "threshold_warning",
 ]

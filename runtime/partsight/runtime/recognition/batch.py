@@ -1,4 +1,4 @@
-"""Preparing batches: by several threads, ahead of the network, into buffers that are used again."""
+"""Batches of frames, resized by several threads while the network runs, into buffers that are used again."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,33 +10,33 @@ import numpy as np
 from partsight.runtime.core import Pixels
 from partsight.runtime.images import PreprocessSpec, check_frames, preprocess_into, preprocess_sizes
 
-SHARED_BYTES = 2**20
-"""From so many bytes of frames on, handing them to threads costs less than it saves."""
+MIN_SHARED_BYTES = 2**20
+"""Bytes of frames from which on sharing them among threads saves more time than it costs."""
 
 
 Item = TypeVar("Item")
 
 
-def late(items: Iterable[Item], count: int) -> Iterator[Item]:
-    """Yield items `count` late: so many more are begun before one is waited for."""
-    begun: deque[Item] = deque()
+def prefetch(items: Iterable[Item], depth: int) -> Iterator[Item]:
+    """Yield the items of an iterable, after `depth` more of them have been taken from it."""
+    taken: deque[Item] = deque()
     for item in items:
-        begun.append(item)
-        if len(begun) > count:
-            yield begun.popleft()
-    yield from begun
+        taken.append(item)
+        if len(taken) > depth:
+            yield taken.popleft()
+    yield from taken
 
 
 class Preparer:
     """Prepares the batches of one recogniser. Thread-safe."""
 
     def __init__(self, specs: Sequence[PreprocessSpec], batch_size: int, workers: Executor) -> None:
-        """Take what all batches share.
+        """Store the settings that all batches share.
 
         Args:
-            specs: the network's preprocessing, and others for the same frames, see `preprocess_sizes`.
-            batch_size: the most frames of a batch.
-            workers: threads that share the frames of a batch.
+            specs: Preprocessing of the network, then of other inputs for the same frames; see `preprocess_sizes`.
+            batch_size: Most frames of a batch.
+            workers: Threads that share the frames of a batch.
         """
         self._specs = specs
         self._batch_size = batch_size
@@ -44,23 +44,23 @@ class Preparer:
         self._buffers: deque[list[Pixels]] = deque()  # append and pop are atomic: threads share it without a lock
 
     def start(self, frames: Sequence[Pixels], sizes: int = 1) -> "Prepared":
-        """Begin to prepare at most `batch_size` frames, and return at once if they are large.
+        """Start to prepare at most `batch_size` frames; return at once if they are large.
 
         Args:
-            frames: as for `preprocess`.
-            sizes: for how many of the specs, the first.
+            frames: Frames as for `preprocess`.
+            sizes: Number of the specs, from the first on, to prepare the frames for.
 
         Raises:
-            FrameError: as `preprocess`, before the first frame is worked on.
+            FrameError: As `preprocess`, before the first frame is prepared.
         """
         buffers, specs = self._take(), self._specs[:sizes]
         batches = [buffer[: len(frames)] for buffer in buffers[:sizes]]
-        if len(frames) < 2 or sum(getattr(frame, "nbytes", 0) for frame in frames) < SHARED_BYTES:
+        if len(frames) < 2 or sum(getattr(frame, "nbytes", 0) for frame in frames) < MIN_SHARED_BYTES:
             preprocess_sizes(frames, specs, batches)
             return Prepared(batches, buffers, self._buffers, [])
         pending = [
-            self._workers.submit(preprocess_into, frame, specs, [batch[place] for batch in batches])
-            for place, frame in enumerate(check_frames(frames, specs[0]))
+            self._workers.submit(preprocess_into, frame, specs, [batch[index] for batch in batches])
+            for index, frame in enumerate(check_frames(frames, specs[0]))
         ]
         return Prepared(batches, buffers, self._buffers, pending)
 
@@ -72,7 +72,7 @@ class Preparer:
 
 
 class Prepared:
-    """A batch that is being prepared."""
+    """A batch that threads prepare."""
 
     def __init__(
         self,
@@ -84,11 +84,15 @@ class Prepared:
         self._batches, self._buffers, self._free, self._pending = batches, buffers, free, pending
 
     def wait(self) -> list[Pixels]:
-        """Return (frames, height, width, 3) uint8 BGR for each size when all are prepared; of use until `release`."""
+        """Return the prepared frames when all are ready; valid until `release`.
+
+        Returns:
+            For each size, (frames, height, width, 3) uint8 BGR.
+        """
         for done in self._pending:
             done.result()
         return self._batches
 
     def release(self) -> None:
-        """Give the buffers back for the next batch. Where `wait` was not reached they are left to the collector."""
+        """Return the buffers for the next batch. After an error leave them to the garbage collector instead."""
         self._free.append(self._buffers)

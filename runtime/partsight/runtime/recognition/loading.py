@@ -1,107 +1,99 @@
-"""Loading: from a package's folder, or an ONNX file alone, to all that a recogniser needs."""
+"""Loading: from a package's folder, or an ONNX file alone, to the network and the matching stage of a recogniser."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
 
-from partsight.runtime.core import PackageError, SignatureError, give_back_freed
-from partsight.runtime.inference import Arithmetic, Choice, Provider, Session, Settings, open_session
-from partsight.runtime.matching import Bank, GraphMatcher, Matcher
+from partsight.runtime.core import PackageError, SignatureError, release_freed_memory
+from partsight.runtime.inference import Arithmetic, ModelSettings, PrototypeSearch, Session, open_session
 from partsight.runtime.package import (
     METADATA_KEY,
     Manifest,
-    Matching,
     ModelPackage,
     Precision,
     check_digest,
     check_onnx,
     package_id_of,
 )
+from partsight.runtime.recognition.matching_stage import MatchingStage, load_bank, make_matcher
 from partsight.runtime.signing import KeyLike, check_cache, find_demands
-
-_MAX_HELD_BYTES = 256 * 2**20  # of golden images, some thirty thousand; of the bank, some three thousand references
 
 _BUNDLE_KEY = b"partsight.bundle"  # in the metadata of the file that `partsight bundle` writes
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """The second stage of a package."""
-
-    matching: Matching
-    matcher: Matcher | GraphMatcher
-    package: ModelPackage
-
-    def preload(self, wanted: Callable[[], bool]) -> None:
-        """Read bank and golden images into memory while they are wanted, at most `_MAX_HELD_BYTES` of each.
-
-        Raises:
-            PackageError: a golden image is damaged or gone.
-        """
-        self.matcher.preload(_MAX_HELD_BYTES)
-        room = _MAX_HELD_BYTES
-        for index in range(len(self.matching.references)):
-            if room <= 0 or not wanted():
-                return
-            room -= self.package.keep_golden_image(index)
-
-
-@dataclass(frozen=True)
 class Loaded:
-    """What was found at a path: `package` is None for an ONNX file alone, `comparison` without a second stage."""
+    """A package or an ONNX file, loaded.
+
+    Attributes:
+        manifest: Manifest of the package, or in the file's metadata.
+        package_id: Id of the package.
+        session: The network.
+        matching_stage: Comparison with golden images; None without.
+        signed_by: Ids of the trusted keys that signed it; empty if no signature was demanded.
+    """
 
     manifest: Manifest
     package_id: str
-    choice: Choice
-    package: ModelPackage | None = None
-    comparison: Comparison | None = None
-
-    @property
-    def signed_by(self) -> tuple[str, ...]:
-        """Ids of the trusted keys that signed it; empty where no signature was demanded."""
-        return self.package.signed_by if self.package else ()
+    session: Session
+    matching_stage: MatchingStage | None = None
+    signed_by: tuple[str, ...] = ()
 
 
 def load(
     path: Path,
     provider: str,
-    settings: Settings,
+    settings: ModelSettings,
     trusted_keys: Sequence[KeyLike] | None = None,
     *,
-    has_comparison: bool = True,
+    matching: bool = True,
 ) -> Loaded:
     """Load a package's folder, or an ONNX file alone by the manifest in its metadata.
 
     Args:
-        path: of the folder or file.
-        provider: see `choice.open_session`.
-        settings: how the network is run.
-        trusted_keys: see `ModelPackage.read`.
-        has_comparison: whether the second stage is loaded, where there is one.
+        path: Path of the folder or file.
+        provider: Provider as for `open_session`.
+        settings: How to run the network.
+        trusted_keys: Keys as for `ModelPackage.read`.
+        matching: Whether to load the matching stage, if the package has one.
 
     Raises:
-        PackageError: it is damaged or altered, or its labels do not match its network.
-        SignatureError: it is not signed as it has to be; so is no ONNX file alone.
-        KeyFileError: a trusted key cannot be read, or others may write to the cache of what is compiled.
-        ProviderError: the provider cannot be had here.
-        DependencyError: the provider's library is not installed, or that for signatures.
+        PackageError: The package is damaged or altered, or its labels do not match its network.
+        SignatureError: The package lacks a demanded signature. An ONNX file alone has none.
+        KeyFileError: A trusted key cannot be read, or others may write to the cache of compiled models.
+        ProviderError: The provider does not work on this machine.
+        DependencyError: The library of the provider, or the one for signatures, is not installed.
     """
     is_alone = path.suffix == ".onnx" and os.path.isfile(path)  # noqa: PTH113 (Path.is_file raises where it may not look)
     loaded = (
         _load_alone(path, provider, settings, trusted_keys)
         if is_alone
-        else _load_package(path, provider, settings, trusted_keys, has_comparison)
+        else _load_package(path, provider, settings, trusted_keys, matching)
     )
-    _check_agreement(path, loaded.manifest, loaded.choice.session)
-    give_back_freed()
+    _check_agreement(path, loaded.manifest, loaded.session)
+    release_freed_memory()
     return loaded
 
 
-def _load_alone(path: Path, provider: str, settings: Settings, trusted_keys: Sequence[KeyLike] | None) -> Loaded:
+def load_search(package: ModelPackage, *, is_plain: bool = False) -> PrototypeSearch | None:
+    """Return the search for the best scores in a package's prototype file; None if the network gives the scores.
+
+    Args:
+        package: Package that has been read.
+        is_plain: Whether the search always computes every score.
+
+    Raises:
+        PackageError: The prototype file was altered or damaged.
+    """
+    prototypes = package.prototypes()
+    return None if prototypes is None else PrototypeSearch(prototypes, is_plain=is_plain)
+
+
+def _load_alone(path: Path, provider: str, settings: ModelSettings, trusted_keys: Sequence[KeyLike] | None) -> Loaded:
     demands = find_demands(trusted_keys)
     if demands:
         raise SignatureError(
@@ -111,7 +103,7 @@ def _load_alone(path: Path, provider: str, settings: Settings, trusted_keys: Seq
     try:
         model = path.read_bytes()
     except OSError as error:
-        raise PackageError(f"{path}: cannot be read ({error}); may you read it?") from error
+        raise PackageError(f"{path}: cannot be read ({error}); check the rights of the file") from error
     if _BUNDLE_KEY in model:
         raise PackageError(
             f"{path}: is a bundle, which ONNX Runtime runs without partsight (docs/bundle.md); expected the package's "
@@ -119,51 +111,34 @@ def _load_alone(path: Path, provider: str, settings: Settings, trusted_keys: Seq
         )
     check_digest(model, str(path))
     check_onnx(model, str(path))
-    choice = open_session(model, provider, settings)
-    text = choice.session.metadata.get(METADATA_KEY)
+    session = open_session(model, provider, settings)
+    text = session.metadata.get(METADATA_KEY)
     if text is None:
         raise PackageError(
             f"{path}: its metadata holds no partsight manifest; use a file that `partsight export` wrote"
         )
     manifest = msgspec.structs.replace(Manifest.from_json(text.encode(), str(path)), matching=None)
-    return Loaded(manifest, package_id_of(text.encode()), choice)
+    return Loaded(manifest, package_id_of(text.encode()), session)
 
 
 def _load_package(
-    path: Path, provider: str, settings: Settings, trusted_keys: Sequence[KeyLike] | None, has_comparison: bool
+    path: Path, provider: str, settings: ModelSettings, trusted_keys: Sequence[KeyLike] | None, matching: bool
 ) -> Loaded:
     package = ModelPackage.read(path, trusted_keys)
-    if package.signed_by and settings.cache is not None:
-        check_cache(settings.cache)
-    spec, matching = package.manifest.preprocess, package.manifest.matching
-    known = replace(settings, input_hw=(spec.height, spec.width))
+    cache = settings.engine.cache_folder
+    if package.signed_by and cache is not None:
+        check_cache(cache)
+    spec, comparison = package.manifest.preprocess, package.manifest.matching
+    of_network = replace(settings, input_hw=(spec.height, spec.width))
     model = package.model_bytes(_file_of(settings.arithmetic))
-    with ThreadPoolExecutor(1, "partsight-load") as pool:  # the bank is hashed while the network is made ready
-        records = pool.submit(package.bank_records) if matching and has_comparison else None
-        choice = open_session(model, provider, known, package.search())
-        comparison = None
-        if matching and records:
-            matcher = _matcher(package, matching, Bank.of(records.result()), choice.session.provider, settings)
-            comparison = Comparison(matching, matcher, package)
-    return Loaded(package.manifest, package.package_id, choice, package, comparison)
-
-
-def _matcher(
-    package: ModelPackage, matching: Matching, bank: Bank, provider: Provider, settings: Settings
-) -> Matcher | GraphMatcher:
-    """Return what compares frames: on a card the graph, on a processor NumPy and OpenCV, which are faster there."""
-    if not provider.on_card:
-        return Matcher(bank, matching.spec)
-    if matching.graph is None:
-        raise PackageError(
-            f"{package.path}: has no matching graph, which provider {provider.name} needs; export the package again"
-        )
-    graph = package.file_bytes(matching.graph)
-    check_onnx(graph, f"{package.path}: {matching.graph}")
-    # FP32, whatever the network is computed in: places in FP16 would be a pixel off, and TF32 has no more digits. CUDA
-    # graphs would bind addresses for each size of batch.
-    gpu = replace(settings.gpu, cuda_graphs=False, tf32=False)
-    return GraphMatcher(graph, bank, matching.spec, provider.name, replace(settings, arithmetic="fp32", gpu=gpu))
+    with ThreadPoolExecutor(1, "partsight-load") as pool:  # hash the bank while the engine loads the network
+        bank = pool.submit(load_bank, package) if comparison and matching else None
+        session = open_session(model, provider, of_network, load_search(package))
+        stage = None
+        if comparison and bank:
+            matcher = make_matcher(package, comparison, bank.result(), session.provider, settings)
+            stage = MatchingStage(comparison, matcher, package)
+    return Loaded(package.manifest, package.package_id, session, stage, package.signed_by)
 
 
 def _file_of(arithmetic: Arithmetic) -> Precision:

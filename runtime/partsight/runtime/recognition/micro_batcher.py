@@ -1,4 +1,4 @@
-"""The micro-batcher: several callers, one frame each, answered together under a deadline."""
+"""The micro-batcher: it answers the frames of several callers together, before a deadline."""
 
 import threading
 import time
@@ -16,7 +16,7 @@ from partsight.runtime.recognition.results import Result
 
 @dataclass(frozen=True)
 class _Waiting:
-    """A frame that waits for its answer, and when it came."""
+    """A frame that waits for its answer, and its arrival by `time.perf_counter`."""
 
     frame: Pixels
     arrived: float
@@ -26,9 +26,9 @@ class _Waiting:
 class MicroBatcher(ProcessBound):
     """Gathers the frames of several callers into batches, which a recogniser answers faster than one by one.
 
-    A frame waits for others at most `max_wait_ms`, and as long as the batch before it takes. Frames are answered in the
-    order in which they came, and each caller gets the answer to its own. Use it as a context manager, or call `close`.
-    Thread-safe.
+    A frame waits for others at most `max_wait_ms`, or until the batch before it is answered. Frames are answered in the
+    order of their arrival, and each caller gets the answer to its own frame. Use it as a context manager, or call
+    `close`. Thread-safe.
 
     Example:
         >>> with Recognizer("line3.partsight") as recognizer, MicroBatcher(recognizer, max_wait_ms=3) as batcher:
@@ -36,24 +36,24 @@ class MicroBatcher(ProcessBound):
     """
 
     def __init__(self, recognizer: Recognizer, max_wait_ms: float = 5.0, max_waiting: int | None = None) -> None:
-        """Start.
+        """Start the thread that answers.
 
         Args:
-            recognizer: whose `batch_size` is the most frames of a batch. It is not closed with the batcher.
-            max_wait_ms: how long the first frame of a batch waits for others; 0 for those that are there already.
-            max_waiting: how many frames may wait; `submit` blocks where there are more, except within a callback of an
+            recognizer: Recogniser; its `batch_size` is the most frames of a batch. `close` does not close it.
+            max_wait_ms: Most milliseconds that the first frame of a batch waits for others; 0 to wait for none.
+            max_waiting: Most frames that wait; `submit` blocks if there are more, except within a callback of an
                 answer. None for four batches.
 
         Raises:
-            ValueError: a number is out of bounds.
-            TypeError: it is no recogniser.
-            PartsightError: the recogniser is closed.
+            ValueError: A number is out of bounds.
+            TypeError: The object is no recogniser.
+            PartsightError: The recogniser is closed.
         """
         check_recognizer(recognizer)
-        self._most = 4 * recognizer.batch_size if max_waiting is None else max_waiting
-        if not max_wait_ms >= 0 or self._most < 1:
+        self._max_waiting = 4 * recognizer.batch_size if max_waiting is None else max_waiting
+        if not max_wait_ms >= 0 or self._max_waiting < 1:
             raise ValueError(
-                f"max_wait_ms is {max_wait_ms} and max_waiting {self._most}; expected at least 0 and at least 1"
+                f"max_wait_ms is {max_wait_ms} and max_waiting {self._max_waiting}; expected at least 0 and at least 1"
             )
         self._recognizer = recognizer
         self._max_wait_s = min(max_wait_ms / 1000, threading.TIMEOUT_MAX)
@@ -65,51 +65,54 @@ class MicroBatcher(ProcessBound):
         self._thread.start()
 
     def submit(self, frame: Pixels) -> "Future[Result]":
-        """Hand in a frame; blocks while too many wait, but never within a callback of an answer.
+        """Submit a frame. Blocks while too many frames wait, but never within a callback of an answer.
 
         Args:
-            frame: as for `Recognizer.recognize`. It is not copied: leave it as it is until the answer is there.
+            frame: Frame as for `Recognizer.recognize`. It is not copied: do not change it before the answer is ready.
 
         Returns:
-            The answer to come; its `latency_ms` counts from this call. Cancelling it works until its batch begins.
+            The answer to come; its `latency_ms` counts from this call. It can be cancelled until its batch starts.
 
         Raises:
-            FrameError: it is not such an array as `Recognizer.recognize` takes.
-            PartsightError: the batcher or its recogniser is closed.
+            FrameError: The frame is not such an array as `Recognizer.recognize` takes.
+            PartsightError: The batcher or its recogniser is closed.
         """
         arrived = time.perf_counter()
         self._recognizer.check_open()
-        check_frame(frame, self._recognizer.manifest.preprocess)  # now: it must not fail the frames beside it
+        check_frame(frame, self._recognizer.manifest.preprocess)  # now: later it would fail its whole batch
         answer: Future[Result] = Future()
         with self._changed:
-            if not self._is_its_own_thread():  # which would wait for itself to make room
-                self._changed.wait_for(lambda: self._is_closed or len(self._waiting) < self._most)
+            if not self._is_own_thread():  # it would wait for itself to make room
+                self._changed.wait_for(lambda: self._is_closed or len(self._waiting) < self._max_waiting)
             self._check_open()
             self._waiting.append(_Waiting(frame, arrived, answer))
             self._changed.notify_all()
         return answer
 
     def recognize(self, frame: Pixels) -> Result:
-        """Recognise the part in one frame, together with those of other callers; see `submit`.
+        """Recognise the part in one frame, together with the frames of other callers; see `submit`.
+
+        Args:
+            frame: Frame as for `submit`.
 
         Raises:
-            FrameError: as `submit`.
-            PackageError: a golden image is damaged.
-            PartsightError: the batcher is closed, or this is called within a callback of an answer.
+            FrameError: As for `submit`.
+            PackageError: A golden image is damaged.
+            PartsightError: The batcher is closed, or a callback of an answer makes this call.
         """
-        if self._is_its_own_thread():
+        if self._is_own_thread():
             raise PartsightError(
-                "MicroBatcher.recognize was called within a callback of an answer, which other answers wait for; use "
-                "submit there, or hand the work to a thread of your own"
+                "a callback of an answer called MicroBatcher.recognize, and other answers wait for the callback; call "
+                "submit there, or do the work in a thread of your own"
             )
         return self.submit(frame).result()
 
     def close(self) -> None:
-        """Answer what was handed in, then stop. Calls after it raise PartsightError."""
+        """Answer the submitted frames, then stop. Later calls raise PartsightError."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
-        if not self._is_its_own_thread():
+        if not self._is_own_thread():
             self._thread.join()
 
     def __enter__(self) -> Self:
@@ -125,12 +128,12 @@ class MicroBatcher(ProcessBound):
 
     def _serve(self) -> None:
         while batch := self._next_batch():
-            begun = [waiting for waiting in batch if waiting.answer.set_running_or_notify_cancel()]
-            if begun:
-                self._answer(begun)
+            started = [waiting for waiting in batch if waiting.answer.set_running_or_notify_cancel()]
+            if started:
+                self._answer(started)
 
     def _next_batch(self) -> list[_Waiting]:
-        """Wait for a batch to be full or due; return none when closed and all are answered."""
+        """Wait until a batch is full or due; return an empty batch if the batcher is closed and no frame waits."""
         size = self._recognizer.batch_size
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._is_closed)
@@ -144,20 +147,20 @@ class MicroBatcher(ProcessBound):
             self._changed.notify_all()
         return batch
 
-    def _is_its_own_thread(self) -> bool:
+    def _is_own_thread(self) -> bool:
         return threading.current_thread() is self._thread
 
     def _answer(self, batch: Sequence[_Waiting]) -> None:
         try:
             results = self._recognizer.recognize_batch([waiting.frame for waiting in batch])
-        except PackageError as error:  # a golden image is damaged, which concerns the frames that need it
+        except PackageError as error:  # a damaged golden image fails only the frames that need it
             if len(batch) == 1:
                 batch[0].answer.set_exception(error)
                 return
             for waiting in batch:
                 self._answer([waiting])
             return
-        except BaseException as error:  # noqa: BLE001 (whatever it is, the callers wait for it)
+        except BaseException as error:  # noqa: BLE001 (the callers wait for any error)
             for waiting in batch:
                 waiting.answer.set_exception(error)
             return

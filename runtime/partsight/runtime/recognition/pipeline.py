@@ -1,28 +1,120 @@
-"""The pipeline of a recogniser: frames are prepared, go through the network, and are compared with golden images."""
+"""The pipeline of a recogniser: it prepares frames, runs the network on them, and compares them with golden images."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
 
-from partsight.runtime.core import PartsightError, Pixels
+from partsight.runtime.core import PartsightError, Pixels, ProcessBound
 from partsight.runtime.images import checked_frames
-from partsight.runtime.inference import Session
+from partsight.runtime.inference import Inference, Session
 from partsight.runtime.matching import usable_cores
 from partsight.runtime.package import Manifest
-from partsight.runtime.recognition.batch import Preparer, late
-from partsight.runtime.recognition.decision import Answer, decide, decide_matched
-from partsight.runtime.recognition.loading import Comparison
-from partsight.runtime.recognition.results import Chunk, Started
+from partsight.runtime.recognition.batch import Prepared, Preparer, prefetch
+from partsight.runtime.recognition.matching_stage import MatchingStage
+from partsight.runtime.recognition.results import Answer, Result, Stages, decide, decide_matched
 
 Value = TypeVar("Value")
 
 
+@dataclass(frozen=True)
+class NetworkRun:
+    """A batch that went through the network.
+
+    Attributes:
+        prepared: The prepared frames, to release when the batch is answered.
+        inference: The network's outputs.
+        prepare_s: Seconds of preparation that did not overlap the run before.
+        network_s: Seconds in the network.
+        done_at: End of the run, by `time.perf_counter`.
+    """
+
+    prepared: Prepared
+    inference: Inference
+    prepare_s: float
+    network_s: float
+    done_at: float
+
+
+@dataclass(frozen=True)
+class BatchAnswers:
+    """The answers to a batch, and when they were ready, by `time.perf_counter`."""
+
+    answers: list[Answer]
+    ready_at: float
+
+
+@dataclass(frozen=True)
+class Decider:
+    """Decides which parts a batch shows: by comparison with golden images, or by the network's scores alone.
+
+    Attributes:
+        labels: Labels of the classes, in order.
+        top: Number of candidates that an answer names.
+        matching_stage: Comparison with golden images; None for the network's scores alone.
+    """
+
+    labels: Sequence[str]
+    top: int
+    matching_stage: MatchingStage | None
+
+    def decide(self, run: NetworkRun, threshold: float) -> BatchAnswers:
+        """Return the answers to the frames of a batch.
+
+        Raises:
+            PackageError: A golden image is damaged.
+        """
+        score, stage = run.inference.score, self.matching_stage
+        if stage is None:
+            answers = decide(score, self.labels, threshold, self.top)
+        else:
+            matches = stage.matcher.match(run.prepared.wait()[1], score)
+            answers = decide_matched(matches, stage.matching.spec, self.labels, threshold, self.top)
+        return BatchAnswers(answers, time.perf_counter())
+
+
+class StartedBatch(ProcessBound):
+    """A batch that went through the network, while its comparison with golden images may still run."""
+
+    def __init__(self, run: NetworkRun, pending: Future[BatchAnswers], started_at: float) -> None:
+        """Store the batch.
+
+        Args:
+            run: The batch's run through the network. The first `wait` releases its buffers.
+            pending: The answers to its frames, to come.
+            started_at: Start of the call, by `time.perf_counter`.
+        """
+        self._pending: tuple[NetworkRun, Future[BatchAnswers]] | None = run, pending
+        self._started_at = started_at
+        self._results: list[Result] = []
+
+    def wait(self) -> list[Result]:
+        """Wait for the results, and return them in the order of the frames. Call it from one thread at a time.
+
+        Raises:
+            PackageError: A golden image is damaged.
+        """
+        if self._pending is not None:
+            run, pending = self._pending
+            self._results = self._timed(run, pending.result())
+            self._pending = None
+            run.prepared.release()
+        return self._results
+
+    def _timed(self, run: NetworkRun, found: BatchAnswers) -> list[Result]:
+        stages = Stages(run.prepare_s * 1000, run.network_s * 1000, (found.ready_at - run.done_at) * 1000)
+        latency_ms = (found.ready_at - self._started_at) * 1000  # the caller may wait for them later
+        return [
+            Result(answer.label, answer.score, answer.margin, answer.accepted, answer.top, latency_ms, stages)
+            for answer in found.answers
+        ]
+
+
 class _Threads(ThreadPoolExecutor):
-    """Threads that start no more work once the main thread has ended, and say so in a PartsightError."""
+    """Threads that raise PartsightError for work that comes after the end of the main thread."""
 
     def submit(self, work: Callable[..., Value], /, *args: Any, **kwargs: Any) -> Future[Value]:
         try:
@@ -32,18 +124,18 @@ class _Threads(ThreadPoolExecutor):
 
 
 class Pipeline:
-    """All that answers need, in one: who holds it can finish a call though its recogniser is closed. Thread-safe.
+    """The running parts of a recogniser. A call that holds it can finish after `Recognizer.close`. Thread-safe.
 
     Attributes:
-        session: the network.
-        comparison: with golden images; None for the network's answer alone.
+        session: The network.
+        matching_stage: Comparison with golden images; None for the network's answer alone.
     """
 
     def __init__(
         self,
         session: Session,
         manifest: Manifest,
-        comparison: Comparison | None,
+        matching_stage: MatchingStage | None,
         *,
         batch_size: int,
         top: int,
@@ -51,89 +143,105 @@ class Pipeline:
         """Start the threads.
 
         Args:
-            session: the network, loaded.
-            manifest: its package's.
-            comparison: see the class.
-            batch_size: the most frames in one run of the network.
-            top: how many candidates an answer names.
+            session: The network, loaded.
+            manifest: Manifest of its package.
+            matching_stage: Comparison with golden images; None for the network's answer alone.
+            batch_size: Most frames in one run of the network.
+            top: Number of candidates that an answer names.
         """
-        self.session, self.comparison = session, comparison
-        self._labels, self._spec = manifest.labels, manifest.preprocess
-        self._batch_size, self._top = batch_size, top
+        self.session, self.matching_stage = session, matching_stage
+        self._spec, self._batch_size = manifest.preprocess, batch_size
         specs = [self._spec]
-        if comparison is not None:
-            specs.append(comparison.matching.spec.preprocess(self._spec))
+        if matching_stage is not None:
+            specs.append(matching_stage.matching.spec.preprocess(self._spec))
         self._workers = _Threads(usable_cores(), "partsight")
         self._comparing = _Threads(1, "partsight-compare")
         self._preparer = Preparer(specs, batch_size, self._workers)
+        self._decider = Decider(manifest.labels, top, matching_stage)
 
     @property
-    def ahead(self) -> int:
-        """How many batches are begun before one is waited for.
+    def prefetch_depth(self) -> int:
+        """Number of batches that are started before the pipeline waits for the first.
 
-        A network on the CPU takes all cores, and so does matching. But each leaves them idle now and then, which the
-        other uses: batches that overlap are answered faster, one alone is not.
+        A network on the CPU uses all cores, and so does matching. But each leaves them idle at times, and the other
+        uses them then: overlapping batches are answered faster, a single batch is not.
         """
-        return 1 if self.session.provider.on_card or self.comparison is not None else 0
+        return 1 if self.session.provider.on_card or self.matching_stage is not None else 0
 
     def warm_up(self) -> None:
-        """Run what the line will run, so that its first frame is as fast as its last.
+        """Run the network, so that the line's first frame is as fast as its last.
 
-        On a CPU one frame shows that the model works; a first batch is hardly slower than others, and a line that
-        starts again waits for each run. On a card each size has work of its own done in its first run.
+        On a CPU one frame shows that the model works: the first batch is hardly slower than others, and each run delays
+        the restart of a line. On a card the first run of each size does work for that size.
         """
         for size in {1, self._batch_size} if self.session.provider.on_card else {1}:
             self.session.run(np.zeros((size, self._spec.height, self._spec.width, 3), np.uint8))
 
-    def start(self, frames: Sequence[Pixels], threshold: float, ahead: int) -> Iterator[Started]:
-        """Run the network on batches; compare the frames of each meanwhile if so many more are begun.
+    def start(self, frames: Sequence[Pixels], threshold: float, depth: int) -> Iterator[StartedBatch]:
+        """Run the network on batches, and compare the frames of each: meanwhile if `depth` is at least 1.
 
         Raises:
-            FrameError: see `Recognizer.recognize_batch`.
+            FrameError: See `Recognizer.recognize_batch`.
+            PackageError: A golden image is damaged.
         """
-        started = time.perf_counter()
-        for chunk in self.chunks(frames, 1 if self.comparison is None else 2):
-            find = partial(self._decide, chunk, threshold)
-            yield Started(chunk, self._comparing.submit(find).result if ahead else find, started)
+        started_at = time.perf_counter()
+        for run in self.run_network(frames, 1 if self.matching_stage is None else 2):
+            yield StartedBatch(run, self._answers(run, threshold, depth), started_at)
 
-    def chunks(self, frames: Sequence[Pixels], sizes: int) -> Iterator[Chunk]:
-        """Run the network on batches, each prepared while the one before it runs where that leaves a core.
-
-        Whoever takes a chunk releases what was prepared. `sizes` is 2 if it is to be compared.
+    def infer(self, frames: Sequence[Pixels]) -> Inference:
+        """Return the network's scores and embeddings of frames; see `Recognizer.infer`.
 
         Raises:
-            FrameError: see `Recognizer.recognize_batch`.
+            FrameError: See `Recognizer.recognize_batch`.
         """
-        if len(frames) > self._batch_size:  # else the preparer checks all before it works on the first
+        score, embedding = [self._no_rows(self.session.classes)], [self._no_rows(self.session.embedding_size)]
+        for run in self.run_network(frames, 1):
+            score.append(run.inference.score)
+            embedding.append(run.inference.embedding)
+            run.prepared.release()
+        return Inference(np.concatenate(score), np.concatenate(embedding))
+
+    def run_network(self, frames: Sequence[Pixels], sizes: int) -> Iterator[NetworkRun]:
+        """Run the network on batches. Prepare each batch while the one before it runs, if that leaves a core.
+
+        The caller releases the buffers of each run.
+
+        Args:
+            frames: Frames, of any number.
+            sizes: 2 to prepare the frames for the matching stage, too; else 1.
+
+        Raises:
+            FrameError: See `Recognizer.recognize_batch`.
+        """
+        if len(frames) > self._batch_size:  # else the preparer checks all frames before it prepares the first
             for _ in checked_frames(frames, self._spec):
                 pass
-        # One after the other: of a sequence that reads its frames from files, not all may fit into memory.
-        chunks = (frames[start : start + self._batch_size] for start in range(0, len(frames), self._batch_size))
-        begun = ((time.perf_counter(), self._preparer.start(chunk, sizes)) for chunk in chunks)
-        free = 0.0  # since when the network is: before that, preparing cost nobody any time
-        for started, prepared in late(begun, self.ahead):
+        network_free_at = 0.0  # preparation before that moment delays nothing
+        for started_at, prepared in prefetch(self._prepared(frames, sizes), self.prefetch_depth):
             batch = prepared.wait()[0]
-            ready = time.perf_counter()
+            ready_at = time.perf_counter()
             inference = self.session.run(batch)
-            done = time.perf_counter()
-            yield Chunk(prepared, inference, ready - max(started, free), done - ready, done)
-            free = done
+            done_at = time.perf_counter()
+            prepare_s = ready_at - max(started_at, network_free_at)
+            yield NetworkRun(prepared, inference, prepare_s, done_at - ready_at, done_at)
+            network_free_at = done_at
 
-    def preload(self, wanted: Callable[[], bool]) -> None:
-        """Read bank and golden images into memory while they are wanted; see `Recognizer.preload`.
+    def _prepared(self, frames: Sequence[Pixels], sizes: int) -> Iterator[tuple[float, Prepared]]:
+        """Start to prepare one batch after the other: a sequence that reads files may not fit into memory.
 
-        Raises:
-            PackageError: a golden image is damaged or gone.
+        Yields:
+            The start by `time.perf_counter`, and the batch.
         """
-        if self.comparison is not None:
-            self.comparison.preload(wanted)
+        for start in range(0, len(frames), self._batch_size):
+            chunk = frames[start : start + self._batch_size]
+            yield time.perf_counter(), self._preparer.start(chunk, sizes)
 
-    def _decide(self, chunk: Chunk, threshold: float) -> tuple[list[Answer], float]:
-        """Return the answers to the frames of a batch, and when they were ready, by `time.perf_counter`."""
-        score, comparison = chunk.inference.score, self.comparison
-        if comparison is None:
-            answers = decide(score, self._labels, threshold, self._top)
-        else:
-            matches = comparison.matcher.match(chunk.prepared.wait()[1], score)
-            answers = decide_matched(matches, comparison.matching.spec, self._labels, threshold, self._top)
-        return answers, time.perf_counter()
+    def _answers(self, run: NetworkRun, threshold: float, depth: int) -> Future[BatchAnswers]:
+        if depth:
+            return self._comparing.submit(self._decider.decide, run, threshold)
+        answers: Future[BatchAnswers] = Future()
+        answers.set_result(self._decider.decide(run, threshold))
+        return answers
+
+    def _no_rows(self, columns: int) -> np.ndarray:
+        return np.empty((0, columns), np.float32)

@@ -1,33 +1,36 @@
-"""The recogniser: frames in, parts out. The class that people embed."""
+"""The recogniser: frames in, parts out. Programs embed this class."""
 
 import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Self, Unpack
 
-import numpy as np
-
-from partsight.runtime.core import PartsightError, Pixels, ProcessBound, check_path, check_positive, is_number
+from partsight.runtime.core import (
+    PartsightError,
+    Pixels,
+    ProcessBound,
+    check_path,
+    check_positive,
+    is_number,
+    warn_renamed,
+)
 from partsight.runtime.images import check_batch, preprocess
-from partsight.runtime.inference import Arithmetic, GpuSettings, Inference, Settings
+from partsight.runtime.inference import Arithmetic, EngineSettings, Inference, ModelSettings
 from partsight.runtime.matching import Appearance, appearance_of
-from partsight.runtime.package import resized
-from partsight.runtime.recognition.batch import late
+from partsight.runtime.recognition.batch import prefetch
 from partsight.runtime.recognition.loading import load
-from partsight.runtime.recognition.pipeline import Pipeline
-from partsight.runtime.recognition.results import Result, Started
+from partsight.runtime.recognition.old_options import NEW_NAMES, OldOptions, check_known, read_engine
+from partsight.runtime.recognition.pipeline import Pipeline, StartedBatch
+from partsight.runtime.recognition.results import Result
 from partsight.runtime.recognition.threshold import warn_of_threshold
 from partsight.runtime.signing import KeyLike, read_keys
-
-COMPARERS_TEXT = "comparers has no effect: matching uses all cores by threads; remove it"
-"""The warning about `comparers`, which Python, `partsight run` and a line's file still accept in this release."""
 
 
 class Recognizer(ProcessBound):
     """Recognises parts with a model package.
 
-    Safe to call from several threads, and in the process that made it alone: elsewhere each call raises PartsightError.
+    Thread-safe. Only the process that made it can use it: in any other process each call raises PartsightError.
     Use it as a context manager, or call `close`.
 
     Example:
@@ -45,96 +48,75 @@ class Recognizer(ProcessBound):
         batch_size: int = 16,
         top: int = 5,
         threshold: float | None = None,
-        verify: bool = True,
-        threads: int | None = None,
-        comparers: int | None = None,
-        spinning: bool = True,
-        cache: str | Path | None = None,
-        gpu: GpuSettings | None = None,
+        matching: bool = True,
+        engine: EngineSettings | None = None,
         trusted_keys: Sequence[KeyLike] | None = None,
+        **old: Unpack[OldOptions],
     ) -> None:
         """Load and warm up a package.
 
         Args:
-            package: the folder that `partsight export` wrote, or one of its `.onnx` files alone.
-            provider: `cpu`, `openvino`, `cuda` or `tensorrt`: it is this one or an error, there is no fallback. `auto`
-                tries all that are installed and takes the fastest; `provider` and `provider_reason` then say which.
-            precision: what the network is computed in. `bf16` is the fp32 model computed so (OpenVINO alone).
-            batch_size: the most frames in one run of the network; more are split.
-            top: how many candidates a result names.
-            threshold: scores below it are answered "unknown"; None for the package's own. The log warns of one that
-                refuses many good frames, or accepts most unknown parts, as the package's calibration says.
-            verify: compare frames with golden images where the package has them (an `.onnx` file alone has none);
-                False for the network's answer alone.
-            threads: for the CPU's share of the network; None for one a physical core.
-            comparers: Deprecated. It has no effect, and the next release removes it.
-            spinning: let ONNX Runtime's threads spin for a moment while they wait within a run. False spares some of
-                the processor's time, and a batch of one takes a tenth longer.
-            cache: folder where OpenVINO and TensorRT keep what they compiled, for a faster start; None for none.
-            gpu: steps towards the speed of the card; None for all of them.
-            trusted_keys: public keys, or paths of their files: the package is refused unless one of them signed it, and
-                `signed_by` then says which. None where only this machine's setting counts, which always does
-                (docs/signing.md).
+            package: Folder that `partsight export` wrote, or one of its `.onnx` files alone.
+            provider: `cpu`, `openvino`, `cuda` or `tensorrt`; an error if it does not work, for there is no fallback.
+                `auto` tries all that are installed and takes the fastest; see `provider_reason`.
+            precision: Number format in which the network is computed. For `bf16` OpenVINO computes the fp32 model so.
+            batch_size: Most frames in one run of the network; longer batches are split.
+            top: Number of candidates that a result names.
+            threshold: Least score that is accepted; None for the package's own. The log warns of a threshold that
+                refuses many good frames, or accepts most unknown parts, according to the package's calibration.
+            matching: Whether to compare frames with golden images, if the package has them (an `.onnx` file alone has
+                none); False for the network's answer alone.
+            engine: Use of the machine (threads, cache, card); None for the fastest.
+            trusted_keys: Public keys, or paths of their files. partsight refuses a package that none of them signed;
+                `signed_by` then names the keys that did. The machine's own setting holds as well (docs/signing.md).
+            old: Deprecated keywords of `OldOptions`: `verify` is now `matching`; `threads`, `spinning`, `cache` and
+                `gpu` are fields of `engine`.
 
         Raises:
-            PackageError: the package is damaged or altered, or its labels do not match its network.
-            SignatureError: it is not signed by a trusted key.
-            KeyFileError: a trusted key cannot be read.
-            ProviderError: the provider cannot be had here, or not in this precision.
-            DependencyError: no ONNX Runtime is installed, or no `cryptography` where a signature is demanded.
-            ValueError: a number is not one that can be.
-            TypeError: an argument is of another kind, such as None for the package.
+            PackageError: The package is damaged or altered, or its labels do not match its network.
+            SignatureError: No trusted key signed it.
+            KeyFileError: A trusted key cannot be read.
+            ProviderError: The provider does not work on this machine, or not in this precision.
+            DependencyError: ONNX Runtime is not installed, or `cryptography` is not and a signature is demanded.
+            ValueError: A number is out of bounds.
+            TypeError: An argument is of another kind, such as None for the package.
         """
         check_path(package)
         check_positive("batch_size", batch_size)
         check_positive("top", top)
-        if threads is not None:
-            check_positive("threads", threads)
-        if comparers is not None:
-            warnings.warn(COMPARERS_TEXT, DeprecationWarning, stacklevel=2)
-        if threshold is not None and not (
-            is_number(threshold) and math.isfinite(threshold)
-        ):  # nothing is below NaN, nor above
-            raise ValueError(
-                f"threshold is {threshold!r}; expected a finite number, or None for the package's own: scores are at "
-                "most 1, so that one above it refuses everything, and -1 nothing"
-            )
-        settings = Settings(
-            arithmetic=precision,
-            threads=threads,
-            spinning=spinning,
-            batch_sizes=tuple(sorted({1, batch_size})),
-            cache=None if cache is None else Path(cache),
-            gpu=gpu or GpuSettings(),
-        )
+        _check_threshold(threshold)
+        check_known(old)
+        for name in old:
+            warn_renamed(f"Recognizer({name}=...)", f"Recognizer({NEW_NAMES[name]})")
+        matching, engine = old.get("verify", matching), read_engine(old, engine)
+        settings = ModelSettings(precision, tuple(sorted({1, batch_size})), engine=engine)
         self.trusted_keys = None if trusted_keys is None else read_keys(trusted_keys)
-        loaded = load(Path(package), provider, settings, self.trusted_keys, has_comparison=verify)
-        session = loaded.choice.session
+        loaded = load(Path(package), provider, settings, self.trusted_keys, matching=matching)
+        session, stage = loaded.session, loaded.matching_stage
         self.manifest, self.package_id, self.signed_by = loaded.manifest, loaded.package_id, loaded.signed_by
         self.batch_size = batch_size
-        self._provider, self._provider_reason = session.provider.name, loaded.choice.reason
-        comparison = loaded.comparison
-        self.decision = comparison.matching.decision if comparison else self.manifest.decision
+        self._provider, self._provider_reason = session.provider.name, session.reason
+        self.decision = stage.matching.decision if stage else self.manifest.decision
         self.threshold = self.decision.threshold if threshold is None else threshold
         if threshold is not None:
             warn_of_threshold(self.decision, threshold, self.package_id)
-        pipeline = Pipeline(session, self.manifest, comparison, batch_size=batch_size, top=top)
+        pipeline = Pipeline(session, self.manifest, stage, batch_size=batch_size, top=top)
         pipeline.warm_up()
         self._pipeline: Pipeline | None = pipeline
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The parts that the package was taught, in the order of the network's scores."""
+        """The parts of the package, in the order of the network's scores."""
         return self.manifest.labels
 
     @property
     def provider(self) -> str:
-        """The provider that the network really runs on."""
+        """Name of the provider on which the network runs."""
         return self._provider
 
     @property
     def provider_reason(self) -> str:
-        """Why it runs there, for people."""
+        """Why the network runs on that provider, in words."""
         return self._provider_reason
 
     @property
@@ -146,40 +128,46 @@ class Recognizer(ProcessBound):
         """Recognise the part in one frame.
 
         Args:
-            frame: (height, width, 3) uint8 BGR as OpenCV and most cameras deliver it, or (height, width)
-                uint8 if the package was taught grey images. Of any size.
+            frame: Frame of any size, (height, width, 3) uint8 BGR as OpenCV and most cameras deliver it; (height,
+                width) uint8 if the package has grey golden images.
 
         Raises:
-            FrameError: it is not such an array.
+            FrameError: The frame is not such an array.
+            PackageError: A golden image is damaged.
         """
         return self.recognize_batch([frame])[0]
 
     def recognize_batch(self, frames: Sequence[Pixels]) -> list[Result]:
-        """Recognise the parts in several frames; results in the order of the frames.
+        """Recognise the parts in several frames; return the results in the order of the frames.
 
-        All frames are checked before the first is worked on. Where there are more than `batch_size`, the next batch is
-        prepared and the last one is compared with golden images while the network runs, if that leaves a core: on a
-        GPU, or where frames are compared. Else, one thing comes after the other. Of more than `batch_size`, a sequence
-        that reads its frames from files (`ImageFiles`) reads each twice, first to check it; few are in memory at a
-        time.
+        All frames are checked before the first is recognised. For more than `batch_size` frames, the next batch is
+        prepared and the last batch is compared with golden images while the network runs, if that leaves a core: on a
+        GPU, or with golden images. Otherwise one step follows the other.
+
+        A sequence that reads its frames from files (`ImageFiles`) reads each twice if there are more than `batch_size`,
+        first to check it; few are in memory at a time.
+
+        Args:
+            frames: Frames as for `recognize`.
 
         Raises:
-            FrameError: a frame is not such an array as `recognize` takes; the message names its place. Or `frames` is
+            FrameError: A frame is not such an array as `recognize` takes; the message names its index. Or `frames` is
                 one frame, or no sequence.
+            PackageError: A golden image is damaged.
         """
         results: list[Result] = []
         pipeline = self._open()
         check_batch(frames, self.manifest.preprocess.color)
-        ahead = pipeline.ahead if len(frames) > self.batch_size else 0
-        for batch in late(pipeline.start(frames, self.threshold, ahead), ahead):
+        depth = pipeline.prefetch_depth if len(frames) > self.batch_size else 0
+        for batch in prefetch(pipeline.start(frames, self.threshold, depth), depth):
             results += batch.wait()
         return results
 
-    def start_batch(self, frames: Sequence[Pixels]) -> Started:
-        """Run the network on a batch, and return while the frames are compared with golden images.
+    def start_batch(self, frames: Sequence[Pixels]) -> StartedBatch:
+        """Run the network on a batch; return while the frames are still compared with golden images.
 
-        For a loop that has its next frames already: it starts them, and only then waits for the results of these. Where
-        to compare meanwhile gains nothing (see `recognize_batch`), that is done before this returns.
+        For a loop that already has its next frames: it starts them, and then waits for the results of these. If the
+        overlap gains nothing (see `recognize_batch`), this call compares the frames itself.
 
         Example:
             >>> before = recognizer.start_batch(frames)
@@ -187,106 +175,102 @@ class Recognizer(ProcessBound):
             >>> results = before.wait()
 
         Args:
-            frames: as for `recognize`, at least one and at most `batch_size`.
+            frames: Frames as for `recognize`, 1 to `batch_size` of them.
 
         Raises:
-            FrameError: as for `recognize_batch`.
-            ValueError: there are none or too many.
-            PackageError: a golden image is damaged; raised by `Started.wait`, too.
+            FrameError: As for `recognize_batch`.
+            ValueError: There are no frames or too many.
+            PackageError: A golden image is damaged. `StartedBatch.wait` may raise it, too.
         """
         pipeline = self._open()
         check_batch(frames, self.manifest.preprocess.color)
         if not 0 < len(frames) <= self.batch_size:
             raise ValueError(f"received {len(frames)} frames; expected 1 to {self.batch_size}, which is batch_size")
-        (batch,) = pipeline.start(frames, self.threshold, pipeline.ahead)
-        if not pipeline.ahead:
-            batch.wait()
+        (batch,) = pipeline.start(frames, self.threshold, pipeline.prefetch_depth)
         return batch
 
     def infer(self, frames: Sequence[Pixels]) -> Inference:
-        """Return the network's whole scores and embeddings: for calibration and comparison.
+        """Return all scores and embeddings of the network: for calibration and comparison.
 
-        Of a package with a search (`manifest.search`) most scores are not computed; see `PrototypeSearch.score`.
+        With a search in the package (`manifest.search`) most scores are not computed; see `PrototypeSearch.score`.
+
+        Args:
+            frames: Frames as for `recognize`.
 
         Raises:
-            FrameError: as for `recognize_batch`.
+            FrameError: As for `recognize_batch`.
         """
         pipeline = self._open()
         check_batch(frames, self.manifest.preprocess.color)
-        inferences = []
-        for chunk in pipeline.chunks(frames, 1):
-            inferences.append(chunk.inference)
-            chunk.prepared.release()
-        if not inferences:
-            return Inference(
-                np.empty((0, pipeline.session.classes), np.float32),
-                np.empty((0, pipeline.session.embedding_size), np.float32),
-            )
-        return Inference(
-            np.concatenate([inference.score for inference in inferences]),
-            np.concatenate([inference.embedding for inference in inferences]),
-        )
+        return pipeline.infer(frames)
 
     def appearance(self, frame: Pixels, label: str) -> Appearance | None:
-        """Measure how sharp and how bright a frame is beside the golden image of a part.
+        """Measure how sharp and how bright a frame is, compared with the golden image of a part.
 
         Args:
-            frame: as for `recognize`.
-            label: of the part that it shows.
+            frame: Frame as for `recognize`.
+            label: The part that it shows.
 
         Returns:
-            None where the package has no golden images, or they are not used (`verify=False`).
+            None if the package has no golden images, or with `matching=False`.
 
         Raises:
-            FrameError: the frame is not such an array as `recognize` takes.
-            ValueError: the package was not taught the part.
-            PackageError: the golden image is damaged.
+            FrameError: The frame is not such an array as `recognize` takes.
+            ValueError: The package does not have the part.
+            PackageError: The golden image is damaged.
         """
-        golden, comparison = self.golden_image(label), self._open().comparison
-        if golden is None or comparison is None:
+        golden, stage = self.golden_image(label), self._open().matching_stage
+        if golden is None or stage is None:
             return None
-        spec = comparison.matching.spec.preprocess(self.manifest.preprocess)
+        spec = stage.matching.spec.preprocess(self.manifest.preprocess)
         return appearance_of(preprocess([frame], spec)[0], golden)
 
     def golden_image(self, label: str) -> Pixels | None:
-        """Return the golden image that frames of a part are compared with.
+        """Return the golden image of a part.
+
+        Args:
+            label: One of `labels`.
 
         Returns:
-            (height, width, 3) uint8 BGR, cropped and of the size at which they are compared; None as of `appearance`.
+            (height, width, 3) uint8 BGR, cropped, and of the size of the comparison. None as for `appearance`.
 
         Raises:
-            ValueError: the package was not taught the part.
-            PackageError: the golden image is damaged.
+            ValueError: The package does not have the part.
+            PackageError: The golden image is damaged.
         """
-        comparison = self._open().comparison
+        stage = self._open().matching_stage
         if label not in self.labels:
             raise ValueError(f"received label {label!r}; expected one of the {len(self.labels)} parts of the package")
-        if comparison is None:
-            return None
-        image = comparison.package.golden_image(self.labels.index(label))
-        return resized(image, comparison.matching.spec.size_hw)
+        return None if stage is None else stage.golden_image(self.labels.index(label))
+
+    def preload(self) -> None:
+        """Read golden images and their references into memory before answers need them.
+
+        A start without it is faster, by about a second for a thousand parts. A line calls it, and then no longer needs
+        the package's folder. Golden images beyond 256 MB stay on disk. Any thread may call it, once; `close` ends it.
+
+        Raises:
+            PackageError: A golden image is damaged or missing.
+        """
+        pipeline = self._open()
+        if pipeline.matching_stage is not None:
+            pipeline.matching_stage.preload(lambda: not self.is_closed)
 
     def hold(self) -> None:
-        """Read into memory, and make ready, what answers would otherwise wait for when they first need it.
-
-        A start is faster without, by a second or so of work for a thousand parts; a line calls it, and needs the
-        package's folder no more. Of more than 256 MB of golden images the rest stays where it is. May be called from
-        any thread, once is enough; `close` ends it.
-
-        Raises:
-            PackageError: a golden image is damaged or gone.
-        """
-        self._open().preload(lambda: not self.is_closed)
+        """Call `preload`, the new name. Deprecated."""
+        text = "Recognizer.hold is the old name; use Recognizer.preload"
+        warnings.warn(text, DeprecationWarning, stacklevel=3)  # one more than usual, for the check of the process
+        self.preload()
 
     def close(self) -> None:
-        """Give memory back. Calls after it raise PartsightError; calls under way come to their end."""
-        self._pipeline = None  # those calls hold it, and the last of them frees it
+        """Free the memory. Later calls raise PartsightError; calls that still run come to their end."""
+        self._pipeline = None  # running calls hold it, and the last of them frees it
 
     def check_open(self) -> None:
-        """Refuse a recogniser that can answer nothing: for what takes one over and needs it later.
+        """Refuse a recogniser that cannot answer: for an object that takes it over and needs it later.
 
         Raises:
-            PartsightError: it is closed, or was made in another process.
+            PartsightError: It is closed, or was made in another process.
         """
         self._open()
 
@@ -302,3 +286,12 @@ class Recognizer(ProcessBound):
         if pipeline is None:
             raise PartsightError("this Recognizer is closed; create a new one")
         return pipeline
+
+
+def _check_threshold(threshold: float | None) -> None:
+    if threshold is None or (is_number(threshold) and math.isfinite(threshold)):  # no score is below or above NaN
+        return
+    raise ValueError(
+        f"threshold is {threshold!r}; expected a finite number, or None for the package's own: scores are at most 1, "
+        "so that a threshold above 1 refuses all frames, and -1 refuses none"
+    )

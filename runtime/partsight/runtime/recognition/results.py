@@ -1,22 +1,53 @@
-"""Results: the answers to a batch, and where their time went."""
+"""Results: the part that a frame shows, from the scores of its candidates, and the time of the answer."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from partsight.runtime.core import PartsightError, ProcessBound
-from partsight.runtime.inference import Inference
-from partsight.runtime.recognition.batch import Prepared
-from partsight.runtime.recognition.decision import Answer
+import numpy as np
+
+from partsight.runtime.core import FloatArray, best_first
+from partsight.runtime.matching import Matches, MatchingSpec
+
+
+class ScoredLabel(NamedTuple):
+    """A candidate for a frame: a part and its score."""
+
+    label: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The part that one frame shows.
+
+    Attributes:
+        label: The part; None if it is unknown.
+        score: Score of the best candidate. Its scale is the package's: `agreement` if frames are compared with golden
+            images, else the network's `cosine` or `probability`.
+        margin: Best score minus the second best; the score itself if the package has only one part.
+        accepted: Whether the score reaches the threshold and, if frames are compared with golden images, the margin is
+            large enough. `label` is None exactly if not.
+        top: The best candidates, best first, accepted or not. If frames are compared with golden images, only compared
+            candidates.
+    """
+
+    label: str | None
+    score: float
+    margin: float
+    accepted: bool
+    top: tuple[ScoredLabel, ...]
 
 
 @dataclass(frozen=True)
 class Stages:
-    """Milliseconds that the frames answered together with this one spent in each stage.
+    """Milliseconds that each stage took for the batch of this frame.
 
     Attributes:
-        prepare_ms: brought to the network's size; what of it did not overlap the run of the batch before.
-        network_ms: in the network.
-        compare_ms: compared with golden images, where the package has them, and decided on.
+        prepare_ms: Resizing to the network's input, without the time that overlaps the network's run of the batch
+            before.
+        network_ms: The network.
+        compare_ms: Comparison with golden images, if the package has them, and decision.
     """
 
     prepare_ms: float
@@ -26,63 +57,77 @@ class Stages:
 
 @dataclass(frozen=True)
 class Result(Answer):
-    """An answer and how long it took.
+    """An answer and its time.
 
     Attributes:
-        latency_ms: milliseconds from the call to the moment when the answers to this frame and those before were ready.
-        stages: where they went.
+        latency_ms: Milliseconds from the call until the answers to this frame and all before it were ready.
+        stages: Milliseconds of each stage.
     """
 
     latency_ms: float
     stages: Stages
 
 
-@dataclass(frozen=True)
-class Chunk:
-    """Frames that went through the network together; times in seconds, `done` by `time.perf_counter`."""
+def decide(score: FloatArray, labels: Sequence[str], threshold: float, top: int) -> list[Answer]:
+    """Turn the network's scores into answers.
 
-    prepared: Prepared
-    inference: Inference
-    prepare_s: float
-    network_s: float
-    done: float
+    Args:
+        score: Scores, (batch, classes) float32.
+        labels: Labels of the classes, in order.
+        threshold: Least score that is accepted. A score that is not a number is never accepted.
+        top: Number of candidates to name.
+
+    Returns:
+        One answer for each row, in order. Of equal scores the class that comes first wins.
+    """
+    return [_answer(row, best_first(row, max(2, top)), labels, threshold, top) for row in score]
 
 
-class Started(ProcessBound):
-    """A batch that has been through the network; its comparison with golden images may go on."""
+def decide_matched(
+    matches: Matches, spec: MatchingSpec, labels: Sequence[str], threshold: float, top: int
+) -> list[Answer]:
+    """Turn the comparison with golden images into answers.
 
-    def __init__(self, chunk: Chunk, find: Callable[[], tuple[list[Answer], float]], started: float) -> None:
-        """Take what `Recognizer` has of it.
+    Args:
+        matches: Comparison of each frame with its candidates.
+        spec: Settings of the comparison.
+        labels: Labels of the classes, in order.
+        threshold: Least agreement that is accepted.
+        top: Number of candidates to name.
+    """
+    rows = zip(
+        matches.classes.tolist(),
+        matches.agreement.tolist(),
+        matches.margin.tolist(),
+        matches.is_accepted(threshold, spec).tolist(),
+        strict=True,
+    )
+    return [
+        Answer(
+            label=labels[classes[0]] if accepted else None,
+            score=agreement[0],
+            margin=margin,
+            accepted=accepted,
+            top=_compared(classes, agreement, labels)[:top],
+        )
+        for classes, agreement, margin, accepted in rows
+    ]
 
-        Args:
-            chunk: the batch; what was prepared is given back with the results.
-            find: returns the answers to its frames, and when the last was ready.
-            started: when the call began; as all times here by `time.perf_counter`.
-        """
-        self._pending: tuple[Chunk, Callable[[], tuple[list[Answer], float]]] | None = chunk, find
-        self._started = started
-        self._results: list[Result] | None = None
 
-    def wait(self) -> list[Result]:
-        """Return the results, in the order of the frames, when all are there. By one thread at a time, whichever.
+def _compared(classes: Sequence[int], agreement: Sequence[float], labels: Sequence[str]) -> tuple[ScoredLabel, ...]:
+    """Return the compared candidates. An agreement of 0 stands for none: a frame had fewer classes than finalists."""
+    pairs = zip(classes, agreement, strict=True)
+    return tuple(ScoredLabel(labels[index], value) for index, value in pairs if value > 0)
 
-        Raises:
-            PackageError: a golden image is damaged.
-            PartsightError: it was so at an earlier call.
-        """
-        pending, self._pending = self._pending, None
-        if pending is not None:
-            self._results = self._timed(*pending)
-        if self._results is None:
-            raise PartsightError("this batch could not be answered, as an earlier call told; start it again")
-        return self._results
 
-    def _timed(self, chunk: Chunk, find: Callable[[], tuple[list[Answer], float]]) -> list[Result]:
-        answers, done = find()  # with the next batch's network between, they are asked for later than they are there
-        chunk.prepared.release()
-        stages = Stages(chunk.prepare_s * 1000, chunk.network_s * 1000, (done - chunk.done) * 1000)
-        latency_ms = (done - self._started) * 1000
-        return [
-            Result(answer.label, answer.score, answer.margin, answer.accepted, answer.top, latency_ms, stages)
-            for answer in answers
-        ]
+def _answer(row: FloatArray, order: np.ndarray, labels: Sequence[str], threshold: float, top: int) -> Answer:
+    best = float(row[order[0]])
+    margin = best - float(row[order[1]]) if len(order) > 1 else best
+    accepted = best >= threshold
+    return Answer(
+        label=labels[order[0]] if accepted else None,
+        score=best,
+        margin=margin,
+        accepted=accepted,
+        top=tuple(ScoredLabel(labels[index], float(row[index])) for index in order[:top]),
+    )

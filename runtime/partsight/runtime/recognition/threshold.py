@@ -1,4 +1,4 @@
-"""The threshold: what one that somebody chose costs, by what the package's calibration says."""
+"""The threshold: the good frames that a user's threshold refuses, and the unknown parts that it accepts."""
 
 import logging
 from bisect import bisect_left
@@ -10,27 +10,27 @@ SCORE_RANGES: Mapping[str, tuple[float, float]] = {"agreement": (0, 1), "probabi
 """The lowest and the highest score of each kind."""
 
 MORE_REFUSED, MORE_ACCEPTED = 0.1, 0.25
-"""How much larger than with the package's own threshold a share may be without a warning: of good frames that are
-refused, and of frames of unknown parts that get a label."""
+"""Largest increase of a share, compared with the package's own threshold, without a warning: share of good frames that
+are refused, and share of frames of unknown parts that get a label."""
 
-_FAR_ABOVE, _FAR_BELOW = 0.25, 0.5  # of the way from the package's own threshold to the highest or lowest score
+_FAR_ABOVE, _FAR_BELOW = 0.25, 0.5  # shares of the way from the package's own threshold to the extreme score
 
 _log = logging.getLogger("partsight.runtime")
 
 
 def threshold_warning(decision: Decision, threshold: float) -> str:
-    """Return in words what is wrong with a threshold that somebody chose; empty if it serves.
+    """Return a warning about a user's threshold; empty if the threshold is usable.
 
     Args:
-        decision: of the package, with its own threshold.
-        threshold: in its place.
+        decision: Decision of the package, with its own threshold.
+        threshold: The user's threshold.
     """
     own = f"use {_own(decision)}"
     least, most = SCORE_RANGES[decision.score]
     if threshold > most:
         return f"threshold {threshold:g} refuses all frames: no score is above {most:g}; {own}"
     if threshold <= least:
-        return f"threshold {threshold:g} refuses no frame for its score: none is below {least:g}; {own}"
+        return f"threshold {threshold:g} refuses no frame: no score is below {least:g}; {own}"
     if not decision.taught_scores or not decision.unknown_scores:
         return _by_distance(decision, threshold)
     both = (threshold, decision.threshold)
@@ -44,23 +44,23 @@ def threshold_warning(decision: Decision, threshold: float) -> str:
 
 
 def warn_of_threshold(decision: Decision, threshold: float, package: str) -> None:
-    """Log what is wrong with a threshold that somebody chose for a package; see `threshold_warning`."""
+    """Log the warning about a user's threshold for a package; see `threshold_warning`."""
     if warning := threshold_warning(decision, threshold):
         _log.warning("%s", warning, extra={"event": "threshold_unfit", "package": package})
 
 
 def share_below(quantiles: Sequence[float], score: float) -> float:
-    """Return the share of scores below one.
+    """Return the share of scores below a score, by linear interpolation between quantiles.
 
     Args:
-        quantiles: Of the scores, in rising order, from the lowest to the highest; two at least.
-        score: The one.
+        quantiles: At least two quantiles of the scores at equal steps, in rising order, from the lowest to the highest.
+        score: Score to compare with.
     """
-    place = bisect_left(quantiles, score)
-    if place in (0, len(quantiles)):
-        return float(place > 0)
-    low, high = quantiles[place - 1 : place + 1]
-    return (place - 1 + (score - low) / (high - low)) / (len(quantiles) - 1)
+    index = bisect_left(quantiles, score)
+    if index in (0, len(quantiles)):
+        return float(index > 0)
+    low, high = quantiles[index - 1 : index + 1]
+    return (index - 1 + (score - low) / (high - low)) / (len(quantiles) - 1)
 
 
 def _own(decision: Decision) -> str:
@@ -69,7 +69,7 @@ def _own(decision: Decision) -> str:
 
 
 def _by_distance(decision: Decision, threshold: float) -> str:
-    """Judge a threshold by how far it is from the package's own, where the package does not say what others cost."""
+    """Judge a threshold by its distance from the package's own: for a package without quantiles of scores."""
     least, most = SCORE_RANGES[decision.score]
     above = (threshold - decision.threshold) / max(most - decision.threshold, 1e-9)
     below = (decision.threshold - threshold) / max(decision.threshold - least, 1e-9)
@@ -77,6 +77,6 @@ def _by_distance(decision: Decision, threshold: float) -> str:
         return ""
     effect = "refuse many good frames" if above > 0 else "accept unknown parts"
     return (
-        f"threshold {threshold:g} may {effect}: it is far from {_own(decision)}; this package does not say how many: "
+        f"threshold {threshold:g} may {effect}: it is far from {_own(decision)}; this package cannot say how many: "
         "train and export it again with this partsight"
     )

@@ -1,30 +1,19 @@
-"""Who made a package: keys, signatures, and which keys this machine trusts.
+"""Who made a package: keys, the signature file, and which keys this machine trusts.
 
 May import `core`.
 """
 
 from partsight.runtime.signing.keys import PUBLIC_SUFFIX, PrivateKey, PublicKey, generate_key
-from partsight.runtime.signing.signature import (
-    MAX_SIGNATURES,
-    SIGNATURE_VERSION,
-    Demand,
-    Signature,
-    SignatureFile,
-    check_signatures,
-    read_signatures,
-)
+from partsight.runtime.signing.signature import Demand, add_signature, check_signatures, read_signatures
 from partsight.runtime.signing.trust import KeyLike, check_cache, find_demands, machine_demand, read_keys
 
 __all__ = [
-    "MAX_SIGNATURES",
     "PUBLIC_SUFFIX",
-    "SIGNATURE_VERSION",
     "Demand",
     "KeyLike",
     "PrivateKey",
     "PublicKey",
-    "Signature",
-    "SignatureFile",
+    "add_signature",
     "check_cache",
     "check_signatures",
     "find_demands",

@@ -1,4 +1,4 @@
-"""Keys: a private one signs packages, its public one shows who did (Ed25519)."""
+"""Ed25519 keys: a private key signs packages, its public key checks the signatures."""
 
 import importlib
 from dataclasses import dataclass, field
@@ -24,35 +24,36 @@ _ED25519 = "cryptography.hazmat.primitives.asymmetric.ed25519"
 
 @dataclass(frozen=True)
 class PublicKey:
-    """A key that signatures are checked with.
+    """A key that checks signatures.
 
     Attributes:
-        raw: its 32 bytes.
+        raw: Key, 32 bytes.
     """
 
     raw: bytes
 
     @property
     def key_id(self) -> str:
-        """The first 16 hexadecimal digits of the SHA-256 of `raw`: names the key in signatures, results and logs."""
+        """First 16 hexadecimal digits of the SHA-256 of `raw`: the key's name in signatures, results and logs."""
         return sha256_bytes(self.raw)[:16]
 
     @classmethod
     def read(cls, path: str | Path) -> "PublicKey":
-        """Read the KEY.pub of `partsight keygen`, or any other Ed25519 key in PEM.
+        """Read the file KEY.pub of `partsight keygen`, or any other public Ed25519 key in PEM.
 
         Raises:
-            KeyFileError: it is none.
+            KeyFileError: the file is not a public Ed25519 key.
             DependencyError: the package `cryptography` is not installed.
         """
         return cls.parse(read_key_file(Path(path)), Path(path))
 
     @classmethod
     def parse(cls, data: bytes, path: Path) -> "PublicKey":
-        """Return the key in a file's bytes; raises as `read` does."""
+        """Return the key in the bytes of a file; raises as `read` does."""
         if b"PRIVATE KEY" in data:
             raise KeyFileError(
-                f"{path}: holds a private key, which stays where packages are signed; expected {path}.pub"
+                f"{path}: holds a private key; expected the public key: name {path}.pub, and keep the private key on "
+                "the machine that signs"
             )
         try:
             key = need_crypto(_SERIALIZATION).load_pem_public_key(data)
@@ -63,7 +64,7 @@ class PublicKey:
         return cls(bytes(key.public_bytes_raw()))
 
     def has_signed(self, message: bytes, signature: bytes) -> bool:
-        """Say whether a signature is this key's, and of this message."""
+        """Return whether this key made a signature of this message."""
         key = need_crypto(_ED25519).Ed25519PublicKey.from_public_bytes(self.raw)
         try:
             key.verify(signature, message)
@@ -77,7 +78,7 @@ class PrivateKey:
     """A key that signs.
 
     Attributes:
-        public: what its signatures are checked with.
+        public: Key that checks its signatures.
     """
 
     public: PublicKey
@@ -85,14 +86,14 @@ class PrivateKey:
 
     @classmethod
     def read(cls, path: str | Path, passphrase: bytes | None = None) -> "PrivateKey":
-        """Read the KEY of `partsight keygen`.
+        """Read the file KEY of `partsight keygen`.
 
         Args:
-            path: of the file.
-            passphrase: that it is encrypted with; of no account where it is not.
+            path: Path of the file.
+            passphrase: Passphrase of an encrypted key; ignored if the key is not encrypted.
 
         Raises:
-            KeyFileError: it is none, others than its owner may read it, or the passphrase is not its own.
+            KeyFileError: the file is not a private Ed25519 key, other users can read it, or the passphrase is wrong.
             DependencyError: the package `cryptography` is not installed.
         """
         path = Path(path)
@@ -111,15 +112,14 @@ class PrivateKey:
 
 
 def generate_key(path: str | Path, passphrase: bytes | None = None) -> PublicKey:
-    """Make a pair of keys.
+    """Make a pair of keys: the file `path`, which only its owner can read, and the public key `path` with `.pub`.
 
     Args:
-        path: for the private key, which its owner alone may read; the public one lies beside it, as `path` with `.pub`.
-            Neither may exist.
-        passphrase: to encrypt the private key with; None for a key that whoever reads the file can use.
+        path: Path of the private key. Neither file may exist.
+        passphrase: Passphrase that encrypts the private key; None for a key that every reader of the file can use.
 
     Raises:
-        OutputError: one of them exists or cannot be written; nothing is left behind.
+        OutputError: one of the files exists or cannot be written; nothing is left behind.
         DependencyError: the package `cryptography` is not installed.
     """
     path, form = Path(path), need_crypto(_SERIALIZATION)
@@ -135,42 +135,42 @@ def need_crypto(module: str) -> ModuleType:
     """Import a module of the package `cryptography`.
 
     Raises:
-        DependencyError: it is not installed.
+        DependencyError: the package is not installed.
     """
     try:
         return importlib.import_module(module)
     except ImportError as error:
         raise DependencyError(
-            f"signatures need the package cryptography, which cannot be imported ({error}); install it with: "
-            "pip install 'partsight[sign]'"
+            f"signatures need the package cryptography, which cannot be imported ({error}); run "
+            "`pip install 'partsight[sign]'`"
         ) from error
 
 
 def _unsupported() -> type[Exception]:
-    """Return what the library raises of a key of a kind that it does not know."""
+    """Return the class of the library's error for a key of an unknown kind."""
     kind: type[Exception] = need_crypto("cryptography.exceptions").UnsupportedAlgorithm
     return kind
 
 
 def _load(path: Path, data: bytes, passphrase: bytes | None) -> object:
-    """Return the key in the bytes of a file; raises ValueError if there is none."""
+    """Return the private key in the bytes of a file; raises ValueError if there is none."""
     load = need_crypto(_SERIALIZATION).load_pem_private_key
     try:
         return load(data, None)
-    except TypeError as error:  # it is encrypted
+    except TypeError as error:  # the key is encrypted
         if passphrase is None:
             raise KeyFileError(
-                f"{path}: is encrypted; expected its passphrase, by --passphrase-file or {PASSPHRASE_VARIABLE}"
+                f"{path}: is encrypted; pass its passphrase by --passphrase-file or {PASSPHRASE_VARIABLE}"
             ) from error
     try:
         return load(data, passphrase)
     except ValueError as error:
-        raise KeyFileError(f"{path}: cannot be decrypted ({error}); is this its passphrase?") from error
+        raise KeyFileError(f"{path}: cannot be decrypted ({error}); check the passphrase") from error
 
 
 def _other_kind(key: object) -> str:
-    return f"holds a {type(key).__name__}; expected Ed25519: make one with `partsight keygen`"
+    return f"holds a {type(key).__name__}; expected Ed25519: make a key with `partsight keygen`"
 
 
 def _not_a_key(error: Exception) -> str:
-    return f"is no key in PEM ({' '.join(str(error).split())[:200]}); expected one that `partsight keygen` wrote"
+    return f"is not a key in PEM ({' '.join(str(error).split())[:200]}); name a file that `partsight keygen` wrote"

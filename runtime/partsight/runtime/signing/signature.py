@@ -1,8 +1,8 @@
-"""The signature: who vouches for a package, in a file beside its manifest.
+"""The signature file of a package: its format, adding a signature, and checking the signatures.
 
-What is signed is the manifest, byte for byte as it lies in the folder; it names the SHA-256 of every other file. The
-signature stands in a file of its own, so that the bytes that were signed are those that are read, without a second form
-to agree on; the package's id stays what it was, and several keys can sign.
+A key signs the bytes of the manifest exactly as the file holds them, and the manifest names the SHA-256 of every other
+file. Signatures are in a file of their own, `signature.json`. So the manifest has only one form, a signature leaves the
+package's id as it is, and several keys can sign. `partsight.runtime.package.sign_package` signs a whole package.
 """
 
 import os
@@ -13,24 +13,26 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from partsight.runtime.core import SIGNATURE_NAME, PackageError, SignatureError, read_file
+from partsight.runtime.core import SIGNATURE_NAME, PackageError, SignatureError, read_file, write_file
 from partsight.runtime.signing.keys import PrivateKey, PublicKey
 
 SIGNATURE_VERSION = 1
 MAX_SIGNATURES = 16
 
-_PURPOSE = b"partsight package manifest, version 1\n"  # before what is signed: of use for nothing else
+_PURPOSE = b"partsight package manifest, version 1\n"
+"""Prefix of the signed bytes: nobody can pass the signature of a manifest off as a signature of something else."""
+
 _MAX_BYTES = 2**14
 _SIGN = "`partsight sign PACKAGE --key KEY`"
 
 
 class Signature(msgspec.Struct, frozen=True):
-    """One key's.
+    """The signature of a manifest by one key.
 
     Attributes:
-        key_id: of the key; see `PublicKey.key_id`.
-        algorithm: Ed25519, of the manifest's bytes after a line that says what for.
-        value: the signature, in hexadecimal.
+        key_id: Id of the key, see `PublicKey.key_id`.
+        algorithm: Always Ed25519, over `_PURPOSE` and the bytes of the manifest.
+        value: Signature, 64 bytes in hexadecimal.
     """
 
     key_id: Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{16}\Z")]
@@ -39,32 +41,32 @@ class Signature(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, manifest: bytes, key: PrivateKey) -> "Signature":
-        """Sign a manifest's bytes."""
+        """Sign the bytes of a manifest."""
         return cls(key.public.key_id, "ed25519", key.sign(_PURPOSE + manifest).hex())
 
-    def is_right(self, manifest: bytes, key: PublicKey) -> bool:
-        """Say whether `key` has signed these bytes."""
+    def is_valid(self, manifest: bytes, key: PublicKey) -> bool:
+        """Return whether `key` has signed these bytes."""
         return key.has_signed(_PURPOSE + manifest, bytes.fromhex(self.value))
 
 
 class SignatureFile(msgspec.Struct, frozen=True):
-    """What `signature.json` holds: the signatures of each key once, in the order in which they were made."""
+    """Contents of `signature.json`: one signature of each key, in the order in which they were made."""
 
     schema_version: int
     signatures: tuple[Signature, ...]
 
     def to_json(self) -> bytes:
-        """Return it as the only bytes that `read_signatures` takes for it."""
+        """Return the JSON; `read_signatures` refuses any other spelling of the same contents."""
         return msgspec.json.format(msgspec.json.encode(self), indent=1)
 
 
 @dataclass(frozen=True)
 class Demand:
-    """That a package be signed by one of several keys.
+    """The demand that one of several keys has signed a package.
 
     Attributes:
-        keys: at least one.
-        source: who demands it, for messages.
+        keys: Public keys, at least one.
+        source: Who demands the signature, for messages.
     """
 
     keys: tuple[PublicKey, ...]
@@ -75,11 +77,11 @@ class Demand:
 
 
 def read_signatures(folder: Path) -> tuple[Signature, ...]:
-    """Return the signatures of a package, none of them checked; none if it is not signed.
+    """Return the signatures of a package without checking them; none if it is not signed.
 
     Raises:
-        SignatureError: the file is not as partsight writes it.
-        PackageError: it cannot be read, or is too large.
+        SignatureError: the signature file is not as partsight writes it.
+        PackageError: the signature file cannot be read, or is too large.
     """
     try:
         data = read_file(folder, SIGNATURE_NAME, _MAX_BYTES)
@@ -93,22 +95,47 @@ def read_signatures(folder: Path) -> tuple[Signature, ...]:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _malformed(folder, str(error)) from error
     if file.schema_version != SIGNATURE_VERSION:
-        raise _malformed(folder, f"it is of schema version {file.schema_version}, and this partsight reads 1")
+        raise _malformed(folder, f"schema version {file.schema_version}; this partsight reads {SIGNATURE_VERSION}")
     ids = {signature.key_id for signature in file.signatures}
     if not 1 <= len(ids) <= MAX_SIGNATURES or len(ids) < len(file.signatures):
         raise _malformed(folder, f"expected signatures of 1 to {MAX_SIGNATURES} keys, each once")
     if file.to_json() != data:  # a field more, one that stands twice, another order
-        raise _malformed(folder, "its bytes are not those that partsight writes for what it says")
+        raise _malformed(folder, "partsight writes the same contents with other bytes")
     return file.signatures
 
 
-def check_signatures(folder: Path, manifest: bytes, demands: Sequence[Demand]) -> tuple[str, ...]:
-    """Check that the keys that are demanded have signed a manifest.
+def add_signature(folder: Path, manifest: bytes, key: PrivateKey) -> None:
+    """Sign a manifest; signatures of other keys stay, an earlier one of this key is replaced.
+
+    The signature appears whole or not at all.
 
     Args:
-        folder: of the package, which has the signatures.
-        manifest: its bytes, those that are then used.
-        demands: each must be met.
+        folder: Folder of the package.
+        manifest: Bytes of its manifest.
+        key: Key that signs.
+
+    Raises:
+        SignatureError: the signature file is damaged, or has `MAX_SIGNATURES` signatures of other keys.
+        PackageError: the signature file cannot be read, or is too large.
+        OutputError: the signature file cannot be written.
+    """
+    signature = Signature.of(manifest, key)
+    others = [item for item in read_signatures(folder) if item.key_id != signature.key_id]
+    if len(others) >= MAX_SIGNATURES:
+        raise SignatureError(
+            f"{folder}: has signatures of {len(others)} keys, the most that partsight reads; remove {SIGNATURE_NAME} "
+            "and sign again"
+        )
+    write_file(folder / SIGNATURE_NAME, SignatureFile(SIGNATURE_VERSION, (*others, signature)).to_json())
+
+
+def check_signatures(folder: Path, manifest: bytes, demands: Sequence[Demand]) -> tuple[str, ...]:
+    """Check that a manifest has the signatures that are demanded.
+
+    Args:
+        folder: Folder of the package, with the signature file.
+        manifest: Bytes of the manifest; the caller must use these, and not read them again.
+        demands: Demands, each of which must be met; at least one.
 
     Returns:
         Ids of the trusted keys that have signed, in the order of the file.
@@ -120,21 +147,23 @@ def check_signatures(folder: Path, manifest: bytes, demands: Sequence[Demand]) -
     signatures = read_signatures(folder)
     if not signatures:
         raise SignatureError(
-            f"{folder}: is not signed, and must be by one of {demands[0]}; sign it where it was made: {_SIGN}"
+            f"{folder}: is not signed; expected a signature by one of {demands[0]}: sign the package where it was made "
+            f"with {_SIGN}"
         )
     trusted = {key.key_id: key for demand in demands for key in demand.keys}
     known = [signature for signature in signatures if signature.key_id in trusted]
     for demand in demands:
         if not {key.key_id for key in demand.keys} & {signature.key_id for signature in known}:
             raise SignatureError(
-                f"{folder}: is signed by {_names([item.key_id for item in signatures])}, and must be by one of "
-                f"{demand}; sign it with one of those, or trust the key that signed it"
+                f"{folder}: is signed by {_names([item.key_id for item in signatures])}; expected a signature by one "
+                f"of {demand}: sign the package with one of those, or trust the key that signed it"
             )
     for signature in known:
-        if not signature.is_right(manifest, trusted[signature.key_id]):
+        if not signature.is_valid(manifest, trusted[signature.key_id]):
             raise SignatureError(
-                f"{folder}: the signature of key {signature.key_id} is not of this manifest: the package was altered "
-                f"after it was signed, or the signature is another package's; copy it again, or sign it again: {_SIGN}"
+                f"{folder}: the signature of key {signature.key_id} does not fit this manifest: the package was "
+                "altered after it was signed, or the signature belongs to another package; copy the package again, or "
+                f"sign it again with {_SIGN}"
             )
     return tuple(signature.key_id for signature in known)
 
@@ -145,5 +174,5 @@ def _names(ids: Sequence[str]) -> str:
 
 def _malformed(folder: Path, why: str) -> SignatureError:
     return SignatureError(
-        f"{folder}: {SIGNATURE_NAME} cannot be used ({why}); copy the package again, or remove that file and sign again"
+        f"{folder}: {SIGNATURE_NAME} is damaged ({why}); copy the package again, or remove that file and sign again"
     )

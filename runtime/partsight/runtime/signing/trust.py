@@ -1,7 +1,7 @@
-"""Trust: by which keys a package must be signed to be loaded here.
+"""Trust: the keys, one of which must have signed a package that this machine loads.
 
-The setting of a machine is a folder at a fixed place that only an administrator may write to. It is no variable of the
-environment and no option, because whoever starts a program chooses those.
+A machine's setting is a folder at a fixed path that only an administrator can change. It is not an environment variable
+and not an option: the user who starts a program chooses those.
 """
 
 import ctypes
@@ -21,12 +21,12 @@ _COMMON_APPDATA = 0x23  # CSIDL_COMMON_APPDATA of Windows
 
 
 def machine_folder() -> Path:
-    """Return where this machine's trusted keys lie, if it has such a setting.
+    """Return the folder of this machine's trusted keys, whether it exists or not.
 
-    `/etc/partsight/trusted_keys.d`; on Windows `partsight\\trusted_keys.d` in the folder of all users' program data.
+    `/etc/partsight/trusted_keys.d`; on Windows `partsight\\trusted_keys.d` in the program data folder of all users.
     """
     if sys.platform == "win32":
-        # Asked of Windows: the variable PROGRAMDATA is whatever the caller says.
+        # By a call of Windows: whoever starts the program can change the variable PROGRAMDATA.
         found = ctypes.create_unicode_buffer(260)
         ctypes.windll.shell32.SHGetFolderPathW(None, _COMMON_APPDATA, None, 0, found)
         return Path(found.value or r"C:\ProgramData") / "partsight" / "trusted_keys.d"
@@ -34,13 +34,13 @@ def machine_folder() -> Path:
 
 
 def machine_demand() -> Demand | None:
-    """Return what this machine's setting demands of every package; None where it has none.
+    """Return this machine's demand on every package; None if the machine has no setting.
 
-    Every file `*.pub` of the folder is a trusted key. A folder that cannot be read or holds no key is an error, and not
-    a machine without a setting.
+    Every file `*.pub` of the folder is a trusted key. A folder that cannot be read or has no key is an error: it does
+    not count as no setting.
 
     Raises:
-        KeyFileError: the setting is broken, or others than its owner may change it.
+        KeyFileError: the setting is broken, or other users than its owner can change it.
         DependencyError: the package `cryptography` is not installed.
     """
     folder = machine_folder()
@@ -54,54 +54,57 @@ def machine_demand() -> Demand | None:
         paths = sorted(path for path in folder.iterdir() if path.name.endswith(PUBLIC_SUFFIX))
     except OSError as error:
         raise KeyFileError(
-            f"{source} cannot be read ({error}), and until they can no package is loaded; mend the folder, or let an "
-            "administrator remove it"
+            f"{source} cannot be read ({error}), so this machine loads no package; ask an administrator to repair or "
+            "remove the folder"
         ) from error
     if not paths:
         raise KeyFileError(
-            f"{source} are none, so no package is loaded; put public keys there (NAME{PUBLIC_SUFFIX}), or let an "
-            "administrator remove the folder"
+            f"{source}: the folder has no key, so this machine loads no package; ask an administrator to put public "
+            f"keys there (NAME{PUBLIC_SUFFIX}) or to remove the folder"
         )
     return Demand(tuple(PublicKey.parse(read_key_file(path, check_unwritable), path) for path in paths), source)
 
 
 def read_keys(keys: Sequence[KeyLike]) -> tuple[PublicKey, ...]:
-    """Return public keys, read where they are paths.
+    """Return public keys; a path is read.
+
+    Args:
+        keys: Public keys or paths of their files, at least one.
 
     Raises:
-        ValueError: there is none.
-        KeyFileError: a file holds none.
+        ValueError: there is no key.
+        KeyFileError: a file is not a public key.
         DependencyError: the package `cryptography` is not installed.
     """
     if isinstance(keys, str | Path | PublicKey) or not keys:
-        raise ValueError(f"trusted_keys is {keys!r}; expected a list of at least one key, or None to demand none")
+        raise ValueError(f"trusted_keys is {keys!r}; expected a list of at least one key, or None for no demand")
     return tuple(key if isinstance(key, PublicKey) else PublicKey.read(key) for key in keys)
 
 
 def find_demands(trusted_keys: Sequence[KeyLike] | None) -> tuple[Demand, ...]:
-    """Return what is demanded of a package: by this machine, and by who loads it. Both must be met.
+    """Return the demands of this machine and of the caller on a package, each of which must be met.
 
     Args:
-        trusted_keys: of the loader; None for those of the machine alone.
+        trusted_keys: Keys that the caller trusts; None if only this machine's setting counts.
 
     Raises:
-        ValueError: it is empty.
+        ValueError: `trusted_keys` is empty.
         KeyFileError: the machine's setting or one of the keys cannot be used.
         DependencyError: the package `cryptography` is not installed.
     """
     machine = machine_demand()
-    own = None if trusted_keys is None else Demand(read_keys(trusted_keys), "the trusted keys that were named")
+    own = None if trusted_keys is None else Demand(read_keys(trusted_keys), "the trusted keys that the program names")
     return tuple(demand for demand in (machine, own) if demand is not None)
 
 
 def check_cache(folder: Path) -> None:
-    """Refuse a folder of compiled models that others may write to: what lies there is loaded in place of the package's.
+    """Refuse a cache folder that other users can change: the engine loads its compiled models instead of the package's.
 
     Raises:
-        KeyFileError: they may.
+        KeyFileError: other users can change the folder.
     """
     try:
         found = folder.stat()
-    except OSError:  # it is not there yet
+    except OSError:  # the engine makes the folder later
         return
     check_unwritable(folder, found)

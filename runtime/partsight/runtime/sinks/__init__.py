@@ -3,35 +3,36 @@
 May import `core`, `cameras` and `recognition`.
 """
 
-import importlib
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
-from partsight.runtime.core import SinkError
-from partsight.runtime.sinks.address import Address, Options, name_of, need, parse, shown
-from partsight.runtime.sinks.files import need_folder
-from partsight.runtime.sinks.record import FrameEvent, Record, answered
-from partsight.runtime.sinks.serving import is_loopback, tell_exposed
+from partsight.runtime.core import SinkError, load_plugin, plugin_names
+from partsight.runtime.sinks.address import Address, Options, name_of, parse, shown
+from partsight.runtime.sinks.files import check_folder
+from partsight.runtime.sinks.record import FrameEvent, Record, record_answer
+from partsight.runtime.sinks.serving import is_loopback, log_exposed
 from partsight.runtime.sinks.sink import CheckLine, Sink
 
 __all__ = [
+    "PLUGINS",
     "SINKS",
     "Address",
     "CheckLine",
     "FrameEvent",
+    "Options",
     "Record",
     "Sink",
-    "answered",
     "check_address",
     "check_line",
     "is_loopback",
+    "log_exposed",
     "name_of",
-    "need",
     "open_sink",
     "parse",
+    "record_answer",
     "shown",
-    "tell_exposed",
 ]
 
 SINKS = {
@@ -44,19 +45,13 @@ SINKS = {
     "opcua": "partsight.runtime.sinks.opcua",
     "sqlite": "partsight.runtime.sinks.sqlite",
 }
-"""Of each scheme the module whose `open_address` opens it; imported when the first such sink is opened."""
+"""Module of each built-in scheme, imported when a sink of that scheme is opened or checked."""
 
-_OPTIONS = {
-    "csv": "FileOptions",
-    "images": "ImagesOptions",
-    "jsonl": "FileOptions",
-    "modbus": "ModbusOptions",
-    "mqtt": "MqttOptions",
-    "mqtts": "MqttOptions",
-    "opcua": "OpcUaOptions",
-    "sqlite": "SqliteOptions",
-}
-"""Of each scheme what its module reads options into."""
+PLUGINS = "partsight.sinks"
+"""Group of entry points by which other distributions add schemes; docs/results.md says what a plugin has to offer.
+
+A built-in module and a plugin offer the same: `open_address`, `OPTIONS` and, only a plugin, `check_address`.
+"""
 
 _FILES = frozenset({"csv", "images", "jsonl", "sqlite"})
 """Schemes whose place is a file or a folder."""
@@ -66,52 +61,62 @@ def open_sink(address: str) -> Sink:
     """Open the sink at an address.
 
     Args:
-        address: `scheme:place?option=value`, such as `jsonl:results.jsonl`; docs/results.md lists them.
+        address: Address of the form `scheme:place?option=value`, such as `jsonl:results.jsonl`; docs/results.md lists
+            the schemes.
 
     Raises:
-        SinkError: no sink is known for the address, an option is not known, or the sink cannot be opened.
-        DependencyError: it needs a library that is not installed; the message names the extra.
+        SinkError: the scheme or an option is not known, the sink cannot be opened, or a plugin does not work.
+        DependencyError: the sink needs a library that is not installed; the message names the extra.
     """
-    parsed = _known(address)
-    module = importlib.import_module(SINKS[parsed.scheme])
-    return cast(Sink, module.open_address(parsed))
+    parsed = parse(address)
+    return cast(Sink, _module(parsed).open_address(parsed))
 
 
 def check_address(address: str) -> None:
     """Refuse an address at which no sink can be opened, without opening the sink.
 
     Raises:
-        SinkError: no sink is known for it, an option is wrong, or the folder of its file is not there.
+        SinkError: the scheme or an option is not known, there is no folder for its file, or a plugin does not work.
     """
-    options, parsed = _read_options(address), _known(address)
-    file = parsed.place if parsed.scheme in _FILES else getattr(options, "spool", "")
-    if file and file != "-":
-        need_folder(Path(file))
+    parsed = parse(address)
+    module = _module(parsed)
+    options = _read_options(parsed, module)
+    if parsed.scheme in SINKS:
+        file = parsed.place if parsed.scheme in _FILES else getattr(options, "spool", "")
+        if file and file != "-":
+            check_folder(Path(file))
+    elif hasattr(module, "check_address"):
+        module.check_address(parsed)
 
 
 def check_line(address: str, labels: Sequence[str], cameras: Sequence[str]) -> list[str]:
-    """Return in words how a sink and a line differ, without opening the sink; see `Sink.check_line`.
+    """Return a sentence for each difference between a sink and a line, without opening the sink.
 
     Args:
-        address: as for `open_sink`.
+        address: Address as for `open_sink`.
         labels: Labels of the line's package.
         cameras: Names of the line's cameras.
 
     Raises:
-        SinkError: as `check_address`; or the sink would be of no use on such a line.
+        SinkError: as `check_address`; or the sink would be of no use on such a line, see `Sink.check_line`.
     """
-    return _read_options(address).check_line(labels, cameras)
-
-
-def _read_options(address: str) -> Options:
-    parsed = _known(address)
-    module = importlib.import_module(SINKS[parsed.scheme])
-    form: type[Options] = getattr(module, _OPTIONS[parsed.scheme])
-    return parsed.read_options(form)
-
-
-def _known(address: str) -> Address:
     parsed = parse(address)
-    if parsed.scheme not in SINKS:
-        raise SinkError(f"sink {parsed} is not known; expected one of {', '.join(f'{name}:' for name in SINKS)}")
-    return parsed
+    return _read_options(parsed, _module(parsed)).check_line(labels, cameras)
+
+
+def _module(address: Address) -> Any:
+    """Import the built-in module or the plugin of an address."""
+    plugin = load_plugin(PLUGINS, address.scheme, SINKS, SinkError)
+    if plugin is not None:
+        return plugin
+    if address.scheme not in SINKS:
+        known = ", ".join(f"{name}:" for name in (*SINKS, *plugin_names(PLUGINS)))
+        raise SinkError(f"sink {address} is not known; expected one of {known}")
+    return import_module(SINKS[address.scheme])
+
+
+def _read_options(address: Address, module: Any) -> Options:
+    form = getattr(module, "OPTIONS", Options)
+    if not (isinstance(form, type) and issubclass(form, Options)):
+        raise SinkError(f"sink {address}: OPTIONS of {module.__name__} is {form!r}; expected a subclass of Options")
+    return address.read_options(form)

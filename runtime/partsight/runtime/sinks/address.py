@@ -1,41 +1,42 @@
-"""Addresses of sinks: `scheme:place?option=value&option=value`."""
+"""Addresses of sinks: `scheme:place?option=value&option=value`.
 
-import importlib
+They differ from those of cameras, where a query belongs to the camera and a user with a password is allowed.
+"""
+
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import ModuleType
 from typing import TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
-from partsight.runtime.core import DependencyError, SinkError
+from partsight.runtime.core import SinkError
 
 _NETWORK = re.compile("(?<![^:])//.*", re.DOTALL)
 _NO_USER = re.compile(r"//(\[[^]]*\]|[^/@:]*)(:\d*)?(/.*)?", re.DOTALL)
-"""A host, perhaps a port, and after a slash anything, such as a topic with an @."""
+"""A host, perhaps a port, and after a slash any text, such as a topic with an @."""
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 _UNUSABLE = re.compile("[\0\ud800-\udc7f\udd00-\udfff]")
-"""What no path or host has. Of halves of surrogate pairs, those from U+DC80 on stand for bytes of a path."""
+"""Characters that no path or host has. From U+DC80 to U+DCFF, Python writes bytes of a path that are not UTF-8."""
 
 _HIDDEN = "***"
 
-_LONGEST = 4096
-"""Characters of an address: as many as Linux lets a path have."""
+_MAX_CHARACTERS = 4096
+"""Limit of an address, the same as that of a path on Linux."""
 
-_LARGEST = 1e12
-"""Of numbers with a fraction; beyond it lies "inf"."""
+_MAX_NUMBER = 1e12
+"""Limit of options with a fraction; `inf` is beyond it."""
 
 OptionsT = TypeVar("OptionsT", bound="Options")
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of every sink's options: fields are options, their defaults and limits those of the option."""
+    """Base of every sink's options: each field is an option, with its default and its limits."""
 
-    def check_line(self, labels: Sequence[str], cameras: Sequence[str]) -> list[str]:  # noqa: ARG002 (of no use to most)
-        """Return in words how options and line differ; see `Sink.check_line`, for a sink that is not open.
+    def check_line(self, labels: Sequence[str], cameras: Sequence[str]) -> list[str]:  # noqa: ARG002 (most sinks need none)
+        """Return a sentence for each difference between options and line; see `Sink.check_line`.
 
         Args:
             labels: Labels of the line's package.
@@ -49,13 +50,13 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 @dataclass(frozen=True)
 class Address:
-    """A sink's address, taken apart.
+    """The parts of a sink's address.
 
     Attributes:
-        scheme: what kind of sink.
-        place: a path, or `//host:port/topic`.
-        options: as they were written.
-        shown: what messages may carry of it.
+        scheme: Kind of sink.
+        place: A path, or `//host:port/topic`.
+        options: Options as texts.
+        shown: The address as messages may show it, see `shown`.
     """
 
     scheme: str
@@ -64,14 +65,17 @@ class Address:
     shown: str
 
     def __str__(self) -> str:
-        """Return what messages may carry."""
+        """Return the address as messages may show it."""
         return self.shown
 
     def read_options(self, form: type[OptionsT]) -> OptionsT:
-        """Return the options as numbers, truths and texts.
+        """Return the options as numbers, truth values and texts.
+
+        Args:
+            form: Class of the options.
 
         Raises:
-            SinkError: one is not known, or not what it has to be.
+            SinkError: an option is not known, or its value is wrong.
         """
         known = ", ".join(form.__struct_fields__) or "none"
         unknown = [name for name in self.options if name not in form.__struct_fields__]
@@ -84,22 +88,26 @@ class Address:
             raise SinkError(f"sink {self}: an option is wrong: {error}; its options are: {known}") from error
         for name in form.__struct_fields__:
             value = getattr(options, name)
-            if isinstance(value, float) and not abs(value) <= _LARGEST:
-                raise SinkError(f"sink {self}: option {name} is {value}; expected at most {_LARGEST:g}")
+            if isinstance(value, float) and not abs(value) <= _MAX_NUMBER:
+                raise SinkError(f"sink {self}: option {name} is {value}; expected at most {_MAX_NUMBER:g}")
         return options
 
     def host_and_port(self, default_port: int, default_host: str = "127.0.0.1") -> tuple[str, int]:
         """Return the host and the port of `//host:port`.
 
+        Args:
+            default_port: Port of an address without one.
+            default_host: Host of an address without one.
+
         Raises:
-            SinkError: the place is none, or no host or port can be called so.
+            SinkError: the place has another form, or host or port cannot exist.
         """
         if self.place and not self.place.startswith("//"):
             raise SinkError(f"sink {self}: expected {self.scheme}://host:port")
         try:
             parts = urlsplit(self.place)
             host, port = parts.hostname or default_host, default_port if parts.port is None else parts.port
-            host.encode("idna")  # what a socket makes of it
+            host.encode("idna")  # as a socket does
             if port == 0:
                 raise ValueError("port 0")
         except ValueError as error:
@@ -107,29 +115,30 @@ class Address:
         return host, port
 
     def topic(self) -> str:
-        """Return what follows `//host:port/`; empty if nothing does."""
+        """Return the text after `//host:port/`; empty if there is none."""
         return self.place.removeprefix("//").partition("/")[2]
 
 
 def parse(address: str) -> Address:
-    """Take an address apart.
+    """Split an address into its parts.
 
     Raises:
-        SinkError: it has no scheme, a malformed option, the same option twice, a password, or what no address has.
+        SinkError: it has no scheme, a malformed option, the same option twice, a password, or a character that no
+            address has.
     """
-    address = str(address)  # of a path, to which the error below names the form of an address
-    if len(address) > _LONGEST:
-        raise SinkError(f"sink {shown(address)[:20]!r}…: {len(address)} characters; expected at most {_LONGEST}")
+    address = str(address)  # a caller may pass a path: the error below names the form of an address
+    if len(address) > _MAX_CHARACTERS:
+        raise SinkError(f"sink {shown(address)[:20]!r}…: {len(address)} characters; expected at most {_MAX_CHARACTERS}")
     scheme, colon, rest = address.partition(":")
     if not colon or not _SCHEME.fullmatch(scheme):
         raise SinkError(f"sink {shown(address)!r} has no scheme; expected SCHEME:PLACE, such as jsonl:results.jsonl")
     place, _, query = rest.partition("?")
     network = _NETWORK.search(place)  # also behind a second colon
     is_doubtful = network and "@" in rest and not _NO_USER.fullmatch(network[0])
-    if is_doubtful or any("@" in pair.partition("=")[0] for pair in query.split("&")):  # no option is called so
+    if is_doubtful or any("@" in pair.partition("=")[0] for pair in query.split("&")):  # no option has such a name
         raise SinkError(
-            f"sink {scheme}: the address holds a user or a password, and addresses are logged; "
-            "name the user by an option and the file or the variable that holds the password"
+            f"sink {scheme}: the address holds a user or a password, and partsight logs addresses; "
+            "use the options username and password_file or password_env"
         )
     try:
         pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
@@ -144,10 +153,10 @@ def parse(address: str) -> Address:
 
 
 def shown(address: str) -> str:
-    """Return what messages may carry of an address: no options, which name what is secret, and no user or password.
+    """Return an address as messages may show it: without options, user and password.
 
-    Whatever stands before the last `@` may be one, for users mistype addresses; that of an option as well, unless the
-    host has ended before: a password may hold any character.
+    Users mistype addresses, and a password may hold any character. So any text before the last `@` may be one, also
+    before the `@` of an option, unless the host has ended before it.
     """
     scheme, colon, rest = address.partition(":")
     if not colon or not _SCHEME.fullmatch(scheme):
@@ -162,19 +171,5 @@ def shown(address: str) -> str:
 
 
 def name_of(address: str) -> str:
-    """Return what a sink is called in logs and counters: its address, or what of it may be shown."""
+    """Return the name of a sink in logs and counters: its address, or `shown` if a password may be in it."""
     return shown(address) if _HIDDEN in shown(address) else address
-
-
-def need(library: str, extra: str) -> ModuleType:
-    """Import an optional library.
-
-    Raises:
-        DependencyError: it is not installed.
-    """
-    try:
-        return importlib.import_module(library)
-    except ImportError as error:
-        raise DependencyError(
-            f"{library.partition('.')[0]} cannot be imported ({error}); install it: pip install 'partsight[{extra}]'"
-        ) from error

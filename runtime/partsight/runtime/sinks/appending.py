@@ -1,4 +1,4 @@
-"""A file that grows by whole pieces: what JSON lines and CSV are written into."""
+"""A file that grows by whole pieces: the base of JSON lines and CSV."""
 
 import contextlib
 import logging
@@ -13,7 +13,7 @@ import msgspec
 
 from partsight.runtime.core import SinkError, SinkGoneError
 from partsight.runtime.sinks.address import Options
-from partsight.runtime.sinks.files import flush_folder, identity, lock_file, need_folder
+from partsight.runtime.sinks.files import check_folder, file_identity, flush_folder, lock_file
 
 _BLOCK = 1 << 20
 _SHOWN = 500  # bytes of a torn piece that the log shows
@@ -25,12 +25,12 @@ class FileOptions(Options, frozen=True, kw_only=True):
     """Options of a file that is appended to.
 
     Attributes:
-        sync_every: results after which they are on the disk for sure, so that a power cut loses none of them. A crash
-            of the program alone loses none in any case.
-        sync_s: seconds after which they are, if there are fewer.
-        rotate_mb: size in MB (of 1,000,000 bytes) above which the file is set aside as NAME.000001.SUFFIX,
+        sync_every: Number of results after which they are flushed to the disk, so that a power cut loses none of
+            them. A crash of the program alone never loses one.
+        sync_s: Seconds after which fewer results are flushed.
+        rotate_mb: Size in MB (of 1,000,000 bytes) above which the file is renamed to NAME.000001.SUFFIX,
             NAME.000002.SUFFIX and so on; None for never.
-        keep: how many files that were set aside are kept, the oldest go first; None for all.
+        keep: Number of renamed files to keep, the oldest are removed first; None for all.
     """
 
     sync_every: Annotated[int, msgspec.Meta(ge=1)] = 1
@@ -44,7 +44,7 @@ class FileOptions(Options, frozen=True, kw_only=True):
 
 
 class AppendedFile:
-    """Takes whole pieces or nothing of them. Safe to call from several threads."""
+    """Takes each piece whole or not at all. Several threads may call it."""
 
     def __init__(
         self, path: Path, options: FileOptions, *, head: bytes, whole: Callable[[Path], int], header: bool
@@ -52,14 +52,14 @@ class AppendedFile:
         """Open or create the file; cut off the torn end that a crash left.
 
         Args:
-            path: of the file; its folder has to be there.
-            options: see there.
-            head: what every such file begins with; a file that does not is somebody else's, and left alone.
-            whole: returns how many bytes of a file are whole pieces.
-            header: whether a new file is given `head`; else its first piece brings it.
+            path: Path of the file; its folder must exist.
+            options: Options of the file.
+            head: First bytes of every such file; a file with other ones is not ours and stays as it is.
+            whole: Function that returns the number of bytes of a file's whole pieces.
+            header: True to write `head` into a new file; else the first piece brings it.
 
         Raises:
-            SinkError: it cannot be opened, is another's, or another program writes into it.
+            SinkError: the file cannot be opened, is not ours, or another program writes into it.
         """
         self._path, self._options = path, options
         self._head, self._whole, self._header = head, whole, header
@@ -70,9 +70,9 @@ class AppendedFile:
         self._surplus: list[Path] = []
         self._closed = False
         self._failure: OSError | None = None
-        need_folder(path)
+        check_folder(path)
         self._open()
-        self._syncer = threading.Thread(target=self._sync_late, name="partsight-sync", daemon=True)
+        self._syncer = threading.Thread(target=self._sync_later, name="partsight-sync", daemon=True)
         if options.sync_every > 1:
             self._syncer.start()
 
@@ -94,16 +94,16 @@ class AppendedFile:
                     os.fsync(fd)
                     waiting = 0
             except OSError as error:
-                self._take_back()
+                self._undo()
                 raise SinkError(
-                    f"{self._path}: {error}; free or mend the disk: the file holds whole results"
+                    f"{self._path}: {error}; free or repair the disk: the file holds whole results"
                 ) from error
             self._size += len(data)
             self._unsynced = waiting
             self._changed.notify()
 
     def close(self) -> None:
-        """Bring everything to the disk. May be called twice.
+        """Flush the file to the disk and close it. May be called twice.
 
         Raises:
             SinkError: the disk failed.
@@ -115,28 +115,28 @@ class AppendedFile:
             self._changed.notify()
         if self._options.sync_every > 1:
             self._syncer.join()
-        self._let_go()
+        self._release()
         self._raise_failure()
 
     def _prepare(self, coming: int) -> int:
-        """Return the file that a piece of so many bytes goes into."""
-        self._look_after()
+        """Return the file for a piece of `coming` bytes."""
+        self._check_unchanged()
         fd = self._open()
         if self._is_full(coming):
-            self._set_aside()
-            self._prune()  # before the new file is begun, for which the disk may have no room
+            self._rotate()
+            self._prune()  # first, since the disk may have no room for a new file
             fd = self._open()
         return fd
 
-    def _look_after(self) -> None:
-        """Let go of a file that another program has changed while it was open; opening it again mends it."""
+    def _check_unchanged(self) -> None:
+        """Close a file that another program has changed meanwhile; `_open` then repairs it."""
         if self._fd is None:
             return
-        with contextlib.suppress(OSError):  # of a disk or a network that has lost it
-            if identity(self._path) == self._identity and os.fstat(self._fd).st_size == self._size:
+        with contextlib.suppress(OSError):  # the disk or the network has lost it
+            if file_identity(self._path) == self._identity and os.fstat(self._fd).st_size == self._size:
                 return
-        self._let_go()
-        text = "%s: another program removed, replaced or changed it while it was open; it is opened again"
+        self._release()
+        text = "%s: another program removed, replaced or changed it; partsight opens it again"
         _log.warning(text, self._path, extra={"event": "file_changed"})
 
     def _open(self) -> int:
@@ -152,11 +152,11 @@ class AppendedFile:
             self._size = self._repair(fd)
         except OSError as error:
             os.close(fd)
-            raise SinkError(f"{self._path}: cannot be written ({error}); free or mend the disk") from error
+            raise SinkError(f"{self._path}: cannot be written ({error}); free or repair the disk") from error
         except SinkError:
             os.close(fd)
             raise
-        self._fd, self._identity = fd, identity(fd)
+        self._fd, self._identity = fd, file_identity(fd)
         return fd
 
     def _repair(self, fd: int) -> int:
@@ -171,8 +171,8 @@ class AppendedFile:
             start = file.read(len(self._head))
         if not self._head.startswith(start):
             raise SinkError(
-                f"{self._path}: begins with {start[:40]!r}, expected {self._head[:40]!r}: it is not a file of this "
-                "sink, or of another version of it, and is left as it is; name another file"
+                f"{self._path}: begins with {start[:40]!r}, expected {self._head[:40]!r}: it is no file of "
+                "this version of the sink and stays as it is; name another file"
             )
         whole = self._whole(self._path)
         if whole < size:
@@ -188,13 +188,13 @@ class AppendedFile:
         os.fsync(fd)
         return whole
 
-    def _take_back(self) -> None:
-        """Remove what was written of a piece that failed, or let the next one's opening remove it."""
+    def _undo(self) -> None:
+        """Remove the part of a failed piece, or leave that to the next `_open`."""
         try:
             if self._fd is not None and os.fstat(self._fd).st_size > self._size:  # else another program cut it off
                 os.ftruncate(self._fd, self._size)
         except OSError:
-            self._let_go()
+            self._release()
 
     def _is_full(self, coming: int) -> bool:
         limit = self._options.rotate_mb
@@ -202,31 +202,31 @@ class AppendedFile:
             return False
         return self._size + coming > limit * 1e6
 
-    def _set_aside(self) -> None:
+    def _rotate(self) -> None:
         try:
-            aside = self._find_aside()
+            aside = self._find_rotated()
             following = aside[-1][0] + 1 if aside else 1
             target = self._path.with_name(f"{self._path.stem}.{following:06d}{self._path.suffix}")
-            self._let_go()
+            self._release()
             self._path.rename(target)
         except OSError as error:
-            raise SinkError(f"{self._path}: cannot be set aside ({error}); is its folder writable?") from error
+            raise SinkError(f"{self._path}: cannot be set aside ({error}); check the rights of its folder") from error
         self._size = 0
         if self._options.keep is not None:
             self._surplus = [*(path for _, path in aside), target][: -self._options.keep]
 
     def _prune(self) -> None:
-        """Remove what is more than `keep`; when the next is set aside, what cannot be removed now."""
+        """Remove files beyond `keep`; after an error the next rotation tries again."""
         surplus, self._surplus = self._surplus, []
         for path in surplus:
             try:
                 path.unlink(missing_ok=True)
             except OSError as error:
-                text = "%s: is more than keep= allows and cannot be removed (%s); tried again with the next one"
+                text = "%s: exceeds keep= and cannot be removed (%s); the next rotation tries again"
                 _log.warning(text, path, error, extra={"event": "old_file_kept"})
 
-    def _find_aside(self) -> list[tuple[int, Path]]:
-        """Return the files that were set aside, the oldest first."""
+    def _find_rotated(self) -> list[tuple[int, Path]]:
+        """Return the renamed files, the oldest first."""
         found = []
         for path in self._path.parent.iterdir():
             start, end = f"{self._path.stem}.", self._path.suffix
@@ -235,8 +235,8 @@ class AppendedFile:
                 found.append((int(number), path))
         return sorted(found)
 
-    def _let_go(self) -> None:
-        """Bring the file to the disk and close it; the next piece opens it again."""
+    def _release(self) -> None:
+        """Flush the file to the disk and close it; the next piece opens it again."""
         fd, self._fd = self._fd, None
         if fd is None:
             return
@@ -249,8 +249,8 @@ class AppendedFile:
             with contextlib.suppress(OSError):
                 os.close(fd)
 
-    def _sync_late(self) -> None:
-        """Bring to the disk what is fewer than `sync_every`; an error is told by the next call."""
+    def _sync_later(self) -> None:
+        """Flush fewer results than `sync_every`; the next call raises an error."""
         with self._changed:
             while not self._closed:
                 self._changed.wait_for(lambda: self._closed or self._unsynced)
@@ -267,8 +267,8 @@ class AppendedFile:
         failure, self._failure = self._failure, None
         if failure is not None:
             raise SinkError(
-                f"{self._path}: the disk did not keep earlier results for sure ({failure}); mend it and see whether "
-                "the file is whole"
+                f"{self._path}: the disk may have lost earlier results ({failure}); repair it and check that the "
+                "file is whole"
             ) from failure
 
 

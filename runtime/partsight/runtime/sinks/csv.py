@@ -12,19 +12,19 @@ from partsight.runtime.sinks.appending import AppendedFile, FileOptions
 from partsight.runtime.sinks.record import FrameEvent, Record
 from partsight.runtime.sinks.sink import Sink
 
-_BLOCK = 1 << 20
+BLOCK_BYTES = 1 << 20
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
-"""What a text begins with that spreadsheets take for a formula (OWASP, "CSV Injection"), and the guard itself."""
+"""First characters that make a text a formula in spreadsheets (OWASP, "CSV Injection"), and the escape itself."""
 
 
 class CsvTable(ProcessBound, unusable=SinkGoneError):
     """Appends to a table."""
 
     def __init__(self, path: str | Path, options: FileOptions | None = None) -> None:
-        """Open or create the table; a torn last row is cut off, and the log says so.
+        """Open or create the table, and cut off a torn last row, which is logged.
 
         Raises:
-            SinkError: it cannot be opened, holds something else, or another sink writes into it.
+            SinkError: the file cannot be opened, is no such table, or another sink writes into it.
         """
         head = _row(list(Record.__struct_fields__))
         self._file = AppendedFile(Path(path), options or FileOptions(), head=head, whole=_whole_rows, header=True)
@@ -33,12 +33,12 @@ class CsvTable(ProcessBound, unusable=SinkGoneError):
         """Append a row.
 
         Raises:
-            SinkError: the disk is full or failed; the table holds whole rows, and not this one.
+            SinkError: the disk is full or failed; the table holds whole rows, without this one.
         """
         self._file.append(_row([_cell(getattr(event.record, name)) for name in Record.__struct_fields__]))
 
     def close(self) -> None:
-        """Bring everything to the disk. May be called twice."""
+        """Flush the table to the disk and close it. May be called twice."""
         self._file.close()
 
     def __enter__(self) -> Self:
@@ -46,6 +46,9 @@ class CsvTable(ProcessBound, unusable=SinkGoneError):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+OPTIONS = FileOptions
 
 
 def open_address(address: Address) -> Sink:
@@ -60,13 +63,13 @@ def open_address(address: Address) -> Sink:
     return CsvTable(address.place, options)
 
 
-def guard(text: str) -> str:
-    """Return a text that no spreadsheet takes for a formula: with an apostrophe before it where one might."""
+def escape_formula(text: str) -> str:
+    """Return a text that no spreadsheet takes for a formula: a text that might be one gets an apostrophe in front."""
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 
-def unguard(text: str) -> str:
-    """Return the text that was guarded."""
+def unescape_formula(text: str) -> str:
+    """Return the text before `escape_formula`."""
     return text[1:] if text.startswith("'") else text
 
 
@@ -75,7 +78,7 @@ def _cell(value: object) -> str:
         return ""
     if isinstance(value, tuple):  # candidates
         return json.dumps([[candidate.label, _finite(candidate.score)] for candidate in value], ensure_ascii=False)
-    return guard(value) if isinstance(value, str) else str(value)
+    return escape_formula(value) if isinstance(value, str) else str(value)
 
 
 def _finite(number: float | None) -> float | None:
@@ -89,11 +92,11 @@ def _row(cells: list[str]) -> bytes:
 
 
 def _whole_rows(path: Path) -> int:
-    """Return where the last whole row ends: at the last line break outside quotes, for a label may hold one."""
+    """Return the offset after the last whole row: the last line break outside quotes, since a label may hold one."""
     end = offset = 0
     quoted = False
     with path.open("rb") as file:
-        while block := file.read(_BLOCK):
+        while block := file.read(BLOCK_BYTES):
             for number, piece in enumerate(block.split(b'"')):
                 if number:  # a quote lies before it
                     quoted = not quoted

@@ -1,4 +1,4 @@
-"""SQLite files: opened, checked to be ours, and errors told as SinkError."""
+"""SQLite files: opening, the check that partsight made them, and errors as SinkError."""
 
 import contextlib
 import sqlite3
@@ -10,14 +10,14 @@ from partsight.runtime.core import SinkError
 
 
 @dataclass(frozen=True)
-class Form:
-    """What a database holds.
+class DatabaseForm:
+    """Tables of a database, and the numbers by which partsight knows it.
 
     Attributes:
-        application: a number in the file's header that says whose file it is (SQLite's application_id).
-        version: of the tables (SQLite's user_version); a file of another one is refused.
-        tables: SQL that makes them.
-        what: they are, for messages.
+        application: Number in the file's header that names the program (SQLite's application_id).
+        version: Version of the tables (SQLite's user_version); a file with another version is refused.
+        tables: SQL statements that make the tables.
+        what: Name of the contents, for messages.
     """
 
     application: int
@@ -27,40 +27,43 @@ class Form:
 
 
 @contextlib.contextmanager
-def telling(path: Path) -> Iterator[None]:
+def sqlite_errors(path: Path) -> Iterator[None]:
     """Turn SQLite's errors into SinkError."""
     try:
         yield
-    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # of a damaged schema, which the message quotes
+    except (
+        sqlite3.DatabaseError,
+        UnicodeDecodeError,
+    ) as error:  # the latter from a message that quotes a damaged schema
         hint = {
             "SQLITE_FULL": "free the disk",
-            "SQLITE_IOERR_WRITE": "free or mend the disk",
-            "SQLITE_BUSY": "another program holds it: end that one, or name another file",
-            "SQLITE_NOTADB": "it is no SQLite database and is left as it is: name another file",
-            "SQLITE_CORRUPT": "it is damaged: move it away, and save what is in it by sqlite3's .recover",
-        }.get(getattr(error, "sqlite_errorname", ""), "is its folder writable, and the disk sound?")
+            "SQLITE_IOERR_WRITE": "free or repair the disk",
+            "SQLITE_BUSY": "another program holds it: end that program, or name another file",
+            "SQLITE_NOTADB": "it is no SQLite database and stays as it is: name another file",
+            "SQLITE_CORRUPT": "it is damaged: move it away, and save its contents by sqlite3's .recover",
+        }.get(getattr(error, "sqlite_errorname", ""), "check the rights of its folder, and the disk")
         raise SinkError(f"{path}: {error}; {hint}") from error
 
 
-def open_database(path: Path, form: Form, busy_s: float = 2.0) -> sqlite3.Connection:
+def open_database(path: Path, form: DatabaseForm, busy_s: float = 2.0) -> sqlite3.Connection:
     """Open or create a database whose every commit survives a power cut (WAL, synchronous=FULL).
 
     Args:
-        path: of the file; its folder is made again where another program removed it.
-        form: what it has to hold.
-        busy_s: seconds that a call waits at most for another program that writes into it.
+        path: Path of the file; if another program removed its folder, the folder is made again.
+        form: Tables that the file has to hold.
+        busy_s: Seconds that a call waits at most for another program that writes into the file.
 
     Raises:
-        SinkError: it cannot be opened, or is somebody else's or of another version.
+        SinkError: the file cannot be opened, another program made it, or it has another version.
     """
     if str(path) == ":memory:":
-        raise SinkError(f"{path}: is no file to SQLite, and what is in it ends with the program; name a file")
+        raise SinkError(f"{path}: is memory to SQLite, and its contents end with the program; name a file")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)  # again: another program removed it meanwhile
     except OSError as error:
         raise SinkError(f"{path}: cannot be opened ({error}); name a file that you may write to") from error
-    with telling(path), contextlib.ExitStack() as undo:
-        # Used by one thread at a time, yet not always by the one that opened it.
+    with sqlite_errors(path), contextlib.ExitStack() as undo:
+        # One thread at a time uses it, but not always the thread that opened it.
         connection = sqlite3.connect(path, timeout=busy_s, isolation_level=None, check_same_thread=False)
         undo.callback(connection.close)
         _prepare(connection, path, form)
@@ -68,9 +71,9 @@ def open_database(path: Path, form: Form, busy_s: float = 2.0) -> sqlite3.Connec
     return connection
 
 
-def _prepare(connection: sqlite3.Connection, path: Path, form: Form) -> None:
+def _prepare(connection: sqlite3.Connection, path: Path, form: DatabaseForm) -> None:
     connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("BEGIN IMMEDIATE")  # no other program makes the tables meanwhile
+    connection.execute("BEGIN IMMEDIATE")  # so that no other program makes the tables now
     if connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,):
         for statement in form.tables.split(";"):
             connection.execute(statement)
@@ -81,6 +84,6 @@ def _prepare(connection: sqlite3.Connection, path: Path, form: Form) -> None:
     if found != [form.application, form.version]:
         raise SinkError(
             f"{path}: is a database of application {found[0]:#x}, version {found[1]}; expected {form.what}, "
-            f"{form.application:#x}, version {form.version}; it is left as it is: name another file"
+            f"{form.application:#x}, version {form.version}; it stays as it is: name another file"
         )
     connection.execute("PRAGMA journal_mode=WAL")

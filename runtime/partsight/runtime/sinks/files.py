@@ -1,4 +1,4 @@
-"""What sinks need of files beside reading and writing: that nobody else writes, that names last, and whose they are."""
+"""Locks, folders and identities of the files of sinks."""
 
 import errno
 import os
@@ -8,14 +8,14 @@ from pathlib import Path
 from partsight.runtime.core import SinkError, flush
 
 _KEPT_OTHERWISE = (errno.EACCES, errno.EINVAL, errno.ENOTSUP)
-"""Answers of file systems that flush no folder, and of a folder that may not be read; no waiting will mend them."""
+"""Errors of file systems that flush no folder, and of an unreadable folder; a retry cannot help."""
 
 
 def lock_file(fd: int, path: Path) -> None:
-    """Let no other program write into the file. Windows has no lock that readers would not feel.
+    """Let no other program write into the file. On Windows it does nothing: a lock there also stops readers.
 
     Raises:
-        SinkError: another program does, or its file system has no locks.
+        SinkError: another program has the lock, or the file system has no locks.
     """
     try:
         import fcntl  # noqa: PLC0415 (POSIX alone)
@@ -34,11 +34,11 @@ def lock_file(fd: int, path: Path) -> None:
         ) from error
 
 
-def need_folder(path: Path) -> None:
-    """Refuse a file or folder whose own folder is not there: it may be a disk that is not mounted, or a slip.
+def check_folder(path: Path) -> None:
+    """Refuse a file or folder whose parent folder is missing: a disk may not be mounted, or the path is wrong.
 
     Raises:
-        SinkError: it is not there, is a file, or may not be looked into.
+        SinkError: the parent folder is missing, is a file, or cannot be read.
     """
     folder = path.parent
     if os.path.isfile(folder):  # noqa: PTH113
@@ -52,7 +52,7 @@ def need_folder(path: Path) -> None:
 
 
 def flush_folder(folder: Path) -> None:
-    """Bring the names of files to the disk, so that a power cut finds them.
+    """Flush the names of files to the disk, so that they survive a power cut.
 
     Raises:
         OSError: the disk failed.
@@ -64,14 +64,14 @@ def flush_folder(folder: Path) -> None:
             raise
 
 
-def identity(file: Path | int) -> tuple[int, int] | None:
-    """Return what tells a file, by its path or open, from any other; None if there is none.
+def file_identity(file: Path | int) -> tuple[int, int] | None:
+    """Return the identity of a file, given by its path or its descriptor; None if there is no file.
 
-    On Windows it is the same for all: a file that is open can be neither removed nor replaced there, and not every file
-    system of it numbers files for good.
+    On Windows it is the same for all files: an open file can be neither removed nor replaced there, and some file
+    systems number their files anew.
     """
     try:
-        found = os.stat(file)  # noqa: PTH116 (of one that is open, too)
+        found = os.stat(file)  # noqa: PTH116 (of a descriptor, too)
     except OSError:
         return None
     return (0, 0) if os.name == "nt" else (found.st_dev, found.st_ino)

@@ -1,4 +1,4 @@
-"""`images:FOLDER`: pictures of what was refused or nearly so, with their records, ready to learn from."""
+"""`images:FOLDER`: pictures of unknown parts and of close decisions, with their records, to learn from."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ import msgspec
 
 from partsight.runtime.core import Pixels, ProcessBound, ResultRefusedError, SinkError, SinkGoneError
 from partsight.runtime.sinks.address import Address, Options
-from partsight.runtime.sinks.files import flush_folder, need_folder
+from partsight.runtime.sinks.files import check_folder, flush_folder
 from partsight.runtime.sinks.record import FrameEvent, Record
 from partsight.runtime.sinks.sink import Sink
 
@@ -27,11 +27,11 @@ class ImagesOptions(Options, frozen=True, kw_only=True):
     """Options of the folder.
 
     Attributes:
-        margin: pictures of recognised parts are kept below this margin to the second best; 0 for those refused alone.
-        format: `png`, which loses nothing, or `jpg`, a tenth as large and what a camera's own compression does.
-        quality: of jpg.
-        max_files: pictures that are kept; the oldest go first.
-        max_mb: MB (of 1,000,000 bytes) of pictures and records that are kept; the oldest go first.
+        margin: Margin to the second best below which pictures of recognised parts are kept; 0 keeps only unknown parts.
+        format: `png`, without loss, or `jpg`, a tenth as large and with loss.
+        quality: Quality of jpg, 1 to 100.
+        max_files: Limit of pictures; the oldest are removed first.
+        max_mb: Limit of pictures and records, in MB (of 1,000,000 bytes); the oldest are removed first.
     """
 
     margin: Annotated[float, msgspec.Meta(ge=0)] = 0.05
@@ -48,18 +48,18 @@ class ImagesOptions(Options, frozen=True, kw_only=True):
 class ImagesFolder(ProcessBound, unusable=SinkGoneError):
     """Keeps pairs of a picture and its record, NAME.png and NAME.json."""
 
-    keeps_pictures = True  # the line hands frames to such sinks alone
-    may_lose = True  # a picture that the disk has no room for does not hold up the line
+    keeps_pictures = True  # without it the line passes no frames
+    may_lose = True  # the line does not wait if the disk has no room for a picture
 
     def __init__(self, folder: str | Path, options: ImagesOptions | None = None) -> None:
-        """Make the folder in one that is there, or take stock of it: halves of pairs that a crash left are removed.
+        """Make the folder, or count its pictures and remove halves of pairs that a crash left.
 
         Raises:
-            SinkError: it cannot be made or read.
+            SinkError: the folder cannot be made or read, or its parent folder is missing.
         """
         self._folder, self._options = Path(folder), options or ImagesOptions()
         self._closed = False
-        need_folder(self._folder)
+        check_folder(self._folder)
         try:
             self._folder.mkdir(exist_ok=True)
             self._kept = self._take_stock()  # bytes of each pair, by its name without suffix, the oldest first
@@ -68,10 +68,10 @@ class ImagesFolder(ProcessBound, unusable=SinkGoneError):
         self._bytes = sum(self._kept.values())
 
     def write(self, event: FrameEvent) -> None:
-        """Keep the picture if it is one to learn from; pass over what is not, or has no frame.
+        """Keep the picture of a result that is worth learning from; skip any other, and a result without a frame.
 
         Raises:
-            ResultRefusedError: it cannot be encoded, or is alone larger than all may be.
+            ResultRefusedError: the picture cannot be encoded, or exceeds `max_mb` alone.
             SinkError: the disk is full or failed.
         """
         if self._closed:
@@ -89,12 +89,14 @@ class ImagesFolder(ProcessBound, unusable=SinkGoneError):
         except OSError as error:
             with contextlib.suppress(OSError):  # a half that stays is removed when the folder is opened again
                 self._remove(name)
-            raise SinkError(f"{self._folder}: {error}; free or mend the disk: what was kept is whole") from error
+            raise SinkError(
+                f"{self._folder}: {error}; free or repair the disk: the pictures already kept are whole"
+            ) from error
         self._kept[name] = size
         self._bytes += size
 
     def close(self) -> None:
-        """Nothing is held open between pictures. May be called twice."""
+        """Take no further pictures. May be called twice."""
         self._closed = True
 
     def __enter__(self) -> Self:
@@ -104,7 +106,7 @@ class ImagesFolder(ProcessBound, unusable=SinkGoneError):
         self.close()
 
     def wants(self, record: Record) -> bool:
-        """Tell whether the picture is one to learn from."""
+        """Return whether the picture is worth learning from."""
         return record.outcome != "recognised" or record.margin is None or record.margin < self._options.margin
 
     def _encode(self, image: Pixels) -> bytes:
@@ -123,7 +125,7 @@ class ImagesFolder(ProcessBound, unusable=SinkGoneError):
         limit = self._options.max_mb * 1e6
         if size > limit:
             raise ResultRefusedError(
-                f"{self._folder}: a picture of {size:,} bytes is larger than all may be, {limit:,.0f}; raise max_mb"
+                f"{self._folder}: a picture of {size:,} bytes exceeds the limit of all, {limit:,.0f}; raise max_mb"
             )
         self._bytes -= self._kept.pop(name, 0)  # written twice: it replaces itself
         while self._kept and (self._bytes + size > limit or len(self._kept) >= self._options.max_files):
@@ -141,13 +143,16 @@ class ImagesFolder(ProcessBound, unusable=SinkGoneError):
         for path in self._folder.iterdir():
             if path.name.endswith(_PARTIAL) and _NAME.fullmatch(path.name.removesuffix(_PARTIAL)):
                 path.unlink()
-            elif _NAME.fullmatch(path.name):  # anything else in the folder is somebody else's
+            elif _NAME.fullmatch(path.name):  # other files in the folder are not ours
                 files.setdefault(path.stem, {})[path.suffix] = path.stat().st_size
         for name, sizes in list(files.items()):
             if ".json" not in sizes or len(sizes) == 1:
                 self._remove(name)
                 del files[name]
         return OrderedDict((name, sum(files[name].values())) for name in sorted(files))
+
+
+OPTIONS = ImagesOptions
 
 
 def open_address(address: Address) -> Sink:
@@ -163,7 +168,7 @@ def open_address(address: Address) -> Sink:
 
 
 def _name(record: Record) -> str:
-    """Return a name that sorts by time, says what it is to people, and is a frame's own."""
+    """Return a unique name that people can read and that sorts by time."""
     time = datetime.fromtimestamp(record.timestamp, UTC).strftime("%Y%m%dT%H%M%S%fZ")
     camera = re.sub(r"[^A-Za-z0-9-]", "-", record.camera)[:40]
     key = zlib.crc32(f"{record.run}\n{record.camera}\n{record.sequence}".encode())
@@ -171,7 +176,7 @@ def _name(record: Record) -> str:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Write a file that is whole on the disk, or not there."""
+    """Write a file whole, or not at all."""
     partial = path.with_name(path.name + _PARTIAL)
     try:
         with partial.open("wb") as file:

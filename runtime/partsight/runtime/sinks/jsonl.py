@@ -16,20 +16,20 @@ from partsight.runtime.sinks.record import FrameEvent
 from partsight.runtime.sinks.sink import Sink
 
 _HEAD = b'{"schema_version":'
-_BLOCK = 1 << 16
-_READER_S = 5.0
+BLOCK_BYTES = 1 << 16
+READER_S = 5.0
 _PIPE_PIECE = 512
-"""Bytes that a pipe which can be written takes without blocking: PIPE_BUF of POSIX at the least."""
+"""Bytes that a writable pipe takes without blocking: the smallest PIPE_BUF of POSIX."""
 
 
-class JsonLines(ProcessBound, unusable=SinkGoneError):
+class JsonLinesFile(ProcessBound, unusable=SinkGoneError):
     """Appends to a file."""
 
     def __init__(self, path: str | Path, options: FileOptions | None = None) -> None:
-        """Open or create the file; a torn last line is cut off, and the log says so.
+        """Open or create the file, and cut off a torn last line, which is logged.
 
         Raises:
-            SinkError: it cannot be opened, holds something else, or another sink writes into it.
+            SinkError: the file cannot be opened, holds no results, or another sink writes into it.
         """
         self._file = AppendedFile(Path(path), options or FileOptions(), head=_HEAD, whole=_whole_lines, header=False)
 
@@ -37,12 +37,12 @@ class JsonLines(ProcessBound, unusable=SinkGoneError):
         """Append a line.
 
         Raises:
-            SinkError: the disk is full or failed; the file holds whole lines, and not this one.
+            SinkError: the disk is full or failed; the file holds whole lines, without this one.
         """
         self._file.append(event.record.to_json() + b"\n")
 
     def close(self) -> None:
-        """Bring everything to the disk. May be called twice."""
+        """Flush the file to the disk and close it. May be called twice."""
         self._file.close()
 
     def __enter__(self) -> Self:
@@ -53,13 +53,13 @@ class JsonLines(ProcessBound, unusable=SinkGoneError):
 
 
 class StandardOutput(ProcessBound, unusable=SinkGoneError):
-    """Prints lines; they are kept if whoever reads them keeps them."""
+    """Prints lines; its reader is responsible for keeping them."""
 
     def __init__(self) -> None:
         """Take standard output.
 
         Raises:
-            SinkError: there is none.
+            SinkError: the program has no standard output.
         """
         try:
             sys.stdout.flush()
@@ -71,21 +71,21 @@ class StandardOutput(ProcessBound, unusable=SinkGoneError):
         self._closed = False
 
     def write(self, event: FrameEvent) -> None:
-        """Print a line, which waits 5 s at most for a reader that is behind (on Windows, as long as it takes).
+        """Print a line. It waits at most 5 s for a slow reader, on Windows without limit.
 
         Raises:
             SinkGoneError: the reader has ended.
-            SinkError: the reader is too slow. The end of a line that it took a part of is sent before the next
-                line, so that lines stay whole: one that is written again after this error may come twice.
+            SinkError: the reader is too slow. If it took a part of the line, the next call sends the rest first, so
+                that lines stay whole. A line that is written again after this error may come twice.
         """
         if self._closed:
             raise SinkGoneError("jsonl:-: this sink is closed; open it again")
-        deadline = time.monotonic() + _READER_S
+        deadline = time.monotonic() + READER_S
         self._send(self._rest, deadline)
         self._send(memoryview(event.record.to_json() + b"\n"), deadline)
 
     def close(self) -> None:
-        """Let go. May be called twice."""
+        """Close it. May be called twice."""
         if not self._closed:
             self._closed = True
             with contextlib.suppress(OSError):
@@ -98,30 +98,35 @@ class StandardOutput(ProcessBound, unusable=SinkGoneError):
         self.close()
 
     def _send(self, data: memoryview, deadline: float) -> None:
-        begun = data is self._rest
+        is_started = data is self._rest
         while data:
             try:
                 self._wait(deadline)
                 data = data[os.write(self._fd, data[:_PIPE_PIECE] if self._waits else data) :]
-                begun = True
+                is_started = True
             except BrokenPipeError as error:
                 raise SinkGoneError("jsonl:-: the reader of standard output has ended") from error
             except OSError as error:
-                raise SinkError(f"jsonl:-: standard output takes nothing ({error}); is its reader alive?") from error
+                raise SinkError(
+                    f"jsonl:-: standard output takes nothing ({error}); check that its reader runs"
+                ) from error
             finally:
-                if begun:
+                if is_started:
                     self._rest = data
 
     def _wait(self, deadline: float) -> None:
         if self._waits and not select.select([], [self._fd], [], max(0.0, deadline - time.monotonic()))[1]:
-            raise TimeoutError(f"its reader took nothing for {_READER_S:g} s")
+            raise TimeoutError(f"its reader took nothing for {READER_S:g} s")
+
+
+OPTIONS = FileOptions
 
 
 def open_address(address: Address) -> Sink:
     """Open `jsonl:PATH` or `jsonl:-`.
 
     Raises:
-        SinkError: see `JsonLines` and `StandardOutput`; or an option is wrong.
+        SinkError: see `JsonLinesFile` and `StandardOutput`; or an option is wrong.
     """
     if address.place == "-":
         address.read_options(Options)
@@ -129,15 +134,15 @@ def open_address(address: Address) -> Sink:
     options = address.read_options(FileOptions)
     if not address.place:
         raise SinkError("sink jsonl: names no file; expected jsonl:PATH, or jsonl:- for standard output")
-    return JsonLines(address.place, options)
+    return JsonLinesFile(address.place, options)
 
 
 def _whole_lines(path: Path) -> int:
-    """Return where the last whole line ends."""
+    """Return the offset after the last whole line."""
     with path.open("rb") as file:
         end = file.seek(0, os.SEEK_END)
         while end > 0:
-            start = max(0, end - _BLOCK)
+            start = max(0, end - BLOCK_BYTES)
             file.seek(start)
             found = file.read(end - start).rfind(b"\n")
             if found >= 0:

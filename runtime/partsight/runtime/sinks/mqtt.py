@@ -1,4 +1,4 @@
-"""`mqtt://host:port/topic`: results published at QoS 1, each kept on disk until the broker acknowledged it."""
+"""`mqtt://host:port/topic`: results published at QoS 1, each kept on disk until the broker acknowledges it."""
 
 import ipaddress
 import logging
@@ -8,8 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import msgspec
 
-from partsight.runtime.core import KeyFileError, ProcessBound, SinkError, SinkGoneError, check_secret, read_key_file
-from partsight.runtime.sinks.address import Address, Options, need, shown
+from partsight.runtime.core import (
+    KeyFileError,
+    ProcessBound,
+    SinkError,
+    SinkGoneError,
+    check_secret,
+    import_extra,
+    read_key_file,
+)
+from partsight.runtime.sinks.address import Address, Options, shown
 from partsight.runtime.sinks.password import read_password
 from partsight.runtime.sinks.publisher import WINDOW, Publisher
 from partsight.runtime.sinks.record import FrameEvent
@@ -29,18 +37,18 @@ class MqttOptions(Options, frozen=True, kw_only=True):
     """Options of the connection.
 
     Attributes:
-        spool: file in which results wait until the broker acknowledged them.
-        spool_rows: results that may wait.
-        spool_mb: MB (of 1,000,000 bytes) that they may hold; a result beyond either is an error.
-        protocol: MQTT `5`, in which a broker says when it did not take a result, or `3.1.1`, which has no word for it.
-        needs_subscriber: keep a result for which the broker has no subscriber, and send it again (MQTT 5).
-        client_id: of the connection; empty to let the broker choose.
-        username: at the broker.
-        password_file: file whose first line is the password, and which nobody else may read.
-        password_env: else, the variable of the environment that holds it.
-        ca: file with the certificates that the broker's is checked against (mqtts); empty for the system's.
-        cert, key: files of our own certificate and its key, which nobody else may read (mqtts).
-        close_s: seconds that closing waits at most for acknowledgements.
+        spool: File in which results wait until the broker acknowledges them.
+        spool_rows: Limit of waiting results.
+        spool_mb: Limit of waiting results in MB (of 1,000,000 bytes); a result beyond either limit is an error.
+        protocol: MQTT `5`, in which a broker can refuse a result, or `3.1.1`, in which it cannot.
+        needs_subscriber: True to keep and repeat a result for which the broker has no subscriber (MQTT 5).
+        client_id: Id of the connection; empty to let the broker choose.
+        username: User name at the broker.
+        password_file: File whose first line is the password; only its owner may read it.
+        password_env: Environment variable of the password, used without `password_file`.
+        ca: File of certificates that the broker's is checked against (mqtts); empty for the system's.
+        cert, key: Files of the line's own certificate and its key, which only its owner may read (mqtts).
+        close_s: Seconds that closing waits at most for acknowledgements.
     """
 
     spool: str = ""
@@ -62,13 +70,13 @@ class MqttSink(ProcessBound, unusable=SinkGoneError):
     """Puts results into the spool; a thread publishes them."""
 
     def __init__(self, topic: str, options: MqttOptions, make: Callable[[], "Client"], name: str = "mqtt") -> None:
-        """Open the spool and begin to send what is in it, whether or not the broker can be reached.
+        """Open the spool and start to send its results, even if the broker is down.
 
         Args:
-            topic: to publish to.
-            options: see there.
-            make: returns a client that knows broker and credentials, not connected.
-            name: of the broker, for messages.
+            topic: Topic to publish to.
+            options: Options of the connection.
+            make: Function that returns a client with broker and credentials, not connected.
+            name: Name of the broker, for messages.
 
         Raises:
             SinkError: the spool cannot be opened, or another program uses it.
@@ -77,21 +85,21 @@ class MqttSink(ProcessBound, unusable=SinkGoneError):
         self._spool = Spool(Path(options.spool), options.spool_rows, int(options.spool_mb * 1e6))
         waiting = len(self._spool)
         if waiting:
-            text = "%s: %d results of an earlier run wait in %s and are sent first"
+            text = "%s: %d results of an earlier run wait in %s; partsight sends them first"
             extra = {"event": "spool_sent_first", "waiting": waiting, "sink": name}
             _log.info(text, name, waiting, options.spool, extra=extra)
         self._publisher = Publisher(self._spool, topic, make, needs_subscriber=options.needs_subscriber, name=name)
 
     @property
     def undelivered(self) -> int:
-        """How many results the broker has not acknowledged yet, also of earlier runs."""
+        """Number of results that the broker has not acknowledged yet, also of earlier runs."""
         return len(self._spool)
 
     def write(self, event: FrameEvent) -> None:
-        """Keep a result on disk, to be published; never waits for the broker.
+        """Keep a result on disk for the publisher, without waiting for the broker.
 
         Raises:
-            SinkError: the spool or the disk is full, or nothing can be published any more.
+            SinkError: the spool or the disk is full, or the publisher has failed.
         """
         if self._closed:
             raise SinkGoneError(f"{self._options.spool}: this sink is closed; open it again")
@@ -102,14 +110,14 @@ class MqttSink(ProcessBound, unusable=SinkGoneError):
         self._publisher.wake()
 
     def close(self) -> None:
-        """Wait for acknowledgements, `close_s` at most, and let go; what has none stays in the spool."""
+        """Wait at most `close_s` for acknowledgements; results without one stay in the spool."""
         if self._closed:
             return
         self._closed = True
         self._publisher.close(self._options.close_s)
         waiting = len(self._spool)
         if waiting:
-            text = "%s: %d results stay in %s, to be sent next time: %s"
+            text = "%s: %d results stay in %s, and the next run sends them: %s"
             extra = {"event": "spool_kept", "waiting": waiting, "sink": self._name}
             _log.warning(text, self._name, waiting, self._options.spool, self._publisher.trouble, extra=extra)
         self._spool.close()
@@ -121,12 +129,15 @@ class MqttSink(ProcessBound, unusable=SinkGoneError):
         self.close()
 
 
+OPTIONS = MqttOptions
+
+
 def open_address(address: Address) -> Sink:
     """Open `mqtt://host:port/topic?spool=PATH`, or the same with mqtts for TLS.
 
     Raises:
-        SinkError: see `MqttSink`; or the topic, an option, a certificate or the password's file cannot be used, or
-            others may read the latter or the private key.
+        SinkError: see `MqttSink`; or the topic, an option, a certificate or the file of the password cannot be used,
+            or others may read that file or the private key.
         DependencyError: paho-mqtt is not installed.
     """
     options = address.read_options(MqttOptions)
@@ -140,14 +151,14 @@ def open_address(address: Address) -> Sink:
     if not options.spool:
         raise SinkError(f"sink {address}: names no spool; add ?spool=PATH, a file on disk in which results wait")
     if options.needs_subscriber and options.protocol != "5":
-        raise SinkError(f"sink {address}: needs_subscriber needs protocol=5: no other has a word for it")
+        raise SinkError(f"sink {address}: needs_subscriber needs protocol=5")
     _check_files(address, options, tls)
     password = read_password(address, options.username, options.password_file, options.password_env)
     make = _maker(address, options, (host, port), tls, password)
-    make()  # so that a certificate that cannot be read is an error now
+    make()  # so that an unreadable certificate is an error now
     if password and not tls and not _is_this_machine(host):
         where = joined("mqtt", host, port)
-        text = "%s: the password of user %s is sent in the clear, and whoever is on the way can read it; take mqtts://"
+        text = "%s: the password of user %s crosses the network unencrypted, and every host on the way can read it; use mqtts://"
         _log.warning(text, where, options.username, extra={"event": "password_exposed", "sink": where})
     return MqttSink(topic, options, make, joined(address.scheme, host, port))
 
@@ -161,7 +172,7 @@ def _is_utf8(text: str) -> bool:
 
 
 def _check_files(address: Address, options: MqttOptions, tls: bool) -> None:
-    """Refuse files of TLS that would not be used, and a private key that others may read."""
+    """Refuse TLS files without TLS, and a private key that others may read."""
     if not tls and (options.ca or options.cert or options.key):
         raise SinkError(f"sink {address}: ca, cert and key are for TLS, which mqtt:// has not; name it mqtts://")
     if options.key and not options.cert:
@@ -174,7 +185,7 @@ def _check_files(address: Address, options: MqttOptions, tls: bool) -> None:
 
 
 def _is_this_machine(host: str) -> bool:
-    """Tell by the name alone: a broker's name may be known to nobody yet, and asking for it takes seconds."""
+    """Judge by the name alone: a query for the name of a broker can take seconds."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -184,7 +195,7 @@ def _is_this_machine(host: str) -> bool:
 def _maker(
     address: Address, options: MqttOptions, broker: tuple[str, int], tls: bool, password: str
 ) -> Callable[[], "Client"]:
-    need("paho.mqtt.client", "mqtt")
+    import_extra("paho.mqtt.client", "mqtt")
     from paho.mqtt.client import Client, MQTTv5, MQTTv311  # noqa: PLC0415 (an extra)
     from paho.mqtt.enums import CallbackAPIVersion  # noqa: PLC0415
 
@@ -198,7 +209,7 @@ def _maker(
             client.username_pw_set(options.username, password or None)
         if tls:
             try:
-                # An empty passphrase: with none OpenSSL would ask the terminal for that of a key, and wait.
+                # With None, OpenSSL would ask the terminal for a passphrase, and wait.
                 client.tls_set(options.ca or None, options.cert or None, options.key or None, keyfile_password="")
             except (OSError, ValueError) as error:
                 raise SinkError(

@@ -1,6 +1,5 @@
 """`opcua://host:port`: the last result and counters as variables of an OPC UA server."""
 
-import asyncio
 import math
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -8,41 +7,50 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import msgspec
 
-from partsight.runtime.core import ProcessBound, SinkError, SinkGoneError
-from partsight.runtime.sinks.address import Address, Options, need
-from partsight.runtime.sinks.guard import Guard, parse_networks
+from partsight.runtime.core import ProcessBound, SinkError, SinkGoneError, import_extra
+from partsight.runtime.sinks.address import Address, Options
+from partsight.runtime.sinks.allow import AllowList, parse_networks
 from partsight.runtime.sinks.opcua_identity import Identity, Readers, read_certificate
 from partsight.runtime.sinks.password import read_password
 from partsight.runtime.sinks.record import FrameEvent, Record
-from partsight.runtime.sinks.serving import LoopThread, SeldomLog, is_loopback, joined, peers, resolve, tell_exposed
+from partsight.runtime.sinks.serving import (
+    LoopThread,
+    SeldomLog,
+    describe_peers,
+    is_loopback,
+    joined,
+    log_exposed,
+    resolve,
+)
 from partsight.runtime.sinks.sink import Sink
 
 if TYPE_CHECKING:
     from asyncua import Node
 
-    from partsight.runtime.sinks.opcua_server import BoundedServer
+    from partsight.runtime.sinks.opcua_server import ReadOnlyServer
 
 PORT = 4840
 NAMESPACE = "urn:partsight:results"
 _URI = "urn:partsight"
-_START_S = 60.0  # it takes 2.6 s on an idle machine
+_START_S = 60.0  # a start takes 2.6 s on an idle machine
 
 _TEXTS = ("outcome", "label", "camera", "source", "run", "package_id", "signed_by", "error", "record")
 _NUMBERS = ("score", "margin", "latency_ms")
-_COUNTERS = ("recognised", "unknown", "failed", "results")  # the last one is written last: who watches it sees the rest
+_COUNTERS = ("recognised", "unknown", "failed", "results")
+"""The sink writes `results` last: a client that subscribes to it finds the whole result."""
 
 
 class OpcUaOptions(Options, frozen=True, kw_only=True):
     """Options of the server.
 
     Attributes:
-        username: that clients have to give; empty for anonymous ones.
-        password_file: file whose first line is the password.
-        password_env: else, the variable of the environment that holds it.
-        cert, key: files of the certificate and the RSA key with which connections are signed and encrypted; no other
-            ones are taken then.
-        allow: addresses and networks that may connect, separated by commas; all where none is named.
-        idle_s: seconds without a request after which a connection and its session end.
+        username: User name that clients must send; empty for anonymous clients.
+        password_file: File whose first line is the password.
+        password_env: Environment variable of the password, used without `password_file`.
+        cert, key: Files of the certificate and the RSA key that sign and encrypt connections. With them the server
+            refuses sessions without encryption.
+        allow: Addresses and networks that may connect, separated by commas; empty if every host may.
+        idle_s: Seconds without a request after which a connection and its session end.
     """
 
     username: str = ""
@@ -60,15 +68,15 @@ class OpcUaOptions(Options, frozen=True, kw_only=True):
 
 
 class OpcUaSink(ProcessBound, unusable=SinkGoneError):
-    """Serves the last result; clients may read and subscribe, and change nothing."""
+    """Serves the last result; clients can read and subscribe, and change nothing."""
 
-    may_lose = True  # the last result is of use to a client, and not those before it
+    may_lose = True  # a client uses the last result, not the earlier ones
 
     def __init__(self, host: str, port: int, options: OpcUaOptions, identity: Identity) -> None:
         """Start the server.
 
         Raises:
-            SinkError: the port cannot be had, or a password would be sent to it in the clear.
+            SinkError: the server cannot listen at the port, or a password would cross a network unencrypted.
         """
         self._options, self._where = options, joined("opcua", host, port)
         self._counts = dict.fromkeys(_COUNTERS, 0)
@@ -77,31 +85,28 @@ class OpcUaSink(ProcessBound, unusable=SinkGoneError):
         addresses = resolve(self._where, host, port)
         if identity.username and identity.certificate is None and not is_loopback(addresses):
             raise SinkError(
-                f"{self._where}: without cert and key, passwords would cross the network in the clear; "
-                "give them, or let nobody but this machine connect (127.0.0.1)"
+                f"{self._where}: without cert and key, passwords would cross the network unencrypted; "
+                "give both, or serve this machine alone (127.0.0.1)"
             )
         self._loop = LoopThread("opcua")
         try:
-            self._server, self._guard = self._loop.run(self._serve(addresses, port, identity), _START_S)
+            self._server = self._loop.run(self._serve(addresses, port, identity), _START_S)
         except (OSError, SinkError) as error:
             self._loop.close()
-            raise SinkError(f"{self._where}: cannot be served ({error}); is the port taken?") from error
+            raise SinkError(
+                f"{self._where}: cannot listen ({error}); choose another port, or end the program that has it"
+            ) from error
         self._quiet = SeldomLog("asyncua")
         if not is_loopback(addresses):
-            who = f"read the results as user {identity.username}" if identity.username else "read the results"
-            how = "" if identity.certificate else ", and whoever is on the way can, too: it is not encrypted"
-            tell_exposed(self._where, f"{who}{how}", peers(options.allow))
-
-    @property
-    def refused(self) -> int:
-        """How many connections and passwords were refused, or connections ended for what they sent."""
-        return self._guard.refused
+            can = f"read the results as user {identity.username}" if identity.username else "read the results"
+            how = "" if identity.certificate else "; nothing is encrypted, so every host on the way can read them too"
+            log_exposed(self._where, f"{can}{how}", describe_peers(options.allow))
 
     def write(self, event: FrameEvent) -> None:
         """Show a result.
 
         Raises:
-            SinkError: the server ended, or did not take it for 10 s.
+            SinkError: the server has ended, or did not take the result within 10 s.
         """
         if self._closed:
             raise SinkGoneError(f"{self._where}: this sink is closed; open it again")
@@ -117,7 +122,7 @@ class OpcUaSink(ProcessBound, unusable=SinkGoneError):
             self._closed = True
             self._quiet.close()
             try:
-                self._loop.run(self._end())
+                self._loop.run(self._server.stop())
             finally:
                 self._loop.close()
 
@@ -127,18 +132,20 @@ class OpcUaSink(ProcessBound, unusable=SinkGoneError):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    async def _serve(self, addresses: list[str], port: int, identity: Identity) -> "tuple[BoundedServer, Guard]":
+    async def _serve(self, addresses: list[str], port: int, identity: Identity) -> "ReadOnlyServer":
         from asyncua import ua  # noqa: PLC0415 (an extra)
 
-        from partsight.runtime.sinks.opcua_requests import frame_size  # noqa: PLC0415
-        from partsight.runtime.sinks.opcua_server import BoundedServer  # noqa: PLC0415
+        from partsight.runtime.sinks.opcua_server import ReadOnlyServer  # noqa: PLC0415
 
         is_encrypted = identity.certificate is not None
-        server = BoundedServer(Readers(identity), is_encrypted=is_encrypted, idle_s=self._options.idle_s)
-        networks = parse_networks(self._options.allow)
-        guard = Guard(self._where, frame_size, server.protocol, networks, self._options.idle_s)
-        loop = asyncio.get_running_loop()
-        listener = await loop.create_server(guard.connection, addresses, port, start_serving=False)  # or an error soon
+        server = ReadOnlyServer(
+            addresses,
+            port,
+            Readers(identity),
+            AllowList(self._where, self._options.allow),
+            is_encrypted=is_encrypted,
+            idle_s=self._options.idle_s,
+        )
         try:
             await server.init()
             server.set_endpoint(f"opc.tcp://{self._where.partition('//')[2]}/partsight")
@@ -149,14 +156,13 @@ class OpcUaSink(ProcessBound, unusable=SinkGoneError):
             server.set_identity_tokens([ua.UserNameIdentityToken if identity.username else ua.AnonymousIdentityToken])
             server.iserver.certificate, server.iserver.private_key = identity.certificate, identity.key
             await self._add_nodes(server)
-            await server.listen(listener)
+            await server.start()
         except BaseException:
-            listener.close()
             await server.stop()
             raise
-        return server, guard
+        return server
 
-    async def _add_nodes(self, server: "BoundedServer") -> None:
+    async def _add_nodes(self, server: "ReadOnlyServer") -> None:
         from asyncua import ua  # noqa: PLC0415 (an extra)
 
         space = await server.register_namespace(NAMESPACE)
@@ -171,10 +177,6 @@ class OpcUaSink(ProcessBound, unusable=SinkGoneError):
         for name, (value, kind) in kinds.items():
             key = ua.NodeId(f"partsight.{name}", space)
             self._nodes[name] = await folder.add_variable(key, name, value, kind)
-
-    async def _end(self) -> None:
-        self._guard.close()
-        await self._server.stop()
 
     async def _show(self, record: Record, counts: dict[str, int]) -> None:
         from asyncua import ua  # noqa: PLC0415 (an extra)
@@ -193,6 +195,9 @@ class OpcUaSink(ProcessBound, unusable=SinkGoneError):
             await self._server.write_attribute_value(self._nodes[name].nodeid, data)
 
 
+OPTIONS = OpcUaOptions
+
+
 def open_address(address: Address) -> Sink:
     """Open `opcua://host:port`.
 
@@ -202,13 +207,13 @@ def open_address(address: Address) -> Sink:
     """
     options = address.read_options(OpcUaOptions)
     host, port = address.host_and_port(PORT)
-    need("asyncua", "opcua")
+    import_extra("asyncua", "opcua")
     identity = read_certificate(address, options.cert, options.key) if options.cert else Identity()
     password = read_password(address, options.username, options.password_file, options.password_env)
     if options.username and not password:
         raise SinkError(
             f"sink {address}: the variable {options.password_env} has no password for user {options.username!r}; "
-            "write one there, or name password_file"
+            "set it, or name a password_file"
         )
     return OpcUaSink(host, port, options, replace(identity, username=options.username, password=password))
 

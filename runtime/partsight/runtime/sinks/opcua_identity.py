@@ -1,4 +1,4 @@
-"""Who an OPC UA server is, and who may read from it: certificate, key, user and password."""
+"""Identity of an OPC UA server and of its clients: certificate, key, user and password."""
 
 import hmac
 import logging
@@ -20,12 +20,12 @@ _log = logging.getLogger("partsight.sinks")
 
 @dataclass(frozen=True)
 class Identity:
-    """What a server shows, and asks for.
+    """What a server shows to clients, and demands of them.
 
     Attributes:
-        certificate, key: of the encrypted endpoint, as `cryptography` has them; None for one without encryption.
-        uri: that the certificate is for; empty without one.
-        username, password: of the client; empty for anybody.
+        certificate, key: Objects of `cryptography` for the encrypted endpoint; None without encryption.
+        uri: URI in the certificate; empty without one.
+        username, password: Login that clients must send; empty for anonymous clients.
     """
 
     certificate: Any = None
@@ -36,10 +36,10 @@ class Identity:
 
 
 class Readers:
-    """Tells asyncua who a client is: a reader, never an administrator, which is its own default."""
+    """asyncua's user manager: makes every client a reader, while asyncua's own makes it an administrator."""
 
     def __init__(self, identity: Identity) -> None:
-        """Take the user and the password that are asked for."""
+        """Take the login that clients must send."""
         self._identity = identity
 
     def get_user(
@@ -49,31 +49,29 @@ class Readers:
         password: str | None = None,
         **_: object,
     ) -> "User | None":
-        """Return who a client is; None for one with another user or password."""
+        """Return the user of a client; None if its login is wrong."""
         from asyncua.crypto.permission_rules import User, UserRole  # noqa: PLC0415 (an extra)
 
         expected = self._identity.username, self._identity.password
         if expected[0]:
-            given = username or "", password or ""
-            equal = [
-                hmac.compare_digest(_bytes(one), _bytes(other)) for one, other in zip(given, expected, strict=True)
-            ]
+            sent = username or "", password or ""
+            equal = [hmac.compare_digest(_bytes(one), _bytes(other)) for one, other in zip(sent, expected, strict=True)]
             if not all(equal):
                 return None
         return User(role=UserRole.User, name=username)
 
 
 def read_certificate(where: object, cert: str, key: str) -> Identity:
-    """Return the certificate and the key of files in PEM or DER, and the URI in the former.
+    """Read certificate and key, in PEM or DER, and the URI in the certificate.
 
     Args:
-        where: the sink's address, for messages.
-        cert: file of an X.509 certificate with the key below.
-        key: file of an RSA key without a passphrase.
+        where: Address of the sink, for messages.
+        cert: File of an X.509 certificate of the key.
+        key: File of an RSA key without a passphrase.
 
     Raises:
-        SinkError: they cannot be read or used, do not belong together, the certificate has no URI, or others may read
-            the key.
+        SinkError: a file cannot be read or used, the two do not belong together, the certificate has no URI, or others
+            may read the key.
     """
     from cryptography import x509  # noqa: PLC0415 (comes with asyncua)
     from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
@@ -94,9 +92,11 @@ def read_certificate(where: object, cert: str, key: str) -> Identity:
             f"sink {where}: cert or key cannot be used ({error}); expected PEM or DER, the key without a passphrase"
         ) from error
     if not isinstance(secret, RSAPrivateKey) or secret.key_size not in _KEY_BITS:
-        raise SinkError(f"sink {where}: key is no RSA key of 2048 to 4096 bits, as OPC UA's Basic256Sha256 asks for")
+        raise SinkError(f"sink {where}: key is no RSA key of 2048 to 4096 bits, which OPC UA's Basic256Sha256 demands")
     if certificate.public_key() != secret.public_key():
-        raise SinkError(f"sink {where}: cert and key do not belong together; give those that were made together")
+        raise SinkError(
+            f"sink {where}: cert and key do not belong together; give the two files of one command, see docs/results.md"
+        )
     others = [name for name in names if isinstance(name, x509.SubjectAlternativeName)]
     uris = [uri for name in others for uri in name.get_values_for_type(x509.UniformResourceIdentifier)]
     if not uris:

@@ -1,24 +1,24 @@
-"""asyncua's server, of which a client can read and subscribe, within bounds, and nothing else.
+"""asyncua's server, of which clients can read and subscribe, and nothing else.
 
-The library offers more to whoever connects: other clients' sessions and subscriptions, a channel without encryption
-beside the encrypted ones, and as much memory and time as is asked for. What is overridden here closes that;
-docs/security.md says what for.
+asyncua has public settings for most bounds. The subclasses here add the others: `allow=`, the check of each request
+before asyncua decodes it, and bounds of the bytes that wait. They use internals of asyncua: pyproject.toml bounds its
+version.
 """
 
 import asyncio
-import time
 from typing import Any
 
 from asyncua import Server, ua
 from asyncua.common.connection import TransportLimits
 from asyncua.common.utils import Buffer, ServiceError
+from asyncua.crypto.permission_rules import User
 from asyncua.server.binary_server_asyncio import BinaryServer, OPCUAProtocol
+from asyncua.server.internal_server import InternalServer
 from asyncua.server.uaprocessor import UaProcessor
 
-from partsight.runtime.sinks.guard import Connection
+from partsight.runtime.sinks.allow import MAX_CONNECTIONS, AllowList, host_of
 from partsight.runtime.sinks.opcua_requests import (
     CREATE_SESSION,
-    DISCOVERY,
     MAX_CHUNK_BYTES,
     MAX_MESSAGE_BYTES,
     StrictBuffer,
@@ -26,101 +26,154 @@ from partsight.runtime.sinks.opcua_requests import (
     check_request,
     read_head,
 )
-from partsight.runtime.sinks.opcua_session import MAX_BROWSED, MAX_ITEMS, MAX_READ, BoundedInternals, BoundedSession
+from partsight.runtime.sinks.opcua_session import MAX_BROWSED, MAX_ITEMS, MAX_QUEUED, MAX_READ, BoundedSession
 
-WRONG_LOGIN_S = 0.2
-"""What a wrong password costs a host of its share: beyond the first few, one in 2 s."""
+_ACTIVATE_S = 10.0  # until a connection has a session
+_MAX_WAITING_REQUESTS = 32  # of a connection
+_MAX_UNSENT_BYTES = 2**22  # of answers that a client does not read
+_MAX_UNACKNOWLEDGED = 4  # answers of a subscription that a client may ask for again
+_MAX_SUBSCRIPTIONS = 4 * MAX_CONNECTIONS
 
-_MAX_SESSIONS = 4  # that a connection may ask for, one after another
-
-_LIMITS = {
+_PUBLISHED_LIMITS = {
     ua.ObjectIds.Server_ServerCapabilities_OperationLimits_MaxNodesPerRead: MAX_READ,
     ua.ObjectIds.Server_ServerCapabilities_OperationLimits_MaxNodesPerBrowse: MAX_BROWSED,
     ua.ObjectIds.Server_ServerCapabilities_OperationLimits_MaxNodesPerTranslateBrowsePathsToNodeIds: MAX_BROWSED,
     ua.ObjectIds.Server_ServerCapabilities_OperationLimits_MaxMonitoredItemsPerCall: MAX_ITEMS,
 }
-"""FrameEvent to clients, so that they ask for more in parts."""
+"""Nodes by which clients learn the bounds, so that they ask in parts."""
 
 
-class BoundedServer(Server):
-    """The server. Like its base it is told its endpoint, certificate and policies before `start`."""
+class ReadOnlyServer(Server):
+    """The server. Set its endpoint, certificate and policies before `start`, as with its base."""
 
-    def __init__(self, users: Any, *, is_encrypted: bool, idle_s: float) -> None:
+    def __init__(
+        self, addresses: list[str], port: int, users: Any, allow: AllowList, *, is_encrypted: bool, idle_s: float
+    ) -> None:
         """Take the rules.
 
         Args:
-            users: says who may activate a session, as the library's `UserManager`.
-            is_encrypted: whether channels without encryption are for discovery alone.
-            idle_s: longest time that a session lives without a request.
+            addresses: IP addresses to listen at.
+            port: Port to listen at.
+            users: Object that decides who may activate a session, as asyncua's `UserManager`.
+            allow: Hosts that may connect.
+            is_encrypted: True if a channel without encryption is for discovery alone.
+            idle_s: Seconds without a request after which a session and its connection end.
         """
-        super().__init__(BoundedInternals(users, idle_s))
+        super().__init__(_Internals(users, idle_s))
         self.application_type = ua.ApplicationType.Server
         self.product_uri = self.manufacturer_name = "urn:partsight"
         self.limits = TransportLimits(MAX_CHUNK_BYTES, MAX_CHUNK_BYTES, 16, MAX_MESSAGE_BYTES)
-        self._is_encrypted = is_encrypted
+        self._addresses, self._port = addresses, port
+        self._allow, self._is_encrypted = allow, is_encrypted
 
-    def protocol(self, connection: Connection) -> OPCUAProtocol:
-        """Return the protocol of a connection, for a `Guard`."""
-        server: BinaryServer = self.bserver
-        return _Protocol(connection, self._is_encrypted, server, self._policies)
-
-    async def listen(self, listener: asyncio.Server) -> None:
-        """Begin to answer, in place of `start`, which has no place for a guard.
-
-        Args:
-            listener: whose connections are a guard's, and have `protocol`.
+    async def start(self) -> None:
+        """Listen.
 
         Raises:
-            OSError: it cannot listen.
+            OSError: the server cannot listen there.
         """
-        for node, limit in _LIMITS.items():
+        for node, limit in _PUBLISHED_LIMITS.items():
             await self.get_node(ua.NodeId(node)).write_value(ua.Variant(limit, ua.VariantType.UInt32))
         await self._setup_server_nodes()
         await self.iserver.start()
-        self.bserver = _Listener(self.iserver, "", 0, self.limits)
-        await self.bserver.take(listener)
+        listener = _Listener(self.iserver, self._addresses, self._port, self.limits)
+        listener.set_policies(self._policies)
+        listener.allow, listener.is_encrypted = self._allow, self._is_encrypted
+        self.bserver = listener
+        await listener.start()
+
+
+class _Internals(InternalServer):
+    """Bounds of sessions, and sessions that no other connection can take over."""
+
+    def __init__(self, users: Any, idle_s: float) -> None:
+        super().__init__(user_manager=users)
+        self.max_connections = MAX_CONNECTIONS
+        self.max_pending_activation_seconds = _ACTIVATE_S
+        self.max_pending_messages_per_connection = _MAX_WAITING_REQUESTS
+        self.max_session_timeout_ms = 1000 * idle_s
+        self.min_session_timeout_ms = min(5000.0, self.max_session_timeout_ms)
+        self.max_subscriptions = _MAX_SUBSCRIPTIONS
+        self.max_unacked_messages_per_subscription = _MAX_UNACKNOWLEDGED
+        self.max_monitored_item_queue_size = MAX_QUEUED
+
+    def create_session(self, name: str, user: User | None = None, external: bool = False) -> BoundedSession:
+        return BoundedSession(self, self.aspace, self.subscription_service, name, user or User(), external)
+
+    def lookup_external_session(self, auth_token: Any) -> None:
+        """Find no session: asyncua counts tokens up, and a guessed one would be enough to read without a password."""
+
+    def decrypt_user_token(self, isession: Any, token: Any) -> tuple[str, str]:
+        if token.EncryptionAlgorithm and "rsa-oaep" not in token.EncryptionAlgorithm:
+            raise ServiceError(ua.StatusCodes.BadIdentityTokenRejected)  # answers to RSA 1.5 reveal passwords
+        found: tuple[str, str] = super().decrypt_user_token(isession, token)
+        return found
 
 
 class _Listener(BinaryServer):
-    """Keeps the connections of a listener that was made elsewhere."""
+    """Makes the protocol below for each connection."""
 
-    async def take(self, listener: asyncio.Server) -> None:
-        self._server = listener
-        self.cleanup_task = asyncio.create_task(self._close_task_loop())
-        await listener.start_serving()
+    allow: AllowList
+    is_encrypted: bool
+
+    def _make_protocol(self) -> OPCUAProtocol:
+        return _Protocol(self)
+
+    async def stop(self) -> None:
+        for transport in list(self.iserver.asyncio_transports):
+            transport.abort()  # asyncua would wait for a client that reads nothing
+        await super().stop()
 
 
 class _Protocol(OPCUAProtocol):
-    """Has the processor below."""
+    """Refuses hosts that are not in `allow=`, and keeps at most one chunk that is not whole."""
 
-    def __init__(self, gate: Connection, is_encrypted: bool, server: BinaryServer, policies: list[Any]) -> None:
-        super().__init__(server.iserver, policies, server.clients, server.closing_tasks, server.limits)
-        self._gate, self._is_encrypted = gate, is_encrypted
+    processor: UaProcessor | None
+
+    def __init__(self, listener: _Listener) -> None:
+        super().__init__(
+            listener.iserver, listener._policies, listener.clients, listener.closing_tasks, listener.limits
+        )
+        self._allow, self._is_encrypted = listener.allow, listener.is_encrypted
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if not self._allow.admits(host_of(transport)):
+            transport.abort()  # type: ignore[attr-defined]
+            return
         super().connection_made(transport)
-        self.processor = _Processor(self._gate, self._is_encrypted, self.iserver, transport, self.limits)
-        self.processor.set_policies(self.policies)
+        if self.processor is not None:
+            self.processor = _Processor(self._allow, self._is_encrypted, self.iserver, transport, self.limits)
+            self.processor.set_policies(self.policies)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.transport is None:
+            return
+        if self.transport.is_closing():  # asyncua's queue is full, and it would wait for a client that reads nothing
+            self.transport.abort()
+        elif len(self._buffer) > MAX_CHUNK_BYTES:
+            self._allow.refuse(host_of(self.transport), f"its message has more than {MAX_CHUNK_BYTES:,} bytes")
+            self.transport.abort()
 
 
 class _Processor(UaProcessor):
-    """Lets through what a reader needs, ends connections that send what cannot be read, and counts the work."""
+    """Checks each request before asyncua decodes it, and ends a connection that sends nonsense or reads nothing."""
 
-    def __init__(self, gate: Connection, is_encrypted: bool, *rest: Any) -> None:
+    def __init__(self, allow: AllowList, is_encrypted: bool, *rest: Any) -> None:
         super().__init__(*rest)
-        self._gate, self._is_encrypted, self._made = gate, is_encrypted, 0
+        self._allow, self._is_encrypted = allow, is_encrypted
 
     async def process(self, header: Any, body: Buffer) -> bool:
-        started = time.thread_time()
         try:
             if header.MessageType == ua.MessageType.Hello:
                 check_hello(body)
             goes_on: bool = await super().process(header, body)
-        except Exception as error:  # noqa: BLE001 (the library would write it into the log, each time, and go on)
-            self._gate.refuse(f"its message cannot be read ({type(error).__name__})")
+        except Exception as error:  # noqa: BLE001 (asyncua would log each one with its stack, and go on)
+            self._end(f"its message cannot be read ({type(error).__name__})")
             return False
-        finally:
-            self._gate.answered(time.thread_time() - started)
+        if self._transport.get_write_buffer_size() > _MAX_UNSENT_BYTES:
+            self._end("it does not read its answers")
+            return False
         return goes_on
 
     def open_secure_channel(self, algohdr: Any, seqhdr: Any, body: Buffer) -> None:
@@ -129,33 +182,29 @@ class _Processor(UaProcessor):
 
     async def process_message(self, seqhdr: Any, body: Buffer) -> bool:
         request = StrictBuffer(bytes(body))
-        kind, number = read_head(request)
+        service, number = read_head(request)
+        mode = self._connection.security_policy.Mode
+        is_open = self._is_encrypted and mode != ua.MessageSecurityMode.SignAndEncrypt
         try:
-            self._check(kind, request)
-            if kind == CREATE_SESSION and self.session is not None:
-                await self.session.close_session()  # or nobody would ever
+            check_request(service, request, is_open=is_open)
         except ServiceError as error:
             fault = ua.ServiceFault()
             fault.ResponseHeader.ServiceResult = ua.StatusCode(error.code)
             self.send_response(number, seqhdr, fault)
             return True
+        if service == CREATE_SESSION and self.session is not None:
+            await self.session.close_session()  # asyncua would keep it for ever
         goes_on: bool = await super().process_message(seqhdr, StrictBuffer(bytes(body)))
-        if kind == CREATE_SESSION and isinstance(self.session, BoundedSession):
-            self.session.on_refused = self._on_refused_login
         return goes_on
 
-    def _check(self, kind: Any, request: StrictBuffer) -> None:
-        mode = self._connection.security_policy.Mode
-        if self._is_encrypted and mode != ua.MessageSecurityMode.SignAndEncrypt and kind not in DISCOVERY:
-            raise ServiceError(ua.StatusCodes.BadSecurityModeRejected)
-        check_request(kind, request)
-        if kind == CREATE_SESSION:
-            self._made += 1
-            if self._made > _MAX_SESSIONS:
-                raise ServiceError(ua.StatusCodes.BadTooManySessions)
-
-    def _on_refused_login(self) -> None:
-        self._gate.accuse("its user or password is wrong", WRONG_LOGIN_S)
+    async def close(self) -> None:
+        """Also end the connection of a session that was idle for too long."""
+        await super().close()
+        self._transport.abort()
 
     def _should_close_session_on_transport_loss(self) -> bool:
-        return True  # no other connection can take it up, see `BoundedInternals`
+        return True  # no other connection can take it over, see `_Internals`
+
+    def _end(self, reason: str) -> None:
+        self._allow.refuse(host_of(self._transport), reason)
+        self._transport.abort()

@@ -1,4 +1,4 @@
-"""Passwords of sinks: from a file that nobody else reads, or from the environment, never from an address."""
+"""Passwords of sinks: from a file that only its owner can read, or from the environment, never from an address."""
 
 import os
 from pathlib import Path
@@ -7,16 +7,17 @@ from partsight.runtime.core import KeyFileError, SinkError, check_secret, read_k
 
 
 def read_password(where: object, username: str, file: str, variable: str) -> str:
-    """Return the password of a user; empty if there is no user, or neither file nor variable.
+    """Return the password of a user; empty without a user, or with neither file nor variable.
 
     Args:
-        where: the sink's address, for messages.
-        username: whose it is; empty for nobody.
-        file: whose first line it is; empty for the variable.
-        variable: of the environment.
+        where: Address of the sink, for messages.
+        username: Name of the user; empty for none.
+        file: File whose first line is the password; empty for the variable.
+        variable: Environment variable of the password.
 
     Raises:
-        SinkError: the file is given without a user, cannot be read, may be read by others, or has an empty first line.
+        SinkError: there is a file without a user, the file cannot be read, others may read it, or its first line is
+            empty.
     """
     if not username:
         if file:

@@ -1,4 +1,4 @@
-"""The publisher: a thread that empties a spool into an MQTT broker."""
+"""The publisher: a thread that sends the results of a spool to an MQTT broker."""
 
 import logging
 import sys
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from paho.mqtt.client import Client
 
 WINDOW = 100
-"""Results that may be on their way at once, at most: a broker that allows fewer says so when it accepts us."""
+"""Results on their way at a time, at most. A broker that allows fewer says so in its answer to the connection."""
 
 PAUSE_S = 5.0
-"""After the broker refused a result, the disk failed, or a certificate could not be read."""
+"""Seconds of pause after the broker refused a result, the disk failed, or a certificate could not be read."""
 
 STALL_S = 30.0
-"""Without a connection or an acknowledgement while results wait; then the client is made anew."""
+"""Seconds without a connection or an acknowledgement, while results wait, after which the client is made anew."""
 
 _NO_SUBSCRIBER = 0x10  # MQTT 5, PUBACK "No matching subscribers"
 
@@ -30,7 +30,7 @@ _log = logging.getLogger("partsight.sinks")
 
 
 class Publisher:
-    """Sends what is in a spool, oldest first, and removes what the broker acknowledged."""
+    """Sends the results of a spool, oldest first, and removes those that the broker acknowledged."""
 
     def __init__(
         self, spool: Spool, topic: str, make: Callable[[], "Client"], *, needs_subscriber: bool, name: str = "mqtt"
@@ -38,19 +38,19 @@ class Publisher:
         """Start.
 
         Args:
-            spool: closed by whoever opened it.
-            topic: to publish to.
-            make: returns a client that knows broker and credentials, not connected.
-            needs_subscriber: keep what the broker had no subscriber for.
-            name: of the broker, for messages.
+            spool: The spool; the caller closes it.
+            topic: Topic to publish to.
+            make: Function that returns a client with broker and credentials, not connected.
+            needs_subscriber: True to keep results for which the broker has no subscriber.
+            name: Name of the broker, for messages.
         """
         self._name = name
         self._spool, self._topic, self._make, self._needs = spool, topic, make, needs_subscriber
-        self._news = threading.Condition()  # guards the following
+        self._changed = threading.Condition()  # guards the following
         self._connected = self._closing = self._added = False
         self._window = WINDOW
         self._answers: deque[tuple[int, int, str]] = deque()  # no longer than the window
-        self._event: set[str] = set()
+        self._logged: set[str] = set()
         self._trouble = "the broker did not answer in time"
         self._was_reached = False
         self.failure: Exception | None = None
@@ -65,22 +65,22 @@ class Publisher:
 
     @property
     def trouble(self) -> str:
-        """Why results wait that the broker has not acknowledged, in words."""
-        with self._news:
+        """Reason why results wait for the broker, in words."""
+        with self._changed:
             return self._trouble.partition("; ")[0]
 
     def wake(self) -> None:
-        """Say that the spool has more."""
-        with self._news:
+        """Announce a new result in the spool."""
+        with self._changed:
             self._added = True
-            self._news.notify()
+            self._changed.notify()
 
     def close(self, wait_s: float) -> None:
-        """Send what waits for at most `wait_s`, then stop; the rest stays in the spool."""
-        with self._news:
-            self._news.wait_for(lambda: self.failure is not None or not len(self._spool), wait_s)
+        """Send waiting results for at most `wait_s` seconds, then stop; the others stay in the spool."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.failure is not None or not len(self._spool), wait_s)
             self._closing = True
-            self._news.notify_all()
+            self._changed.notify_all()
         self._thread.join()
 
     def _run(self) -> None:
@@ -93,19 +93,19 @@ class Publisher:
             finally:
                 if client is not None:
                     self._stop(client)
-        except Exception as error:  # noqa: BLE001 (`write` tells it: the line must know that nothing is sent any more)
-            with self._news:
+        except Exception as error:  # noqa: BLE001 (`write` raises it: the line must know that nothing is sent any more)
+            with self._changed:
                 self.failure = error
-                self._news.notify_all()
+                self._changed.notify_all()
 
     def _work(self, client: "Client | None") -> "Client | None":
-        """Do what there is to do, and return the client: another one if the broker was silent for too long.
+        """Send and remove results, and return the client: a new one if the broker was silent for too long.
 
-        The spool's disk may fail for a while, and a certificate may be away while it is renewed: that is waited for.
+        If the spool's disk fails or a certificate is missing, as during its renewal, it tries again later.
         """
         try:
             if client is not None and time.monotonic() - self._alive > STALL_S:
-                self._tell(f"nothing came from the broker for {STALL_S:g} s; connecting anew")
+                self._log_trouble(f"nothing came from the broker for {STALL_S:g} s; connecting anew")
                 self._stop(client)
                 client = None
             if client is None:
@@ -113,18 +113,18 @@ class Publisher:
             self._take_answers()
             self._send(client)
         except SinkError as error:
-            self._alive = time.monotonic()  # it is not the broker
-            self._again(f"{error}; results stay in the spool, and it is tried again")
+            self._alive = time.monotonic()  # the broker is not the cause
+            self._retry_later(f"{error}; results stay in the spool; partsight tries again")
         return client
 
     def _wait(self) -> bool:
-        """Wait until there is something to do; return False when it is to end."""
-        with self._news:
+        """Wait for work; return False to end."""
+        with self._changed:
             pause = self._resume - time.monotonic()
             if pause > 0:
-                self._news.wait_for(lambda: self._closing, pause)
+                self._changed.wait_for(lambda: self._closing, pause)
             else:
-                self._news.wait_for(lambda: self._closing or self._answers or self._can_send(), STALL_S / 2)
+                self._changed.wait_for(lambda: self._closing or self._answers or self._can_send(), STALL_S / 2)
             if not len(self._spool):
                 self._alive = time.monotonic()  # nothing waits, so nothing stalls
             return not self._closing or bool(self._answers)
@@ -133,57 +133,59 @@ class Publisher:
         return self._connected and self._added and len(self._sent) < self._window
 
     def _take_answers(self) -> None:
-        with self._news:
+        with self._changed:
             answers = list(self._answers)
             self._answers.clear()
         for mid, code, reason in answers:
             self._alive = time.monotonic()
             row = self._sent.pop(mid, None)
-            if row is None:  # of an earlier client
+            if row is None:  # an earlier client sent it
                 continue
             if code < 0x80 and not (self._needs and code == _NO_SUBSCRIBER):
                 self._removable.append(row)
             else:
                 why = f"the broker answered {reason!r} to a result on topic {shown(self._topic)!r}"
-                self._again(f"{why}; it stays in the spool and is sent again")
+                self._retry_later(f"{why}; it stays in the spool; partsight sends it again")
         if self._removable:
             try:
                 self._spool.remove(self._removable)
                 self._removable.clear()
-                self._all_well()
+                self._log_recovery()
             except SinkError as error:
-                self._again(f"acknowledged results cannot be taken out of the spool: {error}; it is tried again")
-            with self._news:
-                self._news.notify_all()
+                self._retry_later(
+                    f"acknowledged results cannot be removed from the spool: {error}; partsight tries again"
+                )
+            with self._changed:
+                self._changed.notify_all()
 
-    def _again(self, trouble: str) -> None:
-        """Tell of it and pause, then send what was not taken once more."""
-        self._tell(f"{trouble} every {PAUSE_S:g} s")
+    def _retry_later(self, trouble: str) -> None:
+        """Log a trouble and pause, then send again every result that the broker has not acknowledged."""
+        self._log_trouble(f"{trouble} every {PAUSE_S:g} s")
         self._resume = time.monotonic() + PAUSE_S
         self._cursor = 0
         self._added = True
 
-    def _tell(self, trouble: str) -> None:
+    def _log_trouble(self, trouble: str) -> None:
         """Log a trouble once, until a result is acknowledged: an outage may last for days."""
-        with self._news:
+        with self._changed:
             self._trouble = trouble
-            if trouble in self._event:
+            if trouble in self._logged:
                 return
-            self._event.add(trouble)
+            self._logged.add(trouble)
         _log.warning("%s: %s", self._name, trouble, extra={"event": "broker_trouble", "sink": self._name})
 
-    def _all_well(self) -> None:
-        with self._news:
+    def _log_recovery(self) -> None:
+        with self._changed:
             self._trouble = "the broker did not answer in time"
-            if not self._event:
+            if not self._logged:
                 return
-            self._event.clear()
+            self._logged.clear()
         waiting = len(self._spool)
         extra = {"event": "broker_recovered", "waiting": waiting, "sink": self._name}
         _log.warning("%s: results are acknowledged again; %d wait in the spool", self._name, waiting, extra=extra)
 
     def _send(self, client: "Client") -> None:
-        with self._news:
+        with self._changed:
             if not self._can_send() or self._closing or self._resume > time.monotonic():
                 return
             room = self._window - len(self._sent)
@@ -197,7 +199,7 @@ class Publisher:
             if row not in known:
                 self._sent[client.publish(self._topic, payload, qos=1).mid] = row
         if rows:
-            with self._news:
+            with self._changed:
                 self._added = True  # perhaps there are more
 
     def _start(self) -> "Client":
@@ -215,32 +217,32 @@ class Publisher:
         client.on_connect = client.on_connect_fail = client.on_disconnect = client.on_publish = None
         client.disconnect()
         client.loop_stop()
-        with self._news:
+        with self._changed:
             self._connected = False
             self._answers.clear()
 
     def _on_connect(self, _client: "Client", _data: object, _flags: object, reason: Any, properties: Any) -> None:
         if reason.is_failure:
-            self._tell(f"the broker refuses the connection: {reason}; results wait in the spool")
+            self._log_trouble(f"the broker refuses the connection: {reason}; results wait in the spool")
             return
         allowed = getattr(properties, "ReceiveMaximum", WINDOW)
-        with self._news:
+        with self._changed:
             self._connected, self._window = True, min(WINDOW, allowed)
             self._was_reached = True
             self._alive = time.monotonic()
-            self._news.notify_all()
+            self._changed.notify_all()
 
     def _on_connect_fail(self, _client: "Client", _data: object) -> None:
-        # paho calls it while it handles the error, and hands it to nobody.
+        # paho calls this while it handles the error, and does not pass the error.
         never = "cannot be reached any more" if self._was_reached else "was never reached"
-        self._tell(f"the broker {never} ({sys.exc_info()[1]}); results wait in the spool")
+        self._log_trouble(f"the broker {never} ({sys.exc_info()[1]}); results wait in the spool")
 
     def _on_disconnect(self, _client: "Client", _data: object, _flags: object, reason: Any, _properties: Any) -> None:
-        self._tell(f"the connection to the broker is lost: {reason}; results wait in the spool")
-        with self._news:
+        self._log_trouble(f"the connection to the broker is lost: {reason}; results wait in the spool")
+        with self._changed:
             self._connected = False
 
     def _on_publish(self, _client: "Client", _data: object, mid: int, reason: Any, _properties: Any) -> None:
-        with self._news:
+        with self._changed:
             self._answers.append((mid, reason.value, str(reason)))
-            self._news.notify_all()
+            self._changed.notify_all()

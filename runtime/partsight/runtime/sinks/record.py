@@ -1,4 +1,4 @@
-"""The record: what is told to the world of one frame. Its JSON is a contract with whoever reads it."""
+"""The record that partsight publishes of one frame. Its JSON is a contract with everyone who reads it."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -21,23 +21,24 @@ class Candidate(msgspec.Struct, frozen=True):
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one frame.
+    """Outcome of one frame, and its answer.
 
     Attributes:
-        schema_version: of this form; a reader refuses one that it does not know.
+        schema_version: Version of this form; a reader refuses one that it does not know.
         outcome: `recognised` with a label, `unknown` without, `failed` with an error.
-        camera: the camera's name on this line.
-        source: where the frame came from: a file's path, or a camera's address.
-        sequence: of the frame at its camera, from 0. With `camera` and `run` it names the frame for ever.
-        run: names this run of the line, so that sequences that start again at 0 are told apart.
-        timestamp: when the frame came, seconds since 1970 (UTC).
-        package_id: of the package that answered; empty where none did.
-        signed_by: ids of the trusted keys that had signed it, by spaces apart; empty where no signature was demanded.
-        label: the part; None if it is unknown, or where `error` is set.
-        score, margin: see `Answer`; None for a number that is none, or where `error` is set.
-        top: the best candidates, best first.
-        latency_ms: from the moment when the frame came to its answer.
-        error: why there is no answer; empty if there is one.
+        camera: The camera's name on this line.
+        source: Origin of the frame: a file's path, or a camera's address.
+        sequence: Number of the frame at its camera, from 0. Together with `camera` and `run` it is unique for ever.
+        run: Id of this run of the line: it distinguishes sequences that start again at 0.
+        timestamp: Time when the frame came, in seconds since 1970 (UTC).
+        package_id: Id of the package that answered; empty where none did.
+        signed_by: Ids of the trusted keys that signed the package, separated by spaces; empty where no signature is
+            required.
+        label: The part; None if it is unknown, or where `error` is set.
+        score, margin: See `Answer`; None for a value that is no number, or where `error` is set.
+        top: The best candidates, best first.
+        latency_ms: Milliseconds from the frame's arrival to its answer.
+        error: Reason why there is no answer; empty if there is one.
     """
 
     schema_version: int = RECORD_VERSION
@@ -57,7 +58,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     error: str = ""
 
     def __post_init__(self) -> None:
-        """Make texts of the world outside writable: a file name on Linux need not be UTF-8."""
+        """Make texts from outside writable: a file name on Linux need not be UTF-8."""
         for name in ("camera", "source", "run", "error"):
             text = getattr(self, name)
             if not text.isascii():
@@ -70,12 +71,12 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class FrameEvent:
-    """A record, and what is not told to the world.
+    """A record, and the data for sinks and listeners that is not in it.
 
     Attributes:
-        record: what became of the frame.
-        frame: for sinks that keep pictures; None where there was none.
-        stages: where its time went; None where it has no answer.
+        record: Outcome of the frame, and its answer.
+        frame: The frame, for sinks that keep pictures; None where there was none.
+        stages: Milliseconds that its answer spent in each stage; None where it has no answer.
     """
 
     record: Record
@@ -83,10 +84,19 @@ class FrameEvent:
     stages: Stages | None = None
 
 
-def answered(
+def record_answer(
     frame: Frame, camera: str, run: str, recognizer: Recognizer, result: Result, latency_ms: float
 ) -> FrameEvent:
-    """Return the record of a frame that a recogniser answered."""
+    """Return the event of a frame that a recogniser answered.
+
+    Args:
+        frame: The frame.
+        camera: The camera's name on the line.
+        run: Id of the line's run.
+        recognizer: The recogniser that answered.
+        result: Its answer.
+        latency_ms: Milliseconds from the frame's arrival to its answer.
+    """
     record = Record(
         outcome="recognised" if result.accepted else "unknown",
         camera=camera,
@@ -106,5 +116,5 @@ def answered(
 
 
 def _number(value: float) -> float | None:
-    """Return None for what JSON has no number for."""
+    """Return None for infinity and NaN, for which JSON has no number."""
     return value if abs(value) < float("inf") else None

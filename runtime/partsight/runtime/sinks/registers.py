@@ -1,4 +1,4 @@
-"""Numbers as a PLC reads them: 16 bits each; and the table that gives parts their numbers."""
+"""Numbers as a PLC reads them, 16 bits each, and the table of part numbers."""
 
 import codecs
 import csv
@@ -12,23 +12,23 @@ from pathlib import Path
 from partsight.runtime.core import USABLE, SinkError, folded, is_usable, normalized
 
 UNLISTED = 65535
-"""The part number of a label that the table does not have."""
+"""Part number of a label that is not in the table."""
 
 NO_NUMBER = 0x8000
-"""Where there is no score."""
+"""Register of a missing score."""
 
 _MAX_BYTES = 2**26
-"""Of a table: all numbers, each with a label of 1,000 letters, as long as one may be."""
+"""Limit of a table: all numbers, each with a label of 1,000 letters, the longest that may be."""
 
 _MAX_SHOWN = 200
 _MAX_NAMED = 5
 _DELIMITERS = ",;\t"
 _SEPARATOR_LINE = re.compile(r"sep=[,;\t]\s*", re.IGNORECASE)
-"""Excel's own first line, which names the delimiter."""
+"""First line of Excel, which names the delimiter."""
 
 
 class NumberTable(UserDict[str, int]):
-    """Numbers by name. A name is found however its accents are encoded, see `normalized`."""
+    """Numbers by name, in any encoding of its accents, see `normalized`."""
 
     def __getitem__(self, name: str) -> int:
         return super().__getitem__(normalized(name))
@@ -40,8 +40,8 @@ class NumberTable(UserDict[str, int]):
         return isinstance(name, str) and normalized(name) in self.data
 
 
-def two(number: int) -> tuple[int, int]:
-    """Return the upper and the lower half of an unsigned 32-bit number, which starts again at 0."""
+def two_words(number: int) -> tuple[int, int]:
+    """Return the upper and the lower half of an unsigned 32-bit number, which wraps around to 0."""
     return number >> 16 & 0xFFFF, number & 0xFFFF
 
 
@@ -53,24 +53,24 @@ def scaled(number: float | None) -> int:
 
 
 def read_labels(path: str) -> NumberTable:
-    """Return the part number of each label, from a CSV file with columns `number` and `label`.
+    """Read the part number of each label from a CSV file with columns `number` and `label`.
 
     Commas, semicolons or tabs separate the columns. The text is UTF-8, or UTF-16 with its mark. Spaces around a cell
-    and empty rows count for nothing.
+    and empty rows are ignored.
 
     Raises:
-        SinkError: the file cannot be read, is larger than any such table, has no row, or has a row that is none.
+        SinkError: the file cannot be read, is too large, has no row, or has a wrong row.
     """
     numbers = NumberTable()
-    given: set[int] = set()
+    used: set[int] = set()
     try:
         for line, number, label in _rows(path, _text(path)):
             is_number = len(number) <= len(str(UNLISTED)) and number.isascii() and number.isdigit()
-            place = int(number) if is_number else 0
-            if fault := _fault(place, label, is_taken=label in numbers or place in given):
+            value = int(number) if is_number else 0
+            if fault := _fault(value, label, is_taken=label in numbers or value in used):
                 raise SinkError(f"{path}: row {line} is number {_shown(number)}, label {_shown(label)}; {fault}")
-            numbers[label] = place
-            given.add(place)
+            numbers[label] = value
+            used.add(value)
     except (OSError, ValueError, csv.Error) as error:
         raise SinkError(f"{path}: the table of labels cannot be read: {error}") from error
     if not numbers:
@@ -81,10 +81,10 @@ def read_labels(path: str) -> NumberTable:
 
 
 def compare_labels(path: str, numbers: NumberTable, labels: Collection[str]) -> list[str]:
-    """Return in words how a table of part numbers and the labels of a package differ; nothing where they agree.
+    """Return a sentence for each difference between a table of part numbers and the labels of a package.
 
     Raises:
-        SinkError: the table has a number for none of the labels.
+        SinkError: the table has no number for any of the labels.
     """
     known = {normalized(label) for label in labels}
     missing = [label for label in labels if label not in numbers]
@@ -107,10 +107,10 @@ def compare_labels(path: str, numbers: NumberTable, labels: Collection[str]) -> 
 
 
 def compare_cameras(numbers: NumberTable, cameras: Collection[str]) -> list[str]:
-    """Return in words how the numbered cameras and those of a line differ; nothing where they agree.
+    """Return a sentence for each difference between the numbered cameras and the cameras of a line.
 
     Raises:
-        SinkError: cameras have numbers, and none of the line's has one.
+        SinkError: cameras have numbers, but no camera of the line has one.
     """
     missing = [name for name in cameras if name not in numbers]
     foreign = [name for name in numbers if name not in NumberTable.fromkeys(cameras, 0)]
@@ -131,7 +131,7 @@ def named(names: Collection[str]) -> str:
 
 
 def _fault(number: int, label: str, *, is_taken: bool) -> str:
-    """Return what a row lacks; empty where it is as it should be."""
+    """Return the fault of a row; empty if it has none."""
     if not 1 <= number < UNLISTED:
         return f"expected a whole number from 1 to {UNLISTED - 1}, without a decimal point"
     if not is_usable(label):
@@ -152,7 +152,7 @@ def _text(path: str) -> str:
         return data.decode("utf-16" if is_utf_16 else "utf-8-sig")
     except UnicodeDecodeError as error:
         raise SinkError(
-            f"{path}: the table of labels is no text in UTF-8 ({error.reason} at byte {error.start}); "
+            f"{path}: the table of labels is not in UTF-8 ({error.reason} at byte {error.start}); "
             'save it again: in Excel as "CSV UTF-8", in an editor with encoding UTF-8'
         ) from error
 
@@ -165,7 +165,7 @@ def _rows(path: str, text: str) -> Iterator[tuple[int, str, str]]:
         head, before = file.readline(), 2
     delimiter, names = _columns(path, head)
     number, label = names.index("number"), names.index("label")
-    # Strict: a quote that is never closed would make one label of all rows after it.
+    # Strict, since an open quote would turn all rows after it into one label.
     rows = csv.reader(file, delimiter=delimiter, skipinitialspace=True, strict=True)
     for row in rows:
         cells = [cell.strip() for cell in row] + [""] * (len(names) - len(row))
@@ -192,7 +192,7 @@ def _columns(path: str, head: str) -> tuple[str, list[str]]:
 
 
 def _changed_row(missing: Collection[str], foreign: Collection[str]) -> str:
-    """Name a row that differs from a part in case, spaces or zeros at the front alone, which a spreadsheet drops."""
+    """Return a hint at a row that differs from a part only in case, spaces or leading zeros, as spreadsheets do it."""
     rows = {_plain(label): label for label in foreign}
     for label in missing:
         if _plain(label) in rows:

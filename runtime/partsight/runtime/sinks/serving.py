@@ -1,4 +1,4 @@
-"""What servers have in common: a thread with an event loop, where they listen, and what they tell the log."""
+"""Common parts of the servers: a thread with an event loop, the addresses to listen at, and the log."""
 
 import asyncio
 import concurrent.futures
@@ -15,7 +15,7 @@ from partsight.runtime.core import SinkError
 ResultT = TypeVar("ResultT")
 
 CALL_S = 10.0
-"""Seconds that a call into the loop may take; servers of a process answer in milliseconds."""
+"""Seconds that a call into the loop may take; a server in the same process answers in milliseconds."""
 
 _SELDOM_S = 60.0
 
@@ -31,56 +31,60 @@ def resolve(where: str, host: str, port: int) -> list[str]:
     """Return the addresses to listen at.
 
     Args:
-        where: the server's address, for messages.
-        host: a name or an address of this machine.
-        port: of the server.
+        where: Address of the server, for messages.
+        host: Name or address of this machine.
+        port: Port of the server.
 
     Raises:
-        SinkError: nothing is called so.
+        SinkError: the host has no address.
     """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
-        raise SinkError(f"{where}: {host} is no address of this machine ({error})") from error
+        raise SinkError(f"{where}: {host} is no address of this machine ({error}); name one that it has") from error
     return list(dict.fromkeys(str(address[0]) for _, _, _, _, address in found))
 
 
 def is_loopback(addresses: list[str]) -> bool:
-    """Return whether nobody but this machine can connect there."""
+    """Return whether only this machine can connect to all of the addresses."""
     return all(ipaddress.ip_address(address.partition("%")[0]).is_loopback for address in addresses)
 
 
-def peers(allow: str) -> str:
-    """Return in words who may connect, given the addresses and networks that may; empty for all."""
-    return f"whoever has an address in {allow}" if allow else "whoever can reach this machine (allow= bounds that)"
-
-
-def tell_exposed(where: str, what: str, whom: str) -> None:
-    """Warn of a server that others than this machine can reach.
+def describe_peers(allow: str) -> str:
+    """Return in words which hosts may connect.
 
     Args:
-        where: its address.
-        what: a peer may do there.
-        whom: the peers, in words.
+        allow: Addresses and networks that may connect, separated by commas; empty if every host may.
+    """
+    return f"each host with an address in {allow}" if allow else "every host that can reach this machine (see allow=)"
+
+
+def log_exposed(where: str, can: str, who: str) -> None:
+    """Warn of a server that other machines can reach.
+
+    Args:
+        where: Address of the server.
+        can: Actions that a peer is able to take there, such as "read the results".
+        who: The peers, in words.
     """
     extra = {"event": "server_exposed", "sink": where}
-    _log.warning("%s is open to the network: %s can %s", where, whom, what, extra=extra)
+    _log.warning("%s is open to the network: %s can %s", where, who, can, extra=extra)
 
 
 class SeldomLog(logging.Filter):
-    """Lets each warning of a library through once a minute: whoever can make it warn shall not fill the disk."""
+    """Passes each warning of a library once a minute, so that no peer can fill the disk with warnings."""
 
     def __init__(self, prefix: str) -> None:
-        """Attach it to the loggers that a library has by now, until `close`."""
+        """Attach the filter to all loggers that a library has now, until `close`."""
         super().__init__()
-        self._passed: dict[tuple[str, int], float] = {}  # when a line of code was heard last
+        self._passed: dict[tuple[str, int], float] = {}  # time of the last record of a line of code
         names = [name for name in logging.root.manager.loggerDict if name == prefix or name.startswith(f"{prefix}.")]
         self._loggers = [logging.getLogger(name) for name in names]
         for logger in self._loggers:
             logger.addFilter(self)
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether it is let through."""
+        """Return whether the record passes."""
         now, line = time.monotonic(), (record.name, record.lineno)
         if record.levelno < logging.WARNING:
             return True
@@ -90,7 +94,7 @@ class SeldomLog(logging.Filter):
         return True
 
     def close(self) -> None:
-        """Take it off."""
+        """Detach the filter."""
         for logger in self._loggers:
             logger.removeFilter(self)
 
@@ -99,7 +103,7 @@ class LoopThread:
     """Runs coroutines for other threads."""
 
     def __init__(self, name: str) -> None:
-        """Start the loop; `name` is that of the thread, and stands in messages."""
+        """Start the loop; `name` is the name of the thread, also in messages."""
         self._name = name
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name=f"partsight-{name}", daemon=True)
@@ -109,23 +113,35 @@ class LoopThread:
         """Run a coroutine in the loop and return what it returns.
 
         Raises:
-            SinkError: the loop ended, or the coroutine took longer than `timeout_s`. What it raises itself is raised.
+            SinkError: the loop has ended, or the coroutine takes longer than `timeout_s`. The coroutine's own
+                exceptions pass.
         """
-        if not self._thread.is_alive():
+        try:
+            self.check()
+        except SinkError:
             work.close()
-            raise SinkError(f"{self._name}: its server has ended; open the sink again")
+            raise
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result(timeout_s)
         except concurrent.futures.TimeoutError as error:
             if future.cancel():
                 raise SinkError(
-                    f"{self._name}: its server did not answer for {timeout_s:g} s; open it again"
+                    f"{self._name}: its server did not answer for {timeout_s:g} s; open the sink again"
                 ) from error
             raise
 
+    def check(self) -> None:
+        """Check that the loop runs.
+
+        Raises:
+            SinkError: it has ended.
+        """
+        if not self._thread.is_alive():
+            raise SinkError(f"{self._name}: its server has ended; open the sink again")
+
     def close(self) -> None:
-        """End the loop and what runs in it. May be called twice."""
+        """End the loop and its tasks. May be called twice."""
         if self._loop.is_closed():
             return
         if self._thread.is_alive():

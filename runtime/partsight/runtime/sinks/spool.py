@@ -1,4 +1,4 @@
-"""The spool: results on disk that a peer has not acknowledged yet. Survives crashes of the program and of the peer."""
+"""The spool: results on disk that a peer has not acknowledged yet. It survives crashes of program and peer."""
 
 import contextlib
 import os
@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Self
 
 from partsight.runtime.core import SinkError
-from partsight.runtime.sinks.database import Form, open_database, telling
-from partsight.runtime.sinks.files import lock_file, need_folder
+from partsight.runtime.sinks.database import DatabaseForm, open_database, sqlite_errors
+from partsight.runtime.sinks.files import check_folder, lock_file
 
-FORM = Form(
+FORM = DatabaseForm(
     application=0x70737370,  # "pssp"
     version=1,
     what="a spool of partsight",
@@ -21,25 +21,25 @@ FORM = Form(
 
 
 class Spool:
-    """Payloads in the order in which they came, each until it is removed. Safe to call from several threads."""
+    """Payloads in the order of their arrival, each until its removal. Several threads may call it."""
 
     def __init__(self, path: Path, max_rows: int, max_bytes: int) -> None:
         """Open or create the file, for this program alone.
 
         Args:
-            path: of the file.
-            max_rows: payloads that may wait.
-            max_bytes: that they may hold in all.
+            path: Path of the file.
+            max_rows: Limit of waiting payloads.
+            max_bytes: Limit of their bytes in all.
 
         Raises:
-            SinkError: it cannot be opened, is something else, or another program uses it.
+            SinkError: the file cannot be opened, is no spool, or another program uses it.
         """
         self.path, self._max_rows, self._max_bytes = path, max_rows, max_bytes
         self._lock = threading.Lock()
         self._lock_fd: int | None = _reserve(path)
         try:
             self._connection: sqlite3.Connection | None = open_database(path, FORM)
-            with telling(path):
+            with sqlite_errors(path):
                 counted = self._connection.execute("SELECT count(*), coalesce(sum(length(payload)), 0) FROM waiting")
                 self._rows, self._bytes = counted.fetchone()
         except SinkError:
@@ -47,7 +47,7 @@ class Spool:
             raise
 
     def __len__(self) -> int:
-        """Return how many payloads wait."""
+        """Return the number of waiting payloads."""
         with self._lock:
             return int(self._rows)
 
@@ -55,7 +55,7 @@ class Spool:
         """Keep a payload; when this returns, not even a power cut loses it.
 
         Returns:
-            Its id, larger than any before.
+            Id of the payload, larger than any before.
 
         Raises:
             SinkError: the spool or the disk is full, or the spool is closed.
@@ -64,34 +64,34 @@ class Spool:
             if self._rows >= self._max_rows or self._bytes + len(payload) > self._max_bytes:
                 raise SinkError(
                     f"{self.path}: the spool is full, {self._rows:,} results of {self._bytes:,} bytes wait (at most "
-                    f"{self._max_rows:,} of {self._max_bytes:,}); mend the connection, or raise spool_rows or spool_mb"
+                    f"{self._max_rows:,} of {self._max_bytes:,}); repair the network, or raise spool_rows or spool_mb"
                 )
-            with telling(self.path):
+            with sqlite_errors(self.path):
                 row = self._open().execute("INSERT INTO waiting (payload) VALUES (?)", (payload,)).lastrowid
             self._rows += 1
             self._bytes += len(payload)
             return int(row or 0)
 
     def after(self, row: int, limit: int) -> list[tuple[int, bytes]]:
-        """Return up to `limit` payloads whose ids are above `row`, and these.
+        """Return up to `limit` payloads with ids above `row`, each as id and payload.
 
         Raises:
-            SinkError: the disk failed, what is in the file is damaged, or the spool is closed.
+            SinkError: the disk failed, the file is damaged, or the spool is closed.
         """
         query = "SELECT id, payload FROM waiting WHERE id > ? ORDER BY id LIMIT ?"
-        with self._lock, telling(self.path):
+        with self._lock, sqlite_errors(self.path):
             rows: list[tuple[int, bytes]] = self._open().execute(query, (row, limit)).fetchall()
         if not all(isinstance(payload, bytes) for _, payload in rows):  # SQLite keeps any type in any column
             raise SinkError(f"{self.path}: a result in it is damaged: move it away, and save it by sqlite3's .recover")
         return rows
 
     def remove(self, rows: Collection[int]) -> None:
-        """Let go of payloads that were acknowledged; those that are not there are passed over.
+        """Remove acknowledged payloads; ids that the spool does not have are skipped.
 
         Raises:
-            SinkError: the disk is full or failed, and all of them stay; or the spool is closed.
+            SinkError: the disk is full or failed, and all payloads stay; or the spool is closed.
         """
-        with self._lock, telling(self.path):
+        with self._lock, sqlite_errors(self.path):
             connection, count, size = self._open(), 0, 0
             connection.execute("BEGIN IMMEDIATE")
             try:
@@ -109,12 +109,12 @@ class Spool:
             self._bytes -= size
 
     def close(self) -> None:
-        """Let go of the file. May be called twice."""
+        """Close the file. May be called twice."""
         with self._lock:
             connection, self._connection = self._connection, None
             try:
                 if connection is not None:
-                    with telling(self.path):
+                    with sqlite_errors(self.path):
                         connection.close()
             finally:
                 self._release()
@@ -137,9 +137,9 @@ class Spool:
 
 
 def _reserve(path: Path) -> int:
-    """Let no other program send what is in the spool: it would come twice, and out of order."""
+    """Lock the spool: a second program would send its results twice, and out of order."""
     lock = path.with_name(f"{path.name}.lock")
-    need_folder(path)
+    check_folder(path)
     try:
         fd = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:

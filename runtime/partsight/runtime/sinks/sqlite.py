@@ -9,12 +9,12 @@ import msgspec
 
 from partsight.runtime.core import ProcessBound, ResultRefusedError, SinkError, SinkGoneError
 from partsight.runtime.sinks.address import Address, Options
-from partsight.runtime.sinks.database import Form, open_database, telling
-from partsight.runtime.sinks.files import identity, need_folder
+from partsight.runtime.sinks.database import DatabaseForm, open_database, sqlite_errors
+from partsight.runtime.sinks.files import check_folder, file_identity
 from partsight.runtime.sinks.record import FrameEvent, Record
 from partsight.runtime.sinks.sink import Sink
 
-FORM = Form(
+FORM = DatabaseForm(
     application=0x70737274,  # "psrt"
     version=1,
     what="results of partsight",
@@ -56,7 +56,7 @@ class SqliteOptions(Options, frozen=True, kw_only=True):
     """Options of the database.
 
     Attributes:
-        busy_s: seconds that a result waits at most for another program that writes into the database.
+        busy_s: Seconds that a result waits at most for another program that writes into the database.
     """
 
     busy_s: Annotated[float, msgspec.Meta(ge=0, le=60)] = 2.0
@@ -69,20 +69,20 @@ class SqliteTable(ProcessBound, unusable=SinkGoneError):
         """Open or create the database.
 
         Raises:
-            SinkError: it cannot be opened, or is somebody else's or of another version.
+            SinkError: the file cannot be opened, another program made it, or it has another version.
         """
         self._path, self._options = Path(path), options or SqliteOptions()
         self._closed = False
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
-        need_folder(self._path)
+        check_folder(self._path)
         self._open()
 
     def write(self, event: FrameEvent) -> None:
         """Insert a row; when this returns, not even a power cut loses it.
 
         Raises:
-            ResultRefusedError: it has another result of the same run, camera and sequence.
+            ResultRefusedError: the table has another result of the same run, camera and sequence.
             SinkError: the disk is full or failed, or another program holds the database for too long.
         """
         if self._closed:
@@ -91,20 +91,20 @@ class SqliteTable(ProcessBound, unusable=SinkGoneError):
         record = event.record
         values = {name: _value(getattr(record, name)) for name in _COLUMNS}
         values["top"] = msgspec.json.encode(record.top).decode()
-        with telling(self._path):
+        with sqlite_errors(self._path):
             inserted = connection.execute(_INSERT, values).rowcount
             if not inserted and connection.execute(_SAME, values).fetchone() != (1,):
                 raise ResultRefusedError(
                     f"{self._path}: has another result of run {record.run!r}, camera {record.camera!r}, sequence "
-                    f"{record.sequence}, which stays; each run needs an id of its own"
+                    f"{record.sequence}, which stays; give each run its own id"
                 )
 
     def close(self) -> None:
-        """Let go. May be called twice."""
+        """Close the database. May be called twice."""
         self._closed = True
         connection, self._connection = self._connection, None
         if connection is not None:
-            with telling(self._path):
+            with sqlite_errors(self._path):
                 connection.close()
 
     def __enter__(self) -> Self:
@@ -114,30 +114,33 @@ class SqliteTable(ProcessBound, unusable=SinkGoneError):
         self.close()
 
     def _open(self) -> sqlite3.Connection:
-        """Return the connection to the file that is at the path now, not to one that another program took away."""
-        if self._connection is not None and identity(self._path) != self._identity:
+        """Return the connection to the file at the path; if another program replaced the file, to the new one."""
+        if self._connection is not None and file_identity(self._path) != self._identity:
             self._leave(self._connection)
             self._connection = None
-            text = "%s: another program removed or replaced it while it was open; it is opened again"
+            text = "%s: another program removed or replaced it; partsight opens it again"
             _log.warning(text, self._path, extra={"event": "file_changed"})
         if self._connection is None:
             self._connection = open_database(self._path, FORM, self._options.busy_s)
-            self._identity = identity(self._path)
+            self._identity = file_identity(self._path)
         return self._connection
 
     def _leave(self, connection: sqlite3.Connection) -> None:
-        """Close a file that was taken away. What waits in its log goes with it, and into no other of its name."""
-        with telling(self._path):
+        """Close a file that another program removed, with its log, so that the log enters no other file of its name."""
+        with sqlite_errors(self._path):
             is_busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             if is_busy:
                 raise SinkError(
-                    f"{self._path}: was removed or replaced while this program and another had it open; end that one"
+                    f"{self._path}: was removed or replaced while another program has it open; end that program"
                 )
             connection.close()
 
 
 def _value(value: object) -> object:
     return None if isinstance(value, float) and not abs(value) < float("inf") else value
+
+
+OPTIONS = SqliteOptions
 
 
 def open_address(address: Address) -> Sink:

@@ -2,7 +2,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,35 +16,33 @@ from partsight.runtime import (
     CameraLostError,
     CameraTimeoutError,
     DependencyError,
+    PackageError,
     PartialFrameError,
     Recognizer,
     Stages,
 )
-from partsight.runtime.line import Line, Policy
-from partsight.runtime.line import camera_worker as feed_module
-from partsight.runtime.line import sink_worker as outbox_module
-from partsight.runtime.line.metrics.families import writable
-from partsight.runtime.line.metrics.registry import Metrics
+from partsight.runtime.line import Line, Policy, camera_worker, sink_worker
+from partsight.runtime.line.metrics.registry import Metrics, writable
 from partsight.runtime.sinks.record import FrameEvent, Record
 from tests.runtime.line.scripted import ListSink, ScriptedCamera, pictures
-from tests.tiny import solid
+from tests.tiny import ONE_THREAD, solid
 from tests.waiting import HANG_S, wait_until
 
 BLOCK = Policy("block", 4)
-OUTCOMES = ("recognised", "unknown", "skipped", "late", "partial", "failed")
+OUTCOMES = ("recognised", "unknown", "skipped", "expired", "partial", "failed")
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
 @pytest.fixture(autouse=True)
 def no_long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feed_module, "FIRST_PAUSE_S", 0.001)
-    monkeypatch.setattr(outbox_module, "FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(camera_worker, "FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(sink_worker, "FIRST_PAUSE_S", 0.001)
 
 
 @pytest.fixture
 def recognizer(tiny_package: Path) -> Iterator[Recognizer]:
-    with Recognizer(tiny_package, batch_size=4, threads=1) as recognizer:
+    with Recognizer(tiny_package, batch_size=4, engine=ONE_THREAD) as recognizer:
         yield recognizer
 
 
@@ -107,7 +105,7 @@ def test_a_line_that_has_not_started_has_all_series_already(recognizer: Recogniz
     line = Line(recognizer, {"c": lambda: ScriptedCamera([])}, {"s": ListSink()})
     metrics = Metrics(line)
     samples = read(metrics, openmetrics=openmetrics)
-    assert of(samples, "partsight_frames_total", camera="c", outcome="late") == 0
+    assert of(samples, "partsight_frames_total", camera="c", outcome="expired") == 0
     assert of(samples, "partsight_latency_seconds_count", camera="c") == 0
     assert of(samples, "partsight_stage_seconds_bucket", stage="wait", le="+Inf") == 0
     assert of(samples, "partsight_running") == 0
@@ -157,7 +155,7 @@ def test_a_swap_changes_the_package_and_leaves_no_series_of_the_old(
     metrics = Metrics(line)
     with line:
         new = line.swap(verified_package)
-        with pytest.raises(Exception, match="no such model package"):
+        with pytest.raises(PackageError):
             line.swap(tmp_path / "none")
         samples = read(metrics)
     packages = [dict(labels) for name, labels in samples if name == "partsight_package_info"]
@@ -178,10 +176,12 @@ def event(camera: str = "c", **fields: Any) -> FrameEvent:
     return FrameEvent(record, None, Stages(prepare_ms=1.0, network_ms=20.0, compare_ms=4.0))
 
 
-def test_buckets(recognizer: Recognizer) -> None:
+def test_buckets(recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch) -> None:
     line = Line(recognizer, {"c": lambda: ScriptedCamera([])})
+    listeners: list[Callable[[FrameEvent], None]] = []
+    monkeypatch.setattr(line, "listen", listeners.append)
     metrics = Metrics(line)
-    *_, hear = line._answerer.listeners
+    (hear,) = listeners
     hear(event())
     hear(event(score=-0.2, margin=None, latency_ms=10.0))
     samples = read(metrics)
@@ -195,8 +195,8 @@ def test_buckets(recognizer: Recognizer) -> None:
     assert of(samples, "partsight_margin_count", camera="c") == 1
 
 
-def test_names_of_the_world_outside(recognizer: Recognizer) -> None:
-    """A name from a command line may be no UTF-8; addresses of sinks have options, which name what is secret."""
+def test_names_from_outside(recognizer: Recognizer) -> None:
+    """A name from a command line may be no UTF-8; addresses of sinks have options, which may name secrets."""
     names = ["mqtt://h/t?password_env=KEY", "mqtt://h/t?password_env=OTHER", 'x"\n\udcff']
     camera = 'left "\\\n\udcfe'
     line = Line(recognizer, {camera: lambda: ScriptedCamera([solid("red")])}, {name: ListSink() for name in names})
@@ -221,11 +221,11 @@ def test_the_registry_of_the_process_is_left_alone(recognizer: Recognizer) -> No
 
 def test_without_the_library(recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
-    with pytest.raises(DependencyError, match=r"pip install 'partsight\[metrics\]'"):
+    with pytest.raises(DependencyError, match=r"partsight\[metrics\]"):
         Metrics(Line(recognizer, {"c": lambda: ScriptedCamera([])}))
 
 
-def test_the_library_is_loaded_by_who_wants_metrics_alone() -> None:
+def test_only_metrics_load_the_library() -> None:
     code = "import sys, partsight.runtime.line; print('prometheus_client' in sys.modules, 'http.server' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.split() == ["False", "False"]

@@ -1,6 +1,7 @@
 import contextlib
 import http.client
 import logging
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -8,15 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from partsight.runtime import Recognizer
+from partsight.runtime import CameraTimeoutError, Recognizer
 from partsight.runtime.core.errors import MetricsError, PartsightError
 from partsight.runtime.line import Line
 from partsight.runtime.line.metrics import server as metrics_server
-from partsight.runtime.line.metrics.bounded_server import MAX_CONNECTIONS
 from partsight.runtime.line.metrics.registry import Metrics
-from partsight.runtime.line.metrics.server import MetricsServer, parse_listen_address
+from partsight.runtime.line.metrics.server import MAX_CONNECTIONS, MetricsServer, parse_listen_address
 from tests.runtime.line.scripted import ScriptedCamera
-from tests.tiny import solid
+from tests.tiny import ONE_THREAD, solid
 from tests.waiting import HANG_S, wait_until
 
 HOST = "127.0.0.1"
@@ -26,7 +26,7 @@ HOST = "127.0.0.1"
 def line(tiny_package: Path) -> Iterator[Line]:
     """A line that runs. Shared: make another one to stop it."""
     camera = ScriptedCamera([solid("red")] * 5, ends=False)
-    with Line(Recognizer(tiny_package, threads=1), {"c": lambda: camera}) as line:
+    with Line(Recognizer(tiny_package, engine=ONE_THREAD), {"c": lambda: camera}) as line:
         wait_until(lambda: line.states()["c"] == "open")
         yield line
 
@@ -51,6 +51,11 @@ def ask(
 
 def connect(server: MetricsServer) -> socket.socket:
     return socket.create_connection((server.host, server.port), timeout=HANG_S)
+
+
+def threads_since(before: set[threading.Thread]) -> int:
+    """Return the number of threads, such as those of connections, that were started and have not ended."""
+    return len(set(threading.enumerate()) - before)
 
 
 def rest_of(connection: socket.socket) -> bytes:
@@ -86,23 +91,25 @@ def test_head_has_no_body(server: MetricsServer) -> None:
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
 def test_other_methods(server: MetricsServer, method: str) -> None:
-    assert ask(server, "/metrics", method)[:2] == (405, "405: expected GET or HEAD\n")
+    assert ask(server, "/metrics", method)[0] == 405
 
 
 @pytest.mark.parametrize("path", ["/", "/metrics/", "/../../etc/passwd", "/healthz/x"])
 def test_other_paths(server: MetricsServer, path: str) -> None:
-    assert ask(server, path)[:2] == (404, "404: expected /metrics or /healthz\n")
+    assert ask(server, path)[0] == 404
 
 
 def test_healthz(tiny_package: Path) -> None:
-    camera = ScriptedCamera([solid("red")], ends=False)
-    line = Line(Recognizer(tiny_package, threads=1), {"c": lambda: camera})
+    stalls = threading.Event()
+    steps = [solid("red"), lambda: stalls.wait(HANG_S), CameraTimeoutError("nothing came")]
+    line = Line(Recognizer(tiny_package, engine=ONE_THREAD), {"c": lambda: ScriptedCamera(steps, ends=False)})
     with MetricsServer(Metrics(line), HOST, 0) as server:
         assert ask(server, "/healthz")[:2] == (503, "the line is not running\ncamera c is opening\n")
         with line:
             wait_until(lambda: line.states()["c"] == "open")
             assert ask(server, "/healthz")[:2] == (200, "ok\n")
-            line._feeds["c"].state = "stalled"
+            stalls.set()
+            wait_until(lambda: line.states()["c"] == "stalled")
             assert ask(server, "/healthz")[:2] == (503, "camera c is stalled\n")
             line.stop()
             assert line.wait(HANG_S)
@@ -142,7 +149,7 @@ def test_no_header_of_the_readers_own_is_answered(server: MetricsServer) -> None
         (b"\x16\x03\x01\x02\x00\x01\r\n\r\n", 400),
         (b"GET /metrics HTTP/9.9\r\n\r\n", 505),
         (b"GET\r\n\r\n", 400),
-        (b"TEAPOT /metrics HTTP/1.1\r\n\r\n", 501),
+        (b"TEAPOT /metrics HTTP/1.1\r\n\r\n", 405),
         (b"GET /metrics\r\n\r\n", 200),
     ],
 )
@@ -182,57 +189,40 @@ def test_a_client_that_does_not_read_is_hung_up_on(server: MetricsServer, monkey
     asked: list[str] = []
     page = b"x" * 50_000_000, "text/plain"
     monkeypatch.setattr(Metrics, "render", lambda *_, **__: (asked.append("page"), page)[1])
+    before = set(threading.enumerate())
     with connect(server) as connection:
         connection.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
-        wait_until(lambda: asked and not server._server._connected)
+        wait_until(lambda: bool(asked) and threads_since(before) == 0)
         assert len(rest_of(connection)) < 50_000_000
 
 
 def test_a_hundred_connections_do_not_shut_anyone_out(server: MetricsServer) -> None:
-    """Those who say nothing give way, the oldest first; never are there more threads than may be."""
-    before = threading.active_count()
+    """For each one more, the server hangs up on the oldest."""
+    before = set(threading.enumerate())
     silent = [connect(server) for _ in range(100)]
-    wait_until(lambda: len(server._server._connected) == MAX_CONNECTIONS)
+    assert [rest_of(connection) for connection in silent[:-MAX_CONNECTIONS]] == [b""] * (100 - MAX_CONNECTIONS)
     for _ in range(5):
         assert ask(server, "/metrics")[0] == 200
-        assert threading.active_count() - before <= MAX_CONNECTIONS
-    assert rest_of(silent[0]) == b""  # it was hung up on
+        wait_until(lambda: threads_since(before) <= MAX_CONNECTIONS)
     for connection in silent:
         connection.close()
-    wait_until(lambda: not server._server._connected)
+    wait_until(lambda: threads_since(before) == 0)
     assert ask(server, "/metrics")[0] == 200
-
-
-def test_many_readers_share_a_page(server: MetricsServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metrics_server, "_FRESH_S", 60.0)
-    pages: list[bool] = []
-    render = server._server.metrics.render
-
-    def count(*, openmetrics: bool) -> tuple[bytes, str]:
-        pages.append(openmetrics)
-        return render(openmetrics=openmetrics)
-
-    monkeypatch.setattr(server._server.metrics, "render", count)
-    threads = [threading.Thread(target=ask, args=(server, "/metrics")) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    ask(server, "/metrics", headers={"Accept": "application/openmetrics-text"})
-    assert pages == [False, True]
 
 
 def test_metrics_that_cannot_be_made(
     server: MetricsServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def break_down(*, openmetrics: bool) -> tuple[bytes, str]:
+    def break_down(*_: object, **__: object) -> tuple[bytes, str]:
         raise RuntimeError("a mistake of ours")
 
-    monkeypatch.setattr(server._server.metrics, "render", break_down)
+    monkeypatch.setattr(Metrics, "render", break_down)
     status, text, _ = ask(server, "/metrics")
     assert status == 500
     assert "a mistake" not in text
-    assert "metrics cannot be made: a mistake of ours" in caplog.text
+    (record,) = caplog.records
+    assert record.event == "metrics_failed"  # type: ignore[attr-defined]
+    assert "a mistake of ours" in record.getMessage()
     assert ask(server, "/healthz")[0] == 200
 
 
@@ -243,13 +233,14 @@ def test_closing_does_not_wait_for_anyone(
     with caplog.at_level(logging.INFO):
         server = MetricsServer(Metrics(line), HOST, 0)
         server.start()
+        before = set(threading.enumerate())
         with connect(server) as silent, connect(server) as partial:
             partial.sendall(b"GET /metrics HTTP/1.1\r\nX: ")
-            wait_until(lambda: len(server._server._connected) == 2)
+            wait_until(lambda: threads_since(before) == 2)
             server.close()
             assert rest_of(silent) == rest_of(partial) == b""
         server.close()
-    assert not server._server._connected
+    wait_until(lambda: threads_since(before) == 0)
     assert [thread.name for thread in threading.enumerate() if "metrics" in thread.name] == []
     with pytest.raises(ConnectionError):
         connect(server)
@@ -264,7 +255,7 @@ def test_one_that_was_never_started_lets_go_of_its_port(line: Line) -> None:
 
 
 @pytest.mark.parametrize(("host", "events"), [("127.0.0.1", []), ("0.0.0.0", ["server_exposed"])])
-def test_a_server_that_others_can_reach_is_told(
+def test_a_server_that_others_can_reach_is_logged(
     line: Line, caplog: pytest.LogCaptureFixture, host: str, events: list[str]
 ) -> None:
     MetricsServer(Metrics(line), host, 0).close()
@@ -272,7 +263,7 @@ def test_a_server_that_others_can_reach_is_told(
 
 
 def test_a_port_that_is_taken(server: MetricsServer, line: Line) -> None:
-    with pytest.raises(MetricsError, match=rf"served at 127.0.0.1:{server.port}: .*give another HOST:PORT"):
+    with pytest.raises(MetricsError, match=f"127.0.0.1:{server.port}"):
         MetricsServer(Metrics(line), HOST, server.port)
     assert ask(server, "/metrics")[0] == 200
     assert issubclass(MetricsError, PartsightError)
@@ -280,13 +271,13 @@ def test_a_port_that_is_taken(server: MetricsServer, line: Line) -> None:
 
 @pytest.mark.parametrize(("host", "port"), [("203.0.113.7", 9100), ("no such host.invalid", 9100)])
 def test_places_that_cannot_be_listened_at(line: Line, host: str, port: int) -> None:
-    with pytest.raises(MetricsError, match="metrics cannot be served at"):
+    with pytest.raises(MetricsError, match=f"{host}:{port}"):
         MetricsServer(Metrics(line), host, port)
 
 
 @pytest.mark.parametrize("port", [-1, 70_000])
 def test_ports_that_are_none(line: Line, port: int) -> None:
-    with pytest.raises(ValueError, match="expected 0 to 65535"):
+    with pytest.raises(ValueError, match=str(port)):
         MetricsServer(Metrics(line), HOST, port)
 
 
@@ -320,5 +311,5 @@ def test_addresses(text: str, expected: tuple[str, int]) -> None:
     "text", ["", "9100", ":", "::1:9100", ":65536", ":-1", ":9 100", "http://h:9100", "h:٣", "[:9100", "a b:1"]
 )
 def test_texts_that_are_no_address(text: str) -> None:
-    with pytest.raises(ValueError, match="expected HOST:PORT, such as :9100"):
+    with pytest.raises(ValueError, match=re.escape(repr(text))):
         parse_listen_address(text)

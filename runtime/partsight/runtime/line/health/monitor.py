@@ -1,4 +1,4 @@
-"""Health: whether the line still sees what its package was calibrated for."""
+"""The health monitor: whether the line still sees frames as its package was calibrated for."""
 
 import contextlib
 import logging
@@ -10,43 +10,50 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
-from partsight.runtime.core import PartsightError, ProcessBound
-from partsight.runtime.line.health.band import Bands, expected_bands
+from partsight.runtime.core import PartsightError, ProcessBound, warn_renamed
 from partsight.runtime.line.health.drift import Drift, Measure, Medians, Recent, Sample
-from partsight.runtime.line.health.sight import RecognitionWatchdog
+from partsight.runtime.line.health.expected_range import ExpectedRanges, expected_ranges
+from partsight.runtime.line.health.watchdog import RecognitionWatchdog
 from partsight.runtime.line.line import Line
 from partsight.runtime.recognition import Recognizer
 from partsight.runtime.sinks import FrameEvent
 
 EVERY_S = 0.5
-"""From one frame of a camera that is measured to the next, at least."""
+"""Shortest time between two measured frames of a camera."""
 
 SHARE_WINDOW = 200
-"""Answers of which the share of unknown ones is taken."""
+"""Answers in the share of unknown ones."""
+
+MAX_WAITING = 4
+"""Frames that may wait to be measured; more are left out."""
 
 _PAUSE_S = 0.02  # between the batches of a check
-
-_BOUND = 4  # frames that wait to be measured; more are left out
 
 _log = logging.getLogger("partsight.line")
 
 
 @dataclass(frozen=True)
 class CameraHealth:
-    """What was measured of one camera's last frames.
+    """Measures of one camera's last frames.
 
     Attributes:
-        recognised: medians of those that were recognised; these are judged.
-        unknown: medians of those that were not, each beside the golden image of its best candidate. Not judged: it is
-            no fault of the camera that it shows a part which was never taught, or none.
-        in_band: the judgement; what has none yet is left out.
-        unknown_share: of its last answers.
+        recognised: Medians of the recognised frames; drift is judged by these.
+        unknown: Medians of the unknown frames, each relative to the golden image of its best candidate. They are not
+            judged: a part that the package does not have is no fault of the camera.
+        in_range: Whether each median is as expected; a measure that was not judged yet is left out.
+        unknown_share: Share of unknown ones among its last answers.
     """
 
     recognised: Medians
     unknown: Medians
-    in_band: Mapping[Measure, bool]
+    in_range: Mapping[Measure, bool]
     unknown_share: float
+
+    @property
+    def in_band(self) -> Mapping[Measure, bool]:
+        """Old name of `in_range`; warns."""
+        warn_renamed("CameraHealth.in_band", "CameraHealth.in_range")
+        return self.in_range
 
 
 @dataclass(frozen=True)
@@ -54,19 +61,27 @@ class HealthState:
     """A moment's view of `Health`.
 
     Attributes:
-        bands: what is expected; None until it is known, and where the package has no golden images.
-        cameras: by name; those that had an answer.
+        expected: Expected ranges; None until they are known, and where the package has no golden images.
+        cameras: Health of each camera that had an answer, by its name.
+        package_id: Id of the package that all of this is about; empty until the first is looked at.
     """
 
-    bands: Bands | None = None
+    expected: ExpectedRanges | None = None
     cameras: Mapping[str, CameraHealth] = field(default_factory=dict)
+    package_id: str = ""
+
+    @property
+    def bands(self) -> ExpectedRanges | None:
+        """Old name of `expected`; warns."""
+        warn_renamed("HealthState.bands", "HealthState.expected")
+        return self.expected
 
 
 class Health(ProcessBound):
-    """Measures a sample of a line's frames, in a thread of its own, and warns of a camera that drifts or sees no part.
+    """Measures some of a line's frames in a thread of its own; warns of a camera that drifts or recognises no part.
 
-    Two frames a second of each camera, at most, are laid beside the golden image of the part that they were taken for.
-    Use it as a context manager, around the line so that no answer is missed.
+    It compares at most two frames a second of each camera with the golden image of the recognised part. Use it as a
+    context manager, around the line so that it hears every answer.
 
     Example:
         >>> line = Line(Recognizer("line3.partsight"), cameras)
@@ -78,10 +93,10 @@ class Health(ProcessBound):
     def __init__(self, line: Line) -> None:
         """Listen to a line; `start` begins to measure."""
         self._line = line
-        self._queue: queue.Queue[FrameEvent | None] = queue.Queue(_BOUND)
+        self._queue: queue.Queue[FrameEvent | None] = queue.Queue(MAX_WAITING)
         self._package_id = ""  # of the package that all of the following is about
-        self._bands: Bands | None = None
-        self._cameras: dict[str, _Watched] = {}
+        self._expected: ExpectedRanges | None = None
+        self._cameras: dict[str, _WatchedCamera] = {}
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="partsight-health", daemon=True)
@@ -92,7 +107,7 @@ class Health(ProcessBound):
         self._thread.start()
 
     def close(self) -> None:
-        """Measure no longer. May be called twice."""
+        """Stop measuring. May be called twice."""
         self._stopping.set()
         if self._thread.is_alive():
             with contextlib.suppress(queue.Full):
@@ -107,36 +122,37 @@ class Health(ProcessBound):
         self.close()
 
     def state(self) -> HealthState:
-        """Return what was measured so far, of the package that answers now."""
+        """Return the measures so far, of the package that answers now."""
         with self._lock:
-            return HealthState(self._bands, {name: watched.health() for name, watched in self._cameras.items()})
+            cameras = {name: camera.health() for name, camera in self._cameras.items()}
+            return HealthState(self._expected, cameras, self._package_id)
 
     def _hear(self, event: FrameEvent) -> None:
-        """Count an answer and hand in its frame, if one is due; called by the line's thread."""
+        """Count an answer, and queue its frame if it is time to measure one; called by the publishing thread."""
         record = event.record
         if record.outcome == "failed" or self._stopping.is_set():
             return
         with self._lock:
-            watched = self._cameras.get(record.camera)
-            if watched is None:
-                watched = self._cameras[record.camera] = _Watched(record.camera)
-            watched.answers.append(record.outcome == "unknown")
+            camera = self._cameras.get(record.camera)
+            if camera is None:
+                camera = self._cameras[record.camera] = _WatchedCamera(record.camera)
+            camera.answers.append(record.outcome == "unknown")
         now = time.monotonic()
-        watched.sight.take(is_refused=record.outcome == "unknown", now=now)
-        if now >= watched.next_at:
+        camera.watchdog.count(is_refused=record.outcome == "unknown", now=now)
+        if now >= camera.next_at:
             with contextlib.suppress(queue.Full):
                 self._queue.put_nowait(event)
-                watched.next_at = now + EVERY_S
+                camera.next_at = now + EVERY_S
 
     def _run(self) -> None:
-        said = ""
+        logged = ""
         while not self._stopping.is_set():
             try:
                 self._step()
             except Exception as error:  # noqa: BLE001 (a thread has no caller; the next frame may be measured)
-                if str(error) != said:
-                    said = str(error)
-                    _log.warning("health: frames cannot be measured: %s", said, extra={"event": "health_failed"})
+                if str(error) != logged:
+                    logged = str(error)
+                    _log.warning("health: frames cannot be measured: %s", logged, extra={"event": "health_failed"})
 
     def _step(self) -> None:
         recognizer = self._line.recognizer
@@ -149,25 +165,23 @@ class Health(ProcessBound):
         except queue.Empty:
             return
         except PartsightError:
-            if not recognizer.is_closed:  # the line closes it when it ends, or when another takes its place
+            if not recognizer.is_closed:  # the line closes it when it ends, or when another replaces it
                 raise
 
     def _begin(self, recognizer: Recognizer) -> None:
-        """Forget what was measured with another package, and find out what is expected of this one."""
+        """Forget all measures of another package, and find the expected ranges of this one."""
         with self._lock:
-            self._package_id, self._bands, self._cameras = recognizer.package_id, None, {}
-        bands = expected_bands(recognizer, lambda: not self._stopping.is_set())
+            self._package_id, self._expected, self._cameras = recognizer.package_id, None, {}
+        expected = expected_ranges(recognizer, lambda: not self._stopping.is_set())
         with self._lock:
-            self._bands = bands
-        if bands is None and not self._stopping.is_set():
-            _log.info(
-                "health: package %s has no golden images, so focus and exposure are not watched",
-                recognizer.package_id,
-                extra={"event": "health_unwatched", "package": recognizer.package_id},
-            )
+            self._expected = expected
+        if expected is None and not self._stopping.is_set():
+            extra = {"event": "health_unwatched", "package": recognizer.package_id}
+            text = "health: package %s has no golden images, so partsight does not watch focus and exposure"
+            _log.info(text, recognizer.package_id, extra=extra)
 
     def _has_time(self) -> bool:
-        """Leave the processor to the line for a moment, and say whether a check may go on."""
+        """Leave the processor to the line for a moment; return whether a check may go on."""
         return not self._stopping.wait(_PAUSE_S)
 
     def _measure(self, event: FrameEvent, recognizer: Recognizer) -> None:
@@ -177,27 +191,27 @@ class Health(ProcessBound):
         appearance = recognizer.appearance(event.frame.image, record.top[0].label) if record.top else None
         focus, exposure = (appearance.focus_ratio, appearance.exposure_ev) if appearance else (None, None)
         with self._lock:
-            watched = self._cameras.get(record.camera)
-            if watched is not None:
-                recent = watched.recognised if record.outcome == "recognised" else watched.unknown
+            camera = self._cameras.get(record.camera)
+            if camera is not None:
+                recent = camera.recognised if record.outcome == "recognised" else camera.unknown
                 recent.add(Sample(focus, exposure, record.score, record.margin))
-        if watched is not None:
+        if camera is not None:
             if record.outcome == "unknown":
-                watched.sight.keep(event, recognizer)
-            watched.sight.judge(recognizer, watched.unknown, self._bands, time.monotonic(), self._has_time)
-            if self._bands is not None:
-                watched.drift.judge(watched.recognised, self._bands)
+                camera.watchdog.keep(event, recognizer)
+            camera.watchdog.judge(recognizer, camera.unknown, self._expected, time.monotonic(), self._has_time)
+            if self._expected is not None:
+                camera.drift.judge(camera.recognised, self._expected)
 
 
-class _Watched:
-    """What is remembered of one camera."""
+class _WatchedCamera:
+    """State of one camera between two frames."""
 
-    def __init__(self, camera: str) -> None:
+    def __init__(self, name: str) -> None:
         self.recognised, self.unknown = Recent(), Recent()
-        self.drift, self.sight = Drift(camera), RecognitionWatchdog(camera)
+        self.drift, self.watchdog = Drift(name), RecognitionWatchdog(name)
         self.answers: deque[bool] = deque(maxlen=SHARE_WINDOW)  # whether each was unknown
         self.next_at = 0.0
 
     def health(self) -> CameraHealth:
         unknown_share = sum(self.answers) / len(self.answers)
-        return CameraHealth(self.recognised.medians(), self.unknown.medians(), self.drift.in_band(), unknown_share)
+        return CameraHealth(self.recognised.medians(), self.unknown.medians(), self.drift.in_range(), unknown_share)

@@ -1,6 +1,6 @@
-"""Figures of a running line for Prometheus, and the server that shows them.
+"""Metrics of a running line for Prometheus, and the server that publishes them.
 
-A part of the room `line`. The server is imported by its module, `line.metrics.server`, by who wants it.
+A part of the room `line`. Import the server from its module `line.metrics.server`: most lines do not need it.
 """
 
 from partsight.runtime.line.metrics.registry import Metrics

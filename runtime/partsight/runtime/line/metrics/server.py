@@ -1,29 +1,37 @@
-"""The metrics server: `/metrics` and `/healthz` over HTTP, for readers of which some are hostile."""
+"""The metrics server: `/metrics` and `/healthz` over HTTP, within limits that no client can stretch."""
 
-import http.server
+import contextlib
 import io
 import logging
-import math
+import os
 import re
 import socket
+import socketserver
 import threading
 import time
-from typing import Any, Self
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Self
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from partsight.runtime.core import MetricsError, ProcessBound
-from partsight.runtime.line.metrics.bounded_server import BoundedServer
 from partsight.runtime.line.metrics.registry import OPENMETRICS, Metrics
-from partsight.runtime.sinks import is_loopback, tell_exposed
+from partsight.runtime.sinks import is_loopback, log_exposed
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+MAX_CONNECTIONS = 16
+"""Connections at a time; for one more, the server hangs up on the oldest."""
 
 READ_S, WRITE_S = 5.0, 5.0
-"""How long a whole request, and a whole answer, may take."""
+"""Longest time for a whole request, and for a whole answer."""
 
 MAX_HEAD_BYTES = 16 * 1024
-"""Of a request's first line and headers together."""
+"""Largest request: its first line and headers together."""
 
-_FRESH_S = 0.2  # for which a page is given again: however many ask, making pages takes a percent of a core
-_CLOSE_S = 1.0
+_TEXT = "text/plain; charset=utf-8"
 _POLL_S = 0.1
+_NO_FILES_S = 0.1
 
 _LISTEN = re.compile(r"(?P<host>\[[^][]+\]|[^][:/@\s]*):(?P<port>[0-9]{1,5})")
 
@@ -34,10 +42,10 @@ def parse_listen_address(text: str) -> tuple[str, int]:
     """Return the host and the port of `host:port`; of `:port`, this machine alone.
 
     Args:
-        text: such as `:9100`, `0.0.0.0:9100` for all of this machine's IPv4 addresses, or `[::1]:9100`.
+        text: Address such as `:9100`, `0.0.0.0:9100` for all IPv4 addresses of this machine, or `[::1]:9100`.
 
     Raises:
-        ValueError: it is no such text.
+        ValueError: the text is no such address.
     """
     found = _LISTEN.fullmatch(text)
     if found is None or int(found["port"]) > 65535:
@@ -57,12 +65,12 @@ class MetricsServer(ProcessBound):
         """Take the port; `start` begins to answer.
 
         Args:
-            metrics: to serve.
-            host: name or address to listen at.
-            port: 0 for any that is free.
+            metrics: Metrics to serve.
+            host: Name or address to listen at.
+            port: Port to listen at; 0 for any free one.
 
         Raises:
-            MetricsError: it cannot be listened at.
+            MetricsError: it cannot listen there.
             ValueError: the port is not 0 to 65535.
         """
         if not 0 <= port <= 65535:  # the library would take it for another
@@ -70,7 +78,7 @@ class MetricsServer(ProcessBound):
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
             family, _, _, _, address = found[0]
-            self._server = _Server(metrics, family, address)
+            self._server = _Server(family, address, _App(metrics))
         except (OSError, UnicodeError) as error:
             raise MetricsError(
                 f"metrics cannot be served at {_joined(host, port)}: {error}; another program may use the port, or the "
@@ -79,15 +87,15 @@ class MetricsServer(ProcessBound):
         self._is_closed = False
         self.host, self.port = str(self._server.server_address[0]), int(self._server.server_address[1])
         if not is_loopback([self.host]):
-            what = "read counters, package ids, names of cameras and addresses of sinks"
-            tell_exposed(self.url, what, "whoever can reach this machine")
+            can = "read counters, package ids, names of cameras and addresses of sinks"
+            log_exposed(self.url, can, "every host that can reach this machine")
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(_POLL_S,), name="partsight-metrics", daemon=True
         )
 
     @property
     def url(self) -> str:
-        """Where the metrics are."""
+        """URL of the metrics."""
         return f"http://{_joined(self.host, self.port)}/metrics"
 
     def start(self) -> None:
@@ -95,7 +103,7 @@ class MetricsServer(ProcessBound):
         self._thread.start()
 
     def close(self) -> None:
-        """Answer no more and hang up on those who are connected. May be called twice."""
+        """Stop answering and hang up on all connections. May be called twice."""
         if self._is_closed:
             return
         self._is_closed = True
@@ -103,7 +111,7 @@ class MetricsServer(ProcessBound):
             self._server.shutdown()
             self._thread.join()
         self._server.server_close()
-        self._server.hang_up(_CLOSE_S)
+        self._server.hang_up()
 
     def __enter__(self) -> Self:
         self.start()
@@ -113,85 +121,118 @@ class MetricsServer(ProcessBound):
         self.close()
 
 
-class _Server(BoundedServer):
-    """Makes pages, for many readers at a time."""
+class _App:
+    """Answers a request, as WSGI has it."""
 
-    def __init__(self, metrics: Metrics, family: int, address: Any) -> None:
-        self.metrics = metrics
-        self._pages: dict[bool, tuple[float, bytes, str]] = {}  # when each was made
-        self._page_lock = threading.Lock()
-        super().__init__(family, address, _Handler)
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
 
-    def page(self, *, openmetrics: bool) -> tuple[bytes, str]:
-        """Return the metrics as text, and its content type."""
-        with self._page_lock:
-            made, text, content_type = self._pages.get(openmetrics, (-math.inf, b"", ""))
-            if time.monotonic() - made > _FRESH_S:
-                text, content_type = self.metrics.render(openmetrics=openmetrics)
-                self._pages[openmetrics] = time.monotonic(), text, content_type
-            return text, content_type
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        status, content_type, body = self._answer(environ)
+        headers = [("Content-Type", content_type), ("Content-Length", str(len(body))), ("Server", "partsight")]
+        start_response(status, headers)
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+
+    def _answer(self, environ: "WSGIEnvironment") -> tuple[str, str, bytes]:
+        if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+            return "405 Method Not Allowed", _TEXT, b"405: expected GET or HEAD\n"
+        if environ["PATH_INFO"] == "/healthz":
+            troubles = self._metrics.troubles()
+            text = "".join(f"{trouble}\n" for trouble in troubles or ["ok"]).encode()
+            return "503 Service Unavailable" if troubles else "200 OK", _TEXT, text
+        if environ["PATH_INFO"] != "/metrics":
+            return "404 Not Found", _TEXT, b"404: expected /metrics or /healthz\n"
+        try:
+            # Not prometheus-client's own WSGI app: it fails at some malformed `Accept` headers and repeats parts of it.
+            text, content_type = self._metrics.render(openmetrics=OPENMETRICS in environ.get("HTTP_ACCEPT", ""))
+        except Exception as error:  # noqa: BLE001 (the reader gets an answer in any case, and the line goes on)
+            _log.error("the metrics cannot be made: %s", error, extra={"event": "metrics_failed"})
+            return "500 Internal Server Error", _TEXT, b"500: the metrics cannot be made; the line's log says why\n"
+        return "200 OK", content_type, text
 
 
-class _Handler(http.server.BaseHTTPRequestHandler):
+class _Server(socketserver.ThreadingMixIn, WSGIServer):
+    """One thread a connection, and a bounded number of them."""
+
+    daemon_threads = True
+    request_queue_size = 64
+    allow_reuse_address = os.name == "posix"  # elsewhere it would let two programs have one port
+
+    def __init__(self, family: int, address: Any, app: "WSGIApplication") -> None:
+        self.address_family = family
+        self._connections: dict[socket.socket, None] = {}  # oldest first
+        self._lock = threading.Lock()
+        super().__init__(address, _Handler)
+        self.set_app(app)
+
+    def server_bind(self) -> None:
+        """Bind without a look at DNS, which may take seconds on a line."""
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = "partsight", int(self.server_address[1])
+        self.setup_environ()
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Take a connection."""
+        try:
+            return super().get_request()
+        except OSError:
+            time.sleep(_NO_FILES_S)  # no file descriptor is left, for example: the caller asks again at once
+            raise
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Start the connection's thread; hang up on the oldest connection if there are too many."""
+        with self._lock:
+            oldest = next(iter(self._connections)) if len(self._connections) >= MAX_CONNECTIONS else None
+            if oldest is not None:
+                _hang_up(oldest)
+                del self._connections[oldest]
+            self._connections[request] = None
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Forget and close a connection."""
+        with self._lock:
+            self._connections.pop(request, None)
+        super().shutdown_request(request)
+
+    def hang_up(self) -> None:
+        """Hang up on all connections; their threads end at once."""
+        with self._lock:
+            for connection in self._connections:
+                _hang_up(connection)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 (of the library)
+        """Leave stderr to the line's own log."""
+        _log.debug("a connection to the metrics ended early", exc_info=True)
+
+
+class _Handler(WSGIRequestHandler):
     """Answers one request, then hangs up."""
 
-    server: _Server
     default_request_version = "HTTP/1.0"
-    error_content_type = "text/plain; charset=utf-8"
+    error_content_type = _TEXT
     error_message_format = "%(code)d: %(message)s\n"
 
     def handle(self) -> None:
-        """Read the whole head first, within a time and a size that no line of it can stretch."""
+        """Read the whole head first, within its limits of time and size."""
         head = _read_head(self.connection)
         if not head:
             return
-        self.connection.settimeout(WRITE_S)  # of the answer as a whole, see `socket.sendall`
+        self.connection.settimeout(WRITE_S)  # for the answer as a whole, see `socket.sendall`
         if len(head) > MAX_HEAD_BYTES:
             self.requestline, self.command, self.request_version = "", "", self.default_request_version
             self.send_error(431, f"expected a request of at most {MAX_HEAD_BYTES} bytes")
             return
         self.rfile.close()
         self.rfile = io.BytesIO(head)
-        self.handle_one_request()
+        super().handle()
 
-    def do_GET(self) -> None:
-        """Answer with metrics, or with the line's health."""
-        path = self.path.partition("?")[0]
-        if path == "/metrics":
-            self._send_metrics()
-        elif path == "/healthz":
-            troubles = self.server.metrics.troubles()
-            text = "".join(f"{trouble}\n" for trouble in troubles or ["ok"]).encode()
-            self._send(503 if troubles else 200, self.error_content_type, text)
-        else:
-            self.send_error(404, "expected /metrics or /healthz")
-
-    do_HEAD = do_GET  # noqa: N815 (of the library)
-
-    def _send_metrics(self) -> None:
-        try:
-            text, content_type = self.server.page(openmetrics=OPENMETRICS in self.headers.get("Accept", ""))
-        except Exception as error:  # noqa: BLE001 (whatever it is, the reader is told, and the line goes on)
-            _log.error("metrics cannot be made: %s", error, extra={"event": "metrics_failed"})
-            self.send_error(500, "the metrics cannot be made; the log of the line says why")
-            return
-        self._send(200, content_type, text)
-
-    def _send(self, code: int, content_type: str, text: bytes) -> None:
-        self.send_response(code)
-        self.send_header("Content-Type", content_type)
-        self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(text)
-
-    def _refuse(self) -> None:
-        self.send_error(405, "expected GET or HEAD")
-
-    do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_TRACE = do_CONNECT = _refuse  # noqa: N815
+    def get_stderr(self) -> Any:
+        """Leave stderr to the line's own log."""
+        return io.StringIO()
 
     def version_string(self) -> str:
-        """Return what the header says of the server: not which Python it runs on."""
+        """Name partsight, and not the version of Python."""
         return "partsight"
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (of the library)
@@ -200,7 +241,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 
 def _read_head(connection: socket.socket) -> bytes:
-    """Return what comes up to the first empty line, or more than is allowed; nothing of a client that is too slow."""
+    """Return all bytes up to the first empty line, or more than allowed; none from a client that is too slow."""
     ends_at, head = time.monotonic() + READ_S, b""
     while b"\r\n\r\n" not in head and b"\n\n" not in head and len(head) <= MAX_HEAD_BYTES:
         left_s = ends_at - time.monotonic()
@@ -215,6 +256,11 @@ def _read_head(connection: socket.socket) -> bytes:
             return b""
         head += received
     return head
+
+
+def _hang_up(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # it has ended by itself
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 def _joined(host: str, port: int) -> str:
