@@ -1,22 +1,30 @@
+"""What the tests of benchmarks share: a benchmark that runs on a few frames, and what it wrote."""
+
 import importlib
-import sys
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+Results = dict[str, Any]
+RunBenchmark = Callable[..., Results]
 
-Load = Callable[[str], Any]
 
+@pytest.fixture
+def run(example_parts: Path, tmp_path: Path) -> RunBenchmark:
+    """Runs a benchmark, such as `speed.peers`, on the example frames and returns the results that it wrote."""
 
-@pytest.fixture(scope="module")
-def load() -> Iterator[Load]:
-    """Imports a script, which finds its neighbours as it does when it is run."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(BENCHMARKS))
-        yield importlib.import_module
-    for name, module in list(sys.modules.items()):
-        if str(getattr(module, "__file__", None) or "").startswith(str(BENCHMARKS)):
-            del sys.modules[name]
+    def run(name: str, *options: str, with_data: bool = True) -> Results:
+        module = importlib.import_module(f"benchmarks.{name}")
+        data = ("--data", str(example_parts)) if with_data else ()
+        code = module.main([*options, *data, "--out", str(tmp_path), "--name", "written"])
+        assert code in (None, 0)
+        assert "|---" in (tmp_path / "written.md").read_text("utf-8").replace(" ", "")
+        written: dict[str, Any] = json.loads((tmp_path / "written.json").read_text("utf-8"))
+        assert written["machine"]["partsight"]
+        results: Results = written["results"]
+        return results
+
+    return run

@@ -1,0 +1,123 @@
+"""The common start of all variants: the same images, the same network, and the same trained head."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from partsight.runtime.core import Pixels
+from partsight.runtime.images import PreprocessSpec
+from partsight.train.activations import ActivationCache, ActivationSource, Copies, IndexArray
+from partsight.train.backbones import Backbone
+from partsight.train.catalog import GoldenImage
+from partsight.train.cuts import check_cut, inner_network, split
+from partsight.train.features import Extractor
+from partsight.train.fit import fit_head
+from partsight.train.heads import Head
+from partsight.train.recipe import Recipe
+from partsight.train.stack import build_extractor
+from partsight.train.tuner import predict, steps_an_epoch
+
+HEAD_EPOCHS = 30
+_HELD_OUT = 0
+"""The number of the varied copy that no variant trains on."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """The settings of the comparison.
+
+    Attributes:
+        backbone, weights, head: Parts of the network.
+        goldens: the images.
+        cut: the layer after which the last blocks begin; None for partsight's default.
+        epochs: Epochs of fine-tuning.
+        copies: varied copies of each golden image to train on in addition to it.
+        learning_rate: Learning rate of the old recipe, SGD with momentum 0.9.
+        recipe: partsight's; its batch size is everyone's.
+        seed: Seed of variation and order.
+    """
+
+    backbone: Backbone
+    weights: str
+    head: Head
+    goldens: tuple[GoldenImage, ...]
+    cut: str | None
+    epochs: int
+    copies: int
+    learning_rate: float
+    recipe: Recipe
+    seed: int
+
+
+@dataclass(frozen=True)
+class Start:
+    """Stage 1, which every variant starts from: a head that was trained on inference-mode bottleneck features.
+
+    Attributes:
+        task: settings of the comparison.
+        extractor: the network from frames to features.
+        head_model: the trained head.
+        cut: the layer after which the last blocks begin.
+        allowed: all layers where the network might be cut.
+        source: activations at the cut, in inference mode.
+        frames: (copies + 1, classes, h, w, 3) uint8, the golden images last; the order of items in `source`.
+        held_out: (classes, h, w, 3) uint8, a varied copy of each that nobody trains on.
+        golden_accuracy: Golden accuracy of stage 1.
+    """
+
+    task: Task
+    extractor: Extractor
+    head_model: Any
+    cut: str
+    allowed: tuple[str, ...]
+    source: ActivationSource
+    frames: Pixels
+    held_out: Pixels
+    golden_accuracy: float
+
+    @property
+    def steps(self) -> int:
+        """Steps an epoch."""
+        return steps_an_epoch(self.source, self.task.recipe)
+
+    @property
+    def checked_after(self) -> tuple[int, ...]:
+        """Steps after which golden images are asked for: each quarter of the first epoch, then each epoch."""
+        quarters = {-(-self.steps * quarter // 4) for quarter in (1, 2, 3)}
+        return tuple(sorted(quarters | {self.steps * epoch for epoch in range(1, self.task.epochs + 1)}))
+
+    def batches(self, epoch: int) -> Iterator[IndexArray]:
+        """Yield the items of each step, in partsight's order, which all variants follow."""
+        classes, batch = self.source.classes, self.task.recipe.batch
+        items = np.random.default_rng([self.task.seed, epoch]).permutation(classes * (self.source.copies + 1))
+        yield from np.resize(items, (self.steps, batch))
+
+    def images(self, items: IndexArray) -> Pixels:
+        """Return the frames of items."""
+        return self.frames[items // self.source.classes, items % self.source.classes]
+
+
+def prepare(task: Task, folder: Path, side_px: int) -> Start:
+    """Train the head on inference-mode features and compute the common start; caches go into `folder`."""
+    spec = PreprocessSpec(height=side_px, width=side_px)
+    extractor = build_extractor(task.backbone, task.weights, task.head, spec)
+    allowed = task.backbone.cuts(inner_network(extractor.network))
+    cut = check_cut(task.cut, allowed)
+    parts = split(extractor.network, cut)
+    copies = Copies(task.goldens, task.recipe.variation, task.seed, Extractor.of(parts.trunk, spec, "trunk"))
+    source = ActivationCache(folder, 1e12).open(copies, task.copies)
+    features = predict(parts.tail, source.goldens)
+    head_model = task.head.build(features.shape[1], len(features))
+    fit = fit_head(task.head, head_model, features, 1.0, HEAD_EPOCHS)
+    numbers = [*range(1, task.copies + 1), None]
+    frames = np.stack([_frames(copies, number) for number in numbers])
+    held_out = _frames(copies, _HELD_OUT)
+    accuracy = fit.history[-1].golden_accuracy
+    return Start(task, extractor, head_model, cut, allowed, source, frames, held_out, accuracy)
+
+
+def _frames(copies: Copies, number: int | None) -> Pixels:
+    return np.stack([copies.prepared(index, number) for index in range(len(copies.goldens))])
