@@ -50,20 +50,18 @@ def test_nothing_is_overwritten(call: Call, verified_package: Path, tmp_path: Pa
     out.write_text("mine")
     ended = call("bundle", verified_package, "--out", out)
     assert (ended.code, ended.out) == (1, "")
-    assert ended.err.startswith(f"partsight: error: {out}: exists already")
+    assert ended.err.startswith(f"partsight: error: {out}: ")
     assert out.read_text() == "mine"
 
 
-@pytest.mark.parametrize(
-    ("precision", "said"), [("int8", "asked for precision int8; the package has fp32"), ("fp32", "no references")]
-)
+@pytest.mark.parametrize(("precision", "named"), [("int8", "int8"), ("fp32", "tiny.partsight")])
 def test_errors_end_with_1_and_write_nothing(
-    call: Call, precision: str, said: str, verified_package: Path, tiny_package: Path, tmp_path: Path
+    call: Call, precision: str, named: str, verified_package: Path, tiny_package: Path, tmp_path: Path
 ) -> None:
     package = verified_package if precision == "int8" else tiny_package
     ended = call("bundle", package, "--out", tmp_path / "line.onnx", "--precision", precision)
     assert (ended.code, ended.out) == (1, "")
-    assert said in ended.err
+    assert named in ended.err
     assert len(ended.err.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
 
@@ -72,7 +70,7 @@ def test_a_package_that_searches_for_its_scores(call: Call, tmp_path: Path) -> N
     package = write_package(tmp_path / "many.partsight", is_searched=True)
     ended = call("bundle", package, "--out", tmp_path / "line.onnx")
     assert (ended.code, ended.out) == (1, "")
-    assert "export again with --search never" in ended.err
+    assert "--search never" in ended.err
 
 
 def test_the_help_names_the_page(call: Call) -> None:
@@ -82,7 +80,7 @@ def test_the_help_names_the_page(call: Call) -> None:
     assert "pip install 'partsight[enroll]'" in ended.out
 
 
-def test_without_onnx_it_says_how_to_install_it(verified_package: Path, tmp_path: Path) -> None:
+def test_without_onnx_it_names_the_command_that_installs_it(verified_package: Path, tmp_path: Path) -> None:
     done = without("onnx", "bundle", verified_package, "--out", tmp_path / "line.onnx")
     assert (done.returncode, done.stdout) == (1, "")
     assert "pip install 'partsight[enroll]'" in done.stderr

@@ -1,6 +1,7 @@
 """The verb `enroll`: what it takes, what it prints, and how it fails."""
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,6 +34,10 @@ def new(tmp_path: Path) -> Path:
     return tmp_path / "new.partsight"
 
 
+def numbers(text: str) -> list[str]:
+    return re.findall(r"\d+", text)
+
+
 def labels(package: Path) -> tuple[str, ...]:
     return ModelPackage.read(package).manifest.labels
 
@@ -42,15 +47,13 @@ def test_one_part(call: Call, package: Path, orange: Path, new: Path) -> None:
     assert (ended.code, ended.err) == (0, "")
     assert labels(new) == (*OLD, "orange")
     lines = ended.out.splitlines()
-    assert lines[0].split() == ["part", "images", "right", "unknown", "wrong", "looks", "most", "like"]
+    assert lines[0].split()[:5] == ["part", "images", "right", "unknown", "wrong"]
     assert lines[1].split()[:3] == ["orange", "1", "100%"]
-    assert "parts:      1 added, 0 replaced, 0 removed; 7 now" in lines
-    assert "the others: scores equal bit for bit" in ended.out
-    assert "candidates: 16 by thumbnail, 4 by the network; as before" in lines
-    assert f"package:    {new}" in lines
-    shown = call("inspect", new).out
-    assert "1 added, 0 replaced, 0 removed" in shown
-    assert ModelPackage.read(package).package_id in shown
+    printed = dict(line.split(":", 1) for line in lines[3:])
+    assert numbers(printed["parts"]) == ["1", "0", "0", "7"]  # added, replaced, removed, now
+    assert numbers(printed["candidates"]) == ["16", "4"]  # by thumbnail, by the network
+    assert printed["package"].strip() == str(new)
+    assert ModelPackage.read(package).package_id in call("inspect", new).out
 
 
 def test_several_images_and_parts(call: Call, package: Path, orange: Path, new: Path, tmp_path: Path) -> None:
@@ -62,7 +65,7 @@ def test_several_images_and_parts(call: Call, package: Path, orange: Path, new: 
     assert ended.out.splitlines()[1].split()[:2] == ["orange", "2"]
 
 
-def test_a_signature_that_cannot_be_looked_at(
+def test_a_signature_that_cannot_be_read(
     call: Call, package: Path, orange: Path, new: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The new package is there by then."""
@@ -95,7 +98,8 @@ def test_replace(call: Call, package: Path, orange: Path, new: Path) -> None:
     ended = call("enroll", package, "--replace", "--label", "cyan", orange, "--out", new)
     assert ended.code == 0, ended.err
     assert labels(new) == OLD
-    assert "0 added, 1 replaced, 0 removed; 6 now" in ended.out
+    (line,) = [line for line in ended.out.splitlines() if line.startswith("parts:")]
+    assert numbers(line) == ["0", "1", "0", "6"]
 
 
 def test_removal_alone_prints_no_table(call: Call, package: Path, new: Path) -> None:
@@ -114,22 +118,23 @@ def test_many_parts_are_summed_up(call: Call, package: Path, new: Path, tmp_path
         picture(catalog / f"part{number}.png", pixels)
     ended = call("enroll", package, "--catalog", catalog, "--out", new)
     assert ended.code == 0, ended.err
-    assert "and 4 more, each at least" in ended.out
+    assert sum(line.startswith("part") and "%" in line for line in ended.out.splitlines()) == 20
+    assert "and 4 more" in ended.out
 
 
-def test_a_twin_is_warned_of(call: Call, package: Path, new: Path, tmp_path: Path) -> None:
+def test_a_twin_gets_a_warning(call: Call, package: Path, new: Path, tmp_path: Path) -> None:
     ended = call("enroll", package, "--label", "red 2", picture(tmp_path / "red.png", (1, 0, 254)), "--out", new)
     assert ended.code == 0
-    assert "partsight: warning: red 2 and red have hardly different images" in ended.err
-    assert "sharper picture" not in ended.err
+    (line,) = ended.err.splitlines()
+    assert line.startswith("partsight: warning: red 2 and red ")
 
 
-def test_a_picture_that_was_taken_otherwise_is_warned_of(call: Call, package: Path, new: Path, tmp_path: Path) -> None:
+def test_a_picture_of_another_size_gets_a_warning(call: Call, package: Path, new: Path, tmp_path: Path) -> None:
     wide = picture(tmp_path / "wide.png", (0, 128, 255), 48, 96)
     ended = call("enroll", package, "--label", "wide", wide, "--out", new)
     assert ended.code == 0
     assert f"partsight: warning: wide: {wide}" in ended.err
-    assert "2.00 times as wide" in ended.err
+    assert "2.00" in ended.err
 
 
 def test_more_candidates_are_printed(call: Call, new: Path, tmp_path: Path) -> None:
@@ -138,13 +143,14 @@ def test_more_candidates_are_printed(call: Call, new: Path, tmp_path: Path) -> N
     images = [picture(tmp_path / f"{index}.png", colour) for index, colour in enumerate([(0, 128, 255), (255, 0, 128)])]
     ended = call("enroll", package, "--label", "both", *images, "--out", new)
     assert ended.code == 0
-    assert ended.out.count("by the network; before: 0 by thumbnail, 1 by the network") == 1
+    (line,) = [line for line in ended.out.splitlines() if line.startswith("candidates:")]
+    assert numbers(line)[-2:] == ["0", "1"]  # before
 
 
 def test_errors_end_with_1_and_write_nothing(call: Call, package: Path, orange: Path, new: Path) -> None:
     ended = call("enroll", package, "--label", "red", orange, "--remove", "brown", "--out", new)
     assert (ended.code, ended.out) == (1, "")
-    assert "2 things to mend, and nothing was written" in ended.err
+    assert [line.split(":")[0].strip() for line in ended.err.splitlines()[1:]] == ["red", "brown"]
     assert not new.exists()
 
 

@@ -1,4 +1,4 @@
-"""`partsight inspect`: what is in a package, and whether it is whole."""
+"""`partsight inspect`: the content of a package, and the check of its files."""
 
 import re
 import shutil
@@ -9,10 +9,11 @@ import msgspec
 import pytest
 
 from partsight.runtime import ModelPackage
-from partsight.runtime.core.storage import sha256_bytes
-from partsight.runtime.images.preprocessing import PreprocessSpec, Region
+from partsight.runtime.core import sha256_bytes
+from partsight.runtime.images import PreprocessSpec, Region
 from partsight.runtime.matching import BANK_FILE, encode_bank
-from partsight.runtime.package.manifest import Gate, Manifest
+from partsight.runtime.package import Gate, Manifest
+from partsight.runtime.recognition import load_bank
 from tests.cli.conftest import Ended
 from tests.runtime.enrolment.enrolling import write_version_1_package
 from tests.tiny import COLOURS_BGR, SIDE_PX, write_tiny_package
@@ -25,7 +26,7 @@ def copied(tiny_package: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(tiny_package, tmp_path / "copied.partsight"))
 
 
-def test_for_a_person(call: Call, tiny_package: Path) -> None:
+def test_the_text(call: Call, tiny_package: Path) -> None:
     ended = call("inspect", tiny_package)
     assert (ended.code, ended.err) == (0, "")
     package = ModelPackage.read(tiny_package)
@@ -63,7 +64,7 @@ def test_how_frames_are_matched(call: Call, verified_package: Path) -> None:
 
 def test_more_references_than_parts(call: Call, verified_package: Path, tmp_path: Path) -> None:
     package = Path(shutil.copytree(verified_package, tmp_path / "more.partsight"))
-    records = ModelPackage.read(verified_package).bank_records()
+    records = load_bank(ModelPackage.read(verified_package)).records
     data = encode_bank(records[[0, 1, 1, 2, 3, 4, 5]])
     (package / BANK_FILE).write_bytes(data)
     manifest = Manifest.from_json((package / "manifest.json").read_bytes(), "more")
@@ -91,15 +92,15 @@ def test_a_package_that_compares_with_golden_images(call: Call, verified_package
     for decision, values in ((compared, ("agreement, 0 to 1", "0.5;")), (alone, ("cosine, -1 to 1", "0.9;"))):
         fields = dict(re.findall(r"^ *([a-z ]+?)  +(.+)$", decision, re.MULTILINE))
         assert (fields["score"], fields["threshold"].split()[0]) == values
-    assert "25.00% of frames of unknown siblings expected" in compared
+    assert re.search(r"^  false accept +25\.00%", compared, re.MULTILINE)
     assert "false accept" not in alone
-    assert "an earlier partsight" in fields["others"]
+    assert "%" not in fields["others"]
 
 
-def test_what_other_thresholds_refuse(call: Call, tmp_path: Path) -> None:
+def test_other_thresholds(call: Call, tmp_path: Path) -> None:
     path = write_tiny_package(tmp_path / "package.partsight")
     manifest = Manifest.from_json((path / "manifest.json").read_bytes(), "package")
-    scores = tuple(0.5 + place / 100 for place in range(21))
+    scores = tuple(0.5 + index / 100 for index in range(21))
     decision = msgspec.structs.replace(manifest.decision, taught_scores=scores, unknown_scores=scores)
     (path / "manifest.json").write_bytes(msgspec.structs.replace(manifest, decision=decision).to_json())
     assert "5 % at 0.51, 10 % at 0.52, 25 % at 0.55, 50 % at 0.6, 90 % at 0.68" in call("inspect", path).out
@@ -122,17 +123,17 @@ def test_labels_in_the_order_of_the_network(call: Call, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", [(), ("--json",), ("--labels",)], ids=str)
 @pytest.mark.parametrize("name", ["model.fp32.onnx", "report.html", "gallery/red.png"])
-def test_a_file_that_was_altered(call: Call, copied: Path, name: str, form: tuple[str, ...]) -> None:
+def test_an_altered_file(call: Call, copied: Path, name: str, form: tuple[str, ...]) -> None:
     data = bytearray((copied / name).read_bytes())
     data[len(data) // 2] ^= 1
     (copied / name).write_bytes(data)
     ended = call("inspect", copied, *form)
     assert (ended.code, ended.out) == (1, "")
-    assert re.search(rf"{name} has SHA-256 .*altered or damaged after export", ended.err)
+    assert re.search(rf"{name} .*SHA-256", ended.err)
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "model.fp32.onnx", "gallery/red.png"])
-def test_a_file_that_is_missing(call: Call, copied: Path, name: str) -> None:
+def test_a_missing_file(call: Call, copied: Path, name: str) -> None:
     (copied / name).unlink()
     ended = call("inspect", copied)
     assert (ended.code, ended.out) == (1, "")
@@ -143,7 +144,7 @@ def test_a_file_that_is_missing(call: Call, copied: Path, name: str) -> None:
 def test_a_future_schema(call: Call, tmp_path: Path) -> None:
     ended = call("inspect", write_tiny_package(tmp_path / "future.partsight", schema_version=3))
     assert (ended.code, ended.out) == (1, "")
-    assert "schema version 3; this partsight reads versions 1 and 2" in ended.err
+    assert "schema version 3" in ended.err
 
 
 def test_precisions(call: Call, tmp_path: Path) -> None:
@@ -168,14 +169,15 @@ def test_precisions(call: Call, tmp_path: Path) -> None:
     (path / "manifest.json").write_bytes(manifest.to_json())
     ended = call("inspect", path)
     assert (ended.code, ended.err) == (0, "")
-    for said in (
+    for datum in (
         "model fp16",
-        "100.00% of 6 golden images, before parts were enrolled",
-        "80.00% of 5 varied frames, before parts were enrolled",
-        "candidates      of the network hold the best part of fp32 in 100.00% of varied frames",
-        "0.01 of scores in the mean, 0.25 at most",
+        "100.00% of 6 golden images",
+        "80.00% of 5 varied frames",
+        "100.00% of varied frames",
+        "0.01 in scores",
+        "0.25 at most",
         "least square error, on 128 frames",
         "Conv_7",
         "too few labels agree",
     ):
-        assert said in ended.out
+        assert datum in ended.out

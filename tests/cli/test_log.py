@@ -1,4 +1,4 @@
-"""The log: one event is one line, whatever its message holds."""
+"""The log: one line an event, whatever its message holds."""
 
 import json
 import logging
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from partsight.cli.log import JsonLines, TextLines, log_to_stderr
+from partsight.cli.log import JsonLogFormatter, TextLogFormatter, log_to_stderr
 
 EVIL = "gone\nFAKE LINE\r\x1b[31mred\u2028next \udcff é"
 
@@ -20,24 +20,24 @@ def record(message: str, **extra: object) -> logging.LogRecord:
 
 
 def test_text() -> None:
-    line = TextLines().format(record("camera left is gone", camera="left"))
+    line = TextLogFormatter().format(record("camera left is gone", camera="left"))
     assert line.endswith(" WARNING camera left is gone")
     datetime.strptime(line[:23], "%Y-%m-%d %H:%M:%S,%f")
 
 
 def test_text_stays_on_its_line() -> None:
-    line = TextLines().format(record(EVIL))
+    line = TextLogFormatter().format(record(EVIL))
     assert line.isprintable()
     assert line.endswith(r"gone\nFAKE LINE\r\x1b[31mred\u2028next \udcff é")
 
 
-def test_text_takes_the_status_of_a_terminal_away() -> None:
-    assert TextLines(clears_line=True).format(record("x")).startswith("\r\x1b[K")
+def test_text_clears_the_status_of_a_terminal() -> None:
+    assert TextLogFormatter(clears_line=True).format(record("x")).startswith("\r\x1b[K")
 
 
 def test_json() -> None:
     extra = {"event": "camera_lost", "camera": "left\n\udcff", "sequence": 7, "share": float("nan"), "where": {1}}
-    line = JsonLines().format(record(EVIL, **extra))
+    line = JsonLogFormatter().format(record(EVIL, **extra))
     assert line.isascii() and line.isprintable()
     assert json.loads(line) == {
         "time": "2025-11-24T20:18:17.284Z",
@@ -52,7 +52,7 @@ def test_json() -> None:
 
 
 def test_json_of_another_librarys_event() -> None:
-    found = json.loads(JsonLines().format(record("hello")))
+    found = json.loads(JsonLogFormatter().format(record("hello")))
     assert (found["event"], set(found)) == ("other", {"time", "level", "event", "message"})
 
 
@@ -67,10 +67,10 @@ def test_a_traceback_stays_on_the_events_line(capsys: pytest.CaptureFixture[str]
     assert "outer" in line and "ValueError: inner" in line
 
 
-def test_what_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    """All of partsight, or warnings alone; of others warnings; and nothing once it has ended."""
+def test_levels(capsys: pytest.CaptureFixture[str]) -> None:
+    """All messages of partsight, or only its warnings; warnings of others; nothing after the block."""
 
-    def say() -> list[str]:
+    def logged() -> list[str]:
         for name in ("partsight.line", "partsight.runtime", "asyncua"):
             logging.getLogger(name).info("%s info", name)
             logging.getLogger(name).warning("%s warning", name)
@@ -78,9 +78,9 @@ def test_what_is_said(capsys: pytest.CaptureFixture[str]) -> None:
 
     loud = ["partsight.runtime info", "partsight.runtime warning", "asyncua warning"]
     with log_to_stderr("text", is_quiet=True):
-        assert say() == ["partsight.line warning", *loud]
+        assert logged() == ["partsight.line warning", *loud]
     with log_to_stderr("text", is_quiet=False):
-        assert say() == ["partsight.line info", "partsight.line warning", *loud]
+        assert logged() == ["partsight.line info", "partsight.line warning", *loud]
     assert logging.getLogger("partsight").level == logging.NOTSET
     logging.getLogger("partsight.line").warning("after it")
     assert "after it" not in capsys.readouterr().err
@@ -89,8 +89,8 @@ def test_what_is_said(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_docs_name_every_event() -> None:
     root = Path(__file__).parents[2]
     code = "".join(path.read_text("utf-8") for room in ("runtime", "cli") for path in (root / room).rglob("*.py"))
-    names = set(re.findall(r'(?:"event": |event\(|_tell\(|_say\(config, )"(\w+)"', code))
+    names = set(re.findall(r'(?:"event": |event\(|_publish\(config, )"(\w+)"', code))
     assert {"camera_failed", "sink_recovered", "package_total"} < names
     names |= {f"camera_{state}" for state in ("open", "stalled", "lost", "waiting")}
-    docs = (root / "docs" / "runtime.md").read_text("utf-8")
+    docs = (root / "docs" / "line.md").read_text("utf-8")
     assert {name for name in names if f"`{name}`" not in docs} == set()

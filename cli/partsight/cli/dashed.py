@@ -1,15 +1,16 @@
-"""Names of parts that begin with a dash, such as `-M8`, which argparse takes for options."""
+"""Part names that start with a dash, such as `-M8`: argparse would take them for options."""
 
 from collections.abc import Sequence
 
 _OPTIONS = ("--label", "--remove")
-_SHIELD = "\0"  # no argument of a process can hold it
+_SHIELD = "\0"  # no process argument can contain it
 
 
 def shield(argv: Sequence[str]) -> list[str]:
-    """Return the arguments, those after `--label` and `--remove` in a form that argparse takes for no option.
+    """Return the arguments, with those after `--label` and `--remove` marked so that argparse sees no options.
 
-    A name after `=` may begin with anything, and more names or images may follow it; any other with one dash.
+    A name after `=` may start with any character, and more names or images may follow it. Another name may start with
+    one dash.
     """
     shielded: list[str] = []
     takes_names = False
@@ -25,5 +26,5 @@ def shield(argv: Sequence[str]) -> list[str]:
 
 
 def restore(text: str) -> str:
-    """Return an argument as it was before `shield`."""
+    """Return an argument without the mark of `shield`."""
     return text.removeprefix(_SHIELD)

@@ -1,4 +1,4 @@
-"""`partsight doctor`: what this machine can do, what it cannot, and which command mends it."""
+"""`partsight doctor`: the abilities of this machine, and the commands that add missing ones."""
 
 import argparse
 import dataclasses
@@ -9,14 +9,15 @@ from partsight.cli.exit_codes import ExitCode
 from partsight.cli.streams import require_stdout
 
 if TYPE_CHECKING:
-    from partsight.cli.machine import Cpu, CpuFeature, Facts
+    from partsight.cli.machine import Cpu, CpuFeature, MachineFacts
     from partsight.cli.probe import ProviderCheck
 
 _DESCRIPTION = """\
-Show what this machine can do: libraries, processor, execution providers (each is really tried: a small model is
-loaded and run on it), libraries that overwrite each other, and what is missing for which job.
+Show the libraries and the processor of this machine, the execution providers that work, libraries that overwrite each
+other's files, and the libraries that are missing for each job. doctor tests each provider: it loads and runs a small
+model on it.
 
-The exit code is 0 if partsight can run on the line here, and 1 if it cannot or libraries clash.
+The exit code is 0 if a line can run here. It is 1 if no provider works, or if libraries overwrite each other.
 """
 
 _EXAMPLE = """\
@@ -31,7 +32,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     """Add `partsight doctor` to the command."""
     parser = subparsers.add_parser(
         "doctor",
-        help="show what this machine can do, and how to mend what it cannot",
+        help="check this machine, and show how to fix problems",
         description=_DESCRIPTION,
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -39,7 +40,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print the facts as JSON")
     form.add_argument(
-        "--sbom", action="store_true", help="print what is installed of the runtime, as a CycloneDX bill of materials"
+        "--sbom", action="store_true", help="print a bill of materials (CycloneDX JSON) of the installed runtime"
     )
     parser.set_defaults(run=run)
 
@@ -57,14 +58,14 @@ def run(args: argparse.Namespace) -> int:
 
     facts = gather()
     if args.json:
-        print(json.dumps({"is_well": facts.is_well} | dataclasses.asdict(facts), indent=1, ensure_ascii=False))
+        print(json.dumps({"is_well": facts.is_well, **dataclasses.asdict(facts)}, indent=1, ensure_ascii=False))
     else:
         print_facts(facts)
     return ExitCode.DONE if facts.is_well else ExitCode.ERROR
 
 
-def print_facts(facts: "Facts") -> None:
-    """Print the facts for a person."""
+def print_facts(facts: "MachineFacts") -> None:
+    """Print the facts as text."""
     print(f"partsight {facts.partsight}, Python {facts.python}, {facts.platform}")
     print("\nlibraries")
     for name, version in facts.libraries.items():
@@ -79,7 +80,7 @@ def print_facts(facts: "Facts") -> None:
     _print_clashes(facts)
     _print_jobs(facts)
     print()
-    print("this machine can run partsight" if facts.is_well else "this machine CANNOT run partsight yet: see above")
+    print("this machine can run partsight" if facts.is_well else "this machine CANNOT run partsight yet; see above")
 
 
 def _print_row(name: str, value: str) -> None:
@@ -101,23 +102,23 @@ def _presence(feature: "CpuFeature") -> str:
 
 def _print_provider(provider: "ProviderCheck") -> None:
     _print_row(provider.name, "usable" if provider.usable else f"not usable: {provider.reason}")
-    if provider.mend:
-        _print_row("", f"mend it with: {provider.mend}")
+    if provider.fix:
+        _print_row("", f"fix it with: {provider.fix}")
 
 
-def _print_clashes(facts: "Facts") -> None:
+def _print_clashes(facts: "MachineFacts") -> None:
     print("\nclashes")
     for clash in facts.clashes:
-        print(f"  {' and '.join(clash.distributions)} overwrite each other's files; mend it with:")
-        for command in clash.mend:
+        print(f"  {' and '.join(clash.distributions)} overwrite each other's files; fix it with:")
+        for command in clash.fix:
             print(f"    {command}")
     if not facts.clashes:
         print("  none")
 
 
-def _print_jobs(facts: "Facts") -> None:
+def _print_jobs(facts: "MachineFacts") -> None:
     print("\njobs")
     for job in facts.jobs:
         _print_row(job.name, f"missing: {', '.join(job.missing)}" if job.missing else "all installed")
-        if job.mend:
-            _print_row("", f"install it with: {job.mend}")
+        if job.fix:
+            _print_row("", f"install it with: {job.fix}")

@@ -11,22 +11,22 @@ from partsight.cli.dashed import restore
 from partsight.cli.exit_codes import ExitCode
 
 if TYPE_CHECKING:
-    from partsight.runtime.enrolment import Enrolled, NewPart
+    from partsight.runtime.enrolment import Enrolled, NewPartReport
     from partsight.runtime.package import Decision
 
 _MAX_SHOWN = 20
-_POOR = 0.9  # share of frames that get their label
+_POOR = 0.9  # share of frames with their label, below which a part gets a warning
 
 _DESCRIPTION = """\
 Make a new package from PACKAGE with parts added, replaced or removed: in seconds, without TensorFlow. The old package
-stays as it is. In the new one everything else is the same to the bit: the network, the other parts' scores and golden
-images, the order of the labels (new ones are appended).
+stays as it is. The new package has the same network, and the other parts keep their scores and golden images to the
+bit. Their labels keep their order, and new labels follow.
 
-A frame is compared with all images of a part, and the one that fits best counts. The gallery shows the first. Images
-must be as the line's camera delivers them, as the golden images that the package was trained on were.
+partsight compares a frame with all images of a part, and the best fit counts. The gallery shows the first image. Take
+the images with the line's camera, as the golden images that the package was trained on.
 
-The reject threshold stays. What it does to the new parts is estimated on varied copies of their images: the share of
-frames that get their label (right), that are refused (unknown) and that get another part's (wrong).
+The reject threshold stays. partsight estimates its effect on the new parts with varied copies of their images: the
+shares of frames that get their label (right), no label (unknown) and another part's label (wrong).
 """
 
 _EXAMPLE = """\
@@ -37,8 +37,8 @@ examples:
   partsight enroll line3.partsight --replace --label M8x40 better.png --out line4.partsight
   partsight enroll line3.partsight --remove M8x40 M8x45 --out line4.partsight
 
-It needs the package `onnx`: pip install 'partsight[enroll]'. Only packages with a cosine head (the default of
-`partsight train`) can be changed so; one with a dense head must be trained again.
+Enrolment needs the package `onnx`: pip install 'partsight[enroll]'. It changes packages with a cosine head, the default
+of `partsight train`. Train a package with a dense head again.
 """
 
 
@@ -61,16 +61,14 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
         action="append",
         default=[],
         metavar=("NAME", "IMAGE"),
-        help="a part and its golden image, or several of the same part; may be given several times; a name that begins "
-        "with -- as --label=NAME",
+        help="a part and its golden image, or several images of that part; once for each part; write a name that "
+        "begins with -- as --label=NAME",
     )
-    parser.add_argument(
-        "--catalog", metavar="FOLDER", help="many parts at once: a folder for each part, or an image for each part"
-    )
+    parser.add_argument("--catalog", metavar="FOLDER", help="many parts at once: one folder or one image for each part")
     parser.add_argument(
         "--replace",
         action="store_true",
-        help="the parts of --label and --catalog are in the package already: give them these golden images instead",
+        help="replace the golden images of the parts in --label and --catalog, which the package already has",
     )
     parser.add_argument(
         "--remove",
@@ -82,7 +80,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
         help="parts to remove from the package",
     )
     parser.add_argument(
-        "--seed", type=int, default=0, help="of the varied copies, which only the estimates depend on (default: 0)"
+        "--seed", type=int, default=0, help="seed of the varied copies; only the estimates depend on it (default: 0)"
     )
     parser.set_defaults(run=run, parser=parser)
 
@@ -91,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
     """Enrol and return the exit code."""
     named = _named(args)
     if not named and not args.remove:
-        args.parser.error("expected at least one of --label NAME IMAGE, --catalog FOLDER and --remove NAME")
+        args.parser.error("no part is named; use --label NAME IMAGE, --catalog FOLDER or --remove NAME")
     from partsight.runtime.core import SIGNATURE_NAME
     from partsight.runtime.enrolment import enroll
 
@@ -107,7 +105,7 @@ def run(args: argparse.Namespace) -> int:
     _print_parts(enrolled.parts)
     _print_package(enrolled)
     if os.path.exists(Path(args.package) / SIGNATURE_NAME):  # noqa: PTH110 (Path.exists raises on a broken disk)
-        print("signature:  none, as the package is a new one; sign it again: partsight sign PACKAGE --key KEY")
+        print("signature:  none, as the package is new; run: partsight sign PACKAGE --key KEY")
     for warning in _warnings(enrolled):
         print(f"partsight: warning: {warning}", file=sys.stderr)
     return ExitCode.DONE
@@ -122,9 +120,9 @@ def _named(args: argparse.Namespace) -> dict[str, list[Path]]:
         named = {golden.label: [golden.path] for golden in read_catalog(args.catalog).goldens}
     for label, *images in args.label:
         if not images:
-            args.parser.error(f"--label {label} names no image; expected --label NAME IMAGE ...")
+            args.parser.error(f"--label {label} names no image; use --label NAME IMAGE ...")
         if label in named:
-            args.parser.error(f"{label} is named more than once; expected all its images in one --label")
+            args.parser.error(f"{label} is named more than once; put all its images into one --label")
         named[label] = [Path(image) for image in images]
     return named
 
@@ -135,7 +133,7 @@ def _track(items: Sequence[int], what: str) -> Iterable[int]:
     yield from progress(items, len(items), what, "×32")
 
 
-def _print_parts(parts: "Sequence[NewPart]") -> None:
+def _print_parts(parts: "Sequence[NewPartReport]") -> None:
     if not parts:
         return
     shown = sorted(parts, key=lambda part: part.right)[:_MAX_SHOWN] if len(parts) > _MAX_SHOWN else parts
@@ -161,9 +159,9 @@ def _print_package(enrolled: "Enrolled") -> None:
     )
     print(f"threshold:  {_describe(manifest.matching.decision if manifest.matching else manifest.decision)}")
     print(
-        "the others: scores "
+        "old parts:  scores "
         + ("equal bit for bit" if exact else f"differ by at most {enrolled.largest_difference:.1g}")
-        + f"; of {enrolled.neighbours} that are like new parts, {len(enrolled.harmed)} lost a frame"
+        + f"; of {enrolled.neighbours} that look like new parts, {len(enrolled.harmed)} lost a frame"
     )
     _print_candidates(enrolled)
     print(f"package:    {enrolled.package.path}")
@@ -194,16 +192,16 @@ def _warnings(enrolled: "Enrolled") -> Iterable[str]:
         other = part.lookalike
         if other and other.is_twin:
             yield (
-                f"{part.label} and {other.label} have hardly different images, and frames of both may be answered "
-                "unknown; remove one, or take pictures from a side on which they differ"
+                f"{part.label} and {other.label} have nearly the same image, and frames of both may be answered "
+                "unknown; remove one, or take pictures of a side on which they differ"
             )
         elif other and other.is_confusable:
-            yield f"{part.label} looks so much like {other.label} that it was taken for it before it was enrolled"
+            yield f"{part.label} looks like {other.label}: before the enrolment its frames got the label {other.label}"
         if part.right < _POOR and not (other and other.is_twin):
             yield (
-                f"{part.label}: only {part.right:.0%} of its frames are expected to get its label; take a sharper "
-                "picture, or train again with it"
+                f"{part.label}: only {part.right:.0%} of its frames should get its label; take a sharper picture, or "
+                "train again with it"
             )
     if enrolled.harmed:
         names = ", ".join(enrolled.harmed[:5]) + (", ..." if len(enrolled.harmed) > 5 else "")
-        yield f"frames of these parts may now be answered unknown or as a new part: {names}"
+        yield f"frames of these parts may now be answered unknown or as a new part; check them on the line: {names}"

@@ -1,4 +1,4 @@
-"""What the command's exit codes mean, for scripts that call it."""
+"""The exit codes of the command, for scripts that call it."""
 
 from enum import IntEnum
 
@@ -16,9 +16,9 @@ class ExitCode(IntEnum):
 
 MEANINGS = {
     ExitCode.DONE: "done",
-    ExitCode.ERROR: "an error, told on stderr; or `doctor` found what keeps partsight from working",
-    ExitCode.USAGE: "wrong usage, or a line's file that is wrong",
+    ExitCode.ERROR: "an error, with its reason on stderr; or `doctor` found that partsight cannot run here",
+    ExitCode.USAGE: "wrong usage, or a wrong file of --config",
     ExitCode.BELOW_TARGET: "training ended below its target accuracy",
-    ExitCode.SOME_FAILED: "`run` answered, but some frames could not be read, or some results not written or delivered",
+    ExitCode.SOME_FAILED: "`run` could not read or answer some frames, or could not write or deliver some results",
     ExitCode.INTERRUPTED: "interrupted (Ctrl-C)",
 }

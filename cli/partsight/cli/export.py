@@ -11,12 +11,13 @@ if TYPE_CHECKING:
     from partsight.runtime.package import Gate
 
 _DESCRIPTION = """\
-Convert a run to a model package for the line. BatchNormalization, normalisation and channel order are folded into
-the weights. Every golden image is answered through Keras and through ONNX Runtime, from the file to the label; if
-one label differs, or a score by more than 1e-4, nothing is written.
+Convert a run to a model package for the line. Preprocessing and BatchNormalization become part of the weights. export
+then recognises every golden image with Keras and with ONNX Runtime, from the file to the label. If one label differs,
+or one score differs by more than 1e-4, it writes nothing.
 
-FP16 (for GPUs) and INT8 (for CPUs with VNNI) are made beside FP32. Each is compared with FP32 on every golden image and
-on varied frames of them; one that names other parts too often is not written, and the package and stderr say why.
+In addition to FP32, export makes FP16 (for GPUs) and INT8 (for CPUs with VNNI). It compares each with FP32 on all
+golden images and on varied frames. If a precision gives other labels too often, export leaves it out, and the package
+and stderr name the reason.
 """
 
 _EXAMPLE = """\
@@ -31,33 +32,35 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     """Add `partsight export` to the command."""
     parser = subparsers.add_parser(
         "export",
-        help="turn a run into a model package, if it answers as Keras does",
+        help="convert a run to a model package, and check that it answers as Keras does",
         description=_DESCRIPTION,
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("run_folder", metavar="RUN", help="folder that `partsight train` wrote")
+    parser.add_argument("run_folder", metavar="RUN", help="run folder that `partsight train` wrote")
     parser.add_argument("--out", required=True, metavar="PACKAGE", help="package to write; must not exist")
-    parser.add_argument("--catalog", metavar="FOLDER", help="golden images, if they moved since training")
+    parser.add_argument(
+        "--catalog", metavar="FOLDER", help="folder of the golden images, if it has moved since training"
+    )
     parser.add_argument(
         "--precision",
         default="fp32,fp16,int8",
         metavar="LIST",
-        help="which to write, separated by commas; fp32 always is (default: %(default)s)",
+        help="precisions to write, separated by commas; fp32 is always written (default: %(default)s)",
     )
     parser.add_argument(
         "--least-agreement",
         type=float,
         default=0.999,
         metavar="SHARE",
-        help="of frames that must get the answer of fp32 in fp16 and in int8 (default: %(default)s)",
+        help="least share of frames that get the same answer as in fp32, for fp16 and int8 (default: %(default)s)",
     )
     parser.add_argument(
         "--search",
         default="auto",
         metavar="WHEN",
-        help="find the scores of very many parts by their bounds on the processor, not in the network: auto (cosine "
-        "head of 10,000 parts or more), always or never, which is better for a GPU (default: %(default)s)",
+        help="when to search scores on the CPU, which is faster with very many parts: auto (cosine head with 10,000 "
+        "parts or more), always, or never, which is better for a GPU (default: %(default)s)",
     )
     parser.set_defaults(run=run)
 

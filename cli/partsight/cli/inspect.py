@@ -1,4 +1,4 @@
-"""`partsight inspect`: what is in a model package, and whether it is whole."""
+"""`partsight inspect`: show the content of a model package, and check its files."""
 
 import argparse
 from typing import TYPE_CHECKING, Any
@@ -13,10 +13,11 @@ if TYPE_CHECKING:
 _FIRST_LABELS = 5
 
 _DESCRIPTION = """\
-Show what a model package holds: parts, input, decision, models with their parity, and where it comes from.
+Show the parts, the input, the decision and the models of a package, and how it was made.
 
-Every file is compared with the manifest first; one that was altered or damaged is an error (exit code 1). Who signed it
-is shown, and checked with the trusted keys of this machine, if it has any; `partsight verify` checks with others.
+inspect first checks every file against the manifest: a changed or damaged file is an error (exit code 1). It shows who
+signed the package, and checks the signature with the trusted keys of this machine, if there are any. `partsight verify`
+checks it with other keys.
 """
 
 _EXAMPLE = """\
@@ -31,25 +32,27 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     """Add `partsight inspect` to the command."""
     parser = subparsers.add_parser(
         "inspect",
-        help="show what is in a model package, and check it",
+        help="show the content of a model package, and check its files",
         description=_DESCRIPTION,
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("package", metavar="PACKAGE", help="the folder that `partsight export` wrote")
+    parser.add_argument("package", metavar="PACKAGE", help="package that `partsight export` wrote")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print the manifest as JSON")
-    form.add_argument("--labels", action="store_true", help="print the parts, one label a line, in the network's order")
+    form.add_argument(
+        "--labels", action="store_true", help="print the labels of the parts, one a line, in the network's order"
+    )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Verify the package and print it."""
+    """Check the package and print its content."""
     require_stdout()
     from partsight.runtime.package import ModelPackage
 
     package = ModelPackage.examine(args.package)
-    package.verify()
+    package.check_hashes()
     if args.json:
         print(package.manifest.to_json().decode())
     elif args.labels:
@@ -80,7 +83,7 @@ def _print_package(package: "ModelPackage") -> None:
         _print_field("  not written", reason)
     _print_provenance(manifest.provenance)
     print()
-    _print_field("verified", f"{len(package.hashes())} files, each with the SHA-256 that the manifest names")
+    _print_field("verified", f"{len(package.hashes())} files, each with the SHA-256 in the manifest")
 
 
 def _signature(package: "ModelPackage") -> str:
@@ -93,7 +96,7 @@ def _signature(package: "ModelPackage") -> str:
     try:
         demand = machine_demand()
         if demand is None:
-            return f"{found}; not checked: `partsight verify` does" if ids else found
+            return f"{found}; not checked. Run `partsight verify` to check it" if ids else found
         signed_by = ModelPackage.read(package.path).signed_by
     except PartsightError as error:
         return f"{found}; REFUSED on this machine: {error}"
@@ -124,10 +127,12 @@ def _region(spec: "PreprocessSpec") -> str:
 
 
 def _matching(package: "ModelPackage", matching: "Matching") -> str:
+    from partsight.runtime.recognition import load_bank
+
     spec, parts = matching.spec, len(matching.references)
     bank, references = "no bank", parts
     if matching.bank is not None:
-        references = len(package.bank_records())
+        references = len(load_bank(package).records)
         bank = f"bank of {(package.path / matching.bank).stat().st_size / 1e6:.3g} MB"
     return (
         f"{references} references of {parts} parts, {spec.width}×{spec.height} px, {bank}; candidates: "
@@ -144,17 +149,19 @@ def _print_decision(title: str, decision: "Decision") -> None:
     _print_field("  threshold", f"{decision.threshold:.4g}; a lower score is unknown")
     _print_field("  others", _other_thresholds(decision))
     _print_field("  method", f"{decision.method}, on {decision.samples} samples")
-    _print_field("  false reject", f"{decision.expected_false_reject:.2%} of frames of taught parts expected")
+    _print_field("  false reject", f"{decision.expected_false_reject:.2%} of known parts' frames expected")
     if decision.expected_false_accept is not None:
-        _print_field("  false accept", f"{decision.expected_false_accept:.2%} of frames of unknown siblings expected")
+        _print_field(
+            "  false accept", f"{decision.expected_false_accept:.2%} of unknown similar parts' frames expected"
+        )
 
 
 def _other_thresholds(decision: "Decision") -> str:
     if not decision.taught_scores:
-        return "not known: the package is of an earlier partsight; train and export it again to see what they refuse"
+        return "not known: an earlier partsight made the package; train and export it again to see them"
     scores = {share: decision.taught_scores[share // 5] for share in (5, 10, 25, 50, 90)}
-    said = [f"{share} % at {score:.3g}" for share, score in scores.items()]
-    return f"they would refuse of frames of taught parts {', '.join(said)}"
+    rates = [f"{share} % at {score:.3g}" for share, score in scores.items()]
+    return f"share of known parts' frames that they refuse: {', '.join(rates)}"
 
 
 def _print_model(precision: str, model: "ModelFile", size_bytes: int) -> None:
@@ -162,12 +169,12 @@ def _print_model(precision: str, model: "ModelFile", size_bytes: int) -> None:
     _print_field("  file", f"{model.file}, {size_bytes / 1e6:.3g} MB, opset {model.opset}")
     parity = model.parity
     if parity:
-        _print_field("  parity", f"{parity.labels_equal} of {parity.images} images get the label that Keras gives")
-        _print_field("  difference", f"{parity.max_score_difference:.2g} between the scores at most")
+        _print_field("  parity", f"{parity.labels_equal} of {parity.images} images get the same label as in Keras")
+        _print_field("  difference", f"{parity.max_score_difference:.2g} between scores at most")
         _print_field("  accuracy", f"{parity.top1_accuracy:.2%} of the golden images")
     if model.gate:
         _print_gate(model.gate)
-    _print_field("  affine left", f"{model.affine_left} nodes that no convolution could take in")
+    _print_field("  affine left", f"{model.affine_left} nodes that do not fit into a convolution")
 
 
 def _print_gate(gate: "Gate") -> None:
@@ -178,12 +185,12 @@ def _print_gate(gate: "Gate") -> None:
         _print_field("  network alone", f"{gate.network_agreement:.2%} of varied frames{when}")
     if gate.in_shortlist is not None:
         _print_field(
-            "  candidates", f"of the network hold the best part of fp32 in {gate.in_shortlist:.2%} of varied frames"
+            "  candidates", f"of the network include the best part of fp32 in {gate.in_shortlist:.2%} of varied frames"
         )
-    _print_field("  drift", f"{gate.mean_score_drift:.2g} of scores in the mean, {gate.max_score_drift:.2g} at most")
+    _print_field("  drift", f"{gate.mean_score_drift:.2g} in scores on average, {gate.max_score_drift:.2g} at most")
     if gate.calibration:
         _print_field("  calibration", f"{gate.calibration}, on {gate.calibration_frames} frames")
-    _print_field("  kept in fp32", ", ".join(gate.kept) if gate.kept else "no node of those that can be lower")
+    _print_field("  kept in fp32", ", ".join(gate.kept) if gate.kept else "no node that could be lower")
 
 
 def _print_provenance(provenance: "Provenance") -> None:

@@ -8,12 +8,12 @@ from typing import Any
 from partsight.cli.exit_codes import ExitCode
 
 _DESCRIPTION = """\
-Make a pair of Ed25519 keys: KEY signs packages and is readable by its owner alone; KEY.pub checks signatures and goes
-to every line. Neither may exist. Whoever has KEY (and its passphrase) can sign: keep it where packages are made, never
-on a line.
+Make a pair of Ed25519 keys. KEY signs packages, and only its owner can read it. KEY.pub checks signatures and belongs
+on every line. Neither file may exist yet. Anyone with KEY and its passphrase can sign, so keep KEY where you make
+packages, never on a line.
 
-With a passphrase KEY is encrypted. It comes from a file's first line or from the variable PARTSIGHT_KEY_PASSPHRASE, and
-never from the command line, which every user of a machine can read.
+A passphrase encrypts KEY. partsight reads it from the first line of a file, or from the variable
+PARTSIGHT_KEY_PASSPHRASE. There is no option for the passphrase itself: all users of a machine can see command lines.
 """
 
 _EXAMPLE = """\
@@ -21,7 +21,7 @@ examples:
   partsight keygen --out factory
   partsight keygen --out factory --passphrase-file /media/safe/passphrase
 
-It needs the package `cryptography`: pip install 'partsight[sign]'. docs/signing.md tells what signing is good for.
+It needs the package `cryptography`. Run `pip install 'partsight[sign]'` first. docs/signing.md explains signing.
 """
 
 
@@ -34,8 +34,10 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--out", required=True, metavar="KEY", help="file to write; KEY.pub is written beside it")
-    parser.add_argument("--passphrase-file", metavar="FILE", help="file whose first line KEY is encrypted with")
+    parser.add_argument(
+        "--out", required=True, metavar="KEY", help="file to write the private key to; the public key goes to KEY.pub"
+    )
+    parser.add_argument("--passphrase-file", metavar="FILE", help="file whose first line is the passphrase of KEY")
     parser.set_defaults(run=run)
 
 
@@ -51,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     print(f"public key:  {args.out}{PUBLIC_SUFFIX}; goes to every line")
     if os.name == "nt":
         print(
-            "partsight: warning: on Windows a file has its folder's rights; see to it that only you may open "
+            "partsight: warning: on Windows a file has the permissions of its folder; make sure that only you can open "
             f"{args.out}",
             file=sys.stderr,
         )

@@ -1,4 +1,4 @@
-"""The log of a line: one event, one line on stderr, as text or as JSON."""
+"""The log of a line on stderr: one line an event, as text or as JSON."""
 
 import json
 import logging
@@ -9,30 +9,30 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-_USUAL = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "event"}
-"""What every record of `logging` has; the rest are an event's own fields."""
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "event"}
+"""Attributes of every log record; all others are fields of the event."""
 
 
-class TextLines(logging.Formatter):
-    """Time, level and message. Line breaks and control characters of a message are written as escapes."""
+class TextLogFormatter(logging.Formatter):
+    """Format of a text line: time, level and message, with control characters as escapes."""
 
     def __init__(self, *, clears_line: bool = False) -> None:
-        """Take whether a line of a terminal is to be cleared first, where a status may stand."""
+        """Take whether to clear the terminal's line first, since it may show a status."""
         super().__init__("%(asctime)s %(levelname)s %(message)s")
         self._start = "\r\x1b[K" if clears_line else ""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return one line, without its end."""
+        """Return one line, without a line break."""
         text = super().format(record)
         escaped = text if text.isprintable() else "".join(map(_escaped, text))
         return self._start + escaped
 
 
-class JsonLines(logging.Formatter):
-    """An object with time (UTC), level, event, message and the event's own fields."""
+class JsonLogFormatter(logging.Formatter):
+    """Format of a JSON line: time (UTC), level, event, message and the fields of the event."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return one line of ASCII, without its end."""
+        """Return one line of ASCII, without a line break."""
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         facts = {
             "time": time.replace("+00:00", "Z"),
@@ -42,20 +42,20 @@ class JsonLines(logging.Formatter):
         }
         if record.exc_info:
             facts["traceback"] = self.formatException(record.exc_info)
-        facts |= {name: value for name, value in vars(record).items() if name not in _USUAL}
+        facts |= {name: value for name, value in vars(record).items() if name not in _STANDARD}
         return json.dumps({name: _plain(value) for name, value in facts.items()}, default=str)
 
 
 @contextmanager
 def log_to_stderr(form: str, *, is_quiet: bool) -> Iterator[None]:
-    """Write the log of partsight, and warnings of other libraries, until the end of the block.
+    """Write partsight's log and the warnings of other libraries to stderr, until the end of the block.
 
     Args:
         form: `text` or `json`.
-        is_quiet: warnings and errors alone, and what `provider=auto` took.
+        is_quiet: Whether to write only warnings, errors and the choice of `provider=auto`.
     """
     handler = logging.StreamHandler()
-    handler.setFormatter(JsonLines() if form == "json" else TextLines(clears_line=sys.stderr.isatty()))
+    handler.setFormatter(JsonLogFormatter() if form == "json" else TextLogFormatter(clears_line=sys.stderr.isatty()))
     levels = {"partsight": logging.WARNING if is_quiet else logging.INFO, "partsight.runtime": logging.INFO}
     loggers = {logging.getLogger(name): level for name, level in levels.items()}
     before = {logger: logger.level for logger in loggers}
@@ -71,16 +71,16 @@ def log_to_stderr(form: str, *, is_quiet: bool) -> Iterator[None]:
 
 
 def hush_libraries() -> None:
-    """Keep OpenCV and FFmpeg from lines of their own on stderr, at each attempt to open a stream: the log says it once.
+    """Silence OpenCV and FFmpeg, which write to stderr at each attempt to open a stream; the log has it once.
 
-    To be called before OpenCV is imported. What the user has set stays.
+    Call it before the import of OpenCV. Variables that the user has set stay.
     """
     os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET
 
 
 def _plain(value: object) -> object:
-    """Return what JSON has a form for: no half characters, which names of files may hold, and no infinity."""
+    """Return a value that JSON can hold: no lone surrogates, which file names may contain, and no infinity."""
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()
     return None if isinstance(value, float) and not math.isfinite(value) else value

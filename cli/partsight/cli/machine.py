@@ -1,4 +1,4 @@
-"""Facts about this machine, as far as they matter to partsight. Imports nothing heavy, and never TensorFlow."""
+"""Facts about this machine that matter to partsight. The module imports nothing heavy, and never TensorFlow."""
 
 import importlib.metadata
 import os
@@ -10,25 +10,25 @@ from pathlib import Path
 from partsight.cli.probe import ProviderCheck, check_providers
 
 LIBRARIES = (
-    *("msgspec", "numpy", "opencv-contrib-python", "opencv-contrib-python-headless", "opencv-python"),
+    *("jinja2", "msgspec", "numpy", "opencv-contrib-python", "opencv-contrib-python-headless", "opencv-python"),
     *("opencv-python-headless", "pillow", "tqdm", "onnxruntime", "onnxruntime-directml", "onnxruntime-gpu"),
     *("onnxruntime-openvino", "onnxruntime-qnn", "onnxruntime-training", "openvino", "tensorrt"),
-    *("tensorflow", "keras", "tf2onnx", "onnx", "matplotlib", "jinja2"),
+    *("tensorflow", "keras", "tf2onnx", "onnx", "matplotlib"),
 )
-"""Distributions that `doctor` looks for."""
+"""Distributions whose versions `doctor` shows."""
 
-# Distributions that write the same files. `pip check` says nothing, and the one installed last wins.
+# Prefixes of distributions that write the same files. `pip check` does not notice it, and the last install wins.
 _RIVALS = {
     "onnxruntime": "pip install --force-reinstall 'partsight[cpu]' (or 'partsight[gpu]' for an NVIDIA GPU)",
     "opencv": "pip install --force-reinstall opencv-python-headless",
 }
 
-TRAIN_LIBRARIES = ("jinja2", "matplotlib", "onnx", "tensorflow", "tf2onnx")
-"""What the extra `train` installs."""
+TRAIN_LIBRARIES = ("matplotlib", "onnx", "tensorflow", "tf2onnx")
+"""Libraries of the extra `train`."""
 
-# Name, flags in /proc/cpuinfo of which one is enough, name in cv2.getCPUFeaturesLine, what it is good for.
+# Name, flags in /proc/cpuinfo (one is enough), name in cv2.getCPUFeaturesLine, use.
 _X86_FEATURES = (
-    ("AVX2", ("avx2",), "AVX2", "fast FP32; the least for INT8"),
+    ("AVX2", ("avx2",), "AVX2", "fast FP32; needed for INT8"),
     ("AVX-512", ("avx512bw",), "AVX512-SKX", "faster FP32"),
     ("VNNI", ("avx512_vnni", "avx_vnni"), "", "fast INT8"),
     ("BF16", ("avx512_bf16",), "", "BF16 arithmetic"),
@@ -44,7 +44,7 @@ _FEATURES = _ARM_FEATURES if platform.machine().lower().startswith(("aarch64", "
 
 @dataclass(frozen=True)
 class CpuFeature:
-    """Whether the processor has an instruction set; `present` is None where that cannot be seen."""
+    """Whether the processor has an instruction set; `present` is None if the system does not show it."""
 
     name: str
     present: bool | None
@@ -53,7 +53,7 @@ class CpuFeature:
 
 @dataclass(frozen=True)
 class Cpu:
-    """The processor: its name, logical cores, how many of them this process may use, and instruction sets."""
+    """The processor: name, logical cores, the number of cores that this process may use, and instruction sets."""
 
     name: str
     cores: int
@@ -63,29 +63,29 @@ class Cpu:
 
 @dataclass(frozen=True)
 class Clash:
-    """Distributions that must not be installed together, and the commands that mend it."""
+    """Distributions that overwrite each other's files, and the commands that fix it."""
 
     distributions: tuple[str, ...]
-    mend: tuple[str, ...]
+    fix: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Job:
-    """Something that people do with partsight, what is missing for it, and the command that installs that."""
+    """A task of a user, the libraries that are missing for it, and the command that installs them."""
 
     name: str
     missing: tuple[str, ...]
-    mend: str
+    fix: str
 
 
 @dataclass(frozen=True)
-class Facts:
-    """All that `doctor` knows.
+class MachineFacts:
+    """All facts of `doctor`.
 
     Attributes:
-        libraries: version by distribution; None for one that is not installed.
-        providers: empty if the runtime cannot be imported.
-        runtime_error: why it cannot; empty if it can.
+        libraries: Version by distribution; None if it is not installed.
+        providers: Checks of the providers; empty if the runtime cannot be imported.
+        runtime_error: Reason why the runtime cannot be imported; else empty.
     """
 
     partsight: str
@@ -100,21 +100,21 @@ class Facts:
 
     @property
     def is_well(self) -> bool:
-        """Whether the line can run here."""
+        """Whether a line can run here."""
         return any(provider.usable for provider in self.providers) and not self.clashes
 
 
-def gather() -> Facts:
-    """Look at this machine. Takes about a second: each execution provider is really tried."""
-    libraries = {name: _version(name) for name in LIBRARIES}
+def gather() -> MachineFacts:
+    """Gather the facts. It takes about a second, since it runs a model on each execution provider."""
+    libraries = {name: version_of(name) for name in LIBRARIES}
     installed = [name for name, version in libraries.items() if version is not None]
     providers, runtime_error = _try_providers()
-    return Facts(
-        partsight=_version("partsight") or "not installed",
+    return MachineFacts(
+        partsight=version_of("partsight") or "not installed",
         python=platform.python_version(),
         platform=platform.platform(),
         libraries=libraries,
-        cpu=_cpu(),
+        cpu=read_cpu(),
         providers=providers,
         runtime_error=runtime_error,
         clashes=find_clashes(installed),
@@ -123,7 +123,7 @@ def gather() -> Facts:
 
 
 def find_clashes(installed: Iterable[str]) -> tuple[Clash, ...]:
-    """Return which of the installed distributions overwrite each other."""
+    """Return the installed distributions that overwrite each other's files."""
     clashes = []
     for family, install in _RIVALS.items():
         rivals = tuple(name for name in installed if name.startswith(family))
@@ -133,7 +133,7 @@ def find_clashes(installed: Iterable[str]) -> tuple[Clash, ...]:
 
 
 def find_jobs(installed: Iterable[str]) -> tuple[Job, ...]:
-    """Return what is missing for which job."""
+    """Return each job with the libraries that are missing for it."""
     has = set(installed)
     has_engine = any(name.startswith(("onnxruntime", "openvino")) for name in has)
     on_the_line = () if has_engine else ("onnxruntime",)
@@ -150,7 +150,8 @@ def find_jobs(installed: Iterable[str]) -> tuple[Job, ...]:
     )
 
 
-def _version(distribution: str) -> str | None:
+def version_of(distribution: str) -> str | None:
+    """Return the installed version of a distribution; None if it is not installed."""
     try:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
@@ -161,20 +162,21 @@ def _try_providers() -> tuple[tuple[ProviderCheck, ...], str]:
     try:
         return check_providers(), ""
     except ImportError as error:
-        return (), f"the runtime cannot be imported ({error}); install partsight and its libraries again"
+        return (), f"the runtime cannot be imported ({error}). Run `pip install --force-reinstall partsight`"
 
 
-def _cpu() -> Cpu:
-    info = _linux_cpuinfo()
+def read_cpu() -> Cpu:
+    """Return the processor of this machine."""
+    info = linux_cpuinfo()
     cores = os.cpu_count() or 1
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores
     name = info.get("model name") or platform.processor() or platform.machine()
     flags = (info.get("flags") or info.get("Features") or "").split()
-    return Cpu(name, cores, usable, _features_of_linux(flags) if flags else _features_of_opencv())
+    return Cpu(name, cores, usable, features_of_linux(flags) if flags else features_of_opencv())
 
 
-def _linux_cpuinfo() -> dict[str, str]:
-    """Return the first processor's lines of /proc/cpuinfo, by what stands before the colon."""
+def linux_cpuinfo() -> dict[str, str]:
+    """Return the facts of the first core in /proc/cpuinfo; nothing on other systems than Linux."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -183,13 +185,14 @@ def _linux_cpuinfo() -> dict[str, str]:
     return {key.strip(): value.strip() for key, _, value in pairs}
 
 
-def _features_of_linux(flags: Iterable[str]) -> tuple[CpuFeature, ...]:
+def features_of_linux(flags: Iterable[str]) -> tuple[CpuFeature, ...]:
+    """Return the instruction sets by the flags of /proc/cpuinfo."""
     has = set(flags)
     return tuple(CpuFeature(name, not has.isdisjoint(names), use) for name, names, _, use in _FEATURES)
 
 
-def _features_of_opencv() -> tuple[CpuFeature, ...]:
-    """Ask OpenCV, which names what it was built for: `*` before a name says optional, `?` after it not here."""
+def features_of_opencv() -> tuple[CpuFeature, ...]:
+    """Return the instruction sets by OpenCV, which marks a missing one with `?` after its name."""
     try:
         import cv2
 

@@ -1,4 +1,4 @@
-"""The `partsight` command: verbs, exit codes, and how errors reach a person."""
+"""The `partsight` command: its verbs, its exit codes and its error messages."""
 
 import argparse
 import importlib.metadata
@@ -12,7 +12,7 @@ from partsight.cli.streams import CLOSED, LossyStream, usable_streams
 
 _VERBS = (train, export, enroll, bundle, run, bench, inspect, keygen, sign, verify, doctor)
 
-_TRAIN_LIBRARIES = frozenset({"jinja2", "keras", "matplotlib", "onnx", "tensorflow", "tf2onnx"})
+_TRAIN_LIBRARIES = frozenset({"keras", "matplotlib", "onnx", "tensorflow", "tf2onnx"})
 
 _EXAMPLE = """\
 from golden images to the line:
@@ -33,10 +33,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code.
 
     Args:
-        argv: the arguments after the command's name; None for those of the process.
+        argv: Arguments after the command's name; None for the arguments of the process.
 
     Raises:
-        SystemExit: argparse ends wrong usage with 2, and `--help` and `--version` with 0.
+        SystemExit: argparse ends the command: with 2 after wrong usage, with 0 after `--help` and `--version`.
     """
     with usable_streams() as stdout:
         try:
@@ -63,7 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", dest="verb", required=True)
     for verb in _VERBS:
         verb.add_parser(verbs)
-    for verb_parser in verbs.choices.values():  # so that it may also stand after the verb
+    for verb_parser in verbs.choices.values():  # so that users may also write it after the verb
         verb_parser.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     return parser
 
@@ -72,9 +72,9 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = build_parser()
     argv = sys.argv[1:] if argv is None else argv
     if "" in argv:  # as a path it would be the working folder
-        parser.error("an argument is empty; is a variable of the shell without a value?")
+        parser.error("an argument is empty; check that each shell variable has a value")
     args, rest = parser.parse_known_args(dashed.shield(argv))
-    # Before Python 3.12.7 argparse gives up on `IMAGE...` where an option stands between it and PACKAGE.
+    # Before Python 3.12.7 argparse does not parse `IMAGE...` after an option that follows PACKAGE.
     if "paths" in args and not any(text.startswith("-") for text in rest):
         args.paths, rest = [*args.paths, *rest], []
     if rest:
@@ -98,17 +98,17 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _is_interrupted(error: BaseException | None) -> bool:
-    """Tell an error by which a library answered Ctrl-C, as ONNX Runtime does while it is imported."""
+    """Whether Ctrl-C caused the error. ONNX Runtime raises its own error if Ctrl-C comes during its import."""
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__cause__ or error.__context__
     return error is not None
 
 
 def _explain(error: Exception) -> str | None:
-    """Return what to tell a person, or None for an error that partsight did not foresee."""
+    """Return the message of an error; None for an error that partsight did not foresee."""
     if isinstance(error, ImportError):
         return _explain_import(error)
-    # Not at the top: `doctor` must start even where a library of the runtime is broken.
+    # Not at the top: `doctor` must start even if a library of the runtime is broken.
     from partsight.runtime.core import PartsightError
 
     return str(error) if isinstance(error, PartsightError) else None
@@ -117,23 +117,20 @@ def _explain(error: Exception) -> str | None:
 def _explain_import(error: ImportError) -> str | None:
     library = (error.name or "").partition(".")[0]
     if isinstance(error, ModuleNotFoundError) and library in _TRAIN_LIBRARIES:
-        return (
-            f"{library} is not installed, which training and export need; "
-            "install it with: pip install 'partsight[train]'"
-        )
+        return f"{library} is not installed, but train and export need it. Run `pip install 'partsight[train]'`"
     if library == "partsight":
         return None
-    return f"a library cannot be imported ({error}); `partsight doctor` shows what is installed and how to mend it"
+    return f"a library cannot be imported ({error}). Run `partsight doctor`; it shows how to fix it"
 
 
 def _judge_output(code: int, stdout: LossyStream, *, is_asked_for: bool = False) -> int:
-    """Return the exit code of a command that has ended with `code`, after its output is written or lost.
+    """Flush stdout, and return the exit code of a command that has ended with `code`.
 
-    Verbs whose result is what they print refuse a closed stdout themselves; to the others it is no loss.
+    Verbs that print their result refuse a closed stdout themselves. The other verbs do not need stdout.
     """
     stdout.flush()
     error = CLOSED if stdout.is_missing and is_asked_for and not code else stdout.error
-    if error is None or stdout.is_without_reader:  # the reader of `... | head` has what it wanted
+    if error is None or stdout.is_without_reader:  # the reader, such as `head`, has enough
         return code
     print(f"partsight: error: the output cannot be written ({error})", file=sys.stderr)
     return code or ExitCode.ERROR

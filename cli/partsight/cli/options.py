@@ -1,4 +1,4 @@
-"""What several options of the command are parsed by, and the keys of a line's file beside them."""
+"""Parsers of values that several options of the command share."""
 
 import argparse
 import math
@@ -9,40 +9,36 @@ from typing import TypeVar
 PRECISIONS = ("fp32", "bf16", "fp16", "int8")
 TRIGGERS = ("free", "hardware", "software")
 LOG_FORMS = ("text", "json")
+POLICY = r"latest|(queue|block)(:[1-9][0-9]{0,8})?"
+"""Pattern of a policy's name, with its bound."""
 
 Value = TypeVar("Value")
 
-_POLICY = re.compile(r"latest|(queue|block)(:[1-9][0-9]{0,8})?")
-
 
 def region(text: str) -> tuple[int, int, int, int]:
-    """Parse X,Y,WIDTH,HEIGHT."""
+    """Parse X,Y,WIDTH,HEIGHT in pixels."""
     numbers = text.split(",")
     if len(numbers) != 4 or not all(number.strip().isascii() and number.strip().isdigit() for number in numbers):
-        raise argparse.ArgumentTypeError(f"received {text!r}; expected X,Y,WIDTH,HEIGHT in pixels")
+        raise argparse.ArgumentTypeError(
+            f"received {text!r}; expected X,Y,WIDTH,HEIGHT in pixels, such as 320,128,640,640"
+        )
     x, y, width, height = map(int, numbers)
     return x, y, width, height
 
 
-def above_zero(text: str) -> float:
-    """Parse a number above 0."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f"received {text!r}; expected a number above 0")
+def finite(text: str) -> float:
+    """Parse a number."""
+    number = _float(text)
+    if not math.isfinite(number):
+        raise argparse.ArgumentTypeError(f"received {text!r}; expected a number")
     return number
 
 
-def finite(text: str) -> float:
-    """Parse a number."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise argparse.ArgumentTypeError(f"received {text!r}; expected a number")
+def above_zero(text: str) -> float:
+    """Parse a number above 0."""
+    number = _float(text)
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"received {text!r}; expected a number above 0")
     return number
 
 
@@ -54,38 +50,32 @@ def positive(text: str) -> int:
     return number
 
 
-def whole(text: str) -> int:
-    """Parse a whole number of at least 0."""
-    if not (text.isascii() and text.isdigit()):
-        raise argparse.ArgumentTypeError(f"received {text!r}; expected a whole number of at least 0")
-    return int(text)
-
-
 def policy(text: str) -> str:
-    """Check the name of a policy, perhaps with its bound."""
-    if not _POLICY.fullmatch(text):
+    """Check the name of a policy, with or without its bound."""
+    if not re.fullmatch(POLICY, text):
         raise argparse.ArgumentTypeError(f"received {text!r}; expected latest, queue:N or block")
     return text
 
 
 def of_camera(parse: Callable[[str], Value]) -> Callable[[str], tuple[str, Value]]:
-    """Return what parses [NAME=]VALUE into the camera's name, empty for none, and the value."""
+    """Return a parser of [NAME=]VALUE, which gives the camera's name, or an empty one, and the value."""
 
     def read(text: str) -> tuple[str, Value]:
         name, equals, value = text.rpartition("=")
         if equals and not name:
-            raise argparse.ArgumentTypeError(f"received {text!r}; expected a camera's name before =")
+            raise argparse.ArgumentTypeError(f"received {text!r}; expected the name of a camera before =")
         return name, parse(value)
 
     return read
 
 
-def one_of(names: tuple[str, ...]) -> Callable[[str], str]:
-    """Return what checks one of a few names."""
+def renamed(old: str, new: str) -> str:
+    """Return a warning about the old name of an option or a key."""
+    return f"{old} is now {new}; the old name works in this release only. Use {new}"
 
-    def check(text: str) -> str:
-        if text not in names:
-            raise argparse.ArgumentTypeError(f"received {text!r}; expected one of {', '.join(names)}")
-        return text
 
-    return check
+def _float(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

@@ -1,4 +1,4 @@
-"""A tiny real model, to find out whether an execution provider works."""
+"""A tiny real model that tests whether an execution provider works."""
 
 import base64
 from collections.abc import Callable
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 SIDE_PX = 8
 
-# An ONNX model (opset 17, IR 8) of partsight's contract, of operators that a real one has too, among them the
-# convolution that makes a GPU load cuDNN. Made with onnx.helper and stored so that the line needs no `onnx`:
+# An ONNX model (opset 17, IR 8) with the inputs, outputs and operators of a real one. Its convolution makes a GPU load
+# cuDNN. It was made with onnx.helper, and is stored here so that the line needs no `onnx`:
 #   image_bgr uint8 (batch, 8, 8, 3) -> Cast FLOAT -> Transpose (0, 3, 1, 2) -> Conv with kernel (2, 3, 1, 1) of 0.5
 #   -> GlobalAveragePool -> Flatten = embedding (batch, 2) -> MatMul with ones (2, 2) = score (batch, 2)
 _MODEL_BASE64 = """
@@ -22,19 +22,19 @@ Y2gKAggCYiAKCWVtYmVkZGluZxITChEIARINCgcSBWJhdGNoCgIIAkIECgAQEQ==
 
 @dataclass(frozen=True)
 class ProviderCheck:
-    """Whether an execution provider answers here.
+    """Whether an execution provider works here.
 
     Attributes:
-        name: what users write.
-        usable: a model was loaded on it and gave the right answer.
-        reason: why not; empty if it does.
-        mend: the command that may change that; empty if none is needed.
+        name: Name of the provider, as users write it.
+        usable: Whether a model loaded on it and gave the right answer.
+        reason: Reason if it does not work; else empty.
+        fix: Command that may fix it; empty if it works.
     """
 
     name: str
     usable: bool
     reason: str = ""
-    mend: str = ""
+    fix: str = ""
 
 
 def probe_model() -> bytes:
@@ -43,10 +43,10 @@ def probe_model() -> bytes:
 
 
 def check_providers() -> tuple[ProviderCheck, ...]:
-    """Load and run the model on each provider that partsight knows, by the strict rules of the line.
+    """Load and run the model on each provider that partsight knows, as strictly as the line does.
 
     Raises:
-        ImportError: the runtime cannot be imported.
+        ImportError: The runtime cannot be imported.
     """
     from partsight.runtime.inference import PROVIDERS
 
@@ -57,7 +57,7 @@ def run_probe(provider: str) -> str:
     """Run the model on a provider.
 
     Returns:
-        What is wrong with the answer; empty if it is right.
+        The difference from the right answer, in words; empty if the answer is right.
     """
     import numpy as np
 
@@ -70,10 +70,11 @@ def run_probe(provider: str) -> str:
     return f"it answers {inference.score.tolist()} where {expected.tolist()} is right" if wrong else ""
 
 
-def _check(name: str, mend: str, probe: Callable[[str], str]) -> ProviderCheck:
+def _check(name: str, fix: str, probe: Callable[[str], str]) -> ProviderCheck:
+    from partsight.runtime.inference import without_remedy
+
     try:
         reason = probe(name)
-    except Exception as error:  # noqa: BLE001 (whatever a driver raises is what the doctor is here to tell)
-        # The command stands in a field of its own.
-        reason = str(error).partition("; mend it with")[0]
-    return ProviderCheck(name, usable=not reason, reason=reason, mend=mend if reason else "")
+    except Exception as error:  # noqa: BLE001 (doctor reports any error of a driver)
+        reason = without_remedy(error)  # the command has a field of its own
+    return ProviderCheck(name, usable=not reason, reason=reason, fix=fix if reason else "")

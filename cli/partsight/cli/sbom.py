@@ -1,7 +1,7 @@
-"""The bill of materials: what the installed partsight consists of, as CycloneDX 1.6 JSON.
+"""The bill of materials (SBOM) of the installed runtime, as CycloneDX 1.6 JSON.
 
-Of the libraries that are installed, those that partsight needs, and those that they need in turn: what only happens to
-lie in the same environment is not in it. The same environment gives the same bytes, so two machines can be compared.
+It lists the installed libraries that partsight needs, and the libraries that they need in turn, but no other library of
+the same environment. Two equal environments give equal bytes, so a user can compare machines.
 Format: https://cyclonedx.org/docs/1.6/json/
 """
 
@@ -15,11 +15,11 @@ _ROOT = "partsight"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _EXTRA = re.compile(r"extra\s*==\s*['\"]([^'\"]+)['\"]")
 _NOT_OF_THE_LINE = frozenset({"dev", "fuzz", "test", "train"})
-_MAX_LICENCE = 100  # characters; some put the whole text there
+_MAX_LICENCE = 100  # characters: some distributions put the whole text there
 
 
 def make_sbom() -> dict[str, Any]:
-    """Return the bill of materials of this environment's runtime.
+    """Return the bill of materials.
 
     Raises:
         importlib.metadata.PackageNotFoundError: partsight is not installed.
@@ -51,7 +51,7 @@ def make_sbom() -> dict[str, Any]:
 
 
 def _closure() -> dict[str, set[str]]:
-    """Return which installed distributions each one needs, from partsight on."""
+    """Return the installed requirements of partsight, of these in turn, and so on, by distribution."""
     needs: dict[str, set[str]] = {}
     pending = [_ROOT]
     while pending:
@@ -66,7 +66,7 @@ def _requirements(name: str) -> Iterator[str]:
     for text in importlib.metadata.distribution(name).requires or ():
         requirement, _, marker = text.partition(";")
         extra = _EXTRA.search(marker)
-        # Extras of partsight are its own parts; those of others are what they can do without.
+        # Extras of partsight count, as far as they belong to the line; extras of other distributions do not.
         if extra is None or (name == _ROOT and extra[1] not in _NOT_OF_THE_LINE):
             found = _NAME.match(requirement.strip())
             if found:

@@ -1,4 +1,4 @@
-"""`partsight sign`: vouch for a package."""
+"""`partsight sign`: sign a package."""
 
 import argparse
 from typing import Any
@@ -6,9 +6,9 @@ from typing import Any
 from partsight.cli.exit_codes import ExitCode
 
 _DESCRIPTION = """\
-Sign a package: its manifest, which names the SHA-256 of every file. All files are compared with it first, and the
-folder must hold nothing else. The signature is written to signature.json in the package; nothing else changes, the
-package's id neither. Signatures of other keys stay, an earlier one of this key is replaced.
+Sign the manifest of a package, which holds the SHA-256 of every file. sign first checks all files against it, and the
+folder must hold no other file. It writes the signature to signature.json in the package. All other files and the
+package's id stay the same. Signatures of other keys stay; an earlier signature of this key is replaced.
 """
 
 _EXAMPLE = """\
@@ -16,7 +16,7 @@ examples:
   partsight sign line3.partsight --key keys/factory
   partsight sign line3.partsight --key keys/factory --passphrase-file /media/safe/passphrase
 
-It needs the package `cryptography`: pip install 'partsight[sign]'.
+It needs the package `cryptography`. Run `pip install 'partsight[sign]'` first.
 """
 
 
@@ -24,17 +24,17 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     """Add `partsight sign` to the command."""
     parser = subparsers.add_parser(
         "sign",
-        help="sign a package, so that lines can tell who made it",
+        help="sign a package, so that lines can check who made it",
         description=_DESCRIPTION,
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("package", metavar="PACKAGE", help="the folder that `partsight export` or `enroll` wrote")
-    parser.add_argument("--key", required=True, metavar="KEY", help="private key, of `partsight keygen`")
+    parser.add_argument("package", metavar="PACKAGE", help="package that `partsight export` or `enroll` wrote")
+    parser.add_argument("--key", required=True, metavar="KEY", help="private key that `partsight keygen` wrote")
     parser.add_argument(
         "--passphrase-file",
         metavar="FILE",
-        help="file whose first line is the key's passphrase (else: the variable PARTSIGHT_KEY_PASSPHRASE)",
+        help="file whose first line is the passphrase of KEY (default: the variable PARTSIGHT_KEY_PASSPHRASE)",
     )
     parser.set_defaults(run=run)
 

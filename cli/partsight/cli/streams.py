@@ -1,4 +1,4 @@
-"""Standard streams: where one is closed, full or gone, the command does its work all the same."""
+"""Standard streams that never raise: the command works even if a stream is closed or full."""
 
 import contextlib
 import errno
@@ -13,19 +13,19 @@ CLOSED = OSError(errno.EBADF, "it is closed")
 
 
 class LossyStream(io.TextIOBase):
-    """A standard stream that drops text which it cannot write, and keeps the first error."""
+    """A standard stream that drops text if it cannot write it, and keeps the first error."""
 
     def __init__(self, stream: TextIO | None) -> None:
-        """Take the stream; None for one that the process was started without."""
+        """Take the stream; None if the process started without it."""
         self._stream = stream
         self.is_missing = stream is None
         self.error: Exception | None = None
 
     @property
     def is_without_reader(self) -> bool:
-        """Whether the first error was that nobody reads any more, as in `partsight inspect ... | head -1`."""
+        """Whether the reader has ended, as in `partsight inspect ... | head -1`."""
         error = self.error
-        # Windows calls a closed pipe an invalid argument.
+        # On Windows the error of a closed pipe is "invalid argument".
         is_invalid = os.name == "nt" and isinstance(error, OSError) and error.errno == errno.EINVAL
         return isinstance(error, BrokenPipeError) or is_invalid
 
@@ -36,11 +36,11 @@ class LossyStream(io.TextIOBase):
 
     @property
     def errors(self) -> str | None:  # type: ignore[override]
-        """What the stream does with a character that its encoding lacks."""
+        """The stream's handling of characters that its encoding lacks."""
         return getattr(self._stream, "errors", None)
 
     def writable(self) -> bool:
-        """Return True: it takes any text."""
+        """Return True: the stream accepts any text."""
         return True
 
     def isatty(self) -> bool:
@@ -48,10 +48,10 @@ class LossyStream(io.TextIOBase):
         return self._stream is not None and self._stream.isatty()
 
     def fileno(self) -> int:
-        """Return the stream's descriptor.
+        """Return the file descriptor of the stream.
 
         Raises:
-            OSError: it has none.
+            OSError: The stream has no descriptor.
         """
         if self._stream is None:
             raise io.UnsupportedOperation(str(CLOSED))
@@ -63,14 +63,14 @@ class LossyStream(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:
-        """Write what the stream holds back, or leave it."""
+        """Write the buffered text, or drop it."""
         self._try("flush")
 
     def _try(self, method: str, *arguments: str) -> None:
         try:
             if self._stream is not None:
                 getattr(self._stream, method)(*arguments)
-        except (OSError, ValueError) as error:  # ValueError: the stream was closed meanwhile
+        except (OSError, ValueError) as error:  # ValueError: the stream is closed
             self.error = self.error or error
 
 
@@ -78,13 +78,13 @@ class LossyStream(io.TextIOBase):
 def usable_streams() -> Iterator[LossyStream]:
     """Give the process three standard streams that never raise, until the end of the block; yield stdout.
 
-    A missing descriptor is opened on the null device and stays so: else the next file that anything opens would get
-    its number, and what libraries print would be written into that file.
+    A missing descriptor is opened on the null device for good. Otherwise the next open file would get its number, and
+    output of libraries would go into that file.
     """
     _open_missing()
     before = sys.stdin, sys.stdout, sys.stderr
-    # stdout carries any label and path, whatever the system's code page: a JSON line stays JSON. The escape of a half
-    # character (an undecodable byte of a file's name) is also JSON's.
+    # stdout carries any label and path, whatever the system's code page: a JSON line stays JSON. A lone surrogate (an
+    # undecodable byte of a file name) gets an escape that is valid in JSON too.
     _reconfigure(sys.stdout, encoding="utf-8", errors="backslashreplace")
     _reconfigure(sys.stderr, errors="backslashreplace")
     streams = LossyStream(sys.stdout), LossyStream(sys.stderr)
@@ -101,20 +101,22 @@ def usable_streams() -> Iterator[LossyStream]:
 
 
 def require_stdout() -> None:
-    """Check that the command's result can be printed.
+    """Check that the command can print its result.
 
     Raises:
-        OutputError: standard output is closed.
+        OutputError: Standard output is closed.
     """
     if isinstance(sys.stdout, LossyStream) and sys.stdout.is_missing:
         from partsight.runtime.core import OutputError
 
-        raise OutputError("standard output is closed, so nothing can be printed; send it to a file: `... > FILE`")
+        raise OutputError(
+            "standard output is closed, so the result cannot be printed; redirect it to a file: `... > FILE`"
+        )
 
 
 def _open_missing() -> None:
     for number in range(3):
-        with contextlib.suppress(OSError):  # no null device in a bare chroot: the streams stay as they are
+        with contextlib.suppress(OSError):  # without a null device, as in a bare chroot, the streams stay as they are
             if not _is_open(number):
                 opened = os.open(os.devnull, os.O_RDWR)
                 if opened == number:
@@ -134,11 +136,11 @@ def _is_open(number: int) -> bool:
 
 def _reconfigure(stream: TextIO | None, **how: Any) -> None:
     if isinstance(stream, io.TextIOWrapper):
-        with contextlib.suppress(OSError, ValueError):  # it is flushed first
+        with contextlib.suppress(OSError, ValueError):  # reconfigure flushes first, which may fail
             stream.reconfigure(**how)
 
 
 def _discard_rest(stream: LossyStream) -> None:
-    """Send what the stream still holds nowhere, or Python would complain about it when it ends."""
+    """Send the buffered text to the null device. Otherwise Python reports an error at its end."""
     with contextlib.suppress(OSError, ValueError), open(os.devnull, "wb") as nowhere:  # noqa: PTH123
         os.dup2(nowhere.fileno(), stream.fileno())

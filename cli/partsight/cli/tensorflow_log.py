@@ -1,4 +1,4 @@
-"""Keeps TensorFlow's remarks about itself off the terminal."""
+"""TensorFlow's import without its log messages on the terminal."""
 
 import contextlib
 import os
@@ -9,33 +9,33 @@ from typing import IO
 
 
 def quiet_tensorflow() -> None:
-    """Import TensorFlow without its remarks, unless the user has set its own variable TF_CPP_MIN_LOG_LEVEL.
+    """Import TensorFlow without its log messages, unless the user has set TF_CPP_MIN_LOG_LEVEL.
 
-    Its C++ side writes to the process's standard error before any setting is read, so that is held back while it is
-    imported. Errors that matter are raised as exceptions, and then what was held back is shown as well.
+    TensorFlow's C++ code writes to the standard error of the process before it reads any setting. So this function
+    keeps standard error in a file during the import, and writes the file out only if the import fails.
     """
     if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
         return
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # it calls a missing GPU, and attributes it does not know, errors
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # TensorFlow logs a missing GPU as an error
     sys.stderr.flush()
     kept = os.dup(2)
-    held_back = _held_back()
-    os.dup2(held_back.fileno(), 2)
+    captured = _captured()
+    os.dup2(captured.fileno(), 2)
     try:
         import partsight.train.framework  # noqa: F401
     except ImportError:
-        held_back.seek(0)
-        os.write(kept, held_back.read())
+        captured.seek(0)
+        os.write(kept, captured.read())
         raise
     finally:
         os.dup2(kept, 2)
         os.close(kept)
-        with contextlib.suppress(OSError):  # nobody reads it any more
-            held_back.close()
+        with contextlib.suppress(OSError):  # the file is no longer needed
+            captured.close()
 
 
-def _held_back() -> IO[bytes]:
+def _captured() -> IO[bytes]:
     try:
         return tempfile.TemporaryFile()
-    except OSError:  # whoever needs the folder for temporary files says what is wrong with it
+    except OSError:  # code that needs the temporary folder reports the error
         return Path(os.devnull).open("r+b")
