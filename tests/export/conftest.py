@@ -7,7 +7,7 @@ import onnx
 import pytest
 
 from partsight.export import exporter
-from partsight.export.convert import Converted, convert
+from partsight.export.conversion import Converted, convert
 from partsight.runtime import ModelPackage
 from partsight.train.run_folder import RunFolder, TrainConfig
 from partsight.train.trainer import train

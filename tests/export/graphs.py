@@ -7,7 +7,7 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from partsight.export.fold import FoldSummary, fold
+from partsight.export.folding import FoldSummary, fold
 
 HEIGHT, WIDTH = 8, 9
 INPUT = "image"

@@ -4,26 +4,26 @@ from pathlib import Path
 
 import numpy as np
 
-from partsight.export.answers import UNKNOWN, Answerer
+from partsight.export.answers import UNKNOWN, Decider
 from partsight.export.frames import gate_frames
 from partsight.runtime import ModelPackage, Recognizer
-from partsight.runtime.matching import Bank
+from partsight.runtime.recognition import load_bank
 from tests.tiny import COLOURS_BGR, solid, tiny_manifest, tiny_matching
 
 COLOURS = list(COLOURS_BGR)
 IMAGES = [solid(colour) for colour in COLOURS]
 
 
-def answerer_of(package: Path) -> Answerer:
-    return Answerer(tiny_matching(), Bank.of(ModelPackage.read(package).bank_records()))
+def answerer_of(package: Path) -> Decider:
+    return Decider(tiny_matching(), load_bank(ModelPackage.read(package)))
 
 
 def test_without_a_second_stage_the_networks_best_counts() -> None:
-    answerer = Answerer()
+    answerer = Decider()
     assert answerer.preprocess_spec(tiny_manifest().preprocess) is None
     assert answerer.candidates == 1
     score = np.array([[0.1, 0.9, 0.2], [0.3, np.nan, 0.1]], np.float32)
-    assert answerer.answers(score, None).tolist() == [1, UNKNOWN]
+    assert answerer.decide(score, None).tolist() == [1, UNKNOWN]
 
 
 def test_with_one_they_are_those_of_the_recogniser(verified_package: Path) -> None:
@@ -35,7 +35,7 @@ def test_with_one_they_are_those_of_the_recogniser(verified_package: Path) -> No
         score = recognizer.infer(shown).score
         compared = np.stack([*frames.compared, shown[-1]])  # type: ignore[misc]
         expected = [result.label for result in recognizer.recognize_batch(shown)]
-    found = answerer.answers(score, compared)
+    found = answerer.decide(score, compared)
     assert [None if place == UNKNOWN else COLOURS[place] for place in found] == expected
     assert expected[-1] is None and len(set(expected)) > 3
 
@@ -47,9 +47,9 @@ def test_a_network_that_chooses_wrongly_changes_nothing_where_all_are_candidates
         answerer = answerer_of(verified_package)
         frames = gate_frames(IMAGES, manifest.preprocess, answerer.preprocess_spec(manifest.preprocess)).catalog
         score = recognizer.infer(list(frames.network)).score
-    expected = answerer.answers(score, frames.compared)
+    expected = answerer.decide(score, frames.compared)
     assert expected.tolist() == list(range(len(COLOURS)))
-    np.testing.assert_array_equal(answerer.answers(-score, frames.compared), expected)
+    np.testing.assert_array_equal(answerer.decide(-score, frames.compared), expected)
 
 
 def test_the_candidates_are_those_of_the_network(verified_package: Path) -> None:
@@ -62,4 +62,4 @@ def test_a_score_that_is_not_a_number_is_unknown(verified_package: Path) -> None
     frames = gate_frames(IMAGES, spec, answerer.preprocess_spec(spec)).catalog
     score = np.zeros((len(IMAGES), len(COLOURS)), np.float32)
     score[2, 4] = np.nan
-    assert answerer.answers(score, frames.compared).tolist() == [0, 1, UNKNOWN, 3, 4, 5]
+    assert answerer.decide(score, frames.compared).tolist() == [0, 1, UNKNOWN, 3, 4, 5]

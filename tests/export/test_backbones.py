@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from partsight.export.convert import convert
+from partsight.export.conversion import convert
 from partsight.runtime.images.preprocessing import PreprocessSpec, preprocess
 from partsight.runtime.inference.session import Session
 from partsight.runtime.package.onnx_file import check_onnx

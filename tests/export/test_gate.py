@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from partsight.export.answers import UNKNOWN, Answerer, labels_of
+from partsight.export.answers import UNKNOWN, Decider, labels_of
 from partsight.export.frames import GateFrames, calibration_frames, gate_frames
-from partsight.export.gate import Answered, Gate, compare
+from partsight.export.gate import ModelAnswers, PrecisionGate, compare_answers
 from partsight.runtime.images.preprocessing import preprocess
 from tests.export import nets
 
@@ -18,9 +18,9 @@ def scores(best: np.ndarray) -> np.ndarray:
     return score
 
 
-def answered(score: np.ndarray) -> Answered:
+def answered(score: np.ndarray) -> ModelAnswers:
     """Of a network without a second stage."""
-    return Answered(score, labels_of(score))
+    return ModelAnswers(score, labels_of(score))
 
 
 @pytest.mark.parametrize(("differing", "passes"), [(0, True), (1, True), (2, False)])
@@ -28,7 +28,7 @@ def test_disagreements_are_counted(differing: int, passes: bool) -> None:
     best = np.arange(FRAMES) % 5
     other = best.copy()
     other[:differing] = (best[:differing] + 1) % 5
-    found = compare(answered(scores(best)), answered(scores(other)), candidates=5)
+    found = compare_answers(answered(scores(best)), answered(scores(other)), candidates=5)
     assert found.agreement == found.network_agreement == 1 - differing / FRAMES
     assert found.passes(0.999) == passes
     assert found.in_shortlist == 1
@@ -39,36 +39,36 @@ def test_disagreements_are_counted(differing: int, passes: bool) -> None:
 def test_whether_the_network_still_names_the_candidate() -> None:
     expected = np.array([[0.5, 0.4, 0.3], [0.5, 0.4, 0.3]], np.float32)
     score = np.array([[0.2, 0.4, 0.1], [0.1, 0.4, 0.3]], np.float32)
-    assert compare(answered(expected), answered(score), 1).in_shortlist == 0
-    assert compare(answered(expected), answered(score), 2).in_shortlist == 0.5
-    assert compare(answered(expected), answered(score), 3).in_shortlist == 1
+    assert compare_answers(answered(expected), answered(score), 1).in_shortlist == 0
+    assert compare_answers(answered(expected), answered(score), 2).in_shortlist == 0.5
+    assert compare_answers(answered(expected), answered(score), 3).in_shortlist == 1
 
 
 def test_what_is_not_a_number_does_not_pass() -> None:
     best = np.arange(FRAMES) % 5
     score = scores(best)
     score[7, best[7]] = np.nan
-    found = compare(answered(scores(best)), answered(score), 5)
+    found = compare_answers(answered(scores(best)), answered(score), 5)
     assert found.agreement == 1 - 1 / FRAMES
     assert not found.passes(0.999)
 
 
 def test_the_answer_counts_and_not_the_networks_choice() -> None:
     best = np.arange(FRAMES) % 5
-    expected = Answered(scores(best), best)
+    expected = ModelAnswers(scores(best), best)
     turned = scores((best + 1) % 5)
-    found = compare(expected, Answered(turned, best), candidates=5)
+    found = compare_answers(expected, ModelAnswers(turned, best), candidates=5)
     assert (found.agreement, found.network_agreement) == (1, 0)
     unsure = best.copy()
     unsure[:2] = UNKNOWN
-    assert compare(expected, Answered(scores(best), unsure), candidates=5).agreement == 1 - 2 / FRAMES
+    assert compare_answers(expected, ModelAnswers(scores(best), unsure), candidates=5).agreement == 1 - 2 / FRAMES
 
 
 def test_two_models_that_differ() -> None:
     frames = gate_frames(nets.images(), nets.manifest().preprocess)
     assert len(frames.catalog) == len(frames.varied) == nets.PARTS
     fp32, other = nets.network(), nets.network(shift=(-90.0, 60.0, 60.0))
-    gate = Gate(fp32, frames, Answerer())
+    gate = PrecisionGate(fp32, frames, Decider())
     same, moved = gate.judge(fp32, "same"), gate.judge(other, "other")
     assert same.is_passed
     assert gate.would_pass(fp32)

@@ -11,14 +11,14 @@ from onnx import helper, numpy_helper
 
 from partsight.export import graph_gate
 from partsight.export.answers import UNKNOWN
-from partsight.export.frames import Frames
-from partsight.export.gate import Answered
+from partsight.export.frames import PreparedFrames
+from partsight.export.gate import ModelAnswers
 from partsight.export.graph_gate import check_graph
 from partsight.runtime.core.errors import ExportError
-from partsight.runtime.matching import Bank, GraphMatcher, Matches, trace
+from partsight.runtime.matching import Bank, GraphMatcher, Matches
 from partsight.runtime.matching.trace import matching_graph
 from partsight.runtime.package.manifest import Decision, Matching
-from tests.runtime.matching.case import SPEC, Case, load_case
+from tests.runtime.matching.case import SPEC, Case, load_case, stretch_samples
 
 MATCHING = Matching(SPEC, Decision("agreement", 0.3, "by hand", 1, 0.0), (), "bank.npy", "matching.onnx")
 
@@ -31,12 +31,12 @@ class Shown:
     def __init__(self, case: Case, compared: bool = True) -> None:
         self._case, self._compared = case, compared
 
-    def answered(self) -> Iterator[tuple[Frames, Answered]]:
+    def answered(self) -> Iterator[tuple[PreparedFrames, ModelAnswers]]:
         case, parts = self._case, len(self._case.references)
         for frames, score in ((case.references, np.eye(parts, dtype=np.float32)), (case.frames, case.score)):
             yield (
-                Frames(frames, frames if self._compared else None),
-                Answered(score, np.full(len(frames), UNKNOWN)),
+                PreparedFrames(frames, frames if self._compared else None),
+                ModelAnswers(score, np.full(len(frames), UNKNOWN)),
             )
 
 
@@ -93,9 +93,8 @@ def test_without_a_second_stage_nothing_is_compared(case: Case, graph: onnx.Mode
     check_graph(graph, case.bank, MATCHING, Shown(case, compared=False))  # type: ignore[arg-type]
 
 
-def test_a_grid_that_is_shifted_by_a_pixel(case: Case, refused: Refused, monkeypatch: pytest.MonkeyPatch) -> None:
-    spread = trace._spread
-    monkeypatch.setattr(trace, "_spread", lambda column, row, size: spread(column, row, size) + 2 / size)
+def test_a_grid_that_is_stretched(case: Case, refused: Refused, monkeypatch: pytest.MonkeyPatch) -> None:
+    stretch_samples(monkeypatch)
     message = refused(matching_graph(SPEC, case.bank))
     assert message.startswith("the matching graph on cpu and NumPy disagree, so nothing was written: of frame ")
     assert "expected the same class and acceptance, and agreement within 0.001" in message

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from partsight.export.parity import BATCH, compare
+from partsight.runtime.images import preprocess
 from partsight.runtime.inference.engine import SCORE_NAME
 from partsight.train.run_folder import GoldenRecord
 from tests.tiny import COLOURS_BGR, solid, tiny_manifest
@@ -26,5 +27,6 @@ def test_the_label_of_the_training(scores: tuple[float, float], predicted: int |
     score[0, :2] = scores
     network: Any = SimpleNamespace(predict_on_batch=lambda _: {SCORE_NAME: score})
     session: Any = SimpleNamespace(run=lambda batch: SimpleNamespace(score=score[: len(batch)]))
-    found = compare(network, session, tiny_manifest(), goldens, [solid(label) for label in labels])
+    frames = preprocess([solid(label) for label in labels], tiny_manifest().preprocess)
+    found = compare(network, session, tiny_manifest(), goldens, frames)
     assert found.is_as_trained.tolist() == [is_as_trained] + [True] * (len(labels) - 1)

@@ -1,6 +1,7 @@
 """Whatever goes wrong between training and package, export refuses and leaves nothing behind."""
 
 import errno
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -14,10 +15,11 @@ import numpy as np
 import onnx
 import pytest
 
-from partsight.export import convert, exporter, fold, parity, precision
+from partsight.export import conversion, exporter, folding, parity, precision
 from partsight.export.exporter import export
 from partsight.runtime import ModelPackage, PackageError, Recognizer, read_image
 from partsight.runtime.core.errors import ExportError, OutputError, ParityError, RunError
+from partsight.runtime.matching import BANK_FILE
 from partsight.runtime.package.manifest import Manifest
 from partsight.train.run_folder import MODEL_NAME, RECORD_NAME, RunFolder
 from tests.interrupts import swallowing
@@ -47,7 +49,7 @@ def change_model(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[onnx.Mo
     def _change_model(change: Callable[[onnx.ModelProto], None]) -> None:
         original = exporter.convert
 
-        def changed(network: Any) -> convert.Converted:
+        def changed(network: Any) -> conversion.Converted:
             converted = original(network)
             change(converted.model)
             return converted
@@ -63,7 +65,7 @@ def first_kernel(model: onnx.ModelProto) -> onnx.TensorProto:
 
 
 def test_a_sound_run_becomes_a_package(small_run: RunFolder, package: ModelPackage) -> None:
-    package.verify()
+    package.check_hashes()
     parity = package.model("fp32").parity
     assert parity.labels_equal == parity.images == len(small_run.record.labels)
     assert parity.max_score_difference <= 1e-4
@@ -138,12 +140,12 @@ def test_shuffled_labels(refuses: Callable[..., str], monkeypatch: pytest.Monkey
 
 
 def test_a_batch_norm_left(refuses: Callable[..., str], small_run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    original, calls = fold._fold_one, iter(range(3))
+    original, calls = folding._fold_one, iter(range(3))
 
     def fold_some(model: onnx.ModelProto) -> bool:
         return next(calls, None) is not None and original(model)
 
-    monkeypatch.setattr(fold, "_fold_one", fold_some)
+    monkeypatch.setattr(folding, "_fold_one", fold_some)
     assert "affine nodes behind a convolution are left" in refuses(ExportError, small_run.path)
 
 
@@ -157,6 +159,15 @@ def test_a_golden_image_that_changed(refuses: Callable[..., str], tiny_run: RunF
     assert "--catalog" in refuses(ExportError, catalog_folder=moved)
 
 
+def test_a_run_of_partsight_0_1_has_no_gallery(tiny_run: RunFolder, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(tiny_run.path, tmp_path / "run", ignore=shutil.ignore_patterns("gallery", BANK_FILE)))
+    record = msgspec.structs.replace(tiny_run.record, gallery_sha256=None, tolerances=None)
+    (run / RECORD_NAME).write_bytes(msgspec.json.encode(record))
+    package = export(run, tmp_path / "line.partsight", precisions=("fp32",))
+    for name in (BANK_FILE, *(f"gallery/{index:05d}.jpg" for index in range(len(record.labels)))):
+        assert (package.path / name).read_bytes() == (tiny_run.path / name).read_bytes()
+
+
 def test_a_catalogue_that_moved(tiny_run: RunFolder, tmp_path: Path) -> None:
     moved = tmp_path / "moved"
     shutil.copytree(tiny_run.record.catalog, moved)
@@ -165,7 +176,7 @@ def test_a_catalogue_that_moved(tiny_run: RunFolder, tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("name", [MODEL_NAME, RECORD_NAME])
+@pytest.mark.parametrize("name", [MODEL_NAME, RECORD_NAME, BANK_FILE])
 def test_a_damaged_run(refuses: Callable[..., str], tiny_run: RunFolder, tmp_path: Path, name: str) -> None:
     run = tmp_path / "run"
     shutil.copytree(tiny_run.path, run)
@@ -185,9 +196,8 @@ def test_a_model_that_answers_differently_than_it_was_trained_to(
     record = msgspec.structs.replace(tiny_run.record, goldens=tuple(goldens))
     (run / RECORD_NAME).write_bytes(msgspec.json.encode(record))
     message = refuses(RunError, run)
-    assert "1 of 12 golden images get another label" in message
-    assert f"{goldens[3].file}: received {goldens[3].label}, expected {goldens[4].label}" in message
-    assert message.endswith("train again")
+    for datum in ("1 of 12", goldens[3].file, goldens[3].label, goldens[4].label):
+        assert datum in message
 
 
 def test_a_full_disk(refuses: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,14 +214,15 @@ def test_a_full_disk(refuses: Callable[..., str], monkeypatch: pytest.MonkeyPatc
 
 def test_nothing_is_overwritten(tiny_run: RunFolder, tmp_path: Path) -> None:
     (tmp_path / "keep.txt").write_text("mine")
-    with pytest.raises(OutputError, match="exists"):
+    with pytest.raises(OutputError, match=re.escape(str(tmp_path))):
         export(tiny_run.path, tmp_path)
     assert (tmp_path / "keep.txt").read_text() == "mine"
 
 
 @pytest.mark.usefixtures("pythons_sigint")
 @pytest.mark.parametrize(
-    ("module", "name"), [(convert, "_trace"), (parity, "compare"), (precision, "named"), (exporter, "package_report")]
+    ("module", "name"),
+    [(conversion, "_trace"), (parity, "compare"), (precision, "named"), (exporter, "package_report")],
 )
 def test_ctrl_c_that_is_swallowed(
     refuses: Callable[..., str], monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str

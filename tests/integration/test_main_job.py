@@ -41,7 +41,7 @@ def test_golden_images_score_highest(package: Path, catalog: Path) -> None:
 
 
 def test_golden_images_score_highest_on_the_network_alone(package: Path, catalog: Path) -> None:
-    with Recognizer(package, verify=False) as recognizer:
+    with Recognizer(package, matching=False) as recognizer:
         goldens = [read_image(catalog / label / "golden.jpg") for label in recognizer.labels]
         results = recognizer.recognize_batch(goldens)
     assert [result.label for result in results] == list(recognizer.labels)

@@ -1,4 +1,5 @@
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,7 @@ def test_every_model_of_keras_has_a_normalisation() -> None:
 
 @pytest.mark.parametrize("name", ["ConvNeXtTiny", "ConvNeXtXLarge"])
 def test_a_backbone_that_could_never_be_exported(name: str) -> None:
-    with pytest.raises(TrainingError, match=f"'{name}' can be trained but never exported: .*; expected one of Eff"):
+    with pytest.raises(TrainingError, match=name):
         find_backbone(name)
 
 
@@ -86,20 +87,18 @@ def test_default_weights() -> None:
 
 @pytest.mark.parametrize("name", ["", "Inception", "inceptionv3", "vgg16", "ResNet", "EfficientNetLite1", "keras"])
 def test_unknown_backbone(name: str) -> None:
-    with pytest.raises(
-        TrainingError, match=rf"backbone '{name}' is not known; expected one of EfficientNetLite0, .*Xc"
-    ):
+    with pytest.raises(TrainingError, match=rf"'{name}'.* EfficientNetLite0, .*Xc"):
         find_backbone(name)
 
 
 @pytest.mark.parametrize(
     ("name", "weights", "expected"),
     [
-        ("VGG16", "embedded", "has no weights 'embedded'; expected imagenet, none or a file's path"),
-        ("EfficientNetLite0", "imagenet", "has no weights 'imagenet'; expected embedded, none or a file's path"),
-        ("VGG16", "nowhere.h5", r"weights 'nowhere.h5': there is no such file; expected imagenet, none or"),
-        ("EfficientNetLite0", "nowhere.npz", "there is no such file; expected embedded, none or a file's path"),
-        ("EfficientNetLite0", "", "there is no such file"),
+        ("VGG16", "embedded", "'embedded'.*imagenet, none"),
+        ("EfficientNetLite0", "imagenet", "'imagenet'.*embedded, none"),
+        ("VGG16", "nowhere.h5", r"'nowhere\.h5'.*imagenet, none"),
+        ("EfficientNetLite0", "nowhere.npz", r"'nowhere\.npz'.*embedded, none"),
+        ("EfficientNetLite0", "", "''"),
     ],
 )
 def test_weights_that_there_are_not(name: str, weights: str, expected: str) -> None:
@@ -116,7 +115,7 @@ def test_weights_in_a_folder_that_one_may_not_look_into(tmp_path: Path, monkeypa
         return real(path, *args, **options)  # type: ignore[call-overload]
 
     monkeypatch.setattr(os, "stat", refuse)
-    with pytest.raises(TrainingError, match="there is no such file"):
+    with pytest.raises(TrainingError, match=re.escape(weights)):
         find_backbone("VGG16").build((64, 64), weights)
 
 
@@ -158,19 +157,19 @@ def test_a_file_gives_the_network_that_imagenet_gives(
 @pytest.mark.filterwarnings("ignore")  # of Keras, about what it does not find
 def test_weights_of_another_network(tmp_path: Path) -> None:
     keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)]).save_weights(tmp_path / "other.weights.h5")
-    with pytest.raises(TrainingError, match=r"MobileNetV2 with weights '.*other\.weights\.h5' and input 64×64: "):
+    with pytest.raises(TrainingError, match=r"MobileNetV2.*other\.weights\.h5.*64×64"):
         find_backbone("MobileNetV2").build((64, 64), str(tmp_path / "other.weights.h5"))
 
 
 @pytest.mark.parametrize("name", ["text.h5", "text.weights.h5", "text.keras", "text"])
 def test_file_that_holds_no_weights(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("no weights")
-    with pytest.raises(TrainingError, match=rf"MobileNetV2 with weights '.*{name}'"):
+    with pytest.raises(TrainingError, match=rf"MobileNetV2.*{name}"):
         find_backbone("MobileNetV2").build((64, 64), str(tmp_path / name))
 
 
 def test_input_that_is_too_small() -> None:
-    with pytest.raises(TrainingError, match=r"InceptionV3 with weights 'none' and input 64×64: .*at least 75"):
+    with pytest.raises(TrainingError, match=r"InceptionV3.*64×64.* 75"):
         find_backbone("InceptionV3").build((64, 64), "none")
 
 
@@ -179,5 +178,5 @@ def test_weights_that_cannot_be_downloaded(monkeypatch: pytest.MonkeyPatch) -> N
         raise Exception("URL fetch failure")  # as Keras does
 
     monkeypatch.setattr(keras.applications, "MobileNetV2", no_internet)
-    with pytest.raises(TrainingError, match=r"URL fetch failure.*pass its path as --weights, or use .*Lite0"):
+    with pytest.raises(TrainingError, match=r"URL fetch failure.*--weights.*EfficientNetLite0"):
         find_backbone("MobileNetV2").build((64, 64), "imagenet")

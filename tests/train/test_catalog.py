@@ -279,7 +279,7 @@ def test_names_that_differ_only_in_case(tmp_path: Path, name: str) -> None:
 def test_a_name_that_is_not_utf_8(catalog_copy: Path) -> None:
     part = next(catalog_copy.iterdir())
     part.rename(os.fsdecode(os.fsencode(part) + b"\xff"))
-    with pytest.raises(CatalogError, match=r"udcff': a name that is not UTF-8.*rename it") as caught:
+    with pytest.raises(CatalogError, match="udcff") as caught:
         read_catalog(catalog_copy)
     str(caught.value).encode()  # the message itself can be written
 

@@ -144,7 +144,7 @@ def test_no_temporary_file_is_left(extractor: Extractor, catalog: Catalog, cache
 
 def test_a_cache_that_cannot_be_written(extractor: Extractor, catalog: Catalog, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match=r"could not be written"):
+    with pytest.raises(OutputError):
         FeatureCache(tmp_path / "file").golden_features(extractor, catalog.goldens)
 
 

@@ -20,6 +20,7 @@ from partsight.runtime.inference.engine import EMBEDDING_NAME, SCORE_NAME
 from partsight.train import finetune as module
 from partsight.train.backbones import Backbone, find_backbone
 from partsight.train.catalog import read_catalog
+from partsight.train.checkpoints import STATE_NAME, Checkpoints
 from partsight.train.cuts import inner_network
 from partsight.train.finetune import Stage1, Tuned, find_cut, finetune
 from partsight.train.fit import fit_head
@@ -29,7 +30,6 @@ from partsight.train.recipe import Recipe
 from partsight.train.run_folder import RunFolder, TrainConfig
 from partsight.train.stack import build_extractor, stack, weights_sha256
 from partsight.train.trainer import make_deterministic, train
-from partsight.train.tune_state import STATE_NAME, Checkpoints
 from tests.train.conftest import SPEC
 from tests.waiting import HANG_S
 
@@ -150,7 +150,7 @@ def test_killed_in_training_it_goes_on_to_the_same_weights(
 ) -> None:
     script = (
         "import os, signal, sys; from pathlib import Path\n"
-        "from tests.train import test_finetune as tests; from partsight.train.tune_state import Checkpoints\n"
+        "from tests.train import test_finetune as tests; from partsight.train.checkpoints import Checkpoints\n"
         "save = Checkpoints.save\n"
         "def save_and_die(self, progress, variables, best):\n"
         "    save(self, progress, variables, best)\n"
@@ -234,7 +234,7 @@ def test_it_stops_early_when_held_out_copies_are_known_no_better(small_catalog: 
 
 
 def test_it_must_start_from_stage_1(small_catalog: Path, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r"before the first step golden accuracy is 1.0000; expected stage 1's 0.5"):
+    with pytest.raises(TrainingError, match=r"1\.0000.* 0\.5"):
         finetune(replace(stage1(small_catalog), golden_accuracy=0.5), FULL, tmp_path, RECIPE)
 
 
@@ -248,7 +248,7 @@ def test_a_flag_set_behind_the_plan_s_back_ends_it_at_the_first_step(
 
     monkeypatch.setattr(module, "freeze", sabotaged)
     steps = count_steps(monkeypatch)
-    with pytest.raises(TrainingError, match="BatchNormalization layer block2_bn changed in the first step"):
+    with pytest.raises(TrainingError, match="block2_bn"):
         run(small_catalog, tmp_path)
     assert len(steps) == 1
 
@@ -260,7 +260,7 @@ def test_a_cut_inside_a_block_is_refused_before_any_work(small_catalog: Path, tm
 
 
 def test_the_end_of_the_network_is_no_cut_for_a_head_that_does_not_train(small_catalog: Path, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="'block2_add', after which nothing would train"):
+    with pytest.raises(TrainingError, match="block2_add"):
         run(small_catalog, tmp_path, replace_config(FULL, cut="block2_add"))
     start = stage1(small_catalog, "dense")
     assert find_cut(TINY, start.extractor, start.head, "block2_add") == "block2_add"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from partsight.runtime.core.arrays import FloatArray
-from partsight.train.fit import Fit, fit_head, golden_accuracy
+from partsight.train.fit import HeadFit, fit_head, golden_accuracy
 from partsight.train.heads import HEADS, Head, find_head, score_output
 
 
@@ -25,7 +25,7 @@ def uninitialised(name: str) -> Head:
     return dataclasses.replace(find_head(name), initialise=lambda *_: None)
 
 
-def fit(head: Head, rows: FloatArray, target: float, max_epochs: int) -> tuple[Fit, Any]:
+def fit(head: Head, rows: FloatArray, target: float, max_epochs: int) -> tuple[HeadFit, Any]:
     keras.utils.set_random_seed(5)
     model = head.build(rows.shape[1], len(rows))
     return fit_head(head, model, rows, target, max_epochs), model

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from partsight.runtime.calibration.variation import Variation
 from partsight.runtime.core.arrays import Pixels
-from partsight.train import plots, reject_report
+from partsight.train import plots
 from partsight.train.catalog import read_catalog
 from partsight.train.fit import Epoch
 from partsight.train.page import Section, render_page
@@ -74,23 +74,29 @@ def test_report_of_a_run(small_run: RunFolder) -> None:
     page, record = Page(html), small_run.record
     text = " ".join(page.text)
     found = record.calibration
-    assert "12 parts, one golden image each. Of 12 frames as the line should deliver them" in text
-    assert f"{round(12 * found.expected_right)} were given the right part, " in text
-    assert f"{round(12 * found.expected_wrong)} a wrong one" in text
-    assert "Golden images: reached a golden accuracy of 1.0000" in text
-    assert "12 of 12 golden images are recognised" in text
-    assert f"agreement of {found.matched_decision.threshold:.3f}" in text
-    assert f"threshold {found.decision.threshold:.3f} on the cosine" in text
-    assert record.weights_sha256 in text
-    assert record.versions["tensorflow"] in text
+    tolerances = record.tolerances
+    assert tolerances is not None
+    data = ["12 parts", "12 of 12", record.outcome, record.weights_sha256, record.versions["tensorflow"]]
+    data += [f"{found.expected_right:.2%}", f"{found.expected_wrong:.2%}"]
+    data += [f"{decision.threshold:.3f}" for decision in (found.matched_decision, found.decision)]
+    data += [series.describe() for series in tolerances.series]
+    for datum in data:
+        assert datum in text
     assert 'class="verdict good"' in html
 
 
 def test_report_can_be_read_without_a_network(small_run: RunFolder) -> None:
     html = (small_run.path / REPORT_NAME).read_text(encoding="utf-8")
     sources = Page(html).sources
-    assert len(sources) == 5
-    names = ["variation.png", "reject_curves.png", "closest_pairs.png", "curves.png", "misclassification.png"]
+    assert len(sources) == 6
+    names = [
+        "variation.png",
+        "tolerances.png",
+        "reject_curves.png",
+        "closest_pairs.png",
+        "curves.png",
+        "misclassification.png",
+    ]
     assert sorted(path.name for path in (small_run.path / "plots").iterdir()) == sorted(names)
     for source, name in zip(sources, names, strict=True):
         kind, data = source.split(",")
@@ -117,7 +123,7 @@ def test_report_of_a_run_that_did_not_reach_its_target(
     html = written(tmp_path, record, read_catalog(record.catalog).images)
     assert 'class="verdict bad"' in html
     assert "stopped after 6 epochs" in html
-    assert "11 of 12 golden images are recognised" in html
+    assert "11 of 12" in html
 
 
 def test_labels_with_characters_of_html(small_run: RunFolder, tmp_path: Path) -> None:
@@ -220,7 +226,7 @@ def test_variation_samples(count: int, rows: int, channels: tuple[int, ...]) -> 
 
 def test_reject_curves(small_run: RunFolder) -> None:
     found = small_run.record.calibration
-    figure = reject_report.reject_curves(found)
+    figure = plots.reject_curves(found)
     cost, trade = figure.axes
     taught, unknown, chosen = cost.lines
     np.testing.assert_allclose(taught.get_xdata(), found.matched_curve.threshold)
@@ -274,9 +280,5 @@ def test_of_one_part_nothing_is_said_of_others(small_run: RunFolder, tmp_path: P
     one = msgspec.structs.replace(record, calibration=calibration, goldens=(golden("bolt", "bolt", "bolt"),))
     of_one = Page(written(tmp_path, one, pictures(1)))
     of_twelve = Page((small_run.path / REPORT_NAME).read_text("utf-8"))
-    text = " ".join(of_one.text)
-    assert "1 part, one golden image each." in text
-    assert text.count("cannot be told of one part") == 2
-    assert "look most alike" in " ".join(of_twelve.text)
-    assert "look most alike" not in text
+    assert of_one.tags.count("h2") == of_twelve.tags.count("h2") - 1
     assert of_one.tags.count("img") == of_twelve.tags.count("img") - 2

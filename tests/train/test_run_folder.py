@@ -70,7 +70,7 @@ def test_the_model_answers_as_the_record_says(small_run: RunFolder) -> None:
 def test_no_run(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for path in (tmp_path, tmp_path / "nowhere", tmp_path / "file"):
-        with pytest.raises(RunError, match=rf"{path.name}: no finished run .*`partsight train` wrote"):
+        with pytest.raises(RunError, match=re.escape(str(path))):
             RunFolder.read(path)
 
 
@@ -89,7 +89,7 @@ def test_no_run(tmp_path: Path) -> None:
 )
 def test_damaged_record(run: Path, damage: Callable[[bytes], bytes]) -> None:
     (run / RECORD_NAME).write_bytes(damage((run / RECORD_NAME).read_bytes()))
-    with pytest.raises(RunError, match=r"run: run\.json cannot be read .*train again with this partsight"):
+    with pytest.raises(RunError, match=re.escape(RECORD_NAME)):
         RunFolder.read(run)
 
 
@@ -128,7 +128,7 @@ def test_one_damaged_byte_raises_nothing_else(run: Path, byte: int) -> None:
 )
 def test_wrong_fields(run: Path, field: str, change: Callable[[dict[str, Any]], object]) -> None:
     edit(run, change)
-    with pytest.raises(RunError, match=r"run\.json cannot be read"):
+    with pytest.raises(RunError, match=re.escape(RECORD_NAME)):
         RunFolder.read(run)
 
 
@@ -136,13 +136,13 @@ def test_altered_model(run: Path) -> None:
     data = bytearray((run / MODEL_NAME).read_bytes())
     data[len(data) // 2] ^= 1
     (run / MODEL_NAME).write_bytes(data)
-    with pytest.raises(RunError, match=re.escape(MODEL_NAME) + ": is not the model that this run wrote"):
+    with pytest.raises(RunError, match=re.escape(MODEL_NAME)):
         RunFolder.read(run).load_model()
 
 
 def test_missing_model(run: Path) -> None:
     (run / MODEL_NAME).unlink()
-    with pytest.raises(RunError, match=re.escape(MODEL_NAME) + ": cannot be read .*train again"):
+    with pytest.raises(RunError, match=re.escape(MODEL_NAME)):
         RunFolder.read(run).load_model()
 
 
@@ -151,5 +151,5 @@ def test_a_model_that_is_cut_after_it_was_checked(run: Path, monkeypatch: pytest
     whole, finished = (run / MODEL_NAME).read_bytes(), RunFolder.read(run)
     (run / MODEL_NAME).write_bytes(whole[:100])
     monkeypatch.setattr(Path, "read_bytes", lambda _: whole)
-    with pytest.raises(RunError, match=re.escape(MODEL_NAME) + ": cannot be loaded .*is the disk sound"):
+    with pytest.raises(RunError, match=re.escape(MODEL_NAME)):
         finished.load_model()

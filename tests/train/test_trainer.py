@@ -1,4 +1,5 @@
 import hashlib
+import re
 import shutil
 import signal
 import subprocess
@@ -163,17 +164,17 @@ def test_parts_that_look_the_same_at_the_networks_size(tmp_path: Path) -> None:
         (TrainConfig(head="linear"), TrainingError, "head 'linear' is not known"),
         (TrainConfig(weights="nowhere.npz"), TrainingError, "there is no such file"),
         (TrainConfig(backbone="InceptionV3", weights="none", side_px=64), TrainingError, "at least 75"),
-        (TrainConfig(region=Region(200, 0, 100, 100)), CatalogError, "256×256 px, the region reaches to"),
-        (TrainConfig(side_px=64, budget="full", cut="b14"), TrainingError, "received cut 'b14'; expected the end of"),
+        (TrainConfig(region=Region(200, 0, 100, 100)), CatalogError, "256×256 px"),
+        (TrainConfig(side_px=64, budget="full", cut="b14"), TrainingError, "'b14'"),
         (
             TrainConfig(backbone="VGG16", weights="none", side_px=32, budget="full", cut="block5_pool"),
             TrainingError,
-            "nothing would train; expected the end of a block: one of block1_pool, .*, block4_pool$",
+            "block1_pool, .*, block4_pool$",
         ),
         (
             TrainConfig(backbone="NASNetMobile", weights="none", side_px=32, budget="full"),
             TrainingError,
-            "use another backbone, or --budget quick",
+            "--budget quick",
         ),
     ],
     ids=["backbone", "head", "weights", "too small", "region", "wrong cut", "last cut", "no cut"],
@@ -188,7 +189,7 @@ def test_what_cannot_be_trained(
 
 def test_a_bad_catalogue_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "golden").mkdir()
-    with pytest.raises(CatalogError, match="holds no images"):
+    with pytest.raises(CatalogError, match=re.escape(str(tmp_path / "golden"))):
         train(tmp_path / "golden", tmp_path / "run", SMALL)
     assert names(tmp_path) == ["golden"]
 
@@ -202,7 +203,7 @@ def test_an_output_that_exists(tmp_path: Path, is_folder: bool) -> None:
         (out / "keep.txt").write_text("mine")
     else:
         out.write_text("mine")
-    with pytest.raises(OutputError, match="run: exists already, and nothing is overwritten"):
+    with pytest.raises(OutputError, match=re.escape(str(out))):
         train(tmp_path / "no catalogue", out, SMALL)
     assert (out / "keep.txt" if is_folder else out).read_text() == "mine"
     assert names(tmp_path) == ["run"]
@@ -211,7 +212,7 @@ def test_an_output_that_exists(tmp_path: Path, is_folder: bool) -> None:
 @pytest.mark.usefixtures("tiny_backbone")
 def test_a_cache_that_cannot_be_written(small_catalog: Path, tmp_path: Path) -> None:
     (tmp_path / "cache").touch()
-    with pytest.raises(OutputError, match="could not be written"):
+    with pytest.raises(OutputError, match=re.escape(str(tmp_path / "cache"))):
         train(small_catalog, tmp_path / "run", SMALL, tmp_path / "cache")
     assert names(tmp_path) == ["cache"]
 
@@ -243,9 +244,9 @@ _SLOW_TRAINING = """
 import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell would ignore it
 from partsight.cli import main
-from partsight.train import calibrate, trainer
+from partsight.train import calibration, tolerance, trainer
 from tests.faults import tiny_backbone
-calibrate.MIN_SAMPLE, trainer.find_backbone = 1, tiny_backbone.find  # as in the process that tests
+calibration.MIN_SAMPLE, tolerance.SAMPLE, trainer.find_backbone = 1, 1, tiny_backbone.find  # as in the test
 def slow(*args):
     time.sleep(1000)
 trainer.write_report = slow

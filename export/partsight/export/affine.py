@@ -23,7 +23,7 @@ class Affine:
 
 
 def read_affine(graph: Graph, node: Any, data: str, channels: int, channel_axis: int) -> Affine | None:
-    """Return what a node does to each channel of a 4-D tensor, or None if it does anything else.
+    """Return the scale and shift of each channel of a 4-D tensor, or None if the node computes anything else.
 
     Args:
         graph: that the node is in.

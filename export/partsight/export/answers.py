@@ -1,4 +1,4 @@
-"""Answers: what the line would say of frames, through both stages where the package has two."""
+"""Answers: the line's answers to frames, through both stages where the package has two."""
 
 import numpy as np
 
@@ -22,8 +22,8 @@ def answers_of(matches: Matches, matching: Matching) -> np.ndarray:
     return np.where(accepted, matches.classes[:, 0], UNKNOWN)
 
 
-class Answerer:
-    """Turns the network's scores into what a line with the package's golden images would answer."""
+class Decider:
+    """Turns the network's scores into the answers of a line with the package's golden images."""
 
     def __init__(self, matching: Matching | None = None, bank: Bank | None = None) -> None:
         """Take the package's second stage, if it has one: both or none."""
@@ -39,7 +39,7 @@ class Answerer:
         """Return how frames are prepared for the second stage; None where there is none."""
         return self._matching.spec.preprocess(spec) if self._matching else None
 
-    def answers(self, score: FloatArray, compared: Pixels | None) -> np.ndarray:
+    def decide(self, score: FloatArray, compared: Pixels | None) -> np.ndarray:
         """Return the class that each frame is taken for, `UNKNOWN` for none.
 
         Args:

@@ -10,23 +10,15 @@ import msgspec
 import numpy as np
 import onnx
 
-from partsight.runtime.calibration import first_size
 from partsight.runtime.core import ExportError, FloatArray, OutputError, new_file
 from partsight.runtime.images import PreprocessSpec, second_step
 from partsight.runtime.inference import INPUT_NAME, SCORE_NAME
-from partsight.runtime.matching import Bank, Matches, MatchingSpec
-from partsight.runtime.matching.trace import (
-    BATCH,
-    FRAMES_TRACED,
-    SAME_OPSETS,
-    GraphOperations,
-    Node,
-    Trace,
-    arrays_of,
-    bank_name,
-    trace_matching,
-)
+from partsight.runtime.matching import Bank, Matches, MatchingSpec, via_size
+from partsight.runtime.matching.graph_nodes import BATCH, FRAMES_TRACED, SAME_OPSETS, Node, Trace
+from partsight.runtime.matching.graph_operations import GraphOperations
+from partsight.runtime.matching.trace import arrays_of, bank_name, trace_matching
 from partsight.runtime.package import ModelPackage, Precision
+from partsight.runtime.recognition import load_bank
 
 MAX_BYTES = 2**31 - 2**24
 """Of a network and a bank: protocol buffers end at 2 GiB, and the rest of the file takes less than 16 MiB."""
@@ -87,16 +79,16 @@ def bundle(package: str | Path, out: str | Path, *, precision: Precision = "fp32
         raise ValueError(f"batch is {batch}; expected at least 1, or None for any number")
     read = ModelPackage.read(package)
     manifest, matching = read.manifest, read.manifest.matching
-    records = read.bank_records()
+    bank = load_bank(read)
     if matching is None or manifest.search is not None:
         raise ExportError(f"{read.path}: has a search file, which no graph can read; export again with --search never")
     spec, threshold = manifest.preprocess, matching.decision.threshold
-    height, width = first_size(spec, matching.spec)
-    _check_first_size(read.path, spec, matching.spec)
+    height, width = via_size(spec, matching.spec)
+    _check_via_size(read.path, spec, matching.spec)
     network = onnx.load_from_string(read.model_bytes(precision))
     model = join(
         network,
-        Bank.of(records),
+        bank,
         matching.spec,
         network_hw=(spec.height, spec.width),
         batch=batch,
@@ -202,7 +194,7 @@ def _neighbours(size: int, count: int) -> tuple[Any, Any, FloatArray]:
 
 
 def _area(planes: Node, size_hw: tuple[int, int]) -> Node:
-    """Return INTER_AREA: weights of rows and columns are what it makes of single pixels."""
+    """Return INTER_AREA: its answers to single pixels are the weights of rows and columns."""
     height, width = planes.shape[2:]
     rows, columns = (
         np.asarray(cv2.resize(np.eye(size, dtype=np.float32), (size, count), interpolation=cv2.INTER_AREA))
@@ -232,9 +224,9 @@ def _append(network: onnx.ModelProto, image: Node, classes: int) -> Node:
     trace = image.trace
     renamed = onnx.compose.add_prefix(network, _PREFIX)
     for node in renamed.graph.node:
-        for place, name in enumerate(node.input):
+        for index, name in enumerate(node.input):
             if name == _PREFIX + INPUT_NAME:
-                node.input[place] = image.name
+                node.input[index] = image.name
     trace.graph.node.extend(renamed.graph.node)
     trace.graph.initializer.extend(renamed.graph.initializer)
     trace.model.functions.extend(renamed.functions)
@@ -257,8 +249,8 @@ def _answer(trace: Trace, matches: Matches, threshold: float, spec: MatchingSpec
     trace.output("top_agreement", top_agreement)
 
 
-def _check_first_size(path: Path, spec: PreprocessSpec, matching: MatchingSpec) -> None:
-    first = first_size(spec, matching)
+def _check_via_size(path: Path, spec: PreprocessSpec, matching: MatchingSpec) -> None:
+    first = via_size(spec, matching)
     sizes = {(spec.height, spec.width), matching.size_hw}
     if spec.via != first and sizes != {first}:
         raise ExportError(

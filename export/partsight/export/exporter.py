@@ -1,23 +1,22 @@
 """Export, whole: from a run folder to a model package."""
 
 import datetime
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 import onnx
 
-from partsight.export.answers import Answerer
-from partsight.export.convert import OPSET, convert
+from partsight.export.answers import Decider
+from partsight.export.conversion import OPSET, convert
 from partsight.export.frames import gate_frames
-from partsight.export.gate import MIN_AGREEMENT, Gate
+from partsight.export.gate import MIN_AGREEMENT, PrecisionGate
 from partsight.export.goldens import find_goldens
 from partsight.export.graph_gate import check_graph
 from partsight.export.parity import check_parity
 from partsight.export.precision import make_precisions
 from partsight.export.report import package_report
 from partsight.export.search import WHEN_SEARCH, WhenSearch, check_search, replace_head, wants_search
-from partsight.runtime.calibration import reference_files
 from partsight.runtime.core import (
     MANIFEST_NAME,
     PROTOTYPE_FILE,
@@ -27,18 +26,19 @@ from partsight.runtime.core import (
     RunError,
     check_output_folder,
     encode_prototypes,
-    give_back_freed,
     new_folder,
     progress,
+    release_freed_memory,
     sha256_bytes,
 )
-from partsight.runtime.images import preprocess
 from partsight.runtime.inference import PrototypeSearch
-from partsight.runtime.matching import BANK_FILE, GRAPH_FILE, Bank, encode_bank, prepare_all
+from partsight.runtime.matching import BANK_FILE, GRAPH_FILE, encode_bank
 from partsight.runtime.matching.trace import matching_graph
 from partsight.runtime.package import (
     METADATA_KEY,
     SCHEMA_VERSION,
+    Gallery,
+    Gate,
     Manifest,
     Matching,
     ModelFile,
@@ -48,18 +48,17 @@ from partsight.runtime.package import (
     Provenance,
     Search,
     check_onnx,
-    decode_reference,
+    prepare_gallery,
     with_digest,
 )
-from partsight.runtime.package import Gate as GateFacts
 from partsight.train.framework import keras, keras_settings, require_tensorflow
 from partsight.train.heads import score_output
 from partsight.train.interrupts import interrupts_kept
-from partsight.train.run_folder import RunFolder, RunRecord
+from partsight.train.run_folder import RunFolder, RunRecord, golden_image_names
 
 REPORT_FILE = "report.html"
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
-"""What can be written; FP32 always is."""
+"""Precisions that export can write; it always writes FP32."""
 
 _PROBES = 32  # golden images on which the search is compared with the plain product
 
@@ -77,25 +76,23 @@ def export(
     """Turn a run into a model package, if both answer alike.
 
     Args:
-        run_folder: that `train` wrote.
-        out: the package's folder; must not exist. By custom it ends in `.partsight`.
-        catalog_folder: where the golden images are now; None for where they were in training.
-        precisions: to write beside FP32. One that names other parts than FP32 is not written; the manifest's
-            `refused` says why.
-        least_agreement: share of golden images, and of varied frames, that must get FP32's label in each of them.
-        search: whether the scores of very many parts are searched for by their bounds, and not all computed in the
-            network: `auto` for a cosine head of 10,000 parts or more. The search runs on the processor: for a GPU,
-            `never`.
+        run_folder: Folder that `train` wrote.
+        out: Folder of the package; it must not exist. By custom it ends in `.partsight`.
+        catalog_folder: Folder of the golden images now; None for the one of the training.
+        precisions: Precisions to write next to FP32. Export writes none that names other parts than FP32; the
+            manifest's `refused` says why.
+        least_agreement: Share of golden images, and of varied frames, that must get FP32's label in each precision.
+        search: Whether the package searches the best of very many scores by bounds: `auto` for a cosine head of 10,000
+            parts or more. The search runs on the processor, so choose `never` for a GPU.
 
     Returns:
-        The package, as read back from the disk.
+        The package, read from the disk.
 
     Raises:
-        RunError: the run folder is damaged, or its model does not give the labels that its record says.
-        ExportError: the model cannot be converted, a golden image is missing or was changed, or a precision is not
-            known.
-        ParityError: ONNX Runtime answers differently from Keras; nothing is written.
-        OutputError: `out` exists or cannot be written; nothing is left behind.
+        RunError: The run folder is damaged, or its model does not give the labels of its record.
+        ExportError: tf2onnx cannot convert the model, a golden image is missing or changed, or a precision is unknown.
+        ParityError: ONNX Runtime answers differently from Keras; export writes nothing.
+        OutputError: `out` exists, or the disk refuses it; export leaves nothing behind.
         TrainingError: Keras does not run on TensorFlow in this program.
     """
     require_tensorflow()
@@ -110,26 +107,26 @@ def export(
     converted = convert(network)
     prototypes = replace_head(converted.model) if is_searched else None
     plain = None if prototypes is None else PrototypeSearch(prototypes, is_plain=True)
+    matching = _matching(run.record)
+    gallery = run.load_gallery() or _prepare_gallery(images, run.record)
+    bank = gallery.bank
+    decider = Decider(matching, bank)
     manifest = _manifest(run.record)
+    frames = gate_frames(images, manifest.preprocess, decider.preprocess_spec(manifest.preprocess))
     data: dict[Precision, bytes] = {"fp32": _with_manifest(converted.model, manifest)}
-    parity = check_parity(network, data["fp32"], manifest, run.record.goldens, images, plain)
+    parity = check_parity(network, data["fp32"], manifest, run.record.goldens, frames.catalog.network, plain)
     if prototypes is not None:
-        check_search(data["fp32"], prototypes, preprocess(images[:_PROBES], manifest.preprocess))
+        check_search(data["fp32"], prototypes, frames.catalog.network[:_PROBES])
     del network
-    keras.backend.clear_session()  # what follows needs the memory
-    give_back_freed()
+    keras.backend.clear_session()  # the next steps need the memory
+    release_freed_memory()
     affine_left = converted.summary.affine_left
     models: dict[Precision, ModelFile] = {"fp32": _model_file("fp32", data["fp32"], affine_left, parity=parity)}
-    gallery = _gallery(images, run.record)
-    bank = Bank.of(prepare_all(_decoded(gallery), range(len(images))))
-    matching = _matching(run.record)
     graph = matching_graph(matching.spec, bank)
     manifest = msgspec.structs.replace(
         manifest, matching=matching, search=None if prototypes is None else Search(PROTOTYPE_FILE)
     )
-    answerer = Answerer(matching, bank)
-    frames = gate_frames(images, manifest.preprocess, answerer.preprocess_spec(manifest.preprocess))
-    gate = Gate(converted.model, frames, answerer, least_agreement, plain)
+    gate = PrecisionGate(converted.model, frames, decider, least_agreement, plain)
     check_graph(graph, bank, matching, gate)
     found = make_precisions(converted.model, manifest, images, precisions, gate)
     for precision, made in found.made.items():
@@ -145,7 +142,7 @@ def export(
             REPORT_FILE: report.encode(),
             BANK_FILE: encode_bank(bank.records),
             GRAPH_FILE: graph.SerializeToString(deterministic=True),
-            **gallery,
+            **dict(zip(matching.references, gallery.files, strict=True)),
         }
         if prototypes is not None:
             files[PROTOTYPE_FILE] = encode_prototypes(prototypes)
@@ -155,7 +152,7 @@ def export(
         hashes = {name: sha256_bytes(content) for name, content in files.items()}
         # Last, so that a folder without it is known to be unfinished.
         (folder / MANIFEST_NAME).write_bytes(msgspec.structs.replace(manifest, files=hashes).to_json())
-        ModelPackage.examine(folder).verify()
+        ModelPackage.examine(folder).check_hashes()
     return ModelPackage.examine(out)
 
 
@@ -172,7 +169,7 @@ def _check_options(precisions: Sequence[Precision], least_agreement: float, sear
 
 
 def _model_file(
-    precision: Precision, data: bytes, affine_left: int, parity: Parity | None = None, gate: GateFacts | None = None
+    precision: Precision, data: bytes, affine_left: int, parity: Parity | None = None, gate: Gate | None = None
 ) -> ModelFile:
     return ModelFile(f"model.{precision}.onnx", sha256_bytes(data), OPSET, affine_left, parity, gate)
 
@@ -213,24 +210,16 @@ def _with_manifest(model: onnx.ModelProto, manifest: Manifest) -> bytes:
     try:
         check_onnx(data, "the converted model")
     except PackageError as error:
-        raise ExportError(f"the line would refuse what this network was converted to: {error}") from error
+        raise ExportError(f"the line would refuse the converted network: {error}") from error
     return data
 
 
 def _matching(record: RunRecord) -> Matching:
-    names = tuple(f"gallery/{index:05d}.jpg" for index in range(len(record.labels)))
-    calibration = record.calibration
+    calibration, names = record.calibration, golden_image_names(len(record.labels))
     return Matching(calibration.matching, calibration.matched_decision, names, BANK_FILE, GRAPH_FILE)
 
 
-def _gallery(images: Sequence[Pixels], record: RunRecord) -> dict[str, bytes]:
-    """Return the golden images that frames are compared with; they are thumbnails for people, too."""
-    matching = _matching(record)
-    files = reference_files(images, record.preprocess, matching.spec)
-    shown = progress(files, len(images), "writing the gallery", "image")
-    return dict(zip(matching.references, shown, strict=True))
-
-
-def _decoded(gallery: Mapping[str, bytes]) -> Iterator[Pixels]:
-    shown = progress(gallery.items(), len(gallery), "preparing references", "image")
-    return (decode_reference(data, name) for name, data in shown)
+def _prepare_gallery(images: Sequence[Pixels], record: RunRecord) -> Gallery:
+    """Prepare the golden images of a run of partsight 0.1, whose folder has no gallery."""
+    shown = progress(images, len(images), "preparing golden images", "image")
+    return prepare_gallery(shown, record.preprocess, record.calibration.matching)

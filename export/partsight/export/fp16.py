@@ -15,7 +15,7 @@ from partsight.export.ranges import Range
 from partsight.export.trunk import trunk_nodes, weights
 
 OP_TYPES = frozenset({"Relu", "Clip", "LeakyRelu", "Sigmoid", "HardSigmoid", "Add", "Mul", "Concat", "MaxPool", "Pad"})
-"""What may stand between the trunk's convolutions in FP16."""
+"""Operators that may stand between the trunk's convolutions in FP16."""
 
 LARGEST = float(np.finfo(np.float16).max)
 """65504."""
@@ -67,13 +67,13 @@ def to_fp16(model: onnx.ModelProto, kept: Set[str] = frozenset()) -> onnx.ModelP
     for original in model.graph.node:
         node, is_half = onnx.NodeProto(), original.name in trunk
         node.CopyFrom(original)
-        for place, name in enumerate(original.input):
+        for index, name in enumerate(original.input):
             other = f"{name}_{'half' if is_half else 'float'}"
             if is_half and name in constants:
-                node.input[place] = other
+                node.input[index] = other
                 made.setdefault(other, onnx.numpy_helper.from_array(constants[name].astype(np.float16), other))
             elif name and is_half != (name in halves) and name not in others:
-                node.input[place] = other
+                node.input[index] = other
                 if other not in made:
                     made[other] = _cast(name, other, is_half)
                     half.graph.node.append(made[other])
@@ -99,9 +99,9 @@ def rounded_twin(model: onnx.ModelProto, kept: Set[str] = frozenset()) -> onnx.M
         node.CopyFrom(original)
         if original.name in trunk:
             rounded.update(name for name in node.input if name in constants)
-            for place, name in enumerate(original.output):
+            for index, name in enumerate(original.output):
                 exact, half = f"{name}_exact", f"{name}_half"
-                node.output[place] = exact
+                node.output[index] = exact
                 casts += [_cast(exact, half, True), _cast(half, name, False)]
         twin.graph.node.extend([node, *casts])
     for item in model.graph.initializer:

@@ -18,7 +18,7 @@ _CALIBRATION_SEED, _GATE_SEED = 101, 202  # so that no frame is judged that was 
 
 
 @dataclass(frozen=True)
-class Frames:
+class PreparedFrames:
     """Frames, prepared for both stages.
 
     Attributes:
@@ -30,12 +30,12 @@ class Frames:
     compared: Pixels | None
 
     @classmethod
-    def room(cls, count: int, spec: PreprocessSpec, compared: PreprocessSpec | None) -> "Frames":
+    def room(cls, count: int, spec: PreprocessSpec, compared: PreprocessSpec | None) -> "PreparedFrames":
         """Return room for frames."""
         return cls(_empty(count, spec), None if compared is None else _empty(count, compared))
 
     def put(self, slot: int, image: Pixels, spec: PreprocessSpec, compared: PreprocessSpec | None) -> None:
-        """Prepare an image into its place."""
+        """Prepare an image into its slot."""
         preprocess([image], spec, self.network[slot : slot + 1])
         if self.compared is not None and compared is not None:
             preprocess([image], compared, self.compared[slot : slot + 1])
@@ -46,15 +46,15 @@ class Frames:
 
 @dataclass(frozen=True)
 class GateFrames:
-    """What a precision is judged by.
+    """Frames that the gate judges a precision by.
 
     Attributes:
         catalog: every golden image.
         varied: one varied frame of each golden image, or of `MAX_VARIED` of them.
     """
 
-    catalog: Frames
-    varied: Frames
+    catalog: PreparedFrames
+    varied: PreparedFrames
 
 
 def calibration_frames(images: Sequence[Pixels], spec: PreprocessSpec) -> Pixels:
@@ -65,13 +65,13 @@ def calibration_frames(images: Sequence[Pixels], spec: PreprocessSpec) -> Pixels
         spec: the package's preprocessing.
     """
     rng = np.random.default_rng(_CALIBRATION_SEED)
-    places = rng.permutation(len(images))
+    indices = rng.permutation(len(images))
     # Of a small catalogue each image is used several times, varied each time anew.
-    chosen = np.resize(places, min(CALIBRATION_FRAMES, 2 * len(images) + CALIBRATION_FRAMES // 2))
+    chosen = np.resize(indices, min(CALIBRATION_FRAMES, 2 * len(images) + CALIBRATION_FRAMES // 2))
     frames = _empty(len(chosen), spec)
-    for number, place in enumerate(progress(chosen.tolist(), len(chosen), "calibration frames", "image")):
+    for number, index in enumerate(progress(chosen.tolist(), len(chosen), "calibration frames", "image")):
         is_golden = number % 2 == 0 and number < len(images)
-        image = images[place]
+        image = images[index]
         preprocess([image if is_golden else vary(image, Variation(), rng)], spec, frames[number : number + 1])
     return frames
 
@@ -86,13 +86,13 @@ def gate_frames(images: Sequence[Pixels], spec: PreprocessSpec, compared: Prepro
     """
     rng = np.random.default_rng(_GATE_SEED)
     chosen = np.sort(rng.permutation(len(images))[:MAX_VARIED])
-    catalog, varied = (Frames.room(count, spec, compared) for count in (len(images), len(chosen)))
-    slots = {int(place): slot for slot, place in enumerate(chosen)}
-    for place in progress(range(len(images)), len(images), "frames to judge by", "image"):
-        image = images[place]
-        catalog.put(place, image, spec, compared)
-        if place in slots:
-            varied.put(slots[place], vary(image, Variation(), rng), spec, compared)
+    catalog, varied = (PreparedFrames.room(count, spec, compared) for count in (len(images), len(chosen)))
+    slots = {int(index): slot for slot, index in enumerate(chosen)}
+    for index in progress(range(len(images)), len(images), "frames to judge by", "image"):
+        image = images[index]
+        catalog.put(index, image, spec, compared)
+        if index in slots:
+            varied.put(slots[index], vary(image, Variation(), rng), spec, compared)
     return GateFrames(catalog, varied)
 
 
@@ -101,5 +101,5 @@ def _empty(count: int, spec: PreprocessSpec) -> Pixels:
     shape = (count, spec.height, spec.width, 3)
     with scratch(f"{count} frames to judge by"), tempfile.TemporaryFile() as file:
         reserve(file, math.prod(shape))
-        # The map keeps what it needs of the file.
+        # The map keeps the file.
         return np.memmap(file, np.uint8, "w+", shape=shape)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
-from partsight.export.answers import Answerer, labels_of
-from partsight.export.frames import Frames, GateFrames
-from partsight.runtime.core import FloatArray, give_back_freed, progress
+from partsight.export.answers import Decider, labels_of
+from partsight.export.frames import GateFrames, PreparedFrames
+from partsight.runtime.core import FloatArray, progress, release_freed_memory
 from partsight.runtime.inference import PrototypeSearch, Session
 
 MIN_AGREEMENT = 0.999
@@ -18,8 +18,8 @@ BATCH = 32
 
 
 @dataclass(frozen=True)
-class Answered:
-    """What a model says of some frames.
+class ModelAnswers:
+    """Answers of a model to some frames.
 
     Attributes:
         score: (frames, classes) float32, the network's.
@@ -31,15 +31,15 @@ class Answered:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Agreement:
     """How a model's answers compare with FP32's over some frames.
 
     Attributes:
-        frames: how many.
-        agreement: share of them with the same answer, "unknown" among them; a score that is not a number has none.
-        network_agreement: share of them with the same best label of the network, before any second stage.
-        mean_drift, max_drift: absolute difference of scores, over all frames and classes.
-        in_shortlist: share of frames whose best label of FP32's network is among the candidates that the model's names.
+        frames: Number of frames.
+        agreement: Share of them with the same answer, "unknown" included; a score that is not a number has none.
+        network_agreement: Share of them with the same best label of the network, before the second stage.
+        mean_drift, max_drift: Absolute difference of scores, over all frames and classes.
+        in_shortlist: Share of frames whose best label of FP32's network is among the candidates that the model's names.
     """
 
     frames: int
@@ -57,10 +57,10 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the gate says of a model: on golden images, and on varied frames."""
+    """Result of the gate for a model: on golden images, and on varied frames."""
 
-    catalog: Comparison
-    varied: Comparison
+    catalog: Agreement
+    varied: Agreement
     least: float
 
     @property
@@ -69,34 +69,34 @@ class Verdict:
         return self.catalog.passes(self.least) and self.varied.passes(self.least)
 
 
-class Gate:
-    """Judges models by what FP32 answers to the same frames."""
+class PrecisionGate:
+    """Judges models by the answers of FP32 to the same frames."""
 
     def __init__(
         self,
         fp32: onnx.ModelProto,
         frames: GateFrames,
-        answerer: Answerer,
+        decider: Decider,
         least_agreement: float = MIN_AGREEMENT,
         search: PrototypeSearch | None = None,
     ) -> None:
         """Let FP32 answer all frames.
 
         Args:
-            fp32: the model to compare with.
-            frames: to judge by.
-            answerer: says what the line would answer.
-            least_agreement: share of answers that must agree.
-            search: for models that give bounds of scores; a plain one, so that every score is compared.
+            fp32: Model to compare with.
+            frames: Frames to judge by.
+            decider: Second stage, which gives the line's answers.
+            least_agreement: Share of answers that must agree.
+            search: Plain search for models that give bounds of scores, so that the gate compares every score.
         """
-        self._frames, self._answerer, self._least, self._search = frames, answerer, least_agreement, search
+        self._frames, self._decider, self._least, self._search = frames, decider, least_agreement, search
         session = self.open(fp32)
         self._catalog = self._answer(session, frames.catalog, "FP32: golden images")
         self._varied = self._answer(session, frames.varied, "FP32: varied frames")
 
     def open(self, model: onnx.ModelProto) -> Session:
         """Load a model as it is judged: with the search, where there is one."""
-        give_back_freed()  # INT8 tries a hundred models, each as large as the package's
+        release_freed_memory()  # INT8 tries a hundred models, each as large as the package's
         return Session(model.SerializeToString(), search=self._search)
 
     def judge(self, model: onnx.ModelProto, name: str) -> Verdict:
@@ -106,15 +106,17 @@ class Gate:
             model: of the same contract.
             name: of the precision, for the progress bar.
         """
-        session, candidates = self.open(model), self._answerer.candidates
+        session, candidates = self.open(model), self._decider.candidates
         catalog = self._answer(session, self._frames.catalog, f"{name}: golden images")
         varied = self._answer(session, self._frames.varied, f"{name}: varied frames")
         return Verdict(
-            compare(self._catalog, catalog, candidates), compare(self._varied, varied, candidates), self._least
+            compare_answers(self._catalog, catalog, candidates),
+            compare_answers(self._varied, varied, candidates),
+            self._least,
         )
 
-    def answered(self) -> Iterator[tuple[Frames, Answered]]:
-        """Yield both kinds of frames, and what FP32 answers."""
+    def answered(self) -> Iterator[tuple[PreparedFrames, ModelAnswers]]:
+        """Yield both kinds of frames, and FP32's answers to them."""
         yield self._frames.catalog, self._catalog
         yield self._frames.varied, self._varied
 
@@ -130,24 +132,24 @@ class Gate:
                     return False
         return True
 
-    def _answer(self, session: Session, frames: Frames, what: str) -> Answered:
+    def _answer(self, session: Session, frames: PreparedFrames, what: str) -> ModelAnswers:
         count = -(-len(frames) // BATCH)
         found = [answered for _, answered in progress(self._batches(session, frames), count, what, f"×{BATCH}")]
-        return Answered(
+        return ModelAnswers(
             np.concatenate([answered.score for answered in found]),
             np.concatenate([answered.answer for answered in found]),
         )
 
-    def _batches(self, session: Session, frames: Frames) -> Iterator[tuple[int, Answered]]:
+    def _batches(self, session: Session, frames: PreparedFrames) -> Iterator[tuple[int, ModelAnswers]]:
         for start in range(0, len(frames), BATCH):
             rows = slice(start, start + BATCH)
             score = session.run(np.ascontiguousarray(frames.network[rows])).score
             compared = None if frames.compared is None else frames.compared[rows]
-            yield start, Answered(score, self._answerer.answers(score, compared))
+            yield start, ModelAnswers(score, self._decider.decide(score, compared))
 
 
-def compare(expected: Answered, found: Answered, candidates: int) -> Comparison:
-    """Compare what a model says with what FP32 says.
+def compare_answers(expected: ModelAnswers, found: ModelAnswers, candidates: int) -> Agreement:
+    """Compare the answers of a model with the answers of FP32.
 
     Args:
         expected: of FP32.
@@ -158,7 +160,7 @@ def compare(expected: Answered, found: Answered, candidates: int) -> Comparison:
     best = labels_of(expected.score)
     own = found.score[np.arange(len(best)), best]
     is_number = np.isfinite(found.score).all(axis=1)
-    return Comparison(
+    return Agreement(
         frames=len(best),
         agreement=float(np.mean((found.answer == expected.answer) & is_number)),
         network_agreement=float(np.mean(labels_of(found.score) == best)),

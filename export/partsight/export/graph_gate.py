@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 
 from partsight.export.answers import answers_of
-from partsight.export.gate import BATCH, Gate
+from partsight.export.gate import BATCH, PrecisionGate
 from partsight.runtime.core import ExportError, progress
 from partsight.runtime.matching import Bank, GraphMatcher, Matcher, Matches
 from partsight.runtime.package import Matching
@@ -14,7 +14,7 @@ from partsight.runtime.package import Matching
 _MAX_DIFFERENCE = 1e-3  # of agreement
 
 
-def check_graph(graph: onnx.ModelProto, bank: Bank, matching: Matching, gate: Gate) -> None:
+def check_graph(graph: onnx.ModelProto, bank: Bank, matching: Matching, gate: PrecisionGate) -> None:
     """Compare the graph with NumPy's answers over golden images and varied frames.
 
     Args:

@@ -21,7 +21,7 @@ from partsight.export.trunk import layers, trunk_nodes
 from partsight.runtime.inference import INPUT_NAME
 
 OP_TYPES = frozenset({"Relu", "Clip", "Add", "Concat", "MaxPool", "AveragePool"})
-"""What is quantised between convolutions."""
+"""Operators that are quantised between convolutions."""
 
 
 class Quantizer:

@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from partsight.export.diagnose import likeliest_cause
+from partsight.export.diagnosis import likeliest_cause
 from partsight.runtime.core import FloatArray, ParityError, Pixels, RunError, progress, sha256_bytes
-from partsight.runtime.images import preprocess
 from partsight.runtime.inference import SCORE_NAME, PrototypeSearch, Session
 from partsight.runtime.package import Manifest, Parity
 from partsight.runtime.recognition import decide
@@ -19,19 +18,19 @@ MAX_SCORE_DIFFERENCE = 1e-4
 BATCH = 32
 
 _RANKED_ALIKE = 0.01
-"""Labels whose scores are nearer than this may change places from machine to machine: a GPU computes in TF32."""
+"""Labels whose scores are nearer than this may change their order from machine to machine: a GPU computes in TF32."""
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """What both sides said of every golden image.
+class ParityComparison:
+    """Answers of both sides to every golden image.
 
     Attributes:
         difference: (images,), the largest absolute difference of scores of each.
         keras_best, onnx_best: (images,), the best score of each.
         keras_label, onnx_label: the best label of each, whether accepted or not.
         is_pixels_equal: (images,) bool: whether the prepared pixels are those that training saw.
-        is_as_trained: (images,) bool: whether Keras still gives the label that it gave at the end of training, or one
+        is_as_trained: (images,) bool: whether Keras still gives the label of the end of training, or one
             whose score is hardly higher.
     """
 
@@ -55,7 +54,7 @@ def check_parity(
     model: bytes,
     manifest: Manifest,
     goldens: Sequence[GoldenRecord],
-    images: Sequence[Pixels],
+    frames: Pixels,
     search: PrototypeSearch | None = None,
 ) -> Parity:
     """Compare both sides and refuse a difference.
@@ -63,9 +62,9 @@ def check_parity(
     Args:
         network: the run's keras.Model.
         model: the ONNX file's bytes.
-        manifest: that will be written beside it; its labels and preprocessing are used.
-        goldens: what training recorded of each image, in the order of the classes.
-        images: the golden images, as read from their files.
+        manifest: Manifest of the package; this function uses its labels and preprocessing.
+        goldens: Records of training, in the order of the classes.
+        frames: Golden images as export read and prepared them for the network, (images, height, width, 3) uint8 BGR.
         search: for a model that gives bounds of scores; a plain one, so that every score is compared.
 
     Raises:
@@ -74,16 +73,16 @@ def check_parity(
         RunError: both sides agree, but on other labels than the run's record says of its golden images.
     """
     session = Session(model, search=search)
-    comparison = compare(network, session, manifest, goldens, images)
+    comparison = compare(network, session, manifest, goldens, frames)
     is_label_equal, difference = comparison.is_label_equal, comparison.difference
     is_close = difference <= MAX_SCORE_DIFFERENCE  # False for a score that is not a number
     if not (comparison.is_pixels_equal & is_label_equal & is_close).all():
-        raise ParityError(_describe(comparison, network, session, manifest, goldens, images))
+        raise ParityError(_describe(comparison, network, session, manifest, goldens, frames))
     if not comparison.is_as_trained.all():
         raise RunError(_describe_other_network(comparison, goldens))
     own_labels = [golden.label for golden in goldens]
     return Parity(
-        images=len(images),
+        images=len(frames),
         labels_equal=int(is_label_equal.sum()),
         max_score_difference=float(difference.max()),
         top1_accuracy=float(np.mean([a == b for a, b in zip(comparison.onnx_label, own_labels, strict=True)])),
@@ -91,25 +90,25 @@ def check_parity(
 
 
 def compare(
-    network: Any, session: Session, manifest: Manifest, goldens: Sequence[GoldenRecord], images: Sequence[Pixels]
-) -> Comparison:
+    network: Any, session: Session, manifest: Manifest, goldens: Sequence[GoldenRecord], frames: Pixels
+) -> ParityComparison:
     """Answer every image on both sides, with a progress bar."""
     difference, keras_best, onnx_best, is_equal = [], [], [], []  # not the scores: of 100,000 parts they are 40 GB
     is_as_trained: list[bool] = []
     keras_label: list[str] = []
     onnx_label: list[str] = []
     trained_labels = [golden.label for golden in goldens]
-    place = {label: index for index, label in enumerate(trained_labels)}
-    starts = range(0, len(images), BATCH)
+    index_of = {label: index for index, label in enumerate(trained_labels)}
+    starts = range(0, len(frames), BATCH)
     for start in progress(starts, len(starts), "Keras against ONNX Runtime", f"×{BATCH}"):
-        batch = preprocess(images[start : start + BATCH], manifest.preprocess)
+        batch = np.ascontiguousarray(frames[start : start + BATCH])
         expected = goldens[start : start + BATCH]
         is_equal += [
             sha256_bytes(row.tobytes()) == golden.pixels_sha256 for row, golden in zip(batch, expected, strict=True)
         ]
         keras, found = keras_score(network, batch), session.run(batch).score
         is_as_trained += [
-            golden.predicted in place and row[place[golden.predicted]] >= row.max() - _RANKED_ALIKE
+            golden.predicted in index_of and row[index_of[golden.predicted]] >= row.max() - _RANKED_ALIKE
             for row, golden in zip(keras, expected, strict=True)
         ]
         difference.append(np.abs(keras - found).max(axis=1))
@@ -118,7 +117,7 @@ def compare(
         keras_label += _best(keras, trained_labels)
         onnx_label += _best(found, manifest.labels)
     best = np.concatenate(keras_best), np.concatenate(onnx_best)
-    return Comparison(
+    return ParityComparison(
         np.concatenate(difference),
         *best,
         tuple(keras_label),
@@ -140,10 +139,10 @@ def _best(score: FloatArray, labels: Sequence[str]) -> tuple[str, ...]:
     return tuple(answer.top[0][0] for answer in decide(score, labels, threshold=-np.inf, top=1))
 
 
-def _describe_other_network(comparison: Comparison, goldens: Sequence[GoldenRecord]) -> str:
+def _describe_other_network(comparison: ParityComparison, goldens: Sequence[GoldenRecord]) -> str:
     first = int(comparison.is_as_trained.argmin())
     return (
-        "the run's model is not the network that its record tells of, so nothing was written: "
+        "the run's model is not the network of its record, so nothing was written: "
         f"{int((~comparison.is_as_trained).sum())} of {len(goldens)} golden images get another label than at the end "
         f"of training, such as {goldens[first].file}: received {comparison.keras_label[first]}, expected "
         f"{goldens[first].predicted}. Its reject thresholds are another network's, too: train again"
@@ -151,18 +150,18 @@ def _describe_other_network(comparison: Comparison, goldens: Sequence[GoldenReco
 
 
 def _describe(
-    comparison: Comparison,
+    comparison: ParityComparison,
     network: Any,
     session: Session,
     manifest: Manifest,
     goldens: Sequence[GoldenRecord],
-    images: Sequence[Pixels],
+    frames: Pixels,
 ) -> str:
     difference = np.nan_to_num(comparison.difference, nan=np.inf)
     # An image with a wrong label is worse than any with a wrong score, one with other pixels than both.
     badness = difference + 1e3 * ~comparison.is_label_equal + 1e6 * ~comparison.is_pixels_equal
     worst = int(badness.argmax())
-    batch = preprocess([images[worst]], manifest.preprocess)
+    batch = np.ascontiguousarray(frames[worst : worst + 1])
     cause = likeliest_cause(
         manifest,
         [golden.label for golden in goldens],
@@ -174,7 +173,7 @@ def _describe(
     )
     return (
         f"ONNX Runtime and Keras disagree, so nothing was written: {int((~comparison.is_label_equal).sum())} of "
-        f"{len(images)} labels differ, {int((~comparison.is_pixels_equal).sum())} images are prepared differently than "
+        f"{len(frames)} labels differ, {int((~comparison.is_pixels_equal).sum())} images are prepared differently than "
         f"in training, the largest score difference is {difference.max():.2g}; expected 0, 0 and at most "
         f"{MAX_SCORE_DIFFERENCE:g}. Worst image: {goldens[worst].file}: Keras says "
         f"{comparison.keras_label[worst]} ({comparison.keras_best[worst]:.4f}), ONNX Runtime "

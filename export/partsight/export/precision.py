@@ -8,14 +8,13 @@ import onnx
 
 from partsight.export import fp16, int8
 from partsight.export.frames import calibration_frames
-from partsight.export.gate import Comparison, Gate, Verdict
+from partsight.export.gate import Agreement, PrecisionGate, Verdict
 from partsight.export.int8 import Quantizer
 from partsight.export.ranges import measure_ranges
-from partsight.export.spare import MAX_KEPT, Spared, spare_layers
+from partsight.export.sensitive_layers import MAX_KEPT, PartlyQuantized, keep_sensitive_layers
 from partsight.export.trunk import named, trunk_nodes, trunk_tensors
 from partsight.runtime.core import Pixels
-from partsight.runtime.package import Gate as GateFacts
-from partsight.runtime.package import Manifest, Precision
+from partsight.runtime.package import Gate, Manifest, Precision
 from partsight.train.interrupts import interrupts_kept
 
 CALIBRATION = "least square error"
@@ -26,15 +25,15 @@ _RANKED_FRAMES = 16
 
 @dataclass(frozen=True)
 class Made:
-    """A model that passed the gate, and what the gate measured."""
+    """A model that passed the gate, and the gate's figures."""
 
     model: onnx.ModelProto
-    gate: GateFacts
+    gate: Gate
 
 
 @dataclass(frozen=True)
 class Precisions:
-    """What became of the precisions that were asked for, FP32 aside.
+    """Precisions that the user wants, without FP32.
 
     Attributes:
         made: those that passed.
@@ -51,7 +50,7 @@ def make_precisions(
     manifest: Manifest,
     images: Sequence[Pixels],
     wanted: Sequence[Precision],
-    gate: Gate,
+    gate: PrecisionGate,
 ) -> Precisions:
     """Make the precisions that are asked for and let the gate judge them.
 
@@ -82,16 +81,16 @@ def make_precisions(
             refused["fp16"] = _reason(verdict)
     if "int8" in wanted:
         quantizer = Quantizer(fp32, ranges)
-        best = Spared(quantizer.quantize(), ())
+        best = PartlyQuantized(quantizer.quantize(), ())
         verdict = gate.judge(best.model, "INT8")
         if not verdict.is_passed:
-            best = spare_layers(quantizer, fp32, gate, np.asarray(calibration[-_RANKED_FRAMES:]))
+            best = keep_sensitive_layers(quantizer, fp32, gate, np.asarray(calibration[-_RANKED_FRAMES:]))
             verdict = gate.judge(best.model, "INT8, layers in FP32")
         if verdict.is_passed:
             made["int8"] = Made(best.model, _facts(verdict, has_two_stages, best.kept, CALIBRATION, len(calibration)))
         else:
-            spared = f"with the {MAX_KEPT:.0%} of its layers that lose most kept in FP32"
-            refused["int8"] = f"{spared}, {_reason(verdict)}"
+            kept_part = f"with the {MAX_KEPT:.0%} of its layers that lose most kept in FP32"
+            refused["int8"] = f"{kept_part}, {_reason(verdict)}"
     return Precisions(made, refused)
 
 
@@ -101,10 +100,10 @@ def _facts(
     kept: tuple[str, ...],
     calibration: str = "",
     calibration_frames: int = 0,
-) -> GateFacts:
+) -> Gate:
     catalog, varied = verdict.catalog, verdict.varied
     drift = (catalog.mean_drift * catalog.frames + varied.mean_drift * varied.frames) / (catalog.frames + varied.frames)
-    return GateFacts(
+    return Gate(
         images=catalog.frames,
         varied=varied.frames,
         agreement=catalog.agreement,
@@ -128,5 +127,5 @@ def _reason(verdict: Verdict) -> str:
     )
 
 
-def _share(found: Comparison) -> str:
+def _share(found: Agreement) -> str:
     return f"{round(found.agreement * found.frames)} of {found.frames}"

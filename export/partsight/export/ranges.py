@@ -20,7 +20,7 @@ _NARROWINGS = np.linspace(0.1, 1.0, 37)
 
 @dataclass(frozen=True)
 class Range:
-    """What one tensor holds.
+    """Values of one tensor.
 
     Attributes:
         low, high: least and largest number; low <= 0 <= high.
@@ -39,7 +39,7 @@ class Range:
     def least_error(self) -> tuple[float, float]:
         """Return the range for which rounding to 8 bits costs least, in mean square error over the sample.
 
-        A narrower range has finer steps and cuts off what lies outside (OMSE, arXiv 1902.06822, section 3).
+        A narrower range has finer steps and cuts off values outside (OMSE, arXiv 1902.06822, section 3).
         """
         best, found = np.inf, (self.low, self.high)
         for share in _NARROWINGS:
@@ -57,7 +57,7 @@ class Range:
 def measure_ranges(
     model: onnx.ModelProto, tensors: Sequence[str], frames: Pixels, seed: int = 0
 ) -> Mapping[str, Range]:
-    """Run the network over the frames and note what each tensor holds.
+    """Run the network over the frames and note the values of each tensor.
 
     Args:
         model: FP32; input `image_bgr`.
@@ -72,13 +72,13 @@ def measure_ranges(
     starts = range(0, len(frames), _BATCH)
     for start in progress(starts, len(starts), "measuring ranges", f"×{_BATCH}"):
         values = session.run(list(tensors), {INPUT_NAME: frames[start : start + _BATCH]})
-        for place, value in enumerate(values):
-            low[place] = min(low[place], value.min())
-            high[place] = max(high[place], value.max())
-            samples[place].append(value.reshape(-1)[rng.integers(0, value.size, _SAMPLES)])
+        for index, value in enumerate(values):
+            low[index] = min(low[index], value.min())
+            high[index] = max(high[index], value.max())
+            samples[index].append(value.reshape(-1)[rng.integers(0, value.size, _SAMPLES)])
     return {
-        name: Range(float(low[place]), float(high[place]), np.concatenate(samples[place]))
-        for place, name in enumerate(tensors)
+        name: Range(float(low[index]), float(high[index]), np.concatenate(samples[index]))
+        for index, name in enumerate(tensors)
     }
 
 

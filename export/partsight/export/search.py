@@ -15,8 +15,8 @@ from partsight.runtime.inference import BOUND_NAME, EMBEDDING_NAME, SCORE_NAME, 
 from partsight.runtime.package import Decision
 
 SEARCH_FROM = 10_000
-"""Parts from which on a package has a search, unless it is told: there the product takes a fifth of the network's time
-on a CPU, one frame at a time. Below, a network that gives the scores itself is the simpler package."""
+"""Parts from which on a package has a search, unless the user decides: there the product takes a fifth of the network's
+time on a CPU, one frame at a time. Below, a network that gives the scores itself is the simpler package."""
 
 WhenSearch = Literal["auto", "always", "never"]
 WHEN_SEARCH: tuple[WhenSearch, ...] = ("auto", "always", "never")
@@ -46,7 +46,7 @@ def wants_search(when: WhenSearch, decision: Decision, classes: int) -> bool:
     is_cosine = decision.score == "cosine"
     if when == "always" and not is_cosine:
         raise ExportError(
-            f"a search was asked for, and the scores are a {decision.score}; expected those of a cosine head: train "
+            f"the scores are a {decision.score}, and a search needs the scores of a cosine head: train "
             "with --head cosine, or export without --search always"
         )
     return when == "always" or (when == "auto" and is_cosine and classes >= SEARCH_FROM)
@@ -65,13 +65,13 @@ def replace_head(model: onnx.ModelProto, dimensions: int = DIMENSIONS) -> FloatA
     Raises:
         ExportError: the graph does not end in such a product.
     """
-    place = find_prototypes(model.graph)
-    if place is None:
+    index = find_prototypes(model.graph)
+    if index is None:
         raise ExportError(
             "the graph's scores are not the embedding times one constant; expected so of a cosine head: please report "
             "it with the backbone's name, and export with --search never"
         )
-    prototypes = np.ascontiguousarray(onnx.numpy_helper.to_array(model.graph.initializer[place]).T, np.float32)
+    prototypes = np.ascontiguousarray(onnx.numpy_helper.to_array(model.graph.initializer[index]).T, np.float32)
     outputs = [item for item in model.graph.output if item.name != SCORE_NAME]
     del model.graph.output[:]
     model.graph.output.extend(outputs)

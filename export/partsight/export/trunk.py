@@ -1,6 +1,6 @@
-"""The trunk: the nodes of a folded graph that may be computed in a lower precision. What follows it never is.
+"""The trunk: the nodes of a folded graph that may be computed in a lower precision. The nodes after it never are.
 
-The trunk is all convolutions and what stands between them. The image's cast and shift come before it; pooling, the
+The trunk is all convolutions and the nodes between them. The image's cast and shift come before it; pooling, the
 head's normalisation, prototypes and softmax come after it and stay FP32 in every file: they cost next to nothing,
 FP16 overflows and INT8 blurs there first, and enrolment edits the prototypes.
 """
@@ -37,7 +37,7 @@ def trunk_nodes(model: onnx.ModelProto, op_types: Iterable[str]) -> list[str]:
 
     Args:
         model: with named nodes.
-        op_types: besides Conv, those that count where everything that they compute with comes from the trunk.
+        op_types: Operators besides Conv that count if all of their inputs come from the trunk.
     """
     graph, allowed, inside, found = Graph(model), frozenset(op_types), set[str](), []
     for node in graph.nodes:
@@ -50,7 +50,7 @@ def trunk_nodes(model: onnx.ModelProto, op_types: Iterable[str]) -> list[str]:
 
 
 def layers(model: onnx.ModelProto, nodes: Iterable[str]) -> list[tuple[str, ...]]:
-    """Group nodes of the trunk into layers: a convolution with what is computed on its output alone.
+    """Group nodes of the trunk into layers: a convolution with the nodes that compute on its output alone.
 
     Args:
         model: with named nodes.

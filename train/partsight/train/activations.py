@@ -1,6 +1,6 @@
-"""Activations at the cut: what the frozen trunk says of varied golden images, computed once and kept on disk.
+"""Activations at the cut: outputs of the frozen trunk for varied golden images, computed once and kept on disk.
 
-This is the bottleneck idea at any depth: what does not train need not run again in each epoch.
+This is the bottleneck idea at any depth: layers that do not train need not run again in each epoch.
 """
 
 import hashlib
@@ -52,9 +52,9 @@ class Copies:
             digest.update(golden.sha256.encode())
         return digest.hexdigest()
 
-    def prepared(self, place: int, number: int | None) -> Pixels:
-        """Return (height, width, 3) uint8: copy `number` of golden image `place`, or the image itself if None."""
-        golden = self.goldens[place]
+    def prepared(self, index: int, number: int | None) -> Pixels:
+        """Return (height, width, 3) uint8: copy `number` of golden image `index`, or the image itself if None."""
+        golden = self.goldens[index]
         image = read_image(golden.path)
         if number is not None:
             rng = np.random.default_rng([self.seed, number, int(golden.sha256[:16], 16)])
@@ -63,7 +63,7 @@ class Copies:
         return prepared
 
     def batches(self, wanted: Sequence[tuple[int, int | None]]) -> Iterator[FloatArray]:
-        """Yield (≤ 32, h, w, c) float32 activations of (place, number) pairs, preparing images while the trunk runs."""
+        """Yield (≤ 32, h, w, c) float32 activations of (index, number) pairs, preparing images while the trunk runs."""
         chunks = [wanted[start : start + BATCH] for start in range(0, len(wanted), BATCH)]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             ahead = [pool.submit(self.prepared, *pair) for pair in chunks[0]]
@@ -73,7 +73,7 @@ class Copies:
                 yield self.trunk.run(np.stack(images))
 
 
-class Source(Protocol):
+class ActivationSource(Protocol):
     """Where fine-tuning takes its activations from."""
 
     @property
@@ -82,7 +82,7 @@ class Source(Protocol):
 
     @property
     def copies(self) -> int:
-        """How many varied copies of each part an epoch sees, beside its golden image."""
+        """How many varied copies of each part an epoch sees, next to its golden image."""
 
     @property
     def goldens(self) -> FloatArray:
@@ -99,7 +99,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class CachedSource:
-    """Activations of a fixed set of copies, memory-mapped; see `Source`."""
+    """Activations of a fixed set of copies, memory-mapped; see `ActivationSource`."""
 
     goldens: FloatArray
     held_out: FloatArray
@@ -123,7 +123,7 @@ class CachedSource:
 
 @dataclass(frozen=True)
 class FreshSource:
-    """Copies that are drawn anew for each epoch; the trunk runs each time. See `Source`."""
+    """Copies that are drawn anew for each epoch; the trunk runs each time. See `ActivationSource`."""
 
     goldens: FloatArray
     held_out: FloatArray
@@ -137,11 +137,11 @@ class FreshSource:
 
     def batch(self, epoch: int, items: IndexArray) -> FloatArray:
         """Return the activations of copies that no other epoch sees."""
-        places, copies = items % self.classes, items // self.classes
+        indices, copies = items % self.classes, items // self.classes
         first = 1 + (epoch - 1) * self.copies
         wanted = [
-            (int(place), int(first + copy) if copy < self.copies else None)
-            for place, copy in zip(places, copies, strict=True)
+            (int(index), int(first + copy) if copy < self.copies else None)
+            for index, copy in zip(indices, copies, strict=True)
         ]
         return np.concatenate(list(self.drawn.batches(wanted)))
 
@@ -154,7 +154,7 @@ class ActivationCache:
     max_bytes: float
 
     def open(self, copies: Copies, count: int) -> CachedSource:
-        """Return the activations of `count` copies, computing what is not there.
+        """Return the activations of `count` copies, computing those that are missing.
 
         Fewer copies are taken, with a warning, where `count` would not fit into `max_bytes`.
 
@@ -179,7 +179,7 @@ class ActivationCache:
         return CachedSource(goldens, held_out, stored)
 
     def fresh(self, copies: Copies, count: int) -> FreshSource:
-        """Return a source of new copies for each epoch; only what every epoch needs is cached."""
+        """Return a source of new copies for each epoch; it caches only the golden images."""
         return FreshSource(*self._fixed(copies), copies, count)
 
     def _fixed(self, copies: Copies) -> tuple[FloatArray, FloatArray]:
@@ -216,7 +216,7 @@ def _write(path: Path, copies: Copies, number: int | None, dtype: np.dtype) -> N
     """Compute one copy of every image into a file that gets its name when it is whole."""
     what = "activations of golden images" if number is None else f"activations, {path.stem.replace('_', ' ')}"
     shape = (len(copies.goldens), *copies.trunk.network.outputs[0].shape[1:])
-    batches = copies.batches([(place, number) for place in range(len(copies.goldens))])
+    batches = copies.batches([(index, number) for index in range(len(copies.goldens))])
     # Written and not mapped: a write to a map on a full disk ends the process.
     with new_file(path) as file:
         header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}

@@ -14,7 +14,7 @@ from partsight.train.lite0 import build_lite0
 
 @dataclass(frozen=True)
 class Normalization:
-    """What a backbone was pre-trained on: (pixel - mean) * scale in its channel order, pixels from 0 to 255."""
+    """Input of a backbone's pre-training: (pixel - mean) * scale in its channel order, pixels from 0 to 255."""
 
     order: Literal["rgb", "bgr"]
     mean: tuple[float, float, float]
@@ -116,7 +116,7 @@ def find_backbone(name: str) -> Backbone:
     """Return the backbone called `name`.
 
     Raises:
-        TrainingError: there is none of that name, or what is learned with it could never be exported.
+        TrainingError: no backbone has that name, or export could never convert it.
     """
     if name == "EfficientNetLite0":
         return Backbone(name, _LITE0, _DEFAULT_SIDE_PX[name], "embedded")

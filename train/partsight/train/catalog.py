@@ -38,9 +38,9 @@ class GoldenImage:
     """The picture from which a part is learned.
 
     Attributes:
-        label: the part's name.
-        path: of the image file.
-        sha256: of the file's bytes.
+        label: Name of the part.
+        path: Path of the image file.
+        sha256: SHA-256 of the file's bytes.
     """
 
     label: str
@@ -53,11 +53,11 @@ class Catalog:
     """Golden images in the order of their labels; this order is the order of the network's classes.
 
     Attributes:
-        root: the folder that was read.
-        goldens: one for each part, sorted by label.
+        root: Folder of the catalogue.
+        goldens: One golden image for each part, sorted by label.
         color: `bgr` if the images are in colour, `mono` if they are grey.
-        twins: pairs of labels whose images a camera could hardly tell apart.
-        golden_hw: (height, width) of all images in pixels; None if they differ.
+        twins: Pairs of labels whose images a camera could hardly tell apart.
+        golden_hw: (height, width) of all images, in pixels; None if they differ.
     """
 
     root: Path
@@ -137,7 +137,7 @@ class _Image:
 
 
 def _find(root: Path) -> tuple[dict[str, Path], list[str]]:
-    """Return the image of each label, and what is wrong with the folder."""
+    """Return the image of each label, and the faults of the folder."""
     listing = list_folder(root)
     folders, files = listing.folders, listing.images
     faults = [f"{path.name}: {cause}" for path, cause in listing.faults.items()]
@@ -202,7 +202,7 @@ def _find_files(files: Sequence[Path]) -> tuple[dict[str, Path], list[str]]:
 
 
 def _read(item: tuple[str, Path], region: Region | None) -> "_Image | str":
-    """Return what is needed of an image, or what is wrong with it."""
+    """Return the facts of an image, or its fault."""
     label, path = item
     try:
         pixels = read_image(path)

@@ -27,7 +27,7 @@ _BLOCK_ENDS_BY_FAMILY: Mapping[str, str] = {
 
 
 def boundaries(network: Any) -> tuple[str, ...]:
-    """Return the layers whose output is the only tensor that crosses from what is before to what is after.
+    """Return the layers whose output is the only tensor that crosses from the layers before to the layers after.
 
     Args:
         network: a functional keras.Model with one input.
@@ -37,11 +37,11 @@ def boundaries(network: Any) -> tuple[str, ...]:
         layer inside a residual or inception block is none, because the shortcut or a branch passes it by.
     """
     nodes = _nodes(network)
-    place = {id(node): index for index, node in enumerate(nodes)}
+    index_of = {id(node): index for index, node in enumerate(nodes)}
     last_use = list(range(len(nodes)))
     for index, node in enumerate(nodes):
         for parent in node.parent_nodes:
-            last_use[place[id(parent)]] = index
+            last_use[index_of[id(parent)]] = index
     names, still_needed = [], 0
     for index, node in enumerate(nodes):
         if index > 0 and still_needed <= index and len(node.output_tensors) == 1:
@@ -67,7 +67,7 @@ def block_ends(architecture: str, network: Any) -> tuple[str, ...]:
 
 
 def cuts_that_train(network: Any, cuts: Sequence[str]) -> tuple[str, ...]:
-    """Return those of `cuts` after which a layer of the network can train: BatchNormalization never does."""
+    """Return the members of `cuts` after which a layer of the network can train: BatchNormalization never does."""
     layers = layers_in_order(network)
     last = max((index for index, layer in enumerate(layers) if _can_train(layer)), default=0)
     before = {layer.name for layer in layers[:last]}
@@ -78,9 +78,9 @@ def check_cut(cut: str | None, allowed: Sequence[str], useful: Sequence[str] | N
     """Return the layer to cut at: `cut`, or the one at three quarters of the network if it is None.
 
     Args:
-        cut: what was asked for.
+        cut: Layer that the user named; None for the default.
         allowed: ends of blocks, in order.
-        useful: those of them after which something trains; None for all.
+        useful: Cuts after which something trains; None for all.
 
     Raises:
         TrainingError: there is no such place, it is inside a block, or nothing would train after it.
@@ -158,14 +158,14 @@ def layers_in_order(network: Any) -> list[Any]:
 
 
 def describe(network: Any) -> str:
-    """Return what a functional network computes, but for its weights: equal for equal networks, in any process.
+    """Return a description of a functional network's computation, without weights: equal for equal networks.
 
     It is each layer's class, configuration and inputs. Names are left out, because they count up within a process, and
     `trainable`, on which no answer depends.
     """
     nodes = _nodes(network)
-    place = {id(node): index for index, node in enumerate(nodes)}
-    return "\n".join(f"{[place[id(parent)] for parent in node.parent_nodes]} {_describe(node)}" for node in nodes)
+    index_of = {id(node): index for index, node in enumerate(nodes)}
+    return "\n".join(f"{[index_of[id(parent)] for parent in node.parent_nodes]} {_describe(node)}" for node in nodes)
 
 
 def _can_train(layer: Any) -> bool:

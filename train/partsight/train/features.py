@@ -1,4 +1,4 @@
-"""Bottleneck features: what the frozen backbone says of each image, computed once and kept on disk."""
+"""Bottleneck features: outputs of the frozen backbone for each image, computed once and kept on disk."""
 
 import hashlib
 import io
@@ -29,7 +29,7 @@ class Extractor:
     Attributes:
         network: keras.Model from (batch, height, width, 3) uint8 BGR to (batch, d) float32.
         spec: the preprocessing before it.
-        identity: SHA-256 of everything on which its features depend; names its place in the cache.
+        identity: SHA-256 of everything on which its features depend; names its folder in the cache.
     """
 
     network: Any
@@ -43,7 +43,7 @@ class Extractor:
         Args:
             network: the frozen network.
             spec: the preprocessing before it.
-            architecture: says what the network is, for what its layers do not tell.
+            architecture: Name of the network, for the properties that its layers do not show.
         """
         seen = msgspec.structs.replace(spec, golden_hw=None)  # which changes no pixel
         parts = [architecture, describe(network), repr(seen), tf.__version__, keras.__version__]
@@ -71,7 +71,7 @@ class FeatureCache:
     folder: Path
 
     def golden_features(self, extractor: Extractor, goldens: Sequence[GoldenImage]) -> tuple[FloatArray, int]:
-        """Return the features of golden images, computing only what is not cached.
+        """Return the features of golden images, computing only those that are not cached.
 
         Args:
             extractor: the frozen network.
@@ -80,8 +80,8 @@ class FeatureCache:
         Returns:
             (len(goldens), d) float32, and how many of them were computed now.
         """
-        place = self.folder / extractor.identity[:32]
-        rows = [_load(_file(place, golden)) for golden in goldens]
+        folder = self.folder / extractor.identity[:32]
+        rows = [_load(_file(folder, golden)) for golden in goldens]
         missing = [index for index, row in enumerate(rows) if row is None]
         starts = range(0, len(missing), BATCH)
         for start in progress(starts, len(starts), "features of golden images", f"×{BATCH}"):
@@ -91,12 +91,12 @@ class FeatureCache:
             for index, row in zip(chunk, found, strict=True):
                 rows[index] = row
                 # Thousands of flushes would take minutes of a hard disk, and each file says itself whether it is whole.
-                write_file(_file(place, goldens[index]), _encode(row), is_flushed=False)
+                write_file(_file(folder, goldens[index]), _encode(row), is_flushed=False)
         return np.stack([row for row in rows if row is not None]), len(missing)
 
 
-def _file(place: Path, golden: GoldenImage) -> Path:
-    return place / golden.sha256[:2] / f"{golden.sha256}.npy"
+def _file(folder: Path, golden: GoldenImage) -> Path:
+    return folder / golden.sha256[:2] / f"{golden.sha256}.npy"
 
 
 def _load(path: Path) -> FloatArray | None:

@@ -11,19 +11,19 @@ from typing import Any
 
 from partsight.runtime.core import FloatArray, sha256_bytes
 from partsight.runtime.inference import EMBEDDING_NAME, SCORE_NAME
-from partsight.train.activations import ActivationCache, Copies, Source
+from partsight.train.activations import ActivationCache, ActivationSource, Copies
 from partsight.train.backbones import Backbone
 from partsight.train.catalog import GoldenImage
+from partsight.train.checkpoints import Checkpoints, TuneProgress
 from partsight.train.cuts import check_cut, cuts_that_train, inner_network, split
 from partsight.train.features import Extractor
 from partsight.train.framework import keras
 from partsight.train.freeze import BatchNormGuard, FreezePlan, freeze
 from partsight.train.heads import Head
 from partsight.train.recipe import Recipe
+from partsight.train.records import TuneRecord
 from partsight.train.run_folder import TrainConfig
 from partsight.train.stack import stack, weights_sha256
-from partsight.train.tune_record import TuneRecord
-from partsight.train.tune_state import Checkpoints, Progress
 from partsight.train.tuner import Imprinter, Tuner, predict, steps_an_epoch
 
 _LOG = logging.getLogger("partsight.train")
@@ -31,7 +31,7 @@ _LOG = logging.getLogger("partsight.train")
 
 @dataclass(frozen=True)
 class Stage1:
-    """What fine-tuning starts from.
+    """Start of a fine-tuning: the result of stage 1.
 
     Attributes:
         backbone: the kind of the network in `extractor`.
@@ -52,7 +52,7 @@ class Stage1:
 
 @dataclass(frozen=True)
 class Tuned:
-    """What came of it. Network and head are those of stage 1, with other weights.
+    """Result of a fine-tuning. Network and head are those of stage 1, with other weights.
 
     Attributes:
         extractor: the network from frames to features.
@@ -72,7 +72,7 @@ def find_cut(backbone: Backbone, extractor: Extractor, head: Head, cut: str | No
         backbone: the kind of the network in `extractor`.
         extractor: the network from frames to features.
         head: that comes after it. The prototypes of a cosine head do not train, so something else has to.
-        cut: what was asked for.
+        cut: Layer that the user named; None for the default.
 
     Raises:
         TrainingError: the cut is not between blocks, or nothing would train after it.
@@ -89,7 +89,7 @@ def finetune(stage1: Stage1, config: TrainConfig, folder: Path, recipe: Recipe |
 
     Args:
         stage1: where to start.
-        config: what a person decides: cut, copies, epochs, cache and seed.
+        config: Decisions of a person: cut, copies, epochs, cache and seed.
         folder: the cache, for activations and for the state after each epoch.
         recipe: how to train; None for the head's default.
 
@@ -119,7 +119,7 @@ def finetune(stage1: Stage1, config: TrainConfig, folder: Path, recipe: Recipe |
     return Tuned(tuned, predict(parts.tail, source.goldens), _record(plan, tuner, state))
 
 
-def _open(copies: Copies, config: TrainConfig, folder: Path) -> Source:
+def _open(copies: Copies, config: TrainConfig, folder: Path) -> ActivationSource:
     cache = ActivationCache(folder, config.max_cache_gb * 1e9)
     return cache.fresh(copies, config.copies) if config.fresh_variation else cache.open(copies, config.copies)
 
@@ -131,7 +131,7 @@ def _freeze_and_compile(
     allowed = stage1.backbone.cuts(inner_network(stage1.extractor.network))
     held = [stage1.head_model.get_layer(SCORE_NAME)] if stage1.head.score == "cosine" else []
     plan = freeze(whole, cut, allowed, lambda: scorer.compile(recipe.optimizer(steps), recipe.loss(stage1.head)), held)
-    _LOG.info("what fine-tuning trains:\n%s", plan.table())
+    _LOG.info("fine-tuning trains these layers:\n%s", plan.table())
     return plan, BatchNormGuard.of(whole)
 
 
@@ -141,7 +141,7 @@ def _identity(tuner: Tuner, copies: Copies) -> str:
     return sha256_bytes(f"{facts} {weights_sha256(tuner.scorer)}".encode())
 
 
-def _record(plan: FreezePlan, tuner: Tuner, state: Progress) -> TuneRecord:
+def _record(plan: FreezePlan, tuner: Tuner, state: TuneProgress) -> TuneRecord:
     return TuneRecord(
         plan=plan.rows,
         batch_norm_layers=len(plan.batch_norms),

@@ -28,7 +28,7 @@ class Epoch(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True)
-class Fit:
+class HeadFit:
     """How training a head went.
 
     Attributes:
@@ -42,7 +42,7 @@ class Fit:
     outcome: str
 
 
-def fit_head(head: Head, model: Any, features: FloatArray, target: float, max_epochs: int) -> Fit:
+def fit_head(head: Head, model: Any, features: FloatArray, target: float, max_epochs: int) -> HeadFit:
     """Train a head on the golden images' features; class i is row i.
 
     Args:
@@ -70,11 +70,11 @@ def golden_accuracy(scorer: Any, features: FloatArray) -> float:
     return float(np.mean(score.argmax(axis=1) == np.arange(len(features))))
 
 
-def _judge(history: tuple[Epoch, ...], target: float) -> Fit:
+def _judge(history: tuple[Epoch, ...], target: float) -> HeadFit:
     last = history[-1]
     if last.golden_accuracy >= target:
         when = f"after {last.epoch} epochs" if last.epoch else "before the first epoch, by initialisation alone"
-        return Fit(history, True, f"reached a golden accuracy of {last.golden_accuracy:.4f} {when}")
+        return HeadFit(history, True, f"reached a golden accuracy of {last.golden_accuracy:.4f} {when}")
     losses = [epoch.loss for epoch in history if epoch.loss is not None]
     if not all(np.isfinite(losses)):
         why = "the loss is not a number: the weights or the normalisation do not fit the backbone"
@@ -84,4 +84,4 @@ def _judge(history: tuple[Epoch, ...], target: float) -> Fit:
         why = "the loss was still falling: allow more epochs"
     else:
         why = "the loss no longer falls: the features of some parts are too alike; see the report's closest pairs"
-    return Fit(history, False, f"stopped after {last.epoch} epochs at {last.golden_accuracy:.4f} < {target}: {why}")
+    return HeadFit(history, False, f"stopped after {last.epoch} epochs at {last.golden_accuracy:.4f} < {target}: {why}")

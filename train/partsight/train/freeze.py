@@ -16,7 +16,7 @@ import numpy as np
 from partsight.runtime.core import FloatArray, TrainingError
 from partsight.train.cuts import check_cut, find_network, layers_in_order
 from partsight.train.framework import keras
-from partsight.train.tune_record import FreezeRow
+from partsight.train.records import FreezeRow
 
 REST = "features and head"
 """The block of all that comes after the backbone."""
@@ -24,7 +24,7 @@ REST = "features and head"
 
 @dataclass(frozen=True)
 class FreezePlan:
-    """What trains.
+    """The layers that train.
 
     Attributes:
         cut: the layer after which layers train.
@@ -56,7 +56,7 @@ def freeze(
         model: the whole keras.Model, backbone and head; the backbone may be a layer of it at any depth.
         cut: the layer after which the backbone trains.
         allowed: layers of the backbone at which it may be cut, in order; see `Backbone.cuts`.
-        compile_last: compiles what will be trained: `model`, or another one with the same layers.
+        compile_last: Function that compiles the model that will train: `model`, or another one with the same layers.
         held: layers after the cut that do not train all the same.
 
     Raises:
@@ -102,13 +102,13 @@ class BatchNormGuard:
         return cls(layers, tuple(_values(layer) for layer in layers))
 
     def check(self, when: str) -> None:
-        """Compare with what was remembered.
+        """Compare with the remembered numbers.
 
         Args:
             when: for the message, such as `after the first step`.
 
         Raises:
-            TrainingError: a variable is not bit for bit what it was.
+            TrainingError: a variable changed, if only by a bit.
         """
         for layer, before in zip(self.layers, self.before, strict=True):
             for variable, old in zip(layer.variables, before, strict=True):
@@ -121,7 +121,7 @@ class BatchNormGuard:
 
 
 def _frozen(model: Any, backbone: Any, cut: str) -> Iterable[Any]:
-    """Yield the layers up to the cut: those of the backbone, and what comes before it in the networks around it."""
+    """Yield the layers up to the cut: of the backbone, and before it in the networks around it."""
     while model is not backbone:
         around = layers_in_order(model)
         inside = next(layer for layer in around if isinstance(layer, keras.Model) and _holds(layer, backbone))

@@ -23,9 +23,9 @@ class Head:
     """A kind of head.
 
     Attributes:
-        name: what users write.
+        name: Value of the option `--head`.
         pooling: how the backbone's (h, w, channels) becomes the feature vector that the head takes.
-        score: what its scores are.
+        score: Kind of its scores.
         build: (feature size, classes) to a keras.Model from (batch, d) to {score, embedding}.
         initialise: sets weights from the golden images' features, (classes, d), where the head can.
         loss: from class indices and scores.
@@ -98,7 +98,7 @@ def _nearest_golden(model: Any, features: FloatArray) -> None:
 
 
 def _sharpness(prototypes: FloatArray, squares: FloatArray) -> float:
-    """Return what makes the typical golden image's logit lead the next class's by `LOGIT_LEAD`."""
+    """Return the factor with which the typical golden image's logit leads the next class's by `LOGIT_LEAD`."""
     if len(prototypes) == 1:
         return 1.0
     distances = squares[:, None] + squares[None, :] - 2 * prototypes @ prototypes.T

@@ -11,7 +11,7 @@ _EPSILON = 1e-7
 
 @keras.saving.register_keras_serializable(package="partsight")
 class FrameNormalization(keras.layers.Layer):
-    """uint8 BGR frames to what a backbone was pre-trained on: channel order, mean, scale.
+    """uint8 BGR frames to the input of the backbone's pre-training: channel order, mean, scale.
 
     It is part of the model, so that no caller can forget it; export folds it into the first convolution.
 
@@ -37,7 +37,7 @@ class FrameNormalization(keras.layers.Layer):
         return (pixels - ops.convert_to_tensor(self.mean)) * ops.convert_to_tensor(self.scale)
 
     def get_config(self) -> dict[str, Any]:
-        """Return what rebuilds the layer."""
+        """Return the arguments that rebuild the layer."""
         return {**super().get_config(), "order": self.order, "mean": self.mean, "scale": self.scale}
 
 
@@ -79,5 +79,5 @@ class CosineSimilarity(keras.layers.Layer):
         return ops.matmul(embedding, ops.normalize(self.prototypes, axis=0, epsilon=_EPSILON))
 
     def get_config(self) -> dict[str, Any]:
-        """Return what rebuilds the layer."""
+        """Return the arguments that rebuild the layer."""
         return {**super().get_config(), "classes": self.classes}

@@ -15,7 +15,7 @@ class Section:
         title: its heading.
         text: a paragraph under it.
         rows: name and value of each fact.
-        pictures: PNG files, with what they show.
+        pictures: Captions and PNG files.
     """
 
     title: str

@@ -7,11 +7,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from partsight.runtime.calibration import Variation, vary
+from partsight.runtime.calibration import Tolerances, Variation, vary
 from partsight.runtime.core import Pixels
 from partsight.train.fit import Epoch
+from partsight.train.records import Calibration, TuneRecord
 from partsight.train.run_folder import GoldenRecord
-from partsight.train.tune_record import TuneRecord
 
 _RIGHT, _WRONG, _NEUTRAL = "#1f7a4d", "#c0392b", "#34495e"
 
@@ -62,27 +62,68 @@ def tuning_curves(record: TuneRecord) -> Figure:
 
 
 def misclassification(goldens: Sequence[GoldenRecord]) -> Figure:
-    """Draw one dot a part: how clearly its golden image is told from the next part; red if it is taken for another."""
+    """Draw one dot a part: the margin of its golden image to the next part, red if the network takes it for another."""
     figure = Figure(figsize=(8, 3.4), layout="constrained")
     axes = figure.subplots()
     margins = np.array([golden.margin for golden in goldens])
     wrong = np.array([golden.predicted != golden.label for golden in goldens])
-    places = np.arange(len(goldens))
-    axes.scatter(places[~wrong], margins[~wrong], s=6, color=_RIGHT, label=f"right: {int((~wrong).sum())}")
-    axes.scatter(places[wrong], margins[wrong], s=18, color=_WRONG, label=f"wrong: {int(wrong.sum())}")
+    indices = np.arange(len(goldens))
+    axes.scatter(indices[~wrong], margins[~wrong], s=6, color=_RIGHT, label=f"right: {int((~wrong).sum())}")
+    axes.scatter(indices[wrong], margins[wrong], s=18, color=_WRONG, label=f"wrong: {int(wrong.sum())}")
     axes.set(xlabel="part, in the order of the labels", ylabel="margin to the next part", ylim=(0, None))
     axes.legend(loc="upper right")
+    return figure
+
+
+def reject_curves(calibration: Calibration) -> Figure:
+    """Draw both errors by threshold, and the exchange between them, with and without the comparison."""
+    figure = Figure(figsize=(8.6, 3.4), layout="constrained")
+    cost, trade = figure.subplots(1, 2)
+    curve, decision = calibration.matched_curve, calibration.matched_decision
+    percent = [100 * value for value in curve.false_reject]
+    cost.plot(curve.threshold, percent, color=_RIGHT, label="taught parts refused")
+    cost.plot(curve.threshold, [100 * value for value in curve.false_accept], color=_WRONG, label="unknown accepted")
+    cost.axvline(decision.threshold, color=_NEUTRAL, linestyle="--", linewidth=1, label="chosen threshold")
+    cost.set(xlabel="threshold on the agreement", ylabel="% of frames", ylim=(0, 100))
+    cost.legend(fontsize=8)
+    pairs = ((calibration.curve, "network alone", _NEUTRAL), (curve, "with the golden image laid over", _RIGHT))
+    for values, label, color in pairs:
+        refused = [100 * (1 - value) for value in values.false_accept]
+        trade.plot([100 * value for value in values.false_reject], refused, color=color, label=label)
+    trade.set(xlabel="taught parts refused, %", ylabel="unknown parts refused, %", xlim=(-0.3, 10), ylim=(0, 101))
+    trade.legend(fontsize=8, loc="lower right")
+    return figure
+
+
+def tolerance_curves(tolerances: Tolerances) -> Figure:
+    """Draw the answers by amount, one panel for each kind of difference; the tolerated range is shaded."""
+    figure = Figure(figsize=(9, 4.6), layout="constrained")
+    panels = figure.subplots(2, 3)
+    for axes in panels.flat[len(tolerances.series) :]:
+        axes.axis("off")
+    for axes, series in zip(panels.flat, tolerances.series, strict=False):
+        positions = range(len(series.points))  # amounts lie at even distances, as small ones are close together
+        shares = [[100 * getattr(point, name) for point in series.points] for name in ("right", "unknown", "wrong")]
+        axes.stackplot(positions, shares, colors=(_RIGHT, "#d5dde4", _WRONG), labels=("right", "unknown", "wrong"))
+        amounts = [point.amount for point in series.points]
+        axes.set_xticks(positions, [f"{amount:g}" for amount in amounts], fontsize=6)
+        for limit in {amounts.index(amount) for amount in series.tolerated} - {0, len(amounts) - 1}:
+            axes.axvline(limit, color=_NEUTRAL, linestyle="--", linewidth=1)
+        axes.set_title(f"{series.name}: {series.describe()}", fontsize=9)
+        axes.set(xlabel=series.unit or "0 as taught, 1 swapped", xlim=(0, len(amounts) - 1), ylim=(0, 100))
+    panels[0, 0].set_ylabel("% of frames")
+    panels[0, 0].legend(fontsize=7, loc="lower left")
     return figure
 
 
 def variation_samples(images: Sequence[Pixels], variation: Variation, seed: int) -> Figure:
     """Draw a few golden images, each with copies as the line is thought to vary it."""
     rng = np.random.default_rng(seed)
-    places = np.sort(rng.choice(len(images), min(4, len(images)), replace=False))
-    figure = Figure(figsize=(9, 1.35 * len(places)), layout="constrained")
-    grid = figure.subplots(len(places), 7, squeeze=False)
-    for row, place in zip(grid, places, strict=True):
-        golden = images[place]
+    indices = np.sort(rng.choice(len(images), min(4, len(images)), replace=False))
+    figure = Figure(figsize=(9, 1.35 * len(indices)), layout="constrained")
+    grid = figure.subplots(len(indices), 7, squeeze=False)
+    for row, index in zip(grid, indices, strict=True):
+        golden = images[index]
         for axes, image in zip(row, [golden, *(vary(golden, variation, rng) for _ in range(6))], strict=True):
             axes.imshow(_thumbnail(image))
             axes.axis("off")
@@ -91,8 +132,8 @@ def variation_samples(images: Sequence[Pixels], variation: Variation, seed: int)
 
 
 def closest_pairs(goldens: Sequence[GoldenRecord], images: Sequence[Pixels], count: int = 30) -> Figure:
-    """Draw the golden images that are hardest to tell from another part's, beside that other's."""
-    index = {golden.label: place for place, golden in enumerate(goldens)}
+    """Draw the golden images that are hardest to tell from another part's, next to that image."""
+    index_of = {golden.label: index for index, golden in enumerate(goldens)}
     by_difficulty = sorted(goldens, key=lambda golden: (golden.predicted == golden.label, golden.margin))
     once = {frozenset((golden.label, golden.nearest)): golden for golden in reversed(by_difficulty)}
     hardest = list(reversed(once.values()))[:count]
@@ -105,7 +146,7 @@ def closest_pairs(goldens: Sequence[GoldenRecord], images: Sequence[Pixels], cou
     for axes, golden in zip(grid.flat, hardest, strict=False):
         is_right = golden.predicted == golden.label
         other = golden.nearest if is_right else golden.predicted
-        axes.imshow(np.hstack([_thumbnail(images[index[golden.label]]), _thumbnail(images[index[other]])]))
+        axes.imshow(np.hstack([_thumbnail(images[index_of[golden.label]]), _thumbnail(images[index_of[other]])]))
         title = f"{_short(golden.label)}\n{_short(other)}\nmargin {golden.margin:.4f}{'' if is_right else ', WRONG'}"
         axes.set_title(title, fontsize=6, color=_NEUTRAL if is_right else _WRONG, parse_math=False)
     return figure

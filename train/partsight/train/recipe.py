@@ -1,4 +1,4 @@
-"""The recipe of fine-tuning: what is varied, how steps are taken, what counts as an error."""
+"""The recipe of fine-tuning: variation, optimiser and loss."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,17 +1,20 @@
-"""The run folder: what training leaves, and what export reads."""
+"""The run folder: training writes it, export reads it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
 
+from partsight.runtime.calibration import Tolerances
 from partsight.runtime.core import RunError, sha256_bytes
 from partsight.runtime.images import PreprocessSpec, Region, describe_mistake
+from partsight.runtime.matching import BANK_FILE, decode_bank, encode_bank
+from partsight.runtime.package import Gallery
 from partsight.train.fit import Epoch
 from partsight.train.interrupts import interrupts_kept
-from partsight.train.reject_record import Calibration
-from partsight.train.tune_record import TuneRecord
+from partsight.train.records import Calibration, TuneRecord
 
 RECORD_NAME = "run.json"
 MODEL_NAME = "model.keras"
@@ -20,24 +23,24 @@ Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """What a person decides about training.
+    """Decisions of a person about training.
 
     Attributes:
-        backbone: see `backbones.find_backbone`.
-        head: `cosine` or `dense`.
-        weights: `embedded`, `imagenet`, `none` or a file's path; None for the backbone's default.
-        side_px: height and width of the network's input; None for the backbone's default.
-        region: of the golden images and of every frame, that the network sees; None for all of it.
-        seed: of everything that is drawn at random.
-        target_accuracy: golden accuracy at which training of the head stops.
-        max_epochs: after which it stops without.
-        max_false_reject: share of taught parts that the reject threshold may refuse.
+        backbone: Name of the backbone; see `backbones.find_backbone`.
+        head: Kind of head, `cosine` or `dense`.
+        weights: Weights of the backbone: `embedded`, `imagenet`, `none` or a file's path; None for its default.
+        side_px: Height and width of the network's input, in pixels; None for the backbone's default.
+        region: Region of golden images and frames that the network sees; None for all of it.
+        seed: Seed of all that is drawn.
+        target_accuracy: Golden accuracy that stops the training of the head.
+        max_epochs: Largest number of epochs without that accuracy.
+        max_false_reject: Share of taught parts that the reject threshold may refuse.
         budget: `quick` trains the head alone; `full` fine-tunes the end of the backbone as well.
-        cut: layer after which the backbone is fine-tuned; None for one at three quarters of the network.
-        copies: varied copies of each golden image to fine-tune on.
-        epochs: of fine-tuning, at most.
-        fresh_variation: draw new copies for each epoch instead of caching activations: slower, and no disk.
-        max_cache_gb: largest size of the cached activations, in GB of 10^9 bytes; fewer copies are made to keep it.
+        cut: Layer after which the backbone is fine-tuned; None for one at three quarters of the network.
+        copies: Number of varied copies of each golden image for fine-tuning.
+        epochs: Largest number of epochs of fine-tuning.
+        fresh_variation: Whether each epoch draws new copies; slower than cached activations, but needs no disk.
+        max_cache_gb: Largest size of the cached activations, in GB of 10^9 bytes; it limits the copies.
     """
 
     backbone: str = "EfficientNetLite0"
@@ -58,17 +61,17 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GoldenRecord(msgspec.Struct, frozen=True):
-    """One golden image, and what the trained model said of it: the reference for export.
+    """One golden image and the answer of the trained model: the reference for export.
 
     Attributes:
-        label: the part's name.
-        file: its path in the catalogue, with forward slashes.
-        sha256: of the file.
-        pixels_sha256: of the prepared pixels, (height, width, 3) uint8 BGR.
-        predicted: the label that the trained model gave.
-        score: of that label.
-        margin: to the next label's score.
-        nearest: that next label.
+        label: Name of the part.
+        file: Path in the catalogue, with forward slashes.
+        sha256: SHA-256 of the file.
+        pixels_sha256: SHA-256 of the prepared pixels, (height, width, 3) uint8 BGR.
+        predicted: Label that the trained model gives.
+        score: Score of that label.
+        margin: Lead over the next label's score.
+        nearest: Next label.
     """
 
     label: str
@@ -82,9 +85,10 @@ class GoldenRecord(msgspec.Struct, frozen=True):
 
 
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that a run says of itself; the class order is the order of `goldens`.
+    """Record of a run; the class order is the order of `goldens`.
 
     `history` is that of the head on frozen features, `tuning` that of the fine-tuning after it; None for quick runs.
+    `tolerances` and `gallery_sha256` are None in runs of partsight 0.1.
     """
 
     schema_version: Literal[1] = 1
@@ -102,7 +106,9 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     reached: bool
     outcome: str
     calibration: Calibration
+    tolerances: Tolerances | None = None
     model_sha256: str
+    gallery_sha256: str | None = None
     weights_sha256: str
     seconds: dict[str, float]
     versions: dict[str, str]
@@ -164,3 +170,40 @@ class RunFolder:
                 return keras.saving.load_model(path, compile=False)
         except Exception as error:  # of any kind: it goes over several libraries, and reads the file again
             raise RunError(f"{path}: cannot be loaded ({error}); is the disk sound? If so, train again") from error
+
+    def load_gallery(self) -> Gallery | None:
+        """Return the golden images and the bank that training prepared; None for a run of partsight 0.1.
+
+        Raises:
+            RunError: a file is missing or is not the one that training wrote.
+        """
+        if self.record.gallery_sha256 is None:
+            return None
+        try:
+            files = tuple((self.path / name).read_bytes() for name in golden_image_names(len(self.record.labels)))
+            bank = (self.path / BANK_FILE).read_bytes()
+        except OSError as error:
+            raise RunError(f"{error.filename}: cannot be read ({error}); train again") from error
+        if _gallery_sha256(files, bank) != self.record.gallery_sha256:
+            raise RunError(f"{self.path}: {BANK_FILE} or the gallery is not the one that this run wrote; train again")
+        size_hw = self.record.calibration.matching.size_hw
+        return Gallery(files, decode_bank(bank, len(files), size_hw, str(self.path / BANK_FILE)))
+
+
+def golden_image_names(count: int) -> tuple[str, ...]:
+    """Return the names of the gallery's files, in a run folder and in a package."""
+    return tuple(f"gallery/{index:05d}.jpg" for index in range(count))
+
+
+def write_gallery(folder: Path, gallery: Gallery) -> str:
+    """Write golden images and bank into a run folder; return their SHA-256."""
+    bank = encode_bank(gallery.records)
+    (folder / "gallery").mkdir()
+    for name, data in zip(golden_image_names(len(gallery.files)), gallery.files, strict=True):
+        (folder / name).write_bytes(data)
+    (folder / BANK_FILE).write_bytes(bank)
+    return _gallery_sha256(gallery.files, bank)
+
+
+def _gallery_sha256(files: Sequence[bytes], bank: bytes) -> str:
+    return sha256_bytes("".join(map(sha256_bytes, (*files, bank))).encode())

@@ -14,24 +14,41 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from partsight.runtime.calibration import first_size, matching_spec
-from partsight.runtime.core import FloatArray, Pixels, TrainingError, check_output_folder, new_folder, sha256_bytes
-from partsight.runtime.images import PreprocessSpec, preprocess
+from partsight.runtime.calibration import Tolerances
+from partsight.runtime.core import (
+    FloatArray,
+    Pixels,
+    TrainingError,
+    check_output_folder,
+    new_folder,
+    sha256_bytes,
+)
+from partsight.runtime.images import PreprocessSpec
 from partsight.runtime.inference import SCORE_NAME
+from partsight.runtime.matching import MatchingSpec, matching_spec, via_size
 from partsight.train.backbones import find_backbone
-from partsight.train.calibrate import Subject, calibrate
+from partsight.train.calibration import CalibrationInput, calibrate
 from partsight.train.catalog import Catalog, read_catalog
 from partsight.train.features import FeatureCache
 from partsight.train.finetune import Stage1, find_cut, finetune
-from partsight.train.fit import BATCH, Fit, fit_head
+from partsight.train.fit import BATCH, HeadFit, fit_head
 from partsight.train.framework import keras, keras_settings, require_tensorflow, tf
 from partsight.train.heads import find_head
 from partsight.train.interrupts import interrupts_kept
-from partsight.train.reject_record import Calibration
+from partsight.train.prepared import PreparedGoldens, prepare
+from partsight.train.records import Calibration, TuneRecord
 from partsight.train.report import write_report
-from partsight.train.run_folder import MODEL_NAME, RECORD_NAME, GoldenRecord, RunFolder, RunRecord, TrainConfig
+from partsight.train.run_folder import (
+    MODEL_NAME,
+    RECORD_NAME,
+    GoldenRecord,
+    RunFolder,
+    RunRecord,
+    TrainConfig,
+    write_gallery,
+)
 from partsight.train.stack import build_extractor, stack, weights_sha256
-from partsight.train.tune_record import TuneRecord
+from partsight.train.tolerance import measure_tolerances
 
 _PACKAGES = ("partsight", "tensorflow", "keras", "numpy", "opencv-python-headless", "pillow")
 
@@ -52,22 +69,43 @@ class _Stopwatch:
 
 @dataclass(frozen=True)
 class _Task:
-    """What is to be learned."""
+    """Configuration and golden images of a training.
+
+    Attributes:
+        config: Decisions of a person.
+        catalog: Golden images.
+        spec: Preprocessing of the network.
+        matching: Size of the references.
+        weights: Name of the backbone's weights, or the path of their file.
+    """
 
     config: TrainConfig
     catalog: Catalog
     spec: PreprocessSpec
+    matching: MatchingSpec
     weights: str
 
 
 @dataclass(frozen=True)
 class _Learned:
-    """What was learned: the stacked model, how it came about, and its scores of the golden images."""
+    """Result of a training.
+
+    Attributes:
+        model: Stacked keras.Model.
+        fit: Training of the head.
+        tuning: Fine-tuning; None for a quick run.
+        prepared: Golden images, prepared for the package.
+        calibration: Thresholds.
+        tolerances: Differences that frames may have.
+        scores: (classes, classes) float32 scores of the golden images.
+    """
 
     model: Any
-    fit: Fit
+    fit: HeadFit
     tuning: TuneRecord | None
+    prepared: PreparedGoldens
     calibration: Calibration
+    tolerances: Tolerances
     scores: FloatArray
 
 
@@ -78,19 +116,19 @@ def train(
     """Learn the parts of a catalogue, one golden image each.
 
     Args:
-        catalog_folder: see `catalog.read_catalog`.
-        out: the run folder to write; must not exist.
-        config: what a person decides.
-        cache_folder: for features that a later training can use again; None for `.partsight-cache` beside `out`.
+        catalog_folder: Folder with the golden images; see `catalog.read_catalog`.
+        out: Run folder to write; it must not exist.
+        config: Decisions of a person.
+        cache_folder: Folder for features that later trainings use again; None for `.partsight-cache` next to `out`.
 
     Returns:
-        The finished run. It is written whether the target accuracy was reached or not; its record says which.
+        The finished run. Training writes it even below the target accuracy; `record.reached` says which.
 
     Raises:
-        CatalogError: the catalogue cannot be learned from.
-        TrainingError: the configuration cannot be used; backbone, weights or head cannot be had; Keras does not run
+        CatalogError: The catalogue has faults.
+        TrainingError: The configuration is wrong; backbone, weights or head are not available; or Keras does not run
             on TensorFlow in this program.
-        OutputError: `out` exists or cannot be written.
+        OutputError: `out` exists, or the disk refuses it.
     """
     require_tensorflow()
     out = Path(out)
@@ -103,7 +141,8 @@ def train(
     learned = _learn(task, cache, watch)
     with new_folder(out) as folder, interrupts_kept():
         learned.model.save(folder / MODEL_NAME)
-        record = _record(task, learned, watch, sha256_bytes((folder / MODEL_NAME).read_bytes()))
+        gallery_sha256 = write_gallery(folder, learned.prepared.gallery)
+        record = _record(task, learned, watch, sha256_bytes((folder / MODEL_NAME).read_bytes()), gallery_sha256)
         write_report(folder, record, task.catalog.images)
         (folder / RECORD_NAME).write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=1))
     return RunFolder(out, record)
@@ -116,7 +155,7 @@ def make_deterministic(seed: int) -> None:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of what a result depends on."""
+    """Return the versions of the software that a result depends on."""
     found = {"python": platform.python_version(), "platform": platform.platform(), "cores": str(os.cpu_count())}
     for package in _PACKAGES:
         try:
@@ -131,7 +170,7 @@ def _read_task(catalog_folder: str | Path, config: TrainConfig) -> _Task:
         msgspec.convert(msgspec.to_builtins(config), TrainConfig)
     except msgspec.ValidationError as error:
         raise TrainingError(
-            f"the configuration cannot be used: {error}; see TrainConfig for what is allowed"
+            f"the configuration cannot be used: {error}; see TrainConfig for the allowed values"
         ) from error
     backbone = find_backbone(config.backbone)
     find_head(config.head)
@@ -139,8 +178,9 @@ def _read_task(catalog_folder: str | Path, config: TrainConfig) -> _Task:
     side = config.side_px or backbone.side_px
     spec = PreprocessSpec(side, side, catalog.color, config.region, golden_hw=catalog.golden_hw)
     # One pass over a camera's frame serves the network and the comparison.
-    spec = msgspec.structs.replace(spec, via=first_size(spec, matching_spec(catalog.images[0], spec)))
-    return _Task(config, catalog, spec, config.weights or backbone.default_weights)
+    matching = matching_spec(catalog.images[0], spec)
+    spec = msgspec.structs.replace(spec, via=via_size(spec, matching))
+    return _Task(config, catalog, spec, matching, config.weights or backbone.default_weights)
 
 
 def _learn(task: _Task, cache: FeatureCache, watch: _Stopwatch) -> _Learned:
@@ -172,10 +212,17 @@ def _learn(task: _Task, cache: FeatureCache, watch: _Stopwatch) -> _Learned:
     def score(batch: Pixels) -> FloatArray:
         return _scores(head_model, extractor.run(batch))
 
+    with watch.stage("prepare golden images"):
+        prepared = prepare(task.catalog.images, task.spec, task.matching)
+    bank = prepared.gallery.bank
+    trained = CalibrationInput(task.catalog.images, task.spec, task.matching, bank, score, head)
     with watch.stage("calibrate the threshold"):
-        subject = Subject(task.catalog.images, task.spec, score, head)
-        calibration = calibrate(subject, config.max_false_reject, config.seed)
-    return _Learned(stack(extractor, head_model), fit, tuning, calibration, _scores(head_model, features))
+        calibration = calibrate(trained, config.max_false_reject, config.seed)
+    with watch.stage("measure tolerances"):
+        tolerances = measure_tolerances(trained, calibration, prepared.gallery, task.catalog.labels, config.seed)
+    return _Learned(
+        stack(extractor, head_model), fit, tuning, prepared, calibration, tolerances, _scores(head_model, features)
+    )
 
 
 def _scores(head_model: Any, features: FloatArray) -> FloatArray:
@@ -183,7 +230,7 @@ def _scores(head_model: Any, features: FloatArray) -> FloatArray:
     return scores
 
 
-def _record(task: _Task, learned: _Learned, watch: _Stopwatch, model_sha256: str) -> RunRecord:
+def _record(task: _Task, learned: _Learned, watch: _Stopwatch, model_sha256: str, gallery_sha256: str) -> RunRecord:
     catalog, fit = task.catalog, learned.fit
     return RunRecord(
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -193,31 +240,33 @@ def _record(task: _Task, learned: _Learned, watch: _Stopwatch, model_sha256: str
         catalog=str(catalog.root.resolve()),
         catalog_sha256=catalog.sha256,
         twins=catalog.twins,
-        goldens=_golden_records(task, learned.scores),
+        goldens=_golden_records(task, learned),
         history=fit.history,
         tuning=learned.tuning,
         golden_accuracy=float(np.mean(learned.scores.argmax(axis=1) == np.arange(len(learned.scores)))),
         reached=fit.reached,
         outcome=f"{fit.outcome}; {learned.tuning.outcome}" if learned.tuning else fit.outcome,
         calibration=learned.calibration,
+        tolerances=learned.tolerances,
         model_sha256=model_sha256,
+        gallery_sha256=gallery_sha256,
         weights_sha256=weights_sha256(learned.model),
         seconds=watch.seconds,
         versions=versions(),
     )
 
 
-def _golden_records(task: _Task, scores: FloatArray) -> tuple[GoldenRecord, ...]:
-    catalog = task.catalog
+def _golden_records(task: _Task, learned: _Learned) -> tuple[GoldenRecord, ...]:
+    catalog, digests = task.catalog, learned.prepared.pixels_sha256
     records = []
-    for golden, image, row in zip(catalog.goldens, catalog.images, scores, strict=True):
+    for golden, digest, row in zip(catalog.goldens, digests, learned.scores, strict=True):
         order = np.argsort(-row, kind="stable")[:2]
         best = int(order[0])
         record = GoldenRecord(
             label=golden.label,
             file=golden.path.relative_to(catalog.root).as_posix(),
             sha256=golden.sha256,
-            pixels_sha256=sha256_bytes(preprocess([image], task.spec).tobytes()),
+            pixels_sha256=digest,
             predicted=catalog.labels[best],
             score=float(row[best]),
             margin=float(row[best] - row[order[-1]]) if len(row) > 1 else float(row[best]),

@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 
 from partsight.runtime.core import FloatArray, TrainingError, progress
-from partsight.train.activations import Source
+from partsight.train.activations import ActivationSource
+from partsight.train.checkpoints import Checkpoints, TuneProgress, values
 from partsight.train.freeze import BatchNormGuard
 from partsight.train.recipe import Recipe
-from partsight.train.tune_record import TuneEpoch
-from partsight.train.tune_state import Checkpoints, Progress, values
+from partsight.train.records import TuneEpoch
 
 
 @dataclass(frozen=True)
 class Imprinter:
-    """Keeps the prototypes of a cosine head what they were in stage 1: the golden images' own embeddings.
+    """Keeps the prototypes of a cosine head at the golden images' own embeddings, as in stage 1.
 
     They do not train. Where they do, they learn to tell siblings apart in place of the backbone, and neither a frame
     of the line nor a part that is enrolled later gains from that.
@@ -38,7 +38,7 @@ class Imprinter:
 
 @dataclass(frozen=True)
 class Tuner:
-    """What trains, on what, and what watches over it.
+    """Network, data and guard of a fine-tuning.
 
     Attributes:
         scorer: compiled keras.Model from the activation at the cut, (batch, h, w, c), to scores, (batch, classes).
@@ -52,7 +52,7 @@ class Tuner:
     """
 
     scorer: Any
-    source: Source
+    source: ActivationSource
     recipe: Recipe
     epochs: int
     seed: int
@@ -65,7 +65,7 @@ class Tuner:
         """Golden accuracy below which training stops."""
         return self.stage1_accuracy - self.recipe.tolerance
 
-    def run(self, checkpoints: Checkpoints) -> Progress:
+    def run(self, checkpoints: Checkpoints) -> TuneProgress:
         """Train until there is a reason to stop, and leave the best weights in the network.
 
         Raises:
@@ -77,7 +77,7 @@ class Tuner:
         optimizer.build(self.scorer.trainable_variables)
         variables = [*self.scorer.variables, *optimizer.variables]
         loaded = checkpoints.load(variables, len(weights))
-        state, best = loaded or (Progress([self._before()]), [values(weight) for weight in weights])
+        state, best = loaded or (TuneProgress([self._before()]), [values(weight) for weight in weights])
         while state.stopped is None:
             found, kept = self.epoch(len(state.history))
             if self._judge(state, found):
@@ -91,7 +91,7 @@ class Tuner:
         started, weights = time.perf_counter(), self.scorer.weights
         loss = self._train(number)
         raw = [values(weight) for weight in weights]
-        if self.recipe.average:  # the running average of weights is what is measured, and what is kept
+        if self.recipe.average:  # the guard measures the running average of the weights, and the run keeps it
             self.scorer.optimizer.finalize_variable_values(self.scorer.trainable_variables)
         self._imprint()
         found = self._measure(number, loss, started)
@@ -142,7 +142,7 @@ class Tuner:
         rate = 0.0 if epoch == 0 else float(self.scorer.optimizer.learning_rate)
         return TuneEpoch(epoch, loss, golden, held_out, rate, round(time.perf_counter() - started, 2))
 
-    def _judge(self, state: Progress, found: TuneEpoch) -> bool:
+    def _judge(self, state: TuneProgress, found: TuneEpoch) -> bool:
         """Add an epoch to the history, decide whether another follows, and say whether it is the best so far."""
         state.history.append(found)
         if not self._is_sound(found):
@@ -170,7 +170,7 @@ class Tuner:
         )
 
 
-def steps_an_epoch(source: Source, recipe: Recipe) -> int:
+def steps_an_epoch(source: ActivationSource, recipe: Recipe) -> int:
     """Return how many steps it takes to train on every copy and every golden image once."""
     return -(-source.classes * (source.copies + 1) // recipe.batch)
 

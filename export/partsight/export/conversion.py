@@ -14,8 +14,8 @@ from partsight.train.framework import tf
 # isort: split
 import tf2onnx  # after `framework`: it imports TensorFlow, and so Keras with the backend of the user's settings
 
-from partsight.export.fold import FoldSummary, fold, summarise
-from partsight.runtime.core import ExportError, give_back_freed
+from partsight.export.folding import FoldSummary, fold, summarise
+from partsight.runtime.core import ExportError, release_freed_memory
 from partsight.runtime.inference import EMBEDDING_NAME, INPUT_NAME, SCORE_NAME
 from partsight.train.interrupts import interrupts_kept
 
@@ -24,7 +24,7 @@ OPSET = 17
 
 @dataclass(frozen=True)
 class Converted:
-    """A converted model and what folding did to it."""
+    """A converted model and the result of folding."""
 
     model: onnx.ModelProto
     summary: FoldSummary
@@ -66,7 +66,7 @@ def check_folded(summary: FoldSummary) -> None:
 
 
 def _trace(network: Any) -> onnx.ModelProto:
-    """Convert by way of a traced function: Keras' own tensor names are not what tf2onnx expects."""
+    """Convert by way of a traced function: tf2onnx does not expect Keras' own tensor names."""
     # Warnings about constant folding and 'rewriter' steps that concern nobody who exports.
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     signature = [tf.TensorSpec((None, *network.input_shape[1:]), tf.uint8, name=INPUT_NAME)]
@@ -89,7 +89,7 @@ def _copies_collected() -> Iterator[None]:
     """Let Python look for garbage often.
 
     tf2onnx copies the graph, weights and all, for each of its twenty optimisers. The copies refer to themselves, and
-    Python looks for such garbage when there are a quarter more objects than before: beside TensorFlow's, never.
+    Python looks for such garbage when there are a quarter more objects than before: next to TensorFlow's, never.
     Of InceptionV3 they took 4 GB.
     """
     thresholds = gc.get_threshold()
@@ -101,7 +101,7 @@ def _copies_collected() -> Iterator[None]:
     finally:
         gc.set_threshold(*thresholds)
         gc.unfreeze()
-        give_back_freed()
+        release_freed_memory()
 
 
 def _name_batch_axis(model: onnx.ModelProto) -> None:

@@ -17,7 +17,7 @@ _NCHW = [0, 3, 1, 2]
 
 @dataclass(frozen=True)
 class FoldSummary:
-    """What folding did.
+    """Result of folding.
 
     Attributes:
         folded: affine nodes that went into a convolution.
@@ -53,7 +53,7 @@ def fold(model: onnx.ModelProto, input_name: str) -> FoldSummary:
 
 
 def summarise(model: onnx.ModelProto, folded: int = 0, is_input_folded: bool = False) -> FoldSummary:
-    """Count what is in a graph."""
+    """Count the nodes of a graph."""
     graph = Graph(model)
     foldable = sum(_find_foldable(graph, node) is not None for node in graph.nodes)
     left = [node for node in graph.nodes if node.op_type in ("Mul", "Add") and _is_channel_wise(graph, node)]
@@ -82,7 +82,7 @@ def _fold_one(model: onnx.ModelProto) -> bool:
 
 
 def _find_foldable(graph: Graph, conv: Any) -> tuple[Any, Affine] | None:
-    """Return the affine node that alone reads a convolution with constant weights, and what it does."""
+    """Return the affine node that alone reads a convolution with constant weights, and its scale and shift."""
     if conv.op_type != "Conv":
         return None
     kernel, node = graph.constant(conv.input[1]), graph.sole_consumer(conv.output[0])
@@ -124,7 +124,7 @@ def _zero_pads(graph: Graph, pad: Any) -> list[int] | None:
 
 
 def _fold_input(model: onnx.ModelProto, input_name: str) -> bool:
-    """Fold what stands between the image and the first convolution; False if it is not only affine."""
+    """Fold the nodes between the image and the first convolution; False if they are not only affine."""
     graph = Graph(model)
     chain = _read_input_chain(graph, input_name)
     if chain is None:
@@ -192,15 +192,15 @@ def _insert_input(graph: Graph, input_name: str, shift: Array) -> str:
     if np.any(shift):
         constant = graph.add_constant(shift.astype(np.float32).reshape(1, 3, 1, 1), "shift")
         nodes.append(make("Add", [pixels, constant], [shifted], name=shifted))
-    for place, node in enumerate(nodes):
-        graph.nodes.insert(place, node)
+    for index, node in enumerate(nodes):
+        graph.nodes.insert(index, node)
     return str(nodes[-1].output[0])
 
 
 def _split_batch_norms(model: onnx.ModelProto) -> None:
     """Write a BatchNormalization that no convolution can take in as one Mul and one Add."""
     graph = Graph(model)
-    for place, node in reversed(list(enumerate(graph.nodes))):
+    for index, node in reversed(list(enumerate(graph.nodes))):
         affine = read_affine(graph, node, node.input[0], 0, 1) if node.op_type == "BatchNormalization" else None
         if affine is None:
             continue
@@ -210,8 +210,8 @@ def _split_batch_norms(model: onnx.ModelProto) -> None:
             for value in (affine.scale, affine.shift)
         )
         graph.nodes.remove(node)
-        graph.nodes.insert(place, onnx.helper.make_node("Add", [scaled, shift], [node.output[0]]))
-        graph.nodes.insert(place, onnx.helper.make_node("Mul", [node.input[0], scale], [scaled]))
+        graph.nodes.insert(index, onnx.helper.make_node("Add", [scaled, shift], [node.output[0]]))
+        graph.nodes.insert(index, onnx.helper.make_node("Mul", [node.input[0], scale], [scaled]))
 
 
 def _is_channel_wise(graph: Graph, node: Any) -> bool:

@@ -26,15 +26,13 @@ def likeliest_cause(
         manifest: of the package in the making.
         trained_labels: in the order that training used.
         is_prepared_alike: whether the prepared pixels are those that training saw.
-        is_same_as_trained: whether Keras still says what it said at the end of training.
+        is_same_as_trained: whether Keras answers as at the end of training.
         keras_score: (classes,) of the worst image.
         onnx_score: (classes,) of a batch of one, through ONNX Runtime.
         batch: the worst image, prepared: (1, height, width, 3) uint8 BGR.
     """
     if not is_prepared_alike:
-        return (
-            "preprocessing: resize, region or image reader are not those of the training; train again with this version"
-        )
+        return "preprocessing: resize, region or image reader differ from the training; train again with this version"
     if tuple(trained_labels) != manifest.labels:
         return "labels: their order is not that of the training"
     if _is_close(onnx_score(batch[..., ::-1].copy()), keras_score):
@@ -42,7 +40,7 @@ def likeliest_cause(
     if not np.isfinite(onnx_score(batch)).all():
         return "numbers: the ONNX graph gives values that are not finite; are the weights?"
     if not is_same_as_trained:
-        return "Keras itself answers differently than at the end of training; are its versions those of the run?"
+        return "Keras answers differently than at the end of training; compare its versions with the run's record"
     return "conversion or folding: the graphs differ; please report it with the backbone's name"
 
 

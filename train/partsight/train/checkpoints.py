@@ -12,14 +12,14 @@ import numpy as np
 
 from partsight.runtime.core import FloatArray, new_file
 from partsight.train.framework import keras
-from partsight.train.tune_record import TuneEpoch
+from partsight.train.records import TuneEpoch
 
 STATE_NAME = "state.npz"
 
 _LOG = logging.getLogger("partsight.train")
 
 
-class Progress(msgspec.Struct):
+class TuneProgress(msgspec.Struct):
     """How far fine-tuning has come.
 
     Attributes:
@@ -41,7 +41,7 @@ class Checkpoints:
 
     folder: Path
 
-    def save(self, progress: Progress, variables: Sequence[Any], best: Sequence[FloatArray]) -> None:
+    def save(self, progress: TuneProgress, variables: Sequence[Any], best: Sequence[FloatArray]) -> None:
         """Write the state in place of the one before.
 
         Raises:
@@ -53,7 +53,7 @@ class Checkpoints:
         with new_file(self.folder / STATE_NAME) as file:
             np.savez(file, **arrays)
 
-    def load(self, variables: Sequence[Any], best_count: int) -> tuple[Progress, list[FloatArray]] | None:
+    def load(self, variables: Sequence[Any], best_count: int) -> tuple[TuneProgress, list[FloatArray]] | None:
         """Put the state into `variables` and return the rest of it; None if there is none.
 
         One that is damaged is as good as none, with a warning: it only saves time.
@@ -65,7 +65,7 @@ class Checkpoints:
         path = self.folder / STATE_NAME
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                progress = msgspec.json.decode(arrays["progress"].tobytes(), type=Progress)
+                progress = msgspec.json.decode(arrays["progress"].tobytes(), type=TuneProgress)
                 found = [arrays[f"variable_{index}"] for index in range(len(variables))]
                 best = [arrays[f"best_{index}"] for index in range(best_count)]
         except FileNotFoundError:

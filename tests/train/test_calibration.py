@@ -9,26 +9,16 @@ import msgspec
 import numpy as np
 import pytest
 
-from partsight.runtime.calibration.thresholds import (
-    MAX_SCREENED_PARTS,
-    Ranks,
-    RejectCurve,
-    Trial,
-    first_size,
-    golden_bank,
-    matching_spec,
-    reference_files,
-    with_candidates,
-)
+from partsight.runtime.calibration import Ranks, RejectCurve
 from partsight.runtime.core.arrays import FloatArray, Pixels
 from partsight.runtime.images.preprocessing import PreprocessSpec, Region, preprocess
-from partsight.runtime.matching import Bank, Matcher, MatchingSpec, prepare_all
-from partsight.runtime.package.gallery import decode_reference
+from partsight.runtime.matching import Matcher, MatchingSpec, matching_spec
+from partsight.runtime.package import decode_golden_image, prepare_gallery
 from partsight.runtime.package.manifest import Decision
-from partsight.train import calibrate as module
-from partsight.train.calibrate import Subject, calibrate
+from partsight.train import calibration as module
+from partsight.train.calibration import CalibrationInput, calibrate
 from partsight.train.heads import find_head
-from partsight.train.reject_record import Calibration
+from partsight.train.records import Calibration
 from tests.laid import golden
 
 NETWORK = PreprocessSpec(32, 32)
@@ -75,7 +65,9 @@ def run(
     goldens: Sequence[Pixels], share: float, seed: int = 0, head: str = "cosine", spec: PreprocessSpec = NETWORK
 ) -> tuple[Calibration, Scorer]:
     scorer = Scorer([image.mean() for image in goldens])
-    return calibrate(Subject(goldens, spec, scorer, find_head(head)), share, seed), scorer
+    matching = matching_spec(goldens[0], spec)
+    bank = prepare_gallery(goldens, spec, matching).bank
+    return calibrate(CalibrationInput(goldens, spec, matching, bank, scorer, find_head(head)), share, seed), scorer
 
 
 @pytest.fixture(scope="module")
@@ -89,11 +81,6 @@ def of_headers(headers: list[Pixels]) -> Calibration:
     return run(headers, 0.1)[0]
 
 
-def trial(taught: Sequence[float], left_out: Sequence[float], wrong: Sequence[int] = ()) -> Trial:
-    is_right = ~np.isin(np.arange(len(taught)), wrong)
-    return Trial(np.array(taught, np.float32), np.array(left_out, np.float32), is_right)
-
-
 @pytest.mark.parametrize("share", [0, 0.01, 0.1, 0.5, 0.99, 1])
 @pytest.mark.parametrize("count", [1, 2, 12, 60])
 def test_no_more_than_the_share_is_refused(share: float, count: int) -> None:
@@ -104,31 +91,6 @@ def test_no_more_than_the_share_is_refused(share: float, count: int) -> None:
     assert decision.threshold in right.astype(float)
     assert (right <= decision.threshold).mean() >= share - 1 / len(right)  # the next higher would refuse too many
     assert decision.expected_false_reject == (scorer.best < decision.threshold).mean()
-
-
-@pytest.mark.parametrize("share", [0, 0.05, 0.3, 1])
-@pytest.mark.parametrize("score", ["cosine", "agreement"])
-def test_no_more_than_the_share_of_a_trial_is_refused(share: float, score: str) -> None:
-    rng = np.random.default_rng(5)
-    taught, left_out = (rng.uniform(*limits, 200).astype(np.float32) for limits in ((0.2, 1), (0.1, 0.7)))
-    decision = trial(taught, left_out).decision(score, share)
-    assert share - 0.01 <= (taught < decision.threshold).mean() <= share
-    assert decision.expected_false_reject == (taught < decision.threshold).mean()
-    assert decision.expected_false_accept == (left_out >= decision.threshold).mean()
-
-
-def test_frames_that_would_get_another_label_have_no_say() -> None:
-    taught, left_out = [0.1, 0.2, 0.3, 0.8, 0.9, 1.0], [0.1, 0.2, 0.3, 0.75, 0.8, 0.0]
-    assert trial(taught, left_out, wrong=[0, 1, 2]).decision("agreement", 0).threshold == pytest.approx(0.8)
-    assert trial(taught, left_out, wrong=[0, 1, 2]).decision("agreement", 0).expected_false_reject == 0.5
-    assert trial(taught, left_out).decision("agreement", 0).threshold == pytest.approx(0.1)
-    assert trial(taught, left_out, wrong=range(6)).decision("cosine", 0).threshold == pytest.approx(0.1)
-
-
-def test_where_every_label_would_be_wrong_none_is_given() -> None:
-    decision = trial([0.6, 0.7, 0.8], [0.5, 0.6, 0.7], wrong=[0, 1, 2]).decision("agreement", 0.01)
-    assert decision.threshold == 1.0
-    assert (decision.expected_false_reject, decision.expected_false_accept) == (1.0, 0.0)
 
 
 def test_what_it_says() -> None:
@@ -230,14 +192,6 @@ def test_curves_rise_and_fall(of_headers: Calibration) -> None:
         assert curve.false_reject[-1] > 0.5
 
 
-def test_a_curve_is_counted_from_the_scores() -> None:
-    curve = trial([0.5, 0.75, 1.0, 1.0], [0.0, 0.25, 0.5, 0.75]).curve()
-    for threshold, rejected, accepted in zip(curve.threshold, curve.false_reject, curve.false_accept, strict=True):
-        assert rejected == sum(value < threshold for value in (0.5, 0.75, 1.0, 1.0)) / 4
-        assert accepted == sum(value >= threshold for value in (0.0, 0.25, 0.5, 0.75)) / 4
-    assert (curve.threshold[0], curve.threshold[-1]) == (0, 1)
-
-
 def test_twins_are_refused_and_do_not_open_the_gate(headers: list[Pixels]) -> None:
     """Frames that two golden images fit are refused whatever the threshold; it must still refuse unknown parts."""
     found, _ = run([*headers[:4], headers[0]], 0.01, seed=1)
@@ -268,62 +222,11 @@ def test_one_part(headers: list[Pixels], share: float) -> None:
 def test_the_line_accepts_what_was_foreseen(headers: list[Pixels], of_headers: Calibration) -> None:
     """References as export writes them, frames at the threshold that calibration chose."""
     spec, threshold = of_headers.matching, of_headers.matched_decision.threshold
-    matcher = Matcher(golden_bank(headers, NETWORK, spec), spec)
+    matcher = Matcher(prepare_gallery(headers, NETWORK, spec).bank, spec)
     frames = preprocess(headers, spec.preprocess(NETWORK))
     found = matcher.match(frames, np.zeros((len(headers), len(headers)), np.float32))
     assert found.classes[:, 0].tolist() == list(range(len(headers)))
     assert found.is_accepted(threshold, spec).all()
-
-
-def test_the_bank_is_that_of_the_gallery(headers: list[Pixels]) -> None:
-    """What is measured holds for the line, which compares with the files of the package."""
-    spec = matching_spec(headers[0], NETWORK)
-    golden = preprocess(headers[:2], spec.preprocess(NETWORK))
-    decoded = [decode_reference(data, "here") for data in reference_files(headers[:2], NETWORK, spec)]
-    assert (decoded != golden).any()
-    found, of_pixels = golden_bank(headers[:2], NETWORK, spec), Bank.of(prepare_all(golden, range(2)))
-    assert (found.records == Bank.of(prepare_all(decoded, range(2))).records).all()
-    assert (found.image != of_pixels.image).any()
-
-
-@pytest.mark.parametrize(
-    ("missed", "expected"),
-    [
-        ([], (16, 4)),
-        ([(15, 99)], (16, 4)),
-        ([(99, 3)], (16, 4)),
-        ([(16, 4)], (17, 4)),
-        ([(30, 5)], (16, 6)),
-        ([(17, 30), (40, 5)], (18, 6)),
-        ([(30, 30)], (31, 4)),
-        ([(900, 30)], (16, 31)),
-        ([(63, 63)], (64, 4)),
-        ([(62, 19), (65, 4)], (16, 20)),
-        ([(64, 60)], (16, 61)),
-        ([(900, 64)], (64, 64)),
-    ],
-)
-def test_as_few_candidates_as_hold_the_right_part(missed: list[tuple[int, int]], expected: tuple[int, int]) -> None:
-    """`missed`: ranks by thumbnails and by the network, of frames that are not first with both."""
-    ranks = np.array([*missed, *[(0, 0)] * (1000 - len(missed))])
-    spec = MatchingSpec(height=192, width=192, least_margin=0.07)
-    found = with_candidates(spec, Ranks(ranks[:, 0], ranks[:, 1]), 500)
-    assert (found.by_thumbnail, found.by_network) == expected
-    assert msgspec.structs.replace(found, by_thumbnail=16, by_network=4) == spec
-
-
-def test_one_frame_of_two_thousand_may_be_missed() -> None:
-    spec, ranks = MatchingSpec(height=192, width=192), np.zeros((2000, 2), np.intp)
-    ranks[7] = 50
-    assert with_candidates(spec, Ranks(*ranks.T), 500) == spec
-    assert with_candidates(spec, Ranks(*ranks[:1999].T), 500).by_thumbnail == 51
-
-
-def test_very_many_parts_have_no_thumbnails() -> None:
-    spec, ranks = MatchingSpec(height=192, width=192), np.zeros((1000, 2), np.intp)
-    assert with_candidates(spec, Ranks(*ranks.T), MAX_SCREENED_PARTS) == spec
-    many = with_candidates(spec, Ranks(*ranks.T), MAX_SCREENED_PARTS + 1)
-    assert (many.by_thumbnail, many.by_network) == (0, 64)
 
 
 def test_calibration_chooses_the_candidates(headers: list[Pixels], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -361,38 +264,7 @@ def test_a_region(headers: list[Pixels]) -> None:
         image[40:216, 40:200] = part[40:216, 40:200]
     found, _ = run(framed, 0.01, spec=PreprocessSpec(32, 32, region=region))
     assert (found.matching.height, found.matching.width) == (192, 174)
-    for data in reference_files(framed, PreprocessSpec(32, 32, region=region), found.matching):
-        reference = decode_reference(data, "here")
+    for data in prepare_gallery(framed, PreprocessSpec(32, 32, region=region), found.matching).files:
+        reference = decode_golden_image(data, "here")
         assert reference.shape == (192, 174, 3)
         assert 10 < reference[:2].mean() < 245
-
-
-@pytest.mark.parametrize(
-    ("shape", "region", "expected"),
-    [
-        ((256, 256, 3), None, (192, 192)),
-        ((480, 640), None, (144, 192)),
-        ((1000, 20, 3), None, (192, 36)),
-        ((40, 400, 3), None, (36, 192)),
-        ((191, 192, 3), None, (192, 192)),
-        ((700, 1000), None, (132, 192)),
-        ((32, 32, 3), None, (192, 192)),
-        ((480, 640, 3), Region(0, 0, 100, 200), (192, 96)),
-    ],
-)
-def test_references_have_the_shape_of_what_the_network_sees(
-    shape: tuple[int, ...], region: Region | None, expected: tuple[int, int]
-) -> None:
-    spec = matching_spec(np.zeros(shape, np.uint8), PreprocessSpec(64, 64, region=region))
-    assert (spec.height, spec.width) == expected
-    assert spec == msgspec.structs.replace(MatchingSpec(height=1, width=1), height=spec.height, width=spec.width)
-
-
-@pytest.mark.parametrize(
-    ("network", "expected"), [((224, 224), (224, 224)), ((150, 150), (192, 150)), ((64, 64), (192, 144))]
-)
-def test_first_size_serves_network_and_comparison(network: tuple[int, int], expected: tuple[int, int]) -> None:
-    spec, matching = PreprocessSpec(*network), MatchingSpec(height=192, width=144)
-    assert first_size(spec, matching) == expected
-    shared = msgspec.structs.replace(spec, via=expected)
-    assert matching.preprocess(shared) == PreprocessSpec(192, 144, via=expected)

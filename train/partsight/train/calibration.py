@@ -14,20 +14,21 @@ import numpy.typing as npt
 
 from partsight.runtime.calibration import (
     Ranks,
-    Trial,
+    RejectCurve,
     Variation,
+    VariedAnswers,
     answer_by_agreement,
     answer_by_score,
-    golden_bank,
-    matching_spec,
+    choose_threshold,
+    rank_by_score,
     vary,
     with_candidates,
 )
 from partsight.runtime.core import FloatArray, Pixels, progress
 from partsight.runtime.images import PreprocessSpec, preprocess
-from partsight.runtime.matching import Matcher, MatchingSpec
+from partsight.runtime.matching import Bank, Matcher, MatchingSpec
 from partsight.train.heads import Head
-from partsight.train.reject_record import Calibration
+from partsight.train.records import Calibration
 
 MAX_SAMPLE = 1000
 
@@ -38,70 +39,76 @@ _BATCH = 32
 
 
 @dataclass(frozen=True)
-class Subject:
-    """What is calibrated.
+class CalibrationInput:
+    """Network and golden images that thresholds are chosen for.
 
     Attributes:
-        goldens: one image for each class.
-        spec: the network's preprocessing.
-        score: (batch, height, width, 3) uint8 prepared frames to (batch, classes) float32.
-        head: whose scores they are.
+        goldens: Golden images, one for each class.
+        spec: Preprocessing of the network.
+        matching: Size of the references; calibration chooses the number of candidates.
+        bank: References of the golden images.
+        score: Function of (batch, height, width, 3) uint8 prepared frames, at most 32; returns (batch, classes)
+            float32 scores.
+        head: Head of the network, which names the kind of its scores.
     """
 
     goldens: Sequence[Pixels]
     spec: PreprocessSpec
+    matching: MatchingSpec
+    bank: Bank
     score: Callable[[Pixels], FloatArray]
     head: Head
 
 
-def calibrate(subject: Subject, max_false_reject: float, seed: int) -> Calibration:
+def calibrate(trained: CalibrationInput, max_false_reject: float, seed: int) -> Calibration:
     """Choose thresholds that refuse at most a share of taught parts as the line would show them.
 
     Up to 1,000 golden images, drawn at random, are varied once each; where there are fewer than 300, as often as it
     takes for so many frames. Classes are pooled: with one image a class there is nothing to fit for each.
 
     Args:
-        subject: what is calibrated.
-        max_false_reject: the share, in [0, 1].
-        seed: of the drawing.
+        trained: Network and golden images.
+        max_false_reject: Share of the frames, in [0, 1].
+        seed: Seed of the drawing.
     """
     rng = np.random.default_rng(seed)
-    size = min(MAX_SAMPLE, len(subject.goldens))
-    drawn = rng.choice(len(subject.goldens), size, replace=False)
+    size = min(MAX_SAMPLE, len(trained.goldens))
+    drawn = rng.choice(len(trained.goldens), size, replace=False)
     chosen = np.sort(np.resize(drawn, max(size, MIN_SAMPLE)))
-    matching = matching_spec(subject.goldens[0], subject.spec)
-    matcher = Matcher(golden_bank(subject.goldens, subject.spec, matching), matching)
-    varied = _varied(subject, matching, chosen, rng)
-    ranks = Ranks(
-        np.concatenate([matcher.rank(batch.frames, batch.classes) for batch in varied]),
-        np.concatenate([(batch.score > batch.own_score[:, None]).sum(axis=1) for batch in varied]),
+    matcher = Matcher(trained.bank, trained.matching)
+    varied = _varied(trained, chosen, rng)
+    ranks = Ranks.joined(
+        [
+            Ranks(matcher.rank(batch.frames, batch.classes), rank_by_score(batch.score, batch.classes))
+            for batch in varied
+        ]
     )
-    matcher = Matcher(matcher.bank, with_candidates(matching, ranks, len(subject.goldens)))
-    network, matched = [], []
-    for batch in progress(varied, len(varied), "comparing varied images", f"×{_BATCH}"):
-        network += [answer_by_score(row, int(index)) for row, index in zip(batch.score, batch.classes, strict=True)]
-        matched += answer_by_agreement(matcher, batch.frames, batch.score, batch.classes)
-    by_network, by_agreement = Trial.of(network), Trial.of(matched)
-    decision = by_agreement.decision("agreement", max_false_reject)
-    of_network = by_network.decision(subject.head.score, max_false_reject)
-    if len(subject.goldens) == 1:  # with it left out there was nothing to take a frame for
+    matcher = Matcher(trained.bank, with_candidates(trained.matching, ranks, len(trained.goldens)))
+    shown = progress(varied, len(varied), "comparing varied images", f"×{_BATCH}")
+    by_agreement = VariedAnswers.joined(
+        [answer_by_agreement(matcher, batch.frames, batch.score, batch.classes) for batch in shown]
+    )
+    by_network = VariedAnswers.joined([answer_by_score(batch.score, batch.classes) for batch in varied])
+    decision = choose_threshold(by_agreement, "agreement", max_false_reject)
+    of_network = choose_threshold(by_network, trained.head.score, max_false_reject)
+    if len(trained.goldens) == 1:  # with it left out there was nothing to take a frame for
         decision, of_network = (
             msgspec.structs.replace(item, expected_false_accept=None) for item in (decision, of_network)
         )
     is_accepted = by_agreement.taught >= decision.threshold
     return Calibration(
         decision=of_network,
-        curve=by_network.curve(),
+        curve=RejectCurve.of(by_network),
         matching=matcher.spec,
         matched_decision=decision,
-        matched_curve=by_agreement.curve(),
+        matched_curve=RejectCurve.of(by_agreement),
         expected_right=float(np.mean(is_accepted & by_agreement.is_right)),
         expected_wrong=float(np.mean(is_accepted & ~by_agreement.is_right)),
     )
 
 
 @dataclass(frozen=True)
-class _Batch:
+class _VariedBatch:
     """Varied frames.
 
     Attributes:
@@ -114,21 +121,15 @@ class _Batch:
     score: FloatArray
     frames: Pixels
 
-    @property
-    def own_score(self) -> FloatArray:
-        """(frames,) of the right part."""
-        return self.score[np.arange(len(self.classes)), self.classes]
 
-
-def _varied(
-    subject: Subject, matching: MatchingSpec, chosen: npt.NDArray[np.intp], rng: np.random.Generator
-) -> list[_Batch]:
+def _varied(trained: CalibrationInput, chosen: npt.NDArray[np.intp], rng: np.random.Generator) -> list[_VariedBatch]:
     """Return varied frames of classes, made with a progress bar."""
     batches = []
     starts = range(0, len(chosen), _BATCH)
     for start in progress(starts, len(starts), "varying golden images", f"×{_BATCH}"):
         classes = chosen[start : start + _BATCH]
-        images = [vary(subject.goldens[index], Variation(), rng) for index in classes]
-        score = subject.score(preprocess(images, subject.spec))
-        batches.append(_Batch(classes, score, preprocess(images, matching.preprocess(subject.spec))))
+        goldens = {index: trained.goldens[index] for index in np.unique(classes)}  # a small catalogue's come often
+        images = [vary(goldens[index], Variation(), rng) for index in classes]
+        score = trained.score(preprocess(images, trained.spec))
+        batches.append(_VariedBatch(classes, score, preprocess(images, trained.matching.preprocess(trained.spec))))
     return batches

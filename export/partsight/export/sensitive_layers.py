@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
-from partsight.export.gate import Gate
+from partsight.export.gate import PrecisionGate
 from partsight.export.int8 import Quantizer
 from partsight.runtime.core import FloatArray, Pixels, progress
 from partsight.runtime.inference import Session
@@ -17,7 +17,7 @@ _BATCH = 16
 
 
 @dataclass(frozen=True)
-class Spared:
+class PartlyQuantized:
     """A model of which some layers are spared.
 
     Attributes:
@@ -29,11 +29,13 @@ class Spared:
     kept: tuple[str, ...]
 
 
-def spare_layers(quantizer: Quantizer, fp32: onnx.ModelProto, gate: Gate, frames: Pixels) -> Spared:
+def keep_sensitive_layers(
+    quantizer: Quantizer, fp32: onnx.ModelProto, gate: PrecisionGate, frames: Pixels
+) -> PartlyQuantized:
     """Return the model with the fewest layers in FP32 that passes, or the best there is if a quarter is not enough.
 
     Layers are ranked by how far the embedding moves when each alone is quantised. How many of the worst must stay is
-    found by halving, which takes it that one more kept layer never hurts: what is returned is judged in any case.
+    found by halving, which assumes that one more kept layer never hurts; the gate judges the result in any case.
 
     Args:
         quantizer: of the network.
@@ -51,10 +53,12 @@ def spare_layers(quantizer: Quantizer, fp32: onnx.ModelProto, gate: Gate, frames
         else:
             too_few = middle
     kept = _first(ranked, enough)
-    return Spared(quantizer.quantize(kept), tuple(name for layer in ranked[:enough] for name in layer))
+    return PartlyQuantized(quantizer.quantize(kept), tuple(name for layer in ranked[:enough] for name in layer))
 
 
-def rank_layers(quantizer: Quantizer, fp32: onnx.ModelProto, gate: Gate, frames: Pixels) -> list[tuple[str, ...]]:
+def rank_layers(
+    quantizer: Quantizer, fp32: onnx.ModelProto, gate: PrecisionGate, frames: Pixels
+) -> list[tuple[str, ...]]:
     """Return the layers, the one whose quantisation moves the embedding most first."""
     expected = _embeddings(gate.open(fp32), frames)
     every = {name for layer in quantizer.layers for name in layer}
@@ -63,7 +67,7 @@ def rank_layers(quantizer: Quantizer, fp32: onnx.ModelProto, gate: Gate, frames:
         moved = _embeddings(gate.open(quantizer.quantize(every - set(layer))), frames)
         drift.append(float(np.square(moved - expected).sum(axis=1).mean()))
     order = np.argsort(-np.nan_to_num(np.array(drift), nan=np.inf), kind="stable")
-    return [quantizer.layers[place] for place in order]
+    return [quantizer.layers[index] for index in order]
 
 
 def _first(ranked: list[tuple[str, ...]], count: int) -> frozenset[str]:

@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from partsight.export.diagnose import likeliest_cause
+from partsight.export.diagnosis import likeliest_cause
 from tests.tiny import COLOURS_BGR, solid, tiny_manifest
 
 LABELS = tuple(COLOURS_BGR)

@@ -7,8 +7,8 @@ import numpy as np
 import onnx
 import pytest
 
-from partsight.export.convert import check_folded
-from partsight.export.fold import fold, summarise
+from partsight.export.conversion import check_folded
+from partsight.export.folding import fold, summarise
 from partsight.runtime.core.errors import ExportError
 from tests.export.graphs import HEIGHT, INPUT, WIDTH, Net, answers, constants, first, fold_alike, op_types
 
@@ -143,13 +143,13 @@ def test_a_batch_norm_that_learns_is_left_and_refused() -> None:
     model = net.model()
     summary = fold(model, INPUT)
     assert (summary.folded, summary.batch_norm_left) == (0, 1)
-    with pytest.raises(ExportError, match="1 BatchNormalization nodes and 0 affine nodes"):
+    with pytest.raises(ExportError, match=r"1 BatchNormalization.* 0 affine"):
         check_folded(summarise(model))
 
 
 def test_what_was_not_folded_is_refused() -> None:
     model = conv_net().batch_norm().model()
-    with pytest.raises(ExportError, match="1 BatchNormalization nodes and 1 affine nodes"):
+    with pytest.raises(ExportError, match=r"1 BatchNormalization.* 1 affine"):
         check_folded(summarise(model))
     check_folded(fold(model, INPUT))
 

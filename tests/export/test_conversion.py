@@ -11,8 +11,8 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from partsight.export import convert as conversion
-from partsight.export.convert import OPSET, Converted, convert
+from partsight.export import conversion
+from partsight.export.conversion import OPSET, Converted, convert
 from partsight.runtime.core.errors import ExportError
 from partsight.runtime.inference.session import Session
 from partsight.train.layers import FrameNormalization
@@ -156,14 +156,14 @@ def test_an_input_that_is_needed_is_refused(traced: onnx.ModelProto, monkeypatch
     (tensor,) = [item for item in model.graph.initializer if item.name == kernel]
     model.graph.initializer.remove(tensor)
     model.graph.input.append(onnx.helper.make_tensor_value_info(kernel, tensor.data_type, tensor.dims))
-    with pytest.raises(ExportError, match=f"has inputs .*{kernel}.*expected image_bgr, and score and embedding"):
+    with pytest.raises(ExportError, match=kernel):
         convert_traced(model, monkeypatch)
 
 
 def test_a_missing_output_is_refused(traced: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch) -> None:
     model = copy.deepcopy(traced)
     del model.graph.output[0]
-    with pytest.raises(ExportError, match=r"outputs \['(score|embedding)'\]; expected"):
+    with pytest.raises(ExportError, match=r"\['(score|embedding)'\]"):
         convert_traced(model, monkeypatch)
 
 
@@ -175,5 +175,5 @@ class Unknown(layers.Layer):
 
 
 def test_a_layer_that_cannot_be_converted() -> None:
-    with pytest.raises(ExportError, match=r"BesselI0e.*is a layer not known to tf2onnx\?$"):
+    with pytest.raises(ExportError, match="BesselI0e"):
         convert(network(lambda x: Unknown()(plain(x))))

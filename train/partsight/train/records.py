@@ -1,0 +1,91 @@
+"""Records that calibration and fine-tuning leave in a run's record."""
+
+import msgspec
+
+from partsight.runtime.calibration import RejectCurve
+from partsight.runtime.matching import MatchingSpec
+from partsight.runtime.package import Decision, Share
+
+
+class Calibration(msgspec.Struct, frozen=True, kw_only=True):
+    """When a part counts as unknown, by the network alone and by comparison with golden images.
+
+    Attributes:
+        decision: Decision on the network's score.
+        curve: Errors by threshold on that score.
+        matching: Comparison of frames with golden images.
+        matched_decision: Decision on the agreement.
+        matched_curve: Errors by threshold on the agreement.
+        expected_right, expected_wrong: Shares of varied golden images that get their own label, or another's; the rest
+            is unknown.
+    """
+
+    decision: Decision
+    curve: RejectCurve
+    matching: MatchingSpec
+    matched_decision: Decision
+    matched_curve: RejectCurve
+    expected_right: Share
+    expected_wrong: Share
+
+
+class FreezeRow(msgspec.Struct, frozen=True):
+    """One block of the network, from one possible cut to the next.
+
+    Attributes:
+        block: the name of the layer that it ends with.
+        layers: how many it has.
+        parameters: how many numbers they hold.
+        trains: whether its weights change in fine-tuning. Its BatchNormalization layers never do.
+    """
+
+    block: str
+    layers: int
+    parameters: int
+    trains: bool
+
+
+class TuneEpoch(msgspec.Struct, frozen=True):
+    """One pass over the varied copies; epoch 0 is the state before the first step.
+
+    Attributes:
+        epoch: Number of the epoch.
+        loss: Mean training loss; None for epoch 0.
+        golden_accuracy: Share of unvaried golden images that the network recognises after the epoch.
+        held_out_accuracy: Share that it recognises of the varied copies, one for each part, that never train.
+        learning_rate: Learning rate of the last step.
+        seconds: Duration in seconds.
+    """
+
+    epoch: int
+    loss: float | None
+    golden_accuracy: float
+    held_out_accuracy: float
+    learning_rate: float
+    seconds: float
+
+
+class TuneRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """How fine-tuning went.
+
+    Attributes:
+        plan: Blocks in the order of the network.
+        batch_norm_layers: Number of BatchNormalization layers that stayed in inference mode.
+        cut: Layer whose output the training starts from.
+        copies: Number of varied copies of each golden image; fewer than the configuration's if the cache is too small.
+        history: All epochs, with the state before the first.
+        floor: Golden accuracy below which training stops: stage 1's minus the tolerance.
+        dropped: Whether golden accuracy fell below it.
+        best_epoch: Epoch whose weights the run kept; 0 for stage 1.
+        outcome: Why it stopped and which weights it kept, for a person.
+    """
+
+    plan: tuple[FreezeRow, ...]
+    batch_norm_layers: int
+    cut: str
+    copies: int
+    history: tuple[TuneEpoch, ...]
+    floor: float
+    dropped: bool
+    best_epoch: int
+    outcome: str
