@@ -1,6 +1,6 @@
-"""Draw frames above the golden image of the part that each was taken for.
+"""Draw frames above the golden image of the part that each was recognised as.
 
-python examples/show_answers.py line3.partsight                         # frames of examples/parts, one of them unknown
+python examples/show_answers.py line3.partsight                         # frames of examples/parts, one unknown
 python examples/show_answers.py line3.partsight photos frame.png --out answers.png
 """
 
@@ -20,7 +20,7 @@ from partsight.runtime.core import Pixels
 
 PARTS = Path(__file__).parent / "parts"
 RIGHT, WRONG, NEUTRAL = "#1f7a4d", "#c0392b", "#34495e"
-NEVER_TAUGHT, MAX_NAME = "(never taught)", 28
+NOT_TAUGHT, MAX_NAME = "(not taught)", 28
 
 
 def main() -> None:
@@ -41,8 +41,8 @@ def main() -> None:
     for column, (path, frame, answer, golden) in enumerate(zip(paths, frames, answers, goldens, strict=True)):
         truth = None if args.frames else truth_of(path, labels)
         show(axes[0, column], frame, shortened(truth or path.name), NEUTRAL)
-        said = shortened(answer.label) if answer.label else "unknown; the nearest:"
-        show(axes[1, column], golden, f"{said}\n{answer.score:.3f}", color_of(answer, truth))
+        label = shortened(answer.label) if answer.label else "unknown; the nearest:"
+        show(axes[1, column], golden, f"{label}\n{answer.score:.3f}", color_of(answer, truth))
     for row, name in enumerate(("frame", "answer")):
         axes[row, 0].text(-0.12, 0.5, name, transform=axes[row, 0].transAxes, rotation=90, va="center")
     figure.savefig(args.out, dpi=90)
@@ -52,7 +52,7 @@ def main() -> None:
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        description="Draw frames above the golden images of the parts they were taken for."
+        description="Draw frames above the golden images of the parts that they were recognised as."
     )
     parser.add_argument("package", metavar="PACKAGE", help="the folder that `partsight export` wrote")
     parser.add_argument(
@@ -62,7 +62,7 @@ def parse_arguments() -> argparse.Namespace:
         metavar="FRAMES",
         help="images or folders of them (default: frames of the examples)",
     )
-    parser.add_argument("--columns", type=int, default=6, metavar="N", help="frames to draw at most (default: 6)")
+    parser.add_argument("--columns", type=int, default=6, metavar="N", help="largest number of frames (default: 6)")
     parser.add_argument("--out", default="answers.png", metavar="FILE", help="picture to write (default: answers.png)")
     args = parser.parse_args()
     if args.columns < 2:
@@ -71,21 +71,21 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def example_frames(labels: Sequence[str], count: int) -> list[Path]:
-    """Return line frames of the example parts, of those with these labels if there are any, and one never taught."""
+    """Return line frames of the example parts with these labels, else of all, and one of a part that was not taught."""
     taught = [PARTS / "line" / label for label in labels if (PARTS / "line" / label).is_dir()]
     return [*choose(taught or [PARTS / "line"], count - 1), *choose([PARTS / "unknown"], 1)]
 
 
-def choose(places: list[Path], count: int) -> list[Path]:
-    """Return the images of files and folders; if there are more than `count`, so many drawn by chance, in order."""
-    paths = [path for place in places for path in (find_images(place) if place.is_dir() else [place])]
+def choose(sources: list[Path], count: int) -> list[Path]:
+    """Return the images of files and folders, in order; at most `count`, drawn at random."""
+    paths = [path for source in sources for path in (find_images(source) if source.is_dir() else [source])]
     chosen = np.random.default_rng(0).choice(len(paths), min(count, len(paths)), replace=False)
     return [paths[index] for index in sorted(chosen)]
 
 
 def truth_of(path: Path, labels: Sequence[str]) -> str:
-    """Return which part of a package an example frame shows."""
-    return path.parent.name if path.parent.name in labels else NEVER_TAUGHT
+    """Return the part that an example frame shows."""
+    return path.parent.name if path.parent.name in labels else NOT_TAUGHT
 
 
 def shortened(name: str) -> str:
@@ -94,14 +94,14 @@ def shortened(name: str) -> str:
 
 
 def color_of(answer: Result, truth: str | None) -> str:
-    """Return the color of an answer: right, wrong, or neither where nobody knows."""
+    """Return the color of an answer: right, wrong, or neutral if the part is not known."""
     if truth is None:
         return NEUTRAL
-    return RIGHT if (answer.label or NEVER_TAUGHT) == truth else WRONG
+    return RIGHT if (answer.label or NOT_TAUGHT) == truth else WRONG
 
 
 def golden_image(package: ModelPackage, index: int) -> Pixels | None:
-    """Return the golden image of a part; None from a package that holds none."""
+    """Return the golden image of a part; None from a package without golden images."""
     return None if package.manifest.matching is None else package.golden_image(index)
 
 

@@ -96,9 +96,10 @@ def small_package(small_run: "RunFolder", tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture(scope="session")
 def few_samples() -> Iterator[None]:
-    """Let a calibration take no more frames than there are parts: of a dozen, it is most of a training's time."""
+    """Let a training vary no more golden images than it must: of a dozen, that is most of its time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("partsight.train.calibrate.MIN_SAMPLE", 1)
+        patch.setattr("partsight.train.calibration.MIN_SAMPLE", 1)
+        patch.setattr("partsight.train.tolerance.SAMPLE", 1)
         yield
 
 

@@ -1,7 +1,7 @@
 """The comparison with golden images, one candidate after the other.
 
-It is the algorithm of commit 628cccd, kept as the independent reference for the batched one. It is not to be changed:
-where the two differ, the batched one is to be explained.
+This is the algorithm of commit 628cccd, the independent reference for the batched one. Do not change it: where the two
+differ, explain the batched one.
 """
 
 import math
@@ -160,10 +160,10 @@ class ReferenceMatcher:
         order = list(dict.fromkeys([*first, *by_outline, *by_network]))[: self.shortlist]
         is_clear = by_outline[0] == by_network[0]
         if is_clear and len(order) > 2:
-            matched = next(self._looks(levels, smoothed, order[:_FEW], 1, threshold))
+            matched = next(self._passes(levels, smoothed, order[:_FEW], 1, threshold))
             if matched.accepted:
                 return matched
-        for matched in self._looks(levels, smoothed, order, 1 if is_clear else 2, threshold):
+        for matched in self._passes(levels, smoothed, order, 1 if is_clear else 2, threshold):
             if matched.accepted:
                 break
         return matched
@@ -175,7 +175,7 @@ class ReferenceMatcher:
         explained = np.concatenate(blocks)
         return _best_first(np.einsum("nk,nk->n", explained, explained) - self._squares, self.outlined)
 
-    def _looks(
+    def _passes(
         self, levels: Sequence[np.ndarray], smoothed: np.ndarray, order: Sequence[int], starts: int, threshold: float
     ) -> Iterator[Matched]:
         """Lay the frame over candidates more and more exactly, each time over fewer: first the hopeful, then all."""

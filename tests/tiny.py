@@ -9,13 +9,14 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from partsight.export.search import replace_head
+from partsight.runtime import EngineSettings
 from partsight.runtime.core.arrays import Pixels
-from partsight.runtime.core.prototype_file import PROTOTYPE_FILE, encode_prototypes
+from partsight.runtime.core.npy_file import PROTOTYPE_FILE, encode_prototypes
 from partsight.runtime.core.storage import new_folder, sha256_bytes
 from partsight.runtime.images.preprocessing import PreprocessSpec
 from partsight.runtime.matching import BANK_FILE, MatchingSpec, encode_bank, prepare_all
 from partsight.runtime.package.digest import DIGEST_KEY, with_digest
-from partsight.runtime.package.gallery import decode_reference
+from partsight.runtime.package.gallery import decode_golden_image
 from partsight.runtime.package.manifest import (
     METADATA_KEY,
     SCHEMA_VERSION,
@@ -41,6 +42,8 @@ COLOURS_BGR = {
 THRESHOLD = 0.9
 AGREEMENT_THRESHOLD = 0.5
 """Of a package that compares frames with golden images, too."""
+ONE_THREAD = EngineSettings(threads=1)
+"""For networks so small that a second thread only takes the core of another test."""
 
 
 def solid(colour: str | tuple[int, int, int], height: int = 48, width: int = 64) -> Pixels:
@@ -156,7 +159,7 @@ def write_tiny_package(path: Path, *, is_searched: bool = False, **changes: obje
     files["report.html"] = b"<!doctype html><title>tiny</title>\n"
     search = None
     if bare.matching is not None and bare.matching.bank is not None:
-        images = [decode_reference(files[name], name) for name in bare.matching.references]
+        images = [decode_golden_image(files[name], name) for name in bare.matching.references]
         files[bare.matching.bank] = encode_bank(prepare_all(images, range(len(images))))
     if is_searched:
         model = searched(model)

@@ -41,7 +41,7 @@ def test_embed(tiny_package: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("program", ["embed.py", "show_answers.py", "two_cameras_plc.py", "bundle/recognize.py"])
-def test_without_arguments_a_program_says_how_it_is_used(program: str) -> None:
+def test_without_arguments_a_program_prints_its_usage(program: str) -> None:
     done = python(str(EXAMPLES / program))
     assert done.returncode in (1, 2)
     assert f"{Path(program).name} " in done.stderr
@@ -49,7 +49,7 @@ def test_without_arguments_a_program_says_how_it_is_used(program: str) -> None:
 
 
 def test_a_picture_of_answers(verified_package: Path, tmp_path: Path) -> None:
-    """Of frames of one's own, files and folders."""
+    """Of the user's frames: files and folders."""
     (tmp_path / "photos").mkdir()
     for colour in ("red", "blue"):
         cv2.imwrite(str(tmp_path / "photos" / f"{colour}.png"), solid(colour))
@@ -70,7 +70,7 @@ def free_port() -> int:
 
 
 def registers(port: int, count: int) -> list[int]:
-    """What a PLC reads."""
+    """Read registers as a PLC does."""
     from pymodbus.client import ModbusTcpClient
 
     with ModbusTcpClient("127.0.0.1", port=port) as client:
@@ -89,17 +89,17 @@ def test_two_cameras_and_a_plc(tiny_package: Path, tmp_path: Path) -> None:
             *command, f"127.0.0.1:{port}", database, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         ) as process:
             assert process.stdout is not None
-            said = [process.stdout.readline().split() for _ in range(20)]
+            printed = [process.stdout.readline().split() for _ in range(20)]
             layout, outcome, _, camera = registers(port, 4)
             process.send_signal(signal.SIGTERM)
             out, err = process.communicate(timeout=HANG_S)
     assert process.returncode == 0, err
-    assert {words[0] for words in said} == {"left", "right"}
+    assert {words[0] for words in printed} == {"left", "right"}
     assert (layout, outcome) == (1, 2)  # all of these frames are grey, which is no part
     assert camera in (1, 2)
     *lines, counters = out.splitlines()
     with sqlite3.connect(database) as rows:
-        assert rows.execute("select count(*) from result").fetchone() == (len(said) + len(lines),)
+        assert rows.execute("select count(*) from result").fetchone() == (len(printed) + len(lines),)
     assert counters.startswith("LineCounters(cameras={'left': CameraCounters(")
 
 
@@ -167,13 +167,12 @@ def test_nothing_is_swapped_where_a_step_fails(
     link = tmp_path / "line3.partsight"
     link.symlink_to(tiny_package)
     assert swap("golden", link, DAMAGED="1").returncode != 0
-    back = swap("--back", link)
-    assert (back.returncode, "there was no package before this one" in back.stderr) == (1, True)
+    assert swap("--back", link).returncode == 1
     assert link.readlink() == tiny_package
     assert not (tmp_path / "line3.partsight.before").is_symlink()
     folder = Path(shutil.copytree(tiny_package, tmp_path / "folder.partsight"))
     done = swap("golden", folder)
-    assert (done.returncode, "is no link" in done.stderr) == (1, True)
+    assert (done.returncode, folder.name in done.stderr) == (1, True)
     assert swap("golden").returncode == 2
 
 
@@ -185,8 +184,8 @@ def test_the_lines_file(tiny_package: Path, tmp_path: Path) -> None:
     config, options = str(tmp_path / "line3.toml"), ("--provider", "cpu", "--precision", "fp32")
     done = python("-m", "partsight.cli", "run", str(tiny_package), "--config", config, *options, "--check")
     assert done.returncode == 0, done.stderr
-    for text in ("camera left   usb:0 exposure_us=2000", "5 of 6 labels", "200 ms"):
-        assert text in done.stdout
+    for fact in ("usb:0 exposure_us=2000", "5 of 6", "200 ms"):
+        assert fact in done.stdout
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")

@@ -57,7 +57,7 @@ def _enrol(folder: Path, out: Path) -> int:
 def _check_package(path: Path) -> None:
     from partsight.runtime import ModelPackage
 
-    ModelPackage.read(path).verify()
+    ModelPackage.read(path).check_hashes()
 
 
 # ---- training ----

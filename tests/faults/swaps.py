@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from tests.faults.injector import Kind, unwatched
 from tests.faults.job import Job
+from tests.tiny import ONE_THREAD
 
 if TYPE_CHECKING:
     from partsight.runtime import Recognizer
@@ -40,8 +41,8 @@ class _Swapped:
         from partsight.runtime.line import Line
         from tests.runtime.line.scripted import ScriptedCamera
 
-        recognizer = Recognizer(place, threads=1)
-        recognizer.hold()
+        recognizer = Recognizer(place, engine=ONE_THREAD)
+        recognizer.preload()
         self._ids = {"old": recognizer.package_id}
         self.who: list[str] = []
         self.answers = 0
@@ -83,7 +84,7 @@ def _line(place: Path, out: Path) -> Iterator[_Swapped]:
     with unwatched():
         swapped = _Swapped(place)
         swapped.line.start()
-        _await(lambda: "partsight-hold" not in {thread.name for thread in threading.enumerate()})
+        _await(lambda: "partsight-preload" not in {thread.name for thread in threading.enumerate()})
         swapped.await_answers()
     try:
         yield swapped
@@ -136,7 +137,7 @@ def _turn(place: Path, target: str) -> None:
 def _load_package(path: str | Path) -> "Recognizer":
     from partsight.runtime import Recognizer
 
-    return Recognizer(path, threads=1)
+    return Recognizer(path, engine=ONE_THREAD)
 
 
 def _prepare(folder: Path) -> None:

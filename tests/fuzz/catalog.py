@@ -27,7 +27,7 @@ _ALL = (
         "models-openvino", models.hostile_models("openvino"), 3_000, seconds=20, memory_mb=3072, needs=("openvino",)
     ),
     Surface("opcua-requests", plc.open_opcua, 3_000, needs=("asyncua",)),
-    Surface("modbus-requests", plc.open_modbus, 15_000, needs=("pymodbus",)),
+    Surface("modbus-requests", plc.open_modbus, 15_000),
     Surface("frame-arrays", frames.open_arrays, 8_000),
     Surface("package-folders", packages.open_folders, 10_000, seconds=10),
     Surface("labels", records.open_labels, 20_000),

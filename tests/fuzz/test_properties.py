@@ -19,9 +19,9 @@ from partsight.runtime.images.preprocessing import PreprocessSpec, preprocess
 from partsight.runtime.package.digest import check_digest, with_digest
 from partsight.runtime.package.manifest import Manifest
 from partsight.runtime.package.onnx_file import check_onnx
-from partsight.runtime.recognition.decision import decide
+from partsight.runtime.recognition.results import decide
 from partsight.runtime.sinks.address import parse
-from partsight.runtime.sinks.csv import guard, unguard
+from partsight.runtime.sinks.csv import escape_formula, unescape_formula
 from partsight.runtime.sinks.record import Record
 from tests.fuzz.catalog import SURFACES
 from tests.tiny import tiny_manifest, tiny_model
@@ -86,8 +86,8 @@ def test_any_text_in_a_record(camera: str, error: str, label: str) -> None:
 @CASES
 @given(st.text(st.characters(codec="utf-8")))
 def test_any_text_in_a_table(text: str) -> None:
-    guarded = guard(text)
-    assert unguard(guarded) == text
+    guarded = escape_formula(text)
+    assert unescape_formula(guarded) == text
     assert not guarded.startswith(("=", "+", "-", "@", "\t", "\r", "\n"))
     stream = io.StringIO(newline="")
     csv.writer(stream).writerow([guarded, "x"])

@@ -22,12 +22,12 @@ _OPTIONS: tuple[type[Options], ...] = (FileOptions, ImagesOptions, ModbusOptions
 _NAMES = sorted({name for form in _OPTIONS for name in form.__struct_fields__})
 _CAMERAS = ("folder", "video", "usb", "genicam", "basler", "gige", "rtsp", "http", "https", "")
 _SECRET = "hunter2"
-"""A password; whatever is shown must not hold it."""
+"""A password; no shown address may hold it."""
 
 
 @contextlib.contextmanager
 def open_sink_addresses(_folder: Path) -> Iterator[Case]:
-    """Addresses of sinks, taken apart and their options read; nothing is opened."""
+    """Addresses of sinks: parsing and options, without opening."""
 
     def case(rng: random.Random) -> None:
         text = _sink(rng)
@@ -47,7 +47,7 @@ def open_sink_addresses(_folder: Path) -> Iterator[Case]:
 
 @contextlib.contextmanager
 def open_camera_addresses(_folder: Path) -> Iterator[Case]:
-    """Addresses of cameras, looked at; nothing is opened."""
+    """Addresses of cameras: checks, without opening."""
 
     def case(rng: random.Random) -> None:
         address = _camera(rng)

@@ -12,7 +12,7 @@ from partsight.runtime.core.topk import best_first
 from partsight.runtime.matching import Matches, MatchingSpec
 from partsight.runtime.matching.operations import ArrayOperations
 from partsight.runtime.matching.poses import Poses
-from partsight.runtime.recognition.decision import Answer, decide, decide_matched
+from partsight.runtime.recognition.results import Answer, decide, decide_matched
 from tests.fuzz.surface import Case, check
 
 _ODD = (math.nan, math.inf, -math.inf, 0.0, -0.0, 1.0, -1.0, 1e-45, 3.4e38, -3.4e38)

@@ -17,7 +17,7 @@ from partsight.runtime.recognition.recognizer import Recognizer
 from tests.fuzz import wild
 from tests.fuzz.damage import damaged, garbage
 from tests.fuzz.surface import Case, WrongError, check
-from tests.tiny import COLOURS_BGR, solid, tiny_model, with_new_digest, write_tiny_package
+from tests.tiny import COLOURS_BGR, ONE_THREAD, solid, tiny_model, with_new_digest, write_tiny_package
 
 _SIZES = (-1, 0, 1, 2, 3, 6, 7, 255, 2**15, 2**20, 2**31 - 1, 2**31, 2**40, 2**62, 2**63 - 1)
 
@@ -33,7 +33,7 @@ def open_alone(folder: Path) -> Iterator[Case]:
         path.write_bytes(data)
         if data == whole:
             return check_digest(data, "here")
-        with Recognizer(path, threads=1):
+        with Recognizer(path, engine=ONE_THREAD):
             raise WrongError("a file that was damaged is used")
 
     yield case
@@ -49,7 +49,7 @@ def open_packages(folder: Path) -> Iterator[Case]:
     def case(rng: random.Random) -> None:
         data = damaged(rng, whole, (whole,))
         path.write_bytes(data)
-        with Recognizer(package, threads=1):
+        with Recognizer(package, engine=ONE_THREAD):
             check(data == whole, "a model that was damaged is used")
 
     yield case
@@ -70,7 +70,7 @@ def hostile_models(provider: str) -> Callable[[Path], contextlib.AbstractContext
             (package / "model.fp32.onnx").write_bytes(data)
             models = {"fp32": msgspec.structs.replace(manifest.models["fp32"], sha256=sha256_bytes(data))}
             (package / "manifest.json").write_bytes(msgspec.structs.replace(manifest, models=models).to_json())
-            with Recognizer(package, provider=provider, threads=1, batch_size=4) as recognizer:
+            with Recognizer(package, provider=provider, engine=ONE_THREAD, batch_size=4) as recognizer:
                 for answer in recognizer.recognize_batch(frames):
                     check(answer.label is None or answer.label in COLOURS_BGR, "a label that was never taught")
                     check(not answer.accepted or answer.score >= recognizer.threshold, "accepted below the threshold")

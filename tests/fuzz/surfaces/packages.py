@@ -15,7 +15,7 @@ from partsight.runtime.recognition.recognizer import Recognizer
 from tests.fuzz import wild
 from tests.fuzz.damage import damaged
 from tests.fuzz.surface import Case, check
-from tests.tiny import solid, tiny_matching, write_tiny_package
+from tests.tiny import ONE_THREAD, solid, tiny_matching, write_tiny_package
 
 
 @contextlib.contextmanager
@@ -39,8 +39,8 @@ def open_folders(folder: Path) -> Iterator[Case]:
         for _ in range(rng.choice((0, 1, 1, 2))):
             rng.choice(_INJURIES)(rng, work, outside)
         package = ModelPackage.read(work)
-        package.verify()
-        with Recognizer(work, threads=1) as recognizer:
+        package.check_hashes()
+        with Recognizer(work, engine=ONE_THREAD) as recognizer:
             answer = recognizer.recognize(solid("red"))
             check(answer.label is None or answer.label in recognizer.labels, "a label that was never taught")
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from partsight.runtime.images.image_file import MAX_PIXELS, MIN_SIDE_PX, read_image
 from partsight.runtime.images.listing import IMAGE_SUFFIXES
-from partsight.runtime.package.gallery import decode_reference
+from partsight.runtime.package.gallery import decode_golden_image
 from tests.fuzz.damage import damaged, garbage
 from tests.fuzz.surface import Case, check
 
@@ -46,7 +46,7 @@ def open_references(_folder: Path) -> Iterator[Case]:
     whole = tuple(whole_pictures())
 
     def case(rng: random.Random) -> None:
-        image = decode_reference(hostile_picture(rng, whole), "somewhere")
+        image = decode_golden_image(hostile_picture(rng, whole), "somewhere")
         check(image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3, f"a picture of {image.shape}")
 
     yield case

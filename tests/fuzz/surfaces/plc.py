@@ -8,27 +8,27 @@ import socket
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from unittest import mock
 
-from partsight.runtime.sinks import guard, open_sink
+from partsight.runtime.sinks import open_sink
 from partsight.runtime.sinks.record import Candidate, FrameEvent, Record
 from tests.fuzz.damage import damaged, garbage
 from tests.fuzz.surface import Case, check
 from tests.runtime.sinks.broker import free_port
+from tests.tiny import ONE_THREAD
 
 _HOST = "127.0.0.1"
 _PATIENCE_S = 3.0
 _CREATE = 2
-"""Place of the request for a session among the messages of an OPC UA client; before it come greeting and channel."""
+"""Index of the request for a session in the messages of an OPC UA client, after greeting and channel."""
 
 _SESSION_AT = 24 + 4 + 24  # in the answer: behind the headers of message, type and response
 
 
 @contextlib.contextmanager
 def open_modbus(_folder: Path) -> Iterator[Case]:
-    """Any bytes to the Modbus server: another client still reads what the sink shows, and nothing was changed."""
+    """Any bytes to the Modbus server: another client still reads the last result, and nothing changes."""
     port = free_port()
-    with _unlimited(), open_sink(f"modbus://:{port}?ack_s=0") as sink, _connect(port) as good:
+    with open_sink(f"modbus://:{port}?ack_s=0") as sink, _connect(port) as good:
         sink.write(_event(7))
         expected = _read_registers(good)
         check(expected[1] == 1, "the sink shows nothing")
@@ -44,13 +44,6 @@ def open_modbus(_folder: Path) -> Iterator[Case]:
                 _take(bad)
 
         yield case
-
-
-@contextlib.contextmanager
-def _unlimited() -> Iterator[None]:
-    """Let hosts ask for all the work they like: their share, which test_guard tests, would make cases wait."""
-    with mock.patch.object(guard, "SHARE", 1000.0):
-        yield
 
 
 def _read_registers(good: socket.socket) -> tuple[int, ...]:
@@ -85,7 +78,7 @@ def open_metrics(folder: Path) -> Iterator[Case]:
     from tests.runtime.line.scripted import ScriptedCamera
     from tests.tiny import write_tiny_package
 
-    with Recognizer(write_tiny_package(folder / "p.partsight"), threads=1) as recognizer:
+    with Recognizer(write_tiny_package(folder / "p.partsight"), engine=ONE_THREAD) as recognizer:
         line = Line(recognizer, {"c": lambda: ScriptedCamera([], ends=False)})
         with MetricsServer(Metrics(line), _HOST, 0) as server:
 
@@ -119,30 +112,30 @@ def _http(rng: random.Random) -> Iterator[bytes]:
 
 @contextlib.contextmanager
 def open_opcua(_folder: Path) -> Iterator[Case]:
-    """A client's messages, damaged, to the OPC UA server: another client still reads what the sink shows."""
+    """Damaged messages of a client to the OPC UA server: another client still reads the last result."""
     port = free_port()
-    with _unlimited(), open_sink(f"opcua://:{port}") as sink:
+    with open_sink(f"opcua://:{port}") as sink:
         sink.write(_event(7))
-        talk = _Talk.record(port)
+        talk = _Conversation.record(port)
 
         def case(rng: random.Random) -> None:
             with _connect(port) as bad:
                 _disturb(rng, talk, bad)
-                check(b"M8x40" in talk.repeat(port), "a good client does not read what the sink shows")
+                check(b"M8x40" in talk.repeat(port), "a good client does not read the last result")
                 _take(bad)
 
         yield case
 
 
-class _Talk:
-    """What a client of asyncua said to the server, so that it can be said again with the keys of a new session."""
+class _Conversation:
+    """Messages of a client of asyncua, to be sent again with the keys of a new session."""
 
     def __init__(self, said: list[bytes], heard: list[bytes]) -> None:
         self.said = said
         self._channel, self._token = heard[1][8:12], _token(heard[_CREATE])
 
     @classmethod
-    def record(cls, port: int) -> "_Talk":
+    def record(cls, port: int) -> "_Conversation":
         from asyncua import Client
 
         said: list[bytes] = []
@@ -180,20 +173,20 @@ class _Talk:
         return cls(said, heard)
 
     def speak(self, connection: socket.socket, until: int) -> tuple[bytes, bytes, bytes]:
-        """Say the first messages, each answered; return channel, token, and the last answer."""
+        """Send the first messages, each after the answer to the previous; return channel, token and the last answer."""
         channel, token, answer = self._channel, self._token, b""
-        for place in range(until):
-            connection.sendall(self.fitted(place, channel, token))
+        for index in range(until):
+            connection.sendall(self.fitted(index, channel, token))
             answer = _receive_ua(connection)
-            if place == 1:
+            if index == 1:
                 channel = answer[8:12]
-            if place == _CREATE:
+            if index == _CREATE:
                 token = _token(answer)
         return channel, token, answer
 
-    def fitted(self, place: int, channel: bytes, token: bytes, number: int | None = None) -> bytes:
-        """Return a message as it has to be in a session of these, or as number `number` of it."""
-        message = self.said[place]
+    def fitted(self, index: int, channel: bytes, token: bytes, number: int | None = None) -> bytes:
+        """Return a message with channel and token of another session, and with a number in it."""
+        message = self.said[index]
         if message[:3] != b"MSG":
             return message
         numbers = message[16:24] if number is None else struct.pack("<II", number, number)
@@ -202,11 +195,11 @@ class _Talk:
 
     @property
     def reads(self) -> int:
-        """How many messages it takes until the label was read."""
+        """Number of messages up to the one that reads the label."""
         return _CREATE + 3
 
     def repeat(self, port: int) -> bytes:
-        """Say all that it takes to read the label, and return the answer."""
+        """Send all messages up to the one that reads the label, and return its answer."""
         with _connect(port) as good:
             return self.speak(good, self.reads)[2]
 
@@ -217,31 +210,31 @@ class _Handler:
 
 
 def _token(answer: bytes) -> bytes:
-    """Return what names a session in requests: it stands behind the session's id."""
+    """Return the token of a session, which follows the session's id."""
     start = _SESSION_AT + _node_id_size(answer, _SESSION_AT)
     return answer[start : start + _node_id_size(answer, start)]
 
 
-def _node_id_size(data: bytes, place: int) -> int:
-    form = data[place] & 0x3F
+def _node_id_size(data: bytes, offset: int) -> int:
+    form = data[offset] & 0x3F
     if form in (3, 5):  # a text, or bytes
-        return 7 + struct.unpack_from("<I", data, place + 3)[0]
+        return 7 + struct.unpack_from("<I", data, offset + 3)[0]
     return {0: 2, 1: 4, 2: 7, 4: 19}[form]
 
 
-def _disturb(rng: random.Random, talk: _Talk, bad: socket.socket) -> None:
-    """Say a few messages as they were, then damaged ones."""
-    place = rng.randint(0, len(talk.said) - 1)
+def _disturb(rng: random.Random, talk: _Conversation, bad: socket.socket) -> None:
+    """Send a few messages unchanged, then damaged ones."""
+    index = rng.randint(0, len(talk.said) - 1)
     try:
-        said = min(place, talk.reads)
+        said = min(index, talk.reads)
         channel, token, _ = talk.speak(bad, said)
     except OSError:
         return
     for more in range(rng.choice((1, 1, 3))):
-        message = talk.fitted(rng.choice((place, rng.randrange(len(talk.said)))), channel, token, said + more)
+        message = talk.fitted(rng.choice((index, rng.randrange(len(talk.said)))), channel, token, said + more)
         style = rng.random()
         if style < 0.8:
-            cut = rng.choice((0, 8, 12, 24))  # what is damaged behind the header is looked into more deeply
+            cut = rng.choice((0, 8, 12, 24))  # damage behind the header reaches deeper code
             message = message[:cut] + damaged(rng, message[cut:], (message,))
             if cut:
                 message = message[:4] + struct.pack("<I", len(message)) + message[8:]
@@ -276,9 +269,9 @@ def _cut(rng: random.Random, data: bytes) -> Iterator[bytes]:
     if rng.random() < 0.8 or len(data) < 2:
         yield data
         return
-    place = rng.randrange(1, len(data))
-    yield data[:place]
-    yield data[place:]
+    index = rng.randrange(1, len(data))
+    yield data[:index]
+    yield data[index:]
 
 
 def _send(connection: socket.socket, data: bytes) -> bool:
@@ -291,7 +284,7 @@ def _send(connection: socket.socket, data: bytes) -> bool:
 
 
 def _take(connection: socket.socket) -> None:
-    """Take what is there, so that the end of the connection is seen by the other side as such."""
+    """Read the received bytes, so that the other side sees a regular end of the connection."""
     with contextlib.suppress(OSError):
         while select.select([connection], [], [], 0)[0] and connection.recv(65536):
             pass

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from partsight.runtime.core.prototype_file import decode_prototypes, encode_prototypes
+from partsight.runtime.core.npy_file import decode_prototypes, encode_prototypes
 from tests.fuzz import wild
 from tests.fuzz.damage import damaged, garbage
 from tests.fuzz.surface import Case, check

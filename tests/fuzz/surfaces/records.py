@@ -11,8 +11,8 @@ from pathlib import Path
 import msgspec
 
 from partsight.runtime.package.manifest import Manifest
-from partsight.runtime.sinks.csv import CsvTable, unguard
-from partsight.runtime.sinks.jsonl import JsonLines
+from partsight.runtime.sinks.csv import CsvTable, unescape_formula
+from partsight.runtime.sinks.jsonl import JsonLinesFile
 from partsight.runtime.sinks.record import Candidate, FrameEvent, Record
 from partsight.runtime.sinks.sqlite import SqliteTable
 from tests.fuzz import wild
@@ -44,7 +44,7 @@ def open_files(folder: Path) -> Iterator[Case]:
     """Records in JSON lines, CSV and SQLite: each comes out as it went in."""
     csv.field_size_limit(2**31 - 1)
     lines, table = folder / "results.jsonl", folder / "results.csv"
-    with JsonLines(lines) as jsonl, CsvTable(table) as csv_table, SqliteTable(folder / "results.db") as sqlite:
+    with JsonLinesFile(lines) as jsonl, CsvTable(table) as csv_table, SqliteTable(folder / "results.db") as sqlite:
         ends = [0, len(table.read_bytes())]
         count = 0
 
@@ -114,8 +114,8 @@ def _check_row(data: bytes, record: Record) -> None:
     check(len(rows) == 1, f"{len(rows)} rows for a record")
     row = dict(zip(Record.__struct_fields__, rows[0], strict=True))
     for name in ("camera", "source", "run", "error"):
-        check(unguard(row[name]) == getattr(record, name), f"{name} came out of CSV different")
-    check(unguard(row["label"]) == (record.label or ""), "the label came out of CSV different")
+        check(unescape_formula(row[name]) == getattr(record, name), f"{name} came out of CSV different")
+    check(unescape_formula(row["label"]) == (record.label or ""), "the label came out of CSV different")
     for name in ("camera", "source", "run", "error", "label"):
         check(not row[name].startswith(("=", "+", "-", "@", "\t", "\r")), f"{name} is a formula to a spreadsheet")
     check(row["sequence"] == str(record.sequence), "the sequence came out of CSV different")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from partsight.runtime.sinks.csv import CsvTable
 from partsight.runtime.sinks.images import ImagesFolder
-from partsight.runtime.sinks.jsonl import JsonLines
+from partsight.runtime.sinks.jsonl import JsonLinesFile
 from partsight.runtime.sinks.registers import read_labels
 from partsight.runtime.sinks.spool import Spool
 from partsight.runtime.sinks.sqlite import SqliteTable
@@ -23,7 +23,10 @@ _PAYLOAD = b'{"schema_version":1}'
 @contextlib.contextmanager
 def open_lines(folder: Path) -> Iterator[Case]:
     """JSON lines and CSV: what is whole stays, what is written next is whole, and another's file is left as it is."""
-    kinds: tuple[tuple[str, Callable[[Path], JsonLines | CsvTable]], ...] = (("jsonl", JsonLines), ("csv", CsvTable))
+    kinds: tuple[tuple[str, Callable[[Path], JsonLinesFile | CsvTable]], ...] = (
+        ("jsonl", JsonLinesFile),
+        ("csv", CsvTable),
+    )
     whole, heads = {}, {"jsonl": b""}
     with CsvTable(folder / "head.csv"):
         heads["csv"] = (folder / "head.csv").read_bytes()

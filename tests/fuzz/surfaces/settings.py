@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from partsight.cli import options
-from partsight.cli.line_config import LineConfig
-from partsight.cli.line_file import read_line_file
+from partsight.cli.run.config import LineConfig
+from partsight.cli.run.toml_file import read_line_file
 from partsight.runtime.core.errors import PartsightError
 from partsight.runtime.line.metrics.server import parse_listen_address
 from tests.fuzz import wild
@@ -27,7 +27,7 @@ threshold = 0.5
 top = 3
 trusted_keys = ["a.pub"]
 policy = "queue:7"
-takt_ms = 200.5
+deadline_ms = 200.5
 watch = true
 log = "json"
 metrics = ":9100"
@@ -103,7 +103,7 @@ def open_options(_folder: Path) -> Iterator[Case]:
     """What the options of the command are parsed by: a value, or argparse's own error."""
     parsers: tuple[Callable[[str], Any], ...] = (
         options.region, options.above_zero, options.finite, options.positive, options.policy,
-        options.one_of(options.PRECISIONS), parse_listen_address,
+        parse_listen_address,
     )  # fmt: skip
 
     def case(rng: random.Random) -> None:
