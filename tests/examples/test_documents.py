@@ -61,6 +61,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / name).mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(folder / name / "1.png"), solid("red"))
     shades = {
+        "frame": "red",
         "frame1": "red",
         "frame2": "cyan",
         "best": (255, 255, 255),

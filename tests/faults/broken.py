@@ -1,4 +1,4 @@
-"""Jobs that are broken on purpose, and one that is not: what a campaign must notice."""
+"""Jobs that are broken on purpose, and one that works: a campaign must notice the difference."""
 
 import os
 import sys
@@ -35,7 +35,7 @@ def _never_cleared(out: Path) -> None:
 
 
 def _stuck(out: Path) -> None:
-    """Refuse to run again where a run before it has begun."""
+    """Refuse to run if an earlier run left its temporary file."""
     partial = out.with_name(".out.partial")
     if partial.exists():
         raise FileExistsError(17, "it is being written already", str(partial))

@@ -1,4 +1,4 @@
-"""Every fault at every file operation of a job, one at a time, and what came of it."""
+"""Every fault at every file operation of a job, one at a time, and the state that each leaves."""
 
 import os
 import shutil
@@ -17,16 +17,16 @@ _DEADLY = (Kind.KILL, Kind.POWER)
 
 @dataclass
 class Row:
-    """What came of one kind of fault in one job; `problems` says what should not have come of it.
+    """Outcome of one kind of fault in one job; `problems` lists each deviation from the expected outcome.
 
     Attributes:
-        operations: that the job does, of those that the fault can meet.
-        injected: runs in which one was broken.
-        old, new, between: what the job's folder held then. `between` must be 0.
-        untold: runs that neither succeeded nor ended with one line that says what could not be done; must be 0.
-        again: next runs that worked, and made anew what a power cut had damaged of the cache; must be `injected`.
-        left: next runs that left temporary files behind; must be 0.
-        seconds: that all runs took.
+        operations: Number of the job's operations that the fault can meet.
+        injected: Number of runs in which one was broken.
+        old, new, between: Number of runs that left the old state, the new one, or neither. `between` must be 0.
+        unreported: Number of runs that failed without one line that names the failure; must be 0.
+        again: Number of next runs that worked and repaired a damaged cache; must be `injected`.
+        left: Number of next runs that left temporary files; must be 0.
+        seconds: Duration of all runs.
     """
 
     job: str
@@ -36,7 +36,7 @@ class Row:
     old: int = 0
     new: int = 0
     between: int = 0
-    untold: int = 0
+    unreported: int = 0
     again: int = 0
     left: int = 0
     seconds: float = 0.0
@@ -44,13 +44,13 @@ class Row:
 
 
 class Campaign:
-    """Breaks one job. Make it before anything has started a thread: each run is a fork of this process."""
+    """Breaks one job. Create it before any thread starts, because each run forks this process."""
 
     def __init__(self, job: Job, scratch: Path, log: Path | None = None) -> None:
         """Prepare the old state, and run the job once without a fault.
 
         Raises:
-            RuntimeError: the job does not work even so.
+            RuntimeError: The job fails even without a fault.
         """
         self.job = job
         self._folder, self._template = scratch / "job", scratch / "template"
@@ -65,16 +65,16 @@ class Campaign:
         self.judge = Judge(job, self.judge.before, tree_of(self._folder))
         state = self.judge.state(self._folder)
         if not state.is_new or state.wrong or state.leftovers:
-            raise RuntimeError(f"without any fault {job.name} leaves {state}")
+            raise RuntimeError(f"{job.name} leaves {state} without any fault")
 
     def row(self, fault: Kind, every: int = 1, first: int = 1, again: bool = True) -> Row:
         """Break every N-th operation in turn, of those that the job does without a fault.
 
         Args:
-            fault: what happens there.
-            every: N; 1 for all.
-            first: number of the first operation to break.
-            again: whether the job is run again after each fault.
+            fault: Fault to inject.
+            every: Step N between broken operations; 1 for all.
+            first: Number of the first operation to break.
+            again: Whether to run the job again after each fault.
         """
         last = self.operations[fault]
         row, started = Row(self.job.name, fault, last), time.monotonic()
@@ -89,35 +89,35 @@ class Campaign:
         self._restore()
         ended = self._run(self._work, fault, number)
         if not ended.struck and fault != Kind.POWER:
-            return  # a disk that is full does not meet what takes no space
-        where = f"{self.job.name}, {fault.name}, operation {number} ({ended.what or 'after the end'})"
+            return  # a full disk does not break operations that take no space
+        where = f"{self.job.name}, {fault.name}, operation {number} ({ended.operation or 'after the end'})"
         state = self.judge.state(self._folder)
         wrong = state.wrong if fault == Kind.POWER else (*state.wrong, *state.damaged)
         row.injected += 1
         row.between += bool(wrong)
         row.new += state.is_new and not wrong
         row.old += not state.is_new and not wrong
-        row.problems += [f"{where}: {what}" for what in wrong]
-        if error := self._untold(ended, state, fault):
-            row.untold += 1
+        row.problems += [f"{where}: {deviation}" for deviation in wrong]
+        if error := self._unreported(ended, state, fault):
+            row.unreported += 1
             row.problems.append(f"{where}: {error}")
         if again:
             self._again(row, where, state)
 
-    def _untold(self, ended: Ended, state: State, fault: Kind) -> str:
-        """Return what is wrong with how a job ended; empty if nothing is."""
-        last = ended.said.strip().rpartition("\n")[2]
+    def _unreported(self, ended: Ended, state: State, fault: Kind) -> str:
+        """Return the fault in how a job ended; empty if there is none."""
+        last = ended.output.strip().rpartition("\n")[2]
         if fault in _DEADLY:
             return "" if ended.code == -9 else f"ended with {ended.code} and not by the kill: {last}"
         if ended.code == 0:
-            return "" if state.is_new else "says that it is done, and is not"
-        told = ended.said.partition("partsight: error: ")[2]
-        if ended.code == 1 and str(self._folder) in told and "Traceback" not in ended.said:
+            return "" if state.is_new else "exit code 0 without output"
+        message = ended.output.partition("partsight: error: ")[2]
+        if ended.code == 1 and str(self._folder) in message and "Traceback" not in ended.output:
             return ""
-        return f"ended with {ended.code}, without an error of partsight's that names a path: {last}"
+        return f"ended with {ended.code}, without an error line of partsight that names a path: {last}"
 
     def _again(self, row: Row, where: str, before: State) -> None:
-        """Run the job again; where it was done already and does not replace what is there, to another name."""
+        """Run the job again, to another name if its output exists and it does not replace it."""
         out = f"{self.job.out}_again" if before.is_new and not self.job.replaces else self.job.out
         ended = self._run(lambda: self.job.run(self._folder, self._folder / out))
         state = self.judge.state(self._folder, out)
@@ -125,9 +125,9 @@ class Campaign:
         if ended.code == 0 and state.is_new and not wrong:
             row.again += 1
         else:
-            last = ended.said.strip().rpartition("\n")[2]
+            last = ended.output.strip().rpartition("\n")[2]
             row.problems.append(f"{where}: the next run ended with {ended.code}, {wrong}: {last}")
-        is_elsewhere = self.job.beside and before.is_new  # a second name of a public key, which stays beside that key
+        is_elsewhere = self.job.companions and before.is_new  # the key of the first run keeps its public key
         if state.leftovers and not is_elsewhere:
             row.left += 1
             row.problems.append(f"{where}: after the next run there is still {state.leftovers[0]}")
@@ -146,7 +146,7 @@ class Campaign:
     def _must_work(self, work: Callable[[], int]) -> Ended:
         ended = self._run(work)
         if ended.code != 0:
-            raise RuntimeError(f"{self.job.name} ends with {ended.code} without any fault:\n{ended.said}")
+            raise RuntimeError(f"{self.job.name} ends with {ended.code} without any fault:\n{ended.output}")
         return ended
 
     def _restore(self) -> None:
@@ -156,7 +156,7 @@ class Campaign:
 
 @contextmanager
 def _temporary(folder: Path) -> Iterator[None]:
-    """Have temporary files in a folder meanwhile."""
+    """Direct temporary files into a folder."""
     before, tempfile.tempdir = tempfile.tempdir, str(folder)
     variable = os.environ.get("TMPDIR")
     os.environ["TMPDIR"] = str(folder)

@@ -1,4 +1,4 @@
-"""A campaign in a process of its own, which tests read the rows of."""
+"""A campaign in its own process, and its rows for the tests."""
 
 import json
 import os
@@ -14,7 +14,7 @@ Rows = dict[tuple[str, str], dict[str, Any]]
 
 
 def rows_of(folder: Path, *arguments: str, module: str = "tests.faults") -> Rows:
-    """Run the command with arguments and return its rows; whatever it finds, it must come to its end."""
+    """Run the command with arguments and return its rows. It must finish whatever it finds."""
     file = folder / "rows.json"
     file.unlink(missing_ok=True)
     ended = subprocess.run(

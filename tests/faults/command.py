@@ -1,4 +1,4 @@
-"""The command that breaks file operations of jobs, one at a time, and prints a table of what came of it."""
+"""The command that breaks file operations of jobs, one at a time, and prints a table of the outcomes."""
 
 import argparse
 import json
@@ -16,15 +16,15 @@ from tests.faults.report import HEAD, line_of, summary
 
 
 def main(jobs: Mapping[str, Job], module: str) -> int:
-    """Run it and return its exit code: 1 if there is a problem, 2 if no fault can be injected here.
+    """Run the command and return its exit code: 1 if there is a problem, 2 if no fault can be injected here.
 
     Args:
-        jobs: by name.
-        module: that this is called from, which is started again.
+        jobs: Jobs by name.
+        module: Name of the calling module, which the command restarts.
     """
     args = _parse(jobs, module)
     if reason := why_not():
-        print(f"faults cannot be injected here: {reason}", file=sys.stderr)
+        print(f"this machine cannot inject faults: {reason}", file=sys.stderr)
         return 2
     preload(module)
     started = time.monotonic()
@@ -43,11 +43,11 @@ def _break(job: Job, args: argparse.Namespace) -> list[Row]:
     rows = []
     with tempfile.TemporaryDirectory(prefix="partsight-faults-") as scratch:
         campaign = Campaign(job, Path(scratch).resolve(), args.log)
-        for place, fault in enumerate(job.faults):
+        for index, fault in enumerate(job.faults):
             if args.fault and fault.name.lower() not in args.fault:
                 continue
-            # Of a sample, each fault meets other operations.
-            first = args.first or 1 + place % max(1, min(args.every, campaign.operations[fault]))
+            # In a sample, each fault breaks different operations.
+            first = args.first or 1 + index % max(1, min(args.every, campaign.operations[fault]))
             row = campaign.row(fault, args.every, first, not args.no_next_run)
             rows.append(row)
             print(f"{line_of(row)} {row.seconds:.0f} s", flush=True)
@@ -57,10 +57,10 @@ def _break(job: Job, args: argparse.Namespace) -> list[Row]:
 
 def _parse(jobs: Mapping[str, Job], module: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog=f"python -m {module}", description=__doc__)
-    parser.add_argument("job", nargs="*", metavar="JOB", help=f"of {', '.join(jobs)}; all of them if none is named")
+    parser.add_argument("job", nargs="*", metavar="JOB", help=f"job of {', '.join(jobs)}; default: all jobs")
     parser.add_argument("--fault", action="append", choices=[kind.name.lower() for kind in FAULTS])
     parser.add_argument("--every", type=int, default=1, metavar="N", help="break only every N-th operation")
-    parser.add_argument("--first", type=int, metavar="N", help="operation to begin with")
+    parser.add_argument("--first", type=int, metavar="N", help="number of the first operation to break")
     parser.add_argument("--no-next-run", action="store_true", help="do not run the job again after each fault")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the rows there")
     parser.add_argument("--log", type=Path, metavar="FILE", help="append every counted operation to it")

@@ -25,14 +25,14 @@ class Kind(IntEnum):
     COUNT = 0  # nothing: operations are counted
     ERROR = 1  # it fails with EIO, once
     LOST = 2  # it and every later one that changes something fails with EIO: the disk is gone
-    FULL = 3  # the disk is full from then on: a write comes short, then ENOSPC
+    FULL = 3  # the disk is full from then on: a write is short, then ENOSPC
     SHORT = 4  # a write takes half of its bytes and says so; the next one goes on
-    KILL = 5  # SIGKILL before it, in the middle of a write
-    POWER = 6  # the same, and what was not flushed to the disk is lost
+    KILL = 5  # SIGKILL before it; during a write, in the middle
+    POWER = 6  # the same, and unflushed data is lost
     UNREADABLE = 7  # an operation that reads fails with EIO, once
     GONE = 8  # it and every later one that reads fails with EIO: the memory stick was pulled out
-    VANISHED = 9  # from then on nothing is found under its name any more; what is open can still be read
-    CUT = 10  # from then on every file ends where it has been read to
+    VANISHED = 9  # from then on no path exists any more; open files can still be read
+    CUT = 10  # from then on every file ends at its current read position
 
     @property
     def is_reading(self) -> bool:
@@ -45,19 +45,19 @@ class Ended:
     """How a job ended.
 
     Attributes:
-        code: its exit code; negative for the signal that ended it.
-        said: what it wrote to stdout and stderr.
-        met: how many operations each kind of fault could meet; of a run without a fault.
-        struck: how many of them were broken.
-        what: the first of those, and where.
-        seconds: how long it ran.
+        code: Exit code; negative for the signal that ended it.
+        output: Text of stdout and stderr.
+        met: Number of operations that each kind of fault could meet, in a run without a fault.
+        struck: Number of broken operations.
+        operation: Name and path of the first broken operation.
+        seconds: Duration of the run.
     """
 
     code: int
-    said: str
+    output: str
     met: dict[Kind, int]
     struck: int
-    what: str
+    operation: str
     seconds: float
 
     @property
@@ -76,7 +76,7 @@ class _Report(ctypes.Structure):
 
 
 def why_not() -> str:
-    """Return why faults cannot be injected here; empty if they can."""
+    """Return the reason why this machine cannot inject faults; empty if it can."""
     if not sys.platform.startswith("linux"):
         return "needs Linux"
     return "" if shutil.which("cc") else "needs a C compiler"
@@ -91,10 +91,10 @@ def build(folder: Path) -> Path:
 
 
 def preload(module: str) -> None:
-    """Start this process's module again with the library preloaded, unless it is."""
+    """Restart this process with the library preloaded, unless it is loaded already."""
     library = Path(os.environ.get(_PRELOAD, ""))
     if library.name == "faults.so":
-        del os.environ[_PRELOAD]  # what the jobs start shall run without
+        del os.environ[_PRELOAD]  # programs that jobs start run without it
         shutil.rmtree(library.parent)  # it is loaded
         return
     library = build(Path(tempfile.mkdtemp(prefix="partsight-faults-")))
@@ -106,13 +106,13 @@ class Injector:
     """Runs jobs in children of this process, which must have the library preloaded."""
 
     def __init__(self, scratch: Path, log: Path | None = None) -> None:
-        """Take a folder outside those that are watched.
+        """Prepare to run jobs.
 
         Args:
-            scratch: where what a job says is kept.
-            log: file to append each counted operation to; None for none.
+            scratch: Folder for a job's output, outside the watched folders.
+            log: File to append each counted operation to; None for none.
         """
-        self._said = scratch / "said.txt"
+        self._output = scratch / "output.txt"
         self._library = ctypes.CDLL(None)
         self._library.faults_report.restype = ctypes.POINTER(_Report)
         self._report = self._library.faults_report().contents
@@ -131,15 +131,15 @@ class Injector:
         """Run a job in a child and break operation `number` (from 1) under `folder`.
 
         Args:
-            job: returns its exit code.
-            folder: outside of which nothing counts; absolute, without links.
-            kind: what happens.
-            number: of the operation, among those that this kind can meet.
-            kills_readers: count operations that read, too, where `kind` is KILL.
-            timeout_s: after which the child is killed; long, because the machine may have other work.
+            job: Work that returns its exit code.
+            folder: Folder whose operations count; absolute, without links.
+            kind: Fault to inject.
+            number: Number of the operation, counting only those that this kind can meet.
+            kills_readers: Whether KILL also counts operations that read.
+            timeout_s: Limit after which the injector kills the child; long, because the machine may be busy.
 
         Raises:
-            TimeoutError: it was.
+            TimeoutError: The job exceeded the limit.
         """
         ctypes.memset(ctypes.byref(self._report), 0, ctypes.sizeof(self._report))
         sys.stdout.flush()
@@ -151,7 +151,7 @@ class Injector:
         code = _wait(child, timeout_s)
         return Ended(
             code,
-            self._said.read_text(encoding="utf-8", errors="replace"),
+            self._output.read_text(encoding="utf-8", errors="replace"),
             {kind: self._report.met[kind] for kind in Kind},
             self._report.struck,
             self._report.what.decode(errors="replace"),
@@ -161,15 +161,15 @@ class Injector:
     def _be_child(self, job: Callable[[], int], folder: Path, kind: Kind, number: int, kills_readers: bool) -> None:
         code = _HAS_RAISED
         try:
-            said = os.open(self._said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-            os.dup2(said, 1)
-            os.dup2(said, 2)
-            place = os.fsencode(folder), int(kind), ctypes.c_long(number)
-            self._library.faults_arm(*place, int(kills_readers), self._log_fd)
+            output = os.open(self._output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            os.dup2(output, 1)
+            os.dup2(output, 2)
+            target = os.fsencode(folder), int(kind), ctypes.c_long(number)
+            self._library.faults_arm(*target, int(kills_readers), self._log_fd)
             code = job()
             if kind == Kind.POWER:
                 self._library.faults_cut()
-        except BaseException:  # noqa: BLE001 (whatever it is, the parent reads of it)
+        except BaseException:  # noqa: BLE001 (the parent reads the traceback)
             traceback.print_exc()
         finally:
             sys.stdout.flush()
@@ -179,7 +179,7 @@ class Injector:
 
 @contextmanager
 def unwatched() -> Iterator[None]:
-    """Let a job do meanwhile, in its child, what no fault shall meet."""
+    """Exempt a job's operations from faults, in its child."""
     library = ctypes.CDLL(None)
     library.faults_watch(0)
     try:

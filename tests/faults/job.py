@@ -1,4 +1,4 @@
-"""A job that is broken at every file operation, and what its folder may look like afterwards."""
+"""A job that is broken at every file operation, and the states in which its folder may be left."""
 
 import hashlib
 import re
@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.faults.injector import Kind
 
 TEMPORARY = "tmp"
-"""The system's temporary folder in a job's folder: what libraries leave there is theirs."""
+"""The system's temporary folder in a job's folder. The judge ignores files that libraries leave there."""
 
 FAULTS = tuple(kind for kind in Kind if kind != Kind.COUNT)
 
@@ -21,21 +21,21 @@ _PARTIAL = re.compile(r"\..+\.partial")
 
 @dataclass(frozen=True)
 class Job:
-    """What is run, again and again, each time with another file operation broken.
+    """Work that a campaign repeats, each time with another file operation broken.
 
     Attributes:
-        name: for the table.
-        out: what it writes, by its path in the job's folder.
-        load: imports what every run needs, once, before any run.
-        prepare: puts the old state into the job's folder.
-        run: does the work with the folder and the path to write to, and returns the exit code.
-        check: raises unless what was written is whole, and can be used.
-        replaces: whether it writes `out` in place of one that is there. Else that is refused.
-        beside: ends of names of what is written beside `out` and is of no use alone: a next run removes it.
-        cache: name of a folder whose files are checked when they are read, so that a power cut may damage them.
-        varying: files of that cache that differ from run to run: by their names, what raises unless one is whole.
-        faults: that it is to bear.
-        kills_readers: whether it is killed at operations that read, too.
+        name: Name in the table.
+        out: Path of the output, relative to the job's folder.
+        load: Imports the modules of every run, once, before any run.
+        prepare: Puts the old state into the job's folder.
+        run: Does the work with the folder and the output's path, and returns the exit code.
+        check: Raises unless the output is complete and usable.
+        replaces: Whether the job replaces an `out` that exists. Otherwise it refuses to.
+        companions: Suffixes of files next to `out` that are useless without it. The next run removes them.
+        cache: Name of a folder whose readers check each file, so that a power cut may damage its files.
+        varying: Checks of those cache files that differ from run to run, by file name. A check raises if it fails.
+        faults: Faults that the job must withstand.
+        kills_readers: Whether the campaign also kills the job at operations that read.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Job:
     run: Callable[[Path, Path], int]
     check: Callable[[Path], None]
     replaces: bool = False
-    beside: tuple[str, ...] = ()
+    companions: tuple[str, ...] = ()
     cache: str = ""
     varying: Mapping[str, Callable[[Path], None]] = field(default_factory=dict)
     faults: tuple[Kind, ...] = FAULTS
@@ -54,13 +54,13 @@ class Job:
 
 @dataclass(frozen=True)
 class State:
-    """What is found in a job's folder.
+    """Content of a job's folder after a run.
 
     Attributes:
-        is_new: whether what the job writes is there.
-        wrong: what belongs neither to the old state nor to the new one.
-        leftovers: temporary files and folders, which nothing loads.
-        damaged: files of the cache.
+        is_new: Whether the job's output is there.
+        wrong: Deviations from both the old state and the new one.
+        leftovers: Temporary files and folders, which nothing loads.
+        damaged: Damaged files of the cache.
     """
 
     is_new: bool
@@ -71,12 +71,12 @@ class State:
 
 @dataclass(frozen=True)
 class Judge:
-    """Tells the old state, the new one and what lies between apart.
+    """Distinguishes the old state, the new state and any state between them.
 
     Attributes:
-        job: whose folder it is.
-        before: what was there before the job.
-        after: what is there after a run without a fault.
+        job: Job that owns the folder.
+        before: Content before the job.
+        after: Content after a run without a fault.
     """
 
     job: Job
@@ -84,7 +84,7 @@ class Judge:
     after: Tree = field(default_factory=dict)
 
     def state(self, folder: Path, out: str = "") -> State:
-        """Return what is found; `out` names what was written, if it is not the job's own."""
+        """Return the folder's state; `out` is the output's path if it differs from `job.out`."""
         written = {self.job.out, out or self.job.out}
         found = tree_of(folder)
         wrong, leftovers, damaged = [], [], []
@@ -106,16 +106,16 @@ class Judge:
         return found.get(out) == self.after.get(out) if self.job.replaces else out in found
 
     def _is_alone(self, path: str, found: Tree) -> bool:
-        return any(path == f"{self.job.out}{end}" for end in self.job.beside) and self.job.out not in found
+        return any(path == f"{self.job.out}{end}" for end in self.job.companions) and self.job.out not in found
 
     def _is_known(self, path: str, content: str) -> bool:
         return content in (self.before.get(path), self.after.get(path))
 
     def _is_of(self, path: str, written: set[str]) -> bool:
-        """Whether it is what the job writes, which `check` looks at; what it replaces is one of two, to the bit."""
+        """Whether `check` examines `path` as an output; a replaced file must equal the old or the new one."""
         if self.job.replaces:
             return False
-        names = {f"{out}{end}" for out in written for end in ("", *self.job.beside)}
+        names = {f"{out}{end}" for out in written for end in ("", *self.job.companions)}
         return any(path == name or path.startswith(f"{name}/") for name in names)
 
     def _is_kept(self, path: str, found: Tree) -> bool:
@@ -123,7 +123,7 @@ class Judge:
         return is_replaced or found.get(path) == self.before[path]
 
     def _faults(self, folder: Path, path: str, found: Tree) -> list[str]:
-        faults = [f"{path}{end} is missing" for end in self.job.beside if f"{path}{end}" not in found]
+        faults = [f"{path}{end} is missing" for end in self.job.companions if f"{path}{end}" not in found]
         error = _raises(self.job.check, folder / path)
         return [*faults, f"{path} is not whole: {error!r}"] if error else faults
 
@@ -137,7 +137,7 @@ def _raises(check: Callable[[Path], None], path: Path) -> Exception | None:
 
 
 def tree_of(folder: Path) -> dict[str, str]:
-    """Return what is in a folder, without what libraries put into the folder of temporary files."""
+    """Return the SHA-256 of each file of a folder, except in its folder of temporary files."""
     found = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()

@@ -1,4 +1,4 @@
-"""The jobs that are broken: each as small as it can be with every kind of file that it writes."""
+"""The jobs of the campaign: each writes every kind of its files, at the smallest size."""
 
 import os
 import shutil
@@ -28,9 +28,9 @@ def _partsight(*arguments: object) -> int:
 def _load_enrol() -> None:
     import partsight.runtime.enrolment.enrolment  # noqa: F401
     import tests.runtime.enrolment.enrolling  # noqa: F401
-    from partsight.runtime.enrolment import evaluation as recheck
+    from partsight.runtime.enrolment import evaluation
 
-    recheck.FRAMES = 4  # of estimates, which take most of the time and no file
+    evaluation.FRAMES = 4  # estimates take most of the time and touch no file
 
 
 def _prepare_enrol(folder: Path, *, is_searched: bool) -> None:
@@ -67,14 +67,14 @@ def _load_train() -> None:
     from partsight.cli.tensorflow_log import quiet_tensorflow
 
     quiet_tensorflow()
-    os.environ.pop("TF_CPP_MIN_LOG_LEVEL", None)  # or the jobs would leave that step out
+    os.environ.pop("TF_CPP_MIN_LOG_LEVEL", None)  # otherwise the jobs would skip that step
     from tests.faults import tiny_backbone
 
     tiny_backbone.install()
 
 
 def _short_report(folder: Path, *_: object) -> None:
-    """Write the report without plots, which take longer than all the rest and are broken in the quick training."""
+    """Write the report without plots, which are slow and which the job `train` covers."""
     (folder / "report.html").write_text("short", encoding="utf-8")
 
 
@@ -145,4 +145,4 @@ JOBS = {
         Job("export", _PACKAGE, _load_train, _prepare_run, _export, _check_package),
     )
 }  # fmt: skip
-"""All of them, by name; those that need TensorFlow come last."""
+"""All jobs by name; jobs that need TensorFlow come last."""

@@ -1,11 +1,11 @@
-"""What came of campaigns, for people: Markdown tables."""
+"""Results of campaigns as Markdown tables."""
 
 from collections.abc import Sequence
 
 from tests.faults.campaign import Row
 from tests.faults.injector import Kind
 
-_FIGURES = ("operations", "injected", "old", "new", "between", "untold", "again", "left")
+_FIGURES = ("operations", "injected", "old", "new", "between", "unreported", "again", "left")
 _NAMES = (*_FIGURES[:6], "next run works", "left after it")
 
 HEAD = f"| job | fault | {' | '.join(_NAMES)} |\n|---|---|{'--:|' * len(_FIGURES)}"
@@ -18,7 +18,7 @@ def line_of(row: Row) -> str:
 
 
 def summary(rows: Sequence[Row]) -> str:
-    """Return a table of all faults together, a line for each job; its operations are those that any fault can meet."""
+    """Return a table of all faults together, a line for each job. Operations count if any fault can meet them."""
     lines = [f"| job | {' | '.join(_NAMES)} |", f"|---|{'--:|' * len(_FIGURES)}"]
     totals = dict.fromkeys(_FIGURES, 0)
     for job in dict.fromkeys(row.job for row in rows):

@@ -1,4 +1,4 @@
-"""Signing a package that is in use, and making the keys for it."""
+"""Signing a package that is in use, and generating its keys."""
 
 from pathlib import Path
 
@@ -48,7 +48,7 @@ def _check_signed(signature: Path) -> None:
 
 
 def _check_signed_before(signature: Path) -> None:
-    """A line that trusts the first key goes on whatever happens."""
+    """A line that trusts the first key keeps running after any fault."""
     _check(signature, _OTHER)
 
 
@@ -79,5 +79,5 @@ def _check_keys(path: Path) -> None:
 SIGNINGS = (
     Job("sign", _SIGNATURE, _load, _prepare, _sign, _check_signed, replaces=True),
     Job("sign, a second key", _SIGNATURE, _load, _prepare_signed, _sign, _check_signed_before, replaces=True),
-    Job("keygen", _KEY, _load, _prepare_keys, _generate, _check_keys, beside=(".pub",)),
+    Job("keygen", _KEY, _load, _prepare_keys, _generate, _check_keys, companions=(".pub",)),
 )

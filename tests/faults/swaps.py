@@ -1,4 +1,4 @@
-"""Swapping a line's package while its files cannot be read, go away or come to an early end."""
+"""Swapping a line's package while its files are unreadable, vanish or are cut short."""
 
 import json
 import sys
@@ -18,47 +18,47 @@ if TYPE_CHECKING:
     from partsight.runtime.core.arrays import Pixels
     from partsight.runtime.sinks.record import FrameEvent
 
-_OLD, _NEW, _PLACE = "packages/first", "packages/second", "line.partsight"
+_OLD, _NEW, _LINK = "packages/first", "packages/second", "line.partsight"
 _LABELS = {"old": "red", "new": "rot"}
-_DISK_IS_AWAY_S = 0.3
+_DISK_DOWN_S = 0.3
 _MAX_S = 240.0
 
-# A swap writes nothing. It may be killed wherever it reads. A watched file that is cut is refused until it is another,
-# which no fault makes it.
+# A swap writes nothing, and SIGKILL may end it at any read. The watch refuses a cut file until someone replaces it,
+# so the watched job has no CUT.
 _FAULTS = (Kind.UNREADABLE, Kind.GONE, Kind.VANISHED, Kind.CUT, Kind.KILL)
 _PASSING = (Kind.UNREADABLE, Kind.GONE, Kind.VANISHED, Kind.KILL)
 
 
 class _Swapped:
-    """A line that answers the same frame again and again, and who answered it.
+    """A line that answers the same frame again and again, and the packages that answered it.
 
     Attributes:
-        who: `old` or `new`, each as often as it took the other's place; a record where something else answered.
+        packages: `old` or `new`, one entry per change; any other answer appears as its record.
     """
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, package: Path) -> None:
         from partsight.runtime import Recognizer
         from partsight.runtime.line import Line
         from tests.runtime.line.scripted import ScriptedCamera
 
-        recognizer = Recognizer(place, engine=ONE_THREAD)
+        recognizer = Recognizer(package, engine=ONE_THREAD)
         recognizer.preload()
         self._ids = {"old": recognizer.package_id}
-        self.who: list[str] = []
+        self.packages: list[str] = []
         self.answers = 0
-        self.line = Line(recognizer, {"c": lambda: ScriptedCamera(_frames())}, on_result=self._tell)
+        self.line = Line(recognizer, {"c": lambda: ScriptedCamera(_frames())}, on_result=self._record)
 
-    def _tell(self, event: "FrameEvent") -> None:
+    def _record(self, event: "FrameEvent") -> None:
         record = event.record
         ids = {**self._ids, "new": self.line.package_id}
-        known = [who for who, label in _LABELS.items() if (record.package_id, record.label) == (ids[who], label)]
-        who = known[0] if known else f"{record.outcome} {record.label} {record.error}"
-        if self.who[-1:] != [who]:
-            self.who.append(who)
+        known = [name for name, label in _LABELS.items() if (record.package_id, record.label) == (ids[name], label)]
+        name = known[0] if known else f"{record.outcome} {record.label} {record.error}"
+        if self.packages[-1:] != [name]:
+            self.packages.append(name)
         self.answers += 1
 
     def await_answers(self) -> None:
-        """Wait for some that were begun after now."""
+        """Wait for answers to frames that arrive after this call."""
         enough = self.answers + 3
         _await(lambda: self.answers >= enough)
 
@@ -79,10 +79,10 @@ def _await(condition: Callable[[], bool], longest_s: float = _MAX_S) -> bool:
 
 
 @contextmanager
-def _line(place: Path, out: Path) -> Iterator[_Swapped]:
-    """Have a line answer meanwhile; who answered is written to `out`, unless it was the old package alone."""
+def _line(package: Path, out: Path) -> Iterator[_Swapped]:
+    """Run a line; write the packages that answered to `out`, unless only the old one did."""
     with unwatched():
-        swapped = _Swapped(place)
+        swapped = _Swapped(package)
         swapped.line.start()
         _await(lambda: "partsight-preload" not in {thread.name for thread in threading.enumerate()})
         swapped.await_answers()
@@ -92,8 +92,8 @@ def _line(place: Path, out: Path) -> Iterator[_Swapped]:
         with unwatched():
             swapped.await_answers()
             swapped.line.close()
-            if swapped.who != ["old"]:
-                out.write_text(json.dumps(swapped.who), encoding="utf-8")
+            if swapped.packages != ["old"]:
+                out.write_text(json.dumps(swapped.packages), encoding="utf-8")
 
 
 def _swap(folder: Path, out: Path) -> int:
@@ -110,28 +110,29 @@ def _swap(folder: Path, out: Path) -> int:
 
 
 def _watch(folder: Path, out: Path) -> int:
-    """Have the path watched, as `partsight run --watch` does: when the disk is back, the new package must answer."""
+    """Watch the path as `partsight run --watch` does: once the disk is back, the new package must answer."""
     from partsight.runtime.line import Watch
 
-    place = folder / _PLACE
+    link = folder / _LINK
     with unwatched():
-        _turn(place, _OLD)
-    with _line(place, out) as swapped:
+        _point(link, _OLD)
+    with _line(link, out) as swapped:
         with unwatched():
-            _turn(place, _NEW)
-        watch = Watch(swapped.line, place, _load_package, every_s=0.005)
+            _point(link, _NEW)
+        watch = Watch(swapped.line, link, _load_package, every_s=0.005)
         watch.start()
-        is_swapped = _await(lambda: swapped.line.counters().swaps == 1, _DISK_IS_AWAY_S)
+        is_swapped = _await(lambda: swapped.line.counters().swaps == 1, _DISK_DOWN_S)
         with unwatched():
             is_swapped = is_swapped or _await(lambda: swapped.line.counters().swaps == 1)  # the disk is back
             watch.close()
     return 0 if is_swapped else 3
 
 
-def _turn(place: Path, target: str) -> None:
-    link = place.with_suffix(".next")
-    link.symlink_to(target, target_is_directory=True)
-    link.replace(place)
+def _point(link: Path, target: str) -> None:
+    """Let the link point to another folder, in one step."""
+    following = link.with_suffix(".next")
+    following.symlink_to(target, target_is_directory=True)
+    following.replace(link)
 
 
 def _load_package(path: str | Path) -> "Recognizer":
@@ -146,7 +147,7 @@ def _prepare(folder: Path) -> None:
     labels = tuple("rot" if label == "red" else label for label in COLOURS_BGR)
     write_tiny_package(folder / _OLD, matching=tiny_matching())
     write_tiny_package(folder / _NEW, matching=tiny_matching(), labels=labels)
-    _turn(folder / _PLACE, _OLD)
+    _point(folder / _LINK, _OLD)
 
 
 def _load() -> None:
@@ -156,9 +157,9 @@ def _load() -> None:
 
 
 def _check(path: Path) -> None:
-    who = json.loads(path.read_bytes())
-    if who != ["old", "new"]:
-        raise ValueError(f"answered by {who}; expected the old package, then the new one, each alone")
+    packages = json.loads(path.read_bytes())
+    if packages != ["old", "new"]:
+        raise ValueError(f"answered by {packages}; expected the old package, then the new one")
 
 
 SWAPS = tuple(

@@ -13,7 +13,7 @@ pytestmark = [
 
 _CHANGES = ("error", "kill", "power")
 
-# Which jobs run in one process, the faults, and every how manieth operation is broken.
+# Jobs that run in one process, their faults, and the step between broken operations.
 SAMPLES = [
     (("sign", "sign, a second key", "keygen"), (*_CHANGES, "unreadable"), 9),
     (("swap", "swap, watched"), ("gone", "kill"), 30),

@@ -33,7 +33,7 @@ def find(name: str) -> Backbone:
 
 
 def install() -> None:
-    """Have training find no other, and import what export needs, too."""
+    """Let training find only this backbone, and import the modules of export too."""
     import matplotlib.backends.backend_agg  # noqa: F401
     import onnxruntime.quantization  # noqa: F401
     import tf2onnx  # noqa: F401

@@ -1,4 +1,4 @@
-"""`python -m tests.fuzz`: many cases of every surface, in the numbers that their shares give."""
+"""`python -m tests.fuzz`: many cases of every surface, divided by their shares."""
 
 import argparse
 import json
@@ -14,13 +14,13 @@ from tests.fuzz.runner import Tally, run, run_shares, usable_cores
 
 
 def main() -> int:
-    """Run what the command line asks for; return 1 if there was a finding."""
+    """Run the cases that the command line selects; return 1 after a finding."""
     options = _parse()
     tallies = []
     for tally in _run(options):
         tallies.append(tally)
         print(f"{tally.surface}: {tally.cases:,} cases, {len(tally.findings)} findings", flush=True)
-        _tell(tally)
+        _print_findings(tally)
     print(table(tallies))
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)
@@ -34,7 +34,7 @@ def _run(options: argparse.Namespace) -> Iterator[Tally]:
     return (run(SURFACES[name], options.first, options.cases, options.jobs) for name in options.surface)
 
 
-def _tell(tally: Tally) -> None:
+def _print_findings(tally: Tally) -> None:
     """Print one finding of each sort in full."""
     sorts = Counter(sort_of(finding) for finding in tally.findings)
     for sort, count in sorts.most_common():
@@ -44,10 +44,10 @@ def _tell(tally: Tally) -> None:
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
-    parser.add_argument("--cases", type=int, default=1_000_000, help="in all; of each surface where --surface is given")
-    parser.add_argument("--first", type=int, default=0, help="number of the first case, to go on where a run ended")
-    parser.add_argument("--surface", action="append", choices=list(SURFACES), help="only this one; may be repeated")
-    parser.add_argument("--jobs", type=int, default=usable_cores(), help="processes at a time")
+    parser.add_argument("--cases", type=int, default=1_000_000, help="number of cases; with --surface, of each surface")
+    parser.add_argument("--first", type=int, default=0, help="number of the first case, to continue an earlier run")
+    parser.add_argument("--surface", action="append", choices=list(SURFACES), help="run only this one; may be repeated")
+    parser.add_argument("--jobs", type=int, default=usable_cores(), help="number of processes at a time")
     parser.add_argument("--out", type=Path, help="JSON file for the figures and findings")
     return parser.parse_args()
 

@@ -1,4 +1,4 @@
-"""Surfaces that are broken on purpose: what the runner must notice."""
+"""Surfaces that are broken on purpose: the runner must find each defect."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ from partsight.runtime.core.errors import PartsightError
 from tests.fuzz.surface import Case, Surface, check, random_of
 
 AT = 7
-"""Number of the case that goes wrong, of those from 0 on."""
+"""Number of the failing case, counted from 0."""
 
 
 def _broken(name: str, fault: Callable[[], object], **bounds: float) -> Surface:

@@ -1,4 +1,4 @@
-"""All surfaces, and the share that each has of a million cases."""
+"""All surfaces, and the share of each in a million cases."""
 
 from tests.fuzz.surface import Surface
 from tests.fuzz.surfaces import (
@@ -18,7 +18,7 @@ from tests.fuzz.surfaces import (
     settings,
 )
 
-# Those that take longest first, so that none is left over when the others have ended.
+# The slowest surfaces come first, so that no slow one runs alone at the end.
 _ALL = (
     Surface("broker-answers", network.open_broker, 100, seconds=15, needs=("paho",)),
     Surface("image-files", pictures.open_files, 30_000, seconds=20),
@@ -59,7 +59,7 @@ SURFACES = {surface.name: surface for surface in _ALL}
 
 
 def find_surface(name: str) -> Surface:
-    """Return a surface by its name; also one of those that are broken on purpose, to test the runner with."""
+    """Return a surface by its name, including the broken surfaces that test the runner."""
     if name in SURFACES:
         return SURFACES[name]
     from tests.fuzz.broken import BROKEN

@@ -1,4 +1,4 @@
-"""The process in which cases run: it may die, hang or swell without harm to the runner."""
+"""The process that runs cases: it may die, hang or swell without harm to the runner."""
 
 import faulthandler
 import json
@@ -19,17 +19,17 @@ from partsight.runtime.core.errors import PartsightError
 from tests.fuzz.surface import Case, WrongError, random_of
 
 STATE = struct.Struct("<qdqqdqqq")
-"""Number of the case that runs, since when (monotonic), how many were accepted and refused, the slowest case's seconds
-and number, how many findings were written, and by how many bytes the process grew at most."""
+"""Number of the running case, its start (monotonic, s), counts of accepted and refused cases, seconds and number of the
+slowest case, count of findings, and the largest growth of the process in bytes."""
 
 STARTING = -1
-"""In place of a number, while the surface is opened."""
+"""Case number while the surface opens."""
 
 _END_S = 60.0
 
 
 class State:
-    """What the runner sees of the child at any time, in a file that both have mapped."""
+    """The child's progress, in a file that child and runner both map."""
 
     def __init__(self, path: Path) -> None:
         with path.open("r+b") as file:
@@ -43,14 +43,14 @@ class State:
 
 
 def main(
-    surface_name: str, first: int, last: int, state_path: Path, findings_path: Path, said_path: Path, folder: Path
+    surface_name: str, first: int, last: int, state_path: Path, findings_path: Path, output_path: Path, folder: Path
 ) -> None:
-    """Run cases `first` to `last` - 1 of a surface; what is printed meanwhile goes into the file at `said_path`."""
+    """Run cases `first` to `last` - 1 of a surface, with stdout and stderr in the file at `output_path`."""
     from tests.fuzz.catalog import find_surface
 
-    with said_path.open("wb") as said:
+    with output_path.open("wb") as output:
         for descriptor in (1, 2):
-            os.dup2(said.fileno(), descriptor)
+            os.dup2(output.fileno(), descriptor)
     faulthandler.enable()
     if hasattr(faulthandler, "register"):
         faulthandler.register(signal.SIGUSR1, all_threads=True)
@@ -68,7 +68,7 @@ def main(
 
 
 class _Runs:
-    """Runs cases and tells the runner."""
+    """Runs cases and records them for the runner."""
 
     def __init__(self, surface: str, case: Case, state: State, findings: Any) -> None:
         self._surface, self._case, self._state, self._findings = surface, case, state, findings
@@ -79,22 +79,22 @@ class _Runs:
 
     def run(self, number: int) -> None:
         _, _, accepted, refused, slowest, slowest_number, found, grown = self._state.read()
-        began = time.monotonic()
-        self._state.write(number, began, accepted, refused, slowest, slowest_number, found, grown)
+        started = time.monotonic()
+        self._state.write(number, started, accepted, refused, slowest, slowest_number, found, grown)
         kind, error = self._try(number)
         if error is not None:
-            self._tell(number, kind, error)
+            self._record(number, kind, error)
         accepted += kind == "accepted"
         refused += kind == "refused"
         found += error is not None
-        took = time.monotonic() - began
+        took = time.monotonic() - started
         if took > slowest:
             slowest, slowest_number = took, number
         grown = max(grown, _resident_peak() - self._base)
-        self._state.write(number, began, accepted, refused, slowest, slowest_number, found, grown)
+        self._state.write(number, started, accepted, refused, slowest, slowest_number, found, grown)
 
     def _try(self, number: int) -> tuple[str, BaseException | None]:
-        """Run a case; return what came of it, and the error if it is a finding."""
+        """Run a case; return its outcome, and the error if it is a finding."""
         self._failure = None
         kind = "accepted"
         try:
@@ -107,20 +107,20 @@ class _Runs:
             return "memory", error
         except WrongError as error:
             return "wrong", error
-        except Exception as error:  # noqa: BLE001 (that is what is looked for)
+        except Exception as error:  # noqa: BLE001 (every other error is a finding)
             return "crash", error
         return ("crash", self._failure) if self._failure is not None else (kind, None)
 
     def end(self) -> None:
-        """Say that the time that closing takes is nobody's."""
+        """Move the start of the last case into the future, so that closing has time."""
         number, _, *rest = self._state.read()
         self._state.write(number, time.monotonic() + _END_S, *rest)
 
-    def _tell(self, number: int, kind: str, error: BaseException) -> None:
+    def _record(self, number: int, kind: str, error: BaseException) -> None:
         lines = traceback.format_exception(error)
         detail = "".join(lines)[-3000:]
-        what = f"{type(error).__name__}: {error}"[:500]
-        line = json.dumps({"number": number, "kind": kind, "what": what, "detail": detail})
+        summary = f"{type(error).__name__}: {error}"[:500]
+        line = json.dumps({"number": number, "kind": kind, "summary": summary, "detail": detail})
         self._findings.write(line + "\n")
         self._findings.flush()
 
@@ -132,7 +132,7 @@ class _Runs:
 
 
 class _Limit:
-    """A limit of the process's memory, taken back for the end: closing is not what is tested."""
+    """A limit of the process's memory; it ends before the surface closes."""
 
     def __init__(self, before: tuple[int, int] | None) -> None:
         self._before = before
@@ -145,7 +145,7 @@ class _Limit:
 
 
 def _limit_memory(more_mb: int) -> _Limit:
-    """Let the process grow by so many MB of address space and no further; on Windows there is no such limit."""
+    """Limit the growth of the process to `more_mb` MB of address space; Windows has no such limit."""
     try:
         import resource
 

@@ -1,4 +1,4 @@
-"""Bytes that were something once."""
+"""Damaged copies of valid data, and random bytes."""
 
 import random
 import struct
@@ -7,12 +7,12 @@ _EDGES = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000
 
 
 def damaged(rng: random.Random, data: bytes, others: tuple[bytes, ...] = ()) -> bytes:
-    """Return bytes with one to a few injuries, as disks, cables and people cause them.
+    """Return bytes with one to eight injuries, as disks, cables and people cause them.
 
     Args:
-        rng: to choose by.
-        data: whole.
-        others: of which pieces may be put in.
+        rng: Source of all choices.
+        data: Undamaged bytes.
+        others: Data whose pieces the damage may insert.
     """
     result = bytearray(data)
     for _ in range(1 if rng.random() < 0.6 else rng.randint(2, 8)):
@@ -20,13 +20,13 @@ def damaged(rng: random.Random, data: bytes, others: tuple[bytes, ...] = ()) -> 
     if others and rng.random() < 0.15:
         other = rng.choice(others)
         cut = rng.randint(0, len(other))
-        place = rng.randint(0, len(result))
-        result[place : place + rng.randint(0, 64)] = other[cut : cut + rng.randint(1, 256)]
+        start = rng.randint(0, len(result))
+        result[start : start + rng.randint(0, 64)] = other[cut : cut + rng.randint(1, 256)]
     return bytes(result)
 
 
 def garbage(rng: random.Random, longest: int) -> bytes:
-    """Return up to `longest` bytes that were never anything: of all values, or of few."""
+    """Return up to `longest` random bytes: of all values, or of few."""
     size = rng.choice((rng.randint(0, 16), rng.randint(0, longest)))
     if rng.random() < 0.5:
         return rng.randbytes(size)
@@ -57,20 +57,20 @@ def _put_in(rng: random.Random, data: bytearray) -> None:
     data[start:start] = garbage(rng, 64)
 
 
-def _say_again(rng: random.Random, data: bytearray) -> None:
+def _repeat(rng: random.Random, data: bytearray) -> None:
     start = rng.randint(0, len(data))
     piece = data[start : start + rng.randint(1, 128)]
-    place = rng.randint(0, len(data))
-    data[place:place] = piece * rng.choice((1, 1, 2, 50))
+    target = rng.randint(0, len(data))
+    data[target:target] = piece * rng.choice((1, 1, 2, 50))
 
 
 def _set_number(rng: random.Random, data: bytearray) -> None:
-    """Put a number of the edge of its range where a length may stand."""
+    """Write the smallest or largest number of a type where a length may stand."""
     form = rng.choice(("<B", ">B", "<H", ">H", "<I", ">I", "<Q", ">Q"))
     size = struct.calcsize(form)
     if len(data) >= size:
-        place = rng.randrange(len(data) - size + 1)
-        data[place : place + size] = struct.pack(form, rng.choice(_EDGES) & (1 << 8 * size) - 1)
+        start = rng.randrange(len(data) - size + 1)
+        data[start : start + size] = struct.pack(form, rng.choice(_EDGES) & (1 << 8 * size) - 1)
 
 
 def _wipe(rng: random.Random, data: bytearray) -> None:
@@ -80,4 +80,4 @@ def _wipe(rng: random.Random, data: bytearray) -> None:
     data[start:end] = bytes(end - start)
 
 
-_INJURIES = (_flip_bit, _flip_bit, _set_byte, _set_byte, _cut_end, _cut_out, _put_in, _say_again, _set_number, _wipe)
+_INJURIES = (_flip_bit, _flip_bit, _set_byte, _set_byte, _cut_end, _cut_out, _put_in, _repeat, _set_number, _wipe)

@@ -1,7 +1,7 @@
 """`python -m tests.fuzz.guided SURFACE`: cases chosen by coverage.
 
-atheris (libFuzzer) keeps the bytes that reached new lines of partsight, and changes those further. It ends at the first
-finding and leaves its bytes in a file `…-crash-…` beside the corpus, to be given as FILE to run the case again.
+atheris (libFuzzer) keeps the bytes that reached new lines of partsight, and changes them further. It stops at the first
+finding and writes the bytes to a file `…-crash-…` next to the corpus. Pass that file as FILE to run the case again.
 """
 
 import argparse
@@ -13,17 +13,17 @@ from pathlib import Path
 
 
 class BytesRandom(random.Random):
-    """Random numbers that are read from bytes, so that a fuzzer who changes the bytes changes the case."""
+    """Random numbers read from bytes, so that a fuzzer that changes the bytes changes the case."""
 
     def __init__(self, data: bytes) -> None:
         super().__init__(0)
-        self._data, self._place = data, 0
+        self._data, self._offset = data, 0
 
     def getrandbits(self, count: int, /) -> int:
-        """Return the next bits; 0 where the bytes have come to an end."""
+        """Return the next bits; 0 after the last byte."""
         size = (count + 7) // 8
-        piece = self._data[self._place : self._place + size]
-        self._place += size
+        piece = self._data[self._offset : self._offset + size]
+        self._offset += size
         return int.from_bytes(piece.ljust(size, b"\0"), "little") & (1 << count) - 1
 
     def random(self) -> float:
@@ -32,12 +32,12 @@ class BytesRandom(random.Random):
 
 
 def main() -> int:
-    """Run what the command line asks for. atheris ends the process: with 0 when the time is over."""
+    """Fuzz the surface that the command line names. atheris ends the process, with 0 when the time is over."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz.guided", description=__doc__)
-    parser.add_argument("surface", help="of those that `python -m tests.fuzz --help` names")
+    parser.add_argument("surface", help="name of a surface from `python -m tests.fuzz --help`")
     parser.add_argument("file", nargs="?", type=Path, help="one case to run again")
-    parser.add_argument("--seconds", type=int, default=60, help="how long (default: %(default)s)")
-    parser.add_argument("--corpus", type=Path, default=Path("build/fuzz"), help="folder of what reached new lines")
+    parser.add_argument("--seconds", type=int, default=60, help="duration (default: %(default)s)")
+    parser.add_argument("--corpus", type=Path, default=Path("build/fuzz"), help="folder of cases with new lines")
     options = parser.parse_args()
     try:
         import atheris

@@ -1,4 +1,4 @@
-"""What is printed of many cases: a table, and each finding."""
+"""Text for many cases: a table, and each finding."""
 
 from collections.abc import Sequence
 
@@ -15,21 +15,21 @@ def table(tallies: Sequence[Tally]) -> str:
         total.seconds += tally.seconds
     head = ["surface", "cases", "accepted", "typed errors", *KINDS, "stalls", "slowest case", "grew by", "time"]
     rows = [_row(tally) for tally in (*tallies, total)]
-    widths = [max(len(row[place]) for row in (head, *rows)) for place in range(len(head))]
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
     lines = [_line(head, widths), "|" + "|".join("-" * (width + 2) for width in widths) + "|"]
     return "\n".join([*lines, *(_line(row, widths) for row in rows)])
 
 
 def describe(finding: Finding) -> str:
-    """Return what there is to know of a finding, and how to run it again."""
+    """Return a finding in full, with the command that runs it again."""
     again = f"python -m tests.fuzz --surface {finding.surface} --first {finding.number} --cases 1"
-    return f"{finding.surface} {finding.number}: {finding.kind}: {finding.what}\nagain: {again}\n{finding.detail}"
+    return f"{finding.surface} {finding.number}: {finding.kind}: {finding.summary}\nagain: {again}\n{finding.detail}"
 
 
 def sort_of(finding: Finding) -> tuple[str, str, str]:
-    """Return what findings of one cause have in common, as a rule: kind, error and the last line of its traceback."""
-    places = [line for line in finding.detail.splitlines() if line.lstrip().startswith("File ")]
-    return finding.kind, finding.what.partition(":")[0], places[-1] if places else ""
+    """Return kind, error and last traceback line, which findings of one cause usually share."""
+    lines = [line for line in finding.detail.splitlines() if line.lstrip().startswith("File ")]
+    return finding.kind, finding.summary.partition(":")[0], lines[-1] if lines else ""
 
 
 def _row(tally: Tally) -> list[str]:

@@ -1,4 +1,4 @@
-"""Runs the cases of a surface in child processes, and starts a new one where the last one died, hung or swelled."""
+"""Runs the cases of a surface in child processes, and replaces each child that died, hung or swelled."""
 
 import contextlib
 import itertools
@@ -21,48 +21,48 @@ from tests.fuzz.child import STARTING, STATE, State, main
 from tests.fuzz.surface import Surface
 
 _ROOT = Path(__file__).parents[2]
-_GLANCE_S = 0.1
+_CHECK_EVERY_S = 0.1
 _START_S = 120.0
-_MAX_FINDINGS = 100  # then the surface is broken, and each further one would cost a start
+_MAX_FINDINGS = 100  # more mean that the surface is broken, and each one costs a start
 
-# Children are forked, where that can be, from a process that has imported what they need: that is half of their start.
+# Where possible, children are forks of a process with all imports, which halves their start time.
 _processes = cast(SpawnContext, get_context("forkserver" if "forkserver" in get_all_start_methods() else "spawn"))
 _processes.set_forkserver_preload(["__main__", "tests.fuzz.catalog"])
-_processes_lock = threading.Lock()  # starting one looks after all others, and takes their exit codes
+_processes_lock = threading.Lock()  # starting a process also collects the exit codes of all others
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A case that should have gone another way.
+    """A case with an unexpected outcome.
 
     Attributes:
-        surface: of the case.
-        number: of it: `python -m tests.fuzz --surface SURFACE --first NUMBER --cases 1` runs it again.
+        surface: Name of the surface.
+        number: Number of the case: `python -m tests.fuzz --surface SURFACE --first NUMBER --cases 1` runs it again.
         kind: `crash`, `hang`, `memory` or `wrong`.
-        what: happened, in a line.
-        detail: traceback, or what the process said last.
+        summary: One line about the outcome.
+        detail: Traceback, or the last output of the process.
     """
 
     surface: str
     number: int
     kind: str
-    what: str
+    summary: str
     detail: str
 
 
 @dataclass
 class Tally:
-    """What came of the cases of a surface.
+    """Outcome of the cases of a surface.
 
     Attributes:
-        surface: its name.
-        cases: how many ran.
-        accepted, refused: how many of them were taken for good, and were given a typed error.
-        findings: what should not have been.
-        stalls: cases that hung, and did not when they were run again alone.
-        slowest_s, slowest: seconds of the slowest case, and its number.
-        grown_mb: by how much a process grew at most.
-        seconds: that it took, starts included.
+        surface: Name of the surface.
+        cases: Number of cases.
+        accepted, refused: Number of cases that passed, and that raised a typed error.
+        findings: Cases with an unexpected outcome.
+        stalls: Number of cases that hung once, but not in a second run alone.
+        slowest_s, slowest: Seconds and number of the slowest case.
+        grown_mb: Largest growth of a process, MB.
+        seconds: Duration, starts included.
     """
 
     surface: str
@@ -77,7 +77,7 @@ class Tally:
     seconds: float = 0.0
 
     def add(self, other: "Tally") -> None:
-        """Take in what came of other cases of the same surface."""
+        """Add the outcome of other cases of the same surface."""
         self.cases += other.cases
         self.accepted += other.accepted
         self.refused += other.refused
@@ -93,13 +93,13 @@ class Tally:
 
 
 def run_shares(surfaces: Sequence[Surface], first: int, cases: int, jobs: int) -> Iterator[Tally]:
-    """Run cases of many surfaces, of each as many as its share says; yield what came of each, in their order.
+    """Run cases of many surfaces by their shares; yield the tally of each, in order.
 
     Args:
-        surfaces: see `catalog.SURFACES`; those whose libraries are missing are passed over.
-        first: number of the first case of all; of each surface, its share of that.
-        cases: of all surfaces together.
-        jobs: child processes at a time, each of another surface.
+        surfaces: Surfaces, as in `catalog.SURFACES`; the runner skips those whose libraries are missing.
+        first: Number of the first case of all surfaces; each surface starts at its share of it.
+        cases: Number of cases of all surfaces together.
+        jobs: Number of child processes at a time, each of another surface.
     """
 
     there = [surface for surface in surfaces if surface.is_there]
@@ -117,18 +117,18 @@ def run(surface: Surface, first: int, cases: int, jobs: int = 1) -> Tally:
     """Run cases `first` to `first + cases - 1` of a surface.
 
     Args:
-        surface: see `catalog.SURFACES`.
-        first: number of the first case.
-        cases: how many.
-        jobs: child processes at a time.
+        surface: Surface, as in `catalog.SURFACES`.
+        first: Number of the first case.
+        cases: Number of cases.
+        jobs: Number of child processes at a time.
     """
-    began = time.monotonic()
+    started = time.monotonic()
     bounds = [first + cases * part // jobs for part in range(jobs + 1)]
     total = Tally(surface.name)
     with ThreadPoolExecutor(jobs) as pool:
         for tally in pool.map(lambda part: _run_range(surface, *part), itertools.pairwise(bounds)):
             total.add(tally)
-    total.seconds = time.monotonic() - began
+    total.seconds = time.monotonic() - started
     return total
 
 
@@ -138,50 +138,50 @@ def _run_range(surface: Surface, first: int, last: int) -> Tally:
         with _folder() as folder:
             tally, first = _run_child(surface, first, last, folder)
         if tally.count("hang"):
-            _look_again(surface, tally)
+            _run_again(surface, tally)
         total.add(tally)
     return total
 
 
-def _look_again(surface: Surface, tally: Tally) -> None:
-    """Run the last case, which hung, once more by itself: a machine that stood still is not the case's fault."""
+def _run_again(surface: Surface, tally: Tally) -> None:
+    """Run the last case, which hung, once more alone, because a stalled machine also looks like a hang."""
     number = tally.findings[-1].number
     with _folder() as folder:
         again, _ = _run_child(surface, number, number + 1, folder)
     if not again.count("hang"):
         tally.findings.pop()
-        again.cases, again.slowest_s = 0, 0.0  # it was counted
+        again.cases, again.slowest_s = 0, 0.0  # the first run counted it
         if tally.accepted + tally.refused + len(tally.findings) == tally.cases:
-            again.accepted = again.refused = 0  # it had come to its end between the last glance and the kill
+            again.accepted = again.refused = 0  # it ended between the last check and the kill
         again.stalls = 1
         tally.add(again)
 
 
 @contextlib.contextmanager
 def _folder() -> Iterator[Path]:
-    """Give a folder for a child: in memory where that can be, for sinks bring to the disk what they write."""
+    """Yield a folder for a child: in memory where possible, because sinks flush their files to the disk."""
     where = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(dir=where, prefix="partsight-fuzz-", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
 
 
 def _run_child(surface: Surface, first: int, last: int, folder: Path) -> tuple[Tally, int]:
-    """Run cases in one process, until all are done or it has to be ended.
+    """Run cases in one process, until all are done or the runner must end it.
 
     Returns:
-        What came of them, and the number of the next case.
+        Their tally, and the number of the next case.
     """
-    state_path, findings_path, said_path = folder / "state", folder / "findings", folder / "said"
+    state_path, findings_path, output_path = folder / "state", folder / "findings", folder / "output"
     state_path.write_bytes(STATE.pack(STARTING, time.monotonic(), 0, 0, 0.0, 0, 0, 0))
     findings_path.touch()
-    said_path.touch()
+    output_path.touch()
     scratch = folder / "scratch"
     scratch.mkdir()
     state = State(state_path)
     process = _processes.Process(
-        target=main, args=(surface.name, first, last, state_path, findings_path, said_path, scratch)
+        target=main, args=(surface.name, first, last, state_path, findings_path, output_path, scratch)
     )
-    with _processes_lock, contextlib.chdir(_ROOT):  # where what is imported beforehand is looked for
+    with _processes_lock, contextlib.chdir(_ROOT):  # the preloaded modules are imported from here
         process.start()
     hung = not _wait(process, state, surface.seconds)
     with _processes_lock:
@@ -192,15 +192,15 @@ def _run_child(surface: Surface, first: int, last: int, folder: Path) -> tuple[T
     findings = [
         Finding(surface.name, **json.loads(line)) for line in findings_path.read_text(encoding="utf-8").splitlines()
     ]
-    said_last = said_path.read_bytes().decode(errors="replace")
+    output = output_path.read_bytes().decode(errors="replace")
     if number == STARTING and (hung or code):
-        raise RuntimeError(f"surface {surface.name} cannot be opened:\n{said_last[-3000:]}")
+        raise RuntimeError(f"surface {surface.name} cannot be opened:\n{output[-3000:]}")
     if hung:
-        what = f"took more than {surface.seconds:g} s"
-        findings.append(Finding(surface.name, number, "hang", what, said_last[-6000:]))
+        summary = f"took more than {surface.seconds:g} s"
+        findings.append(Finding(surface.name, number, "hang", summary, output[-6000:]))
     elif code:
         name = signal.Signals(-code).name if code < 0 else f"exit status {code}"
-        findings.append(Finding(surface.name, number, "crash", f"the process died: {name}", said_last[-6000:]))
+        findings.append(Finding(surface.name, number, "crash", f"the process died: {name}", output[-6000:]))
     cases = max(0, number + 1 - first)
     tally = Tally(surface.name, cases, accepted, refused, findings, 0, slowest_s, slowest, grown / 2**20)
     return tally, number + 1
@@ -209,7 +209,7 @@ def _run_child(surface: Surface, first: int, last: int, folder: Path) -> tuple[T
 def _wait(process: BaseProcess, state: State, seconds: float) -> bool:
     """Wait until the process ends; end it, and return False, if a case takes longer than `seconds`."""
     while True:
-        if _has_ended(process, _GLANCE_S):
+        if _has_ended(process, _CHECK_EVERY_S):
             return True
         number, since, *_ = state.read()
         bound = _START_S if number == STARTING else seconds
@@ -219,7 +219,7 @@ def _wait(process: BaseProcess, state: State, seconds: float) -> bool:
 
 
 def _end(process: BaseProcess) -> None:
-    """End a process that hangs; what its threads are at goes into what it said."""
+    """End a process that hangs, after it prints the stacks of its threads."""
     if hasattr(signal, "SIGUSR1") and process.pid is not None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGUSR1)

@@ -1,4 +1,4 @@
-"""A surface: one border over which data comes that nobody vouches for."""
+"""A surface: one entry point that receives untrusted data."""
 
 import importlib.util
 import random
@@ -8,24 +8,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 Case = Callable[[random.Random], None]
-"""Makes one hostile input from the numbers that it is given, and hands it over the border.
+"""Makes one hostile input from random numbers, and passes it to the entry point.
 
-It returns if the input was taken for good. A PartsightError is a refusal, as it should be. Anything else that is raised
-is a finding; so are the end of the process, a case that takes too long and one that takes too much memory.
+It returns if partsight accepts the input. A PartsightError is a correct refusal. Any other exception is a finding; so
+are the end of the process, a case that takes too long and one that takes too much memory.
 """
 
 
 @dataclass(frozen=True)
 class Surface:
-    """One border.
+    """One entry point for untrusted data.
 
     Attributes:
-        name: of it.
-        open: makes what its cases need, in a folder of its own, and gives the function that runs one.
-        share: how many of a million cases are its own.
-        seconds: that a case may take.
-        memory_mb: that the process may grow by.
-        needs: libraries of extras, without which it is passed over.
+        name: Name of the surface.
+        open: Context manager that prepares the cases in an empty folder and yields the function that runs one.
+        share: Number of its cases in a million.
+        seconds: Maximum duration of a case.
+        memory_mb: Maximum growth of the process, MB.
+        needs: Libraries of extras that the surface needs; the runner skips it without them.
     """
 
     name: str
@@ -42,15 +42,15 @@ class Surface:
 
 
 class WrongError(AssertionError):
-    """Something was taken for good and should not have been, or came out different."""
+    """Partsight accepted a wrong input, or changed a right one."""
 
 
-def check(is_right: bool, what: str) -> None:
+def check(is_right: bool, message: str) -> None:
     """Raise WrongError unless `is_right`."""
     if not is_right:
-        raise WrongError(what)
+        raise WrongError(message)
 
 
 def random_of(surface: str, number: int) -> random.Random:
-    """Return the numbers of a case: always the same for the same surface and number."""
+    """Return the random numbers of a case, which depend only on surface and number."""
     return random.Random(f"{surface}/{number}")

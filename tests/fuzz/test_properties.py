@@ -1,4 +1,4 @@
-"""Properties by hypothesis, which makes a case that fails as small as it can be."""
+"""Properties by hypothesis, which reduces a failing case as far as possible."""
 
 import contextlib
 import csv
@@ -26,7 +26,7 @@ from partsight.runtime.sinks.record import Record
 from tests.fuzz.catalog import SURFACES
 from tests.tiny import tiny_manifest, tiny_model
 
-# The same each time: other cases are for `python -m tests.fuzz`.
+# Each run tests the same cases; `python -m tests.fuzz` runs others.
 CASES = settings(derandomize=True, deadline=None, max_examples=100, database=None)
 
 CHEAP = ("answers", "camera-addresses", "camera-buffers", "labels", "line-files", "manifests", "options", "prototypes")
@@ -58,8 +58,8 @@ def test_bytes_that_are_no_model(data: bytes) -> None:
 
 @CASES
 @given(st.integers(0, len(MODEL) - 1), st.binary(min_size=1, max_size=40))
-def test_a_model_with_other_bytes_anywhere(place: int, data: bytes) -> None:
-    damaged = MODEL[:place] + data + MODEL[place + len(data) :]
+def test_a_model_with_other_bytes_anywhere(start: int, data: bytes) -> None:
+    damaged = MODEL[:start] + data + MODEL[start + len(data) :]
     if damaged != MODEL:
         with pytest.raises(PackageError):
             check_digest(damaged, "here")
@@ -67,8 +67,8 @@ def test_a_model_with_other_bytes_anywhere(place: int, data: bytes) -> None:
 
 @CASES
 @given(st.integers(0, len(MANIFEST) - 1), st.binary(min_size=1, max_size=40))
-def test_a_manifest_with_other_bytes_anywhere(place: int, data: bytes) -> None:
-    damaged = MANIFEST[:place] + data + MANIFEST[place + len(data) :]
+def test_a_manifest_with_other_bytes_anywhere(start: int, data: bytes) -> None:
+    damaged = MANIFEST[:start] + data + MANIFEST[start + len(data) :]
     with contextlib.suppress(PackageError):
         assert Manifest.from_json(damaged, "here") == tiny_manifest()
 
@@ -97,7 +97,7 @@ def test_any_text_in_a_table(text: str) -> None:
 @CASES
 @given(arrays.arrays(np.float32, st.integers(1, 40), elements=st.floats(width=32)), st.floats(), st.integers(1, 50))
 def test_what_is_no_number_is_never_accepted(score: np.ndarray, threshold: float, top: int) -> None:
-    (answer,) = decide(score[None], [str(place) for place in range(len(score))], threshold, top)
+    (answer,) = decide(score[None], [str(index) for index in range(len(score))], threshold, top)
     assert answer.accepted == (not math.isnan(answer.score) and answer.score >= threshold)
     assert len(answer.top) == min(top, len(score))
 
@@ -118,9 +118,9 @@ def test_a_frame_of_any_size(frame: np.ndarray, height: int, width: int) -> None
 
 @CASES
 @given(st.text(max_size=20), st.text(st.characters(codec="ascii", exclude_characters="@/?#&")), st.text(max_size=20))
-def test_no_password_is_shown(scheme: str, user: str, place: str) -> None:
+def test_no_password_is_shown(scheme: str, user: str, target: str) -> None:
     secret = "hunter2"
-    address = f"{scheme}://{user}:{secret}@{place.replace(secret, '')}"
+    address = f"{scheme}://{user}:{secret}@{target.replace(secret, '')}"
     assert secret not in without_credentials(address)
     with contextlib.suppress(PartsightError):
         assert secret not in str(parse(address))

@@ -1,4 +1,4 @@
-"""The runner notices what it is there for, counts it, and goes on behind it."""
+"""The runner finds each defect, counts it, and continues with the next case."""
 
 import pytest
 
@@ -17,26 +17,26 @@ def test_cases_that_go_well() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "kind", "what"),
+    ("name", "kind", "datum"),
     [
-        ("raises", "crash", "IndexError: pop from empty list"),
+        ("raises", "crash", "IndexError"),
         ("raises-in-a-thread", "crash", "ZeroDivisionError"),
-        ("wrong", "wrong", "a label that was never taught"),
-        ("dies", "crash", "the process died: SIGSEGV"),
-        ("exits", "crash", "the process died: exit status 3"),
-        ("hangs", "hang", "took more than 0.5 s"),
+        ("wrong", "wrong", "WrongError"),
+        ("dies", "crash", "SIGSEGV"),
+        ("exits", "crash", "status 3"),
+        ("hangs", "hang", "0.5 s"),
         ("swells", "memory", "MemoryError"),
     ],
 )
-def test_a_case_that_goes_wrong(name: str, kind: str, what: str) -> None:
+def test_a_case_that_goes_wrong(name: str, kind: str, datum: str) -> None:
     tally = run(BROKEN[name], 0, CASES)
     (finding,) = tally.findings
     assert (finding.number, finding.kind) == (AT, kind)
-    assert what in finding.what
+    assert datum in finding.summary
     assert tally.cases == CASES
     assert tally.accepted + tally.refused == CASES - 1
     assert f"--surface {name} --first {AT} --cases 1" in describe(finding)
-    assert finding.what in describe(finding)
+    assert finding.summary in describe(finding)
 
 
 def test_a_case_is_always_the_same() -> None:

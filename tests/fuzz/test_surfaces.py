@@ -1,4 +1,4 @@
-"""Ten thousand hostile inputs over every border; `make fuzz` runs a million, others with `--first`."""
+"""Ten thousand hostile inputs for all surfaces; `make fuzz` runs a million, and others with `--first`."""
 
 from collections.abc import Iterator
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.timeout(1800)  # some seconds on two idle cores, all of
 
 @pytest.fixture(scope="module")
 def tallies() -> Iterator[dict[str, Tally]]:
-    jobs = max(2, usable_cores()) + 1  # there is always one that waits for a peer
+    jobs = max(2, usable_cores()) + 1  # one job usually waits for a peer
     found = {tally.surface: tally for tally in run_shares(list(SURFACES.values()), 0, CASES, jobs)}
     yield found
     print(table(list(found.values())))

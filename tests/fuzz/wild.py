@@ -1,4 +1,4 @@
-"""Texts, numbers and JSON as nobody should send them."""
+"""Extreme and malformed texts, numbers and JSON."""
 
 import itertools
 import json
@@ -14,7 +14,7 @@ _ALPHABETS = (
 )
 _CHARACTERS = "".join(_ALPHABETS)
 _WEIGHTS = tuple(itertools.accumulate(1 / len(alphabet) for alphabet in _ALPHABETS for _ in alphabet))
-_WHOLE = len(_CHARACTERS) - len(_ALPHABETS[-1])  # of these, no halves
+_WHOLE = len(_CHARACTERS) - len(_ALPHABETS[-1])  # without halves of surrogate pairs
 _PIECES = (
     "..", "../../etc/passwd", "C:\\", "nul", "%00", "%s%n", "\x1b[2J\x1b]0;x\x07", "{}", "null", "NaN", "-0", "1e999",
     "'; DROP TABLE result;--", "=cmd|' /C calc'!A0", "\r\n\r\n", "\ufeff", "//", "@", ":", "://", "?a=b&a=c", "#",
@@ -46,9 +46,9 @@ def text(rng: random.Random, longest: int = 24, *, surrogates: bool = True) -> s
     """Return a text, mostly short.
 
     Args:
-        rng: to choose by.
-        longest: in characters, of most; a few are much longer.
-        surrogates: whether it may hold halves of surrogate pairs, which no UTF-8 can.
+        rng: Source of all choices.
+        longest: Maximum length of most texts, in characters; a few are much longer.
+        surrogates: Whether the text may hold halves of surrogate pairs, which UTF-8 cannot encode.
     """
     alphabets = _ALPHABETS if surrogates else _ALPHABETS[:-1]
     style = rng.random()
@@ -65,7 +65,7 @@ def text(rng: random.Random, longest: int = 24, *, surrogates: bool = True) -> s
 
 
 def number(rng: random.Random) -> int | float:
-    """Return a number from the edge of what can be written, or any."""
+    """Return a number from the edge of a type's range, or any."""
     style = rng.randrange(4)
     if style == 0:
         return rng.choice(_INTEGERS) * rng.choice((1, 1, -1))
@@ -75,7 +75,7 @@ def number(rng: random.Random) -> int | float:
 
 
 def value(rng: random.Random, depth: int = 3) -> Any:
-    """Return anything that JSON can say."""
+    """Return any JSON value."""
     style = rng.randrange(9 if depth else 6)
     if style == 6:
         return [value(rng, depth - 1) for _ in range(rng.randint(0, 4))]
@@ -86,7 +86,7 @@ def value(rng: random.Random, depth: int = 3) -> Any:
 
 
 def altered(rng: random.Random, whole: Any) -> Any:
-    """Return what JSON says with one to three things in it replaced, removed, added or said twice."""
+    """Return a copy of a JSON value with one to three parts replaced, removed, added or repeated."""
     copy = json.loads(json.dumps(whole))
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
         _alter(rng, copy)
@@ -94,7 +94,7 @@ def altered(rng: random.Random, whole: Any) -> Any:
 
 
 def _alter(rng: random.Random, node: Any) -> None:
-    """Walk down to a random place, and change it."""
+    """Change a random node."""
     while True:
         keys = list(node) if isinstance(node, dict) else list(range(len(node)))
         if not keys:
@@ -120,7 +120,7 @@ def _alter(rng: random.Random, node: Any) -> None:
 
 
 def deep(rng: random.Random) -> bytes:
-    """Return JSON that is nested more deeply than any stack."""
+    """Return JSON whose nesting exceeds any stack."""
     levels = rng.choice((100, 1000, 100_000))
     opening, closing = rng.choice((("[", "]"), ('{"labels":', "}"), ('{"a":[', "]}"), ("[[1],", "]")))
     whole = rng.random() < 0.5

@@ -15,6 +15,7 @@ import pytest
 from partsight.runtime.core.errors import CatalogError, OutputError, TrainingError
 from partsight.runtime.images.image_file import read_image
 from partsight.runtime.images.preprocessing import Region, preprocess
+from partsight.runtime.matching import BANK_FILE
 from partsight.train import trainer
 from partsight.train.catalog import read_catalog
 from partsight.train.features import Extractor, FeatureCache
@@ -44,7 +45,7 @@ def first_goldens(small_catalog: Path, folder: Path, count: int) -> Path:
 
 
 def test_what_a_run_leaves(small_run: RunFolder, small_catalog: Path) -> None:
-    assert names(small_run.path) == [MODEL_NAME, "plots", "report.html", RECORD_NAME]
+    assert names(small_run.path) == [BANK_FILE, "gallery", MODEL_NAME, "plots", "report.html", RECORD_NAME]
     assert names(small_run.path.parent) == [CACHE, "run"]
     assert len(cached(small_run.path.parent)) == 12
 

@@ -1,4 +1,4 @@
-"""Addresses of cameras and sinks, as people and files of settings name them."""
+"""Addresses of cameras and sinks, from the command line and from configuration files."""
 
 import contextlib
 import random
@@ -22,7 +22,7 @@ _OPTIONS: tuple[type[Options], ...] = (FileOptions, ImagesOptions, ModbusOptions
 _NAMES = sorted({name for form in _OPTIONS for name in form.__struct_fields__})
 _CAMERAS = ("folder", "video", "usb", "genicam", "basler", "gige", "rtsp", "http", "https", "")
 _SECRET = "hunter2"
-"""A password; no shown address may hold it."""
+"""A password that no printed address may contain."""
 
 
 @contextlib.contextmanager
@@ -62,12 +62,12 @@ def open_camera_addresses(_folder: Path) -> Iterator[Case]:
 
 def _sink(rng: random.Random) -> str:
     scheme = rng.choice((*SINKS, wild.text(rng, 6)))
-    place = rng.choice(
+    target = rng.choice(
         (wild.text(rng), _network(rng), f"//{wild.text(rng)}", f"//host:1/{wild.text(rng)}", "//h/t", "")
     )
     pairs = [f"{_name(rng)}={wild.text(rng, 10)}" for _ in range(rng.choice((0, 0, 1, 1, 2, 5)))]
     pairs += [f"{rng.choice(_NAMES)}={wild.number(rng)}" for _ in range(rng.choice((0, 0, 1)))]
-    return f"{scheme}{rng.choice((':', ':', ':', ''))}{place}" + (f"?{'&'.join(pairs)}" if pairs else "")
+    return f"{scheme}{rng.choice((':', ':', ':', ''))}{target}" + (f"?{'&'.join(pairs)}" if pairs else "")
 
 
 def _name(rng: random.Random) -> str:
@@ -83,5 +83,5 @@ def _network(rng: random.Random) -> str:
 
 def _camera(rng: random.Random) -> str:
     scheme = rng.choice((*_CAMERAS, wild.text(rng, 6)))
-    place = rng.choice((wild.text(rng), _network(rng), str(wild.number(rng)), "9" * 5000))
-    return f"{scheme}{rng.choice((':', ':', ':', ''))}{place}"
+    target = rng.choice((wild.text(rng), _network(rng), str(wild.number(rng)), "9" * 5000))
+    return f"{scheme}{rng.choice((':', ':', ':', ''))}{target}"

@@ -1,4 +1,4 @@
-"""Scores of a network that computes nonsense, and what is decided on them."""
+"""Scores of a network that computes nonsense, and the decisions on them."""
 
 import contextlib
 import math
@@ -20,9 +20,9 @@ _ODD = (math.nan, math.inf, -math.inf, 0.0, -0.0, 1.0, -1.0, 1e-45, 3.4e38, -3.4
 
 @contextlib.contextmanager
 def open_answers(_folder: Path) -> Iterator[Case]:
-    """Rows of any numbers: it names the best, and nothing is accepted below the threshold or without a number."""
+    """Rows of any numbers: the answer names the best class, and accepts no score below the threshold and no NaN."""
     spec = MatchingSpec(height=36, width=36)
-    names = [str(place) for place in range(5000)]
+    names = [str(index) for index in range(5000)]
 
     def case(rng: random.Random) -> None:
         classes = rng.choice((1, 2, 3, 7, 40, 300, 5000))
@@ -32,7 +32,7 @@ def open_answers(_folder: Path) -> Iterator[Case]:
         top = rng.choice((1, 2, 5, classes, classes + 1))
         (answer,) = decide(score[None], labels, threshold, top)
         _check(answer, labels, threshold)
-        check(len(answer.top) == min(top, classes), "not as many candidates as were asked for")
+        check(len(answer.top) == min(top, classes), "another number of candidates than requested")
         numbers = score[~np.isnan(score)]
         best = numbers.max() if len(numbers) else math.nan
         check(answer.score == best or (math.isnan(best) and math.isnan(answer.score)), "the best is not the best")

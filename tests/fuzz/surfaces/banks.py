@@ -1,4 +1,4 @@
-"""The bank of a package: NumPy's format, mapped into memory and used as it lies there."""
+"""The bank of a package: NumPy's format, mapped into memory and used as stored."""
 
 import contextlib
 import random
@@ -19,7 +19,7 @@ _ODD = (np.nan, np.inf, -np.inf, 3.4e38, -3.4e38, 1e-45, 0.0, -1.0, 1e19)
 
 @contextlib.contextmanager
 def open_banks(_folder: Path) -> Iterator[Case]:
-    """Files whose hashes were made after the damage: headers, lengths, classes and numbers; what is taken, answers."""
+    """Banks that were damaged before hashing: headers, lengths, classes and numbers. An accepted bank must answer."""
     frames = np.stack([solid(colour, SIDE_PX, SIDE_PX) for colour in COLOURS_BGR])
     whole = prepare_all([*frames, frames[-1]], [*range(len(frames)), len(frames) - 1])
     score = np.zeros((len(frames), len(frames)), np.float32)

@@ -1,4 +1,4 @@
-"""Frames: whatever a camera's driver or a program of one's own hands over."""
+"""Frames from camera drivers and from user programs."""
 
 import contextlib
 import random
@@ -54,7 +54,7 @@ def _region(rng: random.Random, height: int, width: int) -> Region | None:
 
 @contextlib.contextmanager
 def open_arrays(folder: Path) -> Iterator[Case]:
-    """Arrays of any type, shape and strides, and what is no array, to a recogniser that compares golden images."""
+    """Arrays of any type, shape and strides, and other objects, for a recogniser that compares golden images."""
     package = write_tiny_package(folder / "v.partsight", matching=tiny_matching())
     good = np.full((40, 50, 3), (255, 0, 0), np.uint8)
     with Recognizer(package, batch_size=3) as recognizer:
@@ -65,7 +65,7 @@ def open_arrays(folder: Path) -> Iterator[Case]:
                 answers = recognizer.recognize_batch([good, frame])  # type: ignore[list-item]
             finally:
                 check(recognizer.recognize(good).label == "blue", "a good frame after it is not recognised")
-            check(answers[0].label == "blue", "a good frame beside it is not recognised")
+            check(answers[0].label == "blue", "a good frame in the same batch is not recognised")
             check(len(answers) == 2 and 0 <= answers[1].score <= 1, f"an agreement of {answers[1].score}")
 
         yield case

@@ -33,7 +33,7 @@ def whole_manifest() -> Manifest:
 
 
 def _of_version_1(facts: dict[str, Any]) -> dict[str, Any]:
-    """Return the same of a package whose second stage was another algorithm."""
+    """Return the same manifest for a package with another matching algorithm."""
     matching, others = facts["matching"], {name: facts[name] for name in facts if name not in ("matching", "sha256")}
     second = {"spec": {"height": 32, "width": 40, "shortlist": 32}, "outlines": None}
     second |= {name: matching[name] for name in ("decision", "references")}
@@ -60,7 +60,7 @@ def open_manifests(_folder: Path) -> Iterator[Case]:
 
 
 def hostile_json(rng: random.Random, whole: bytes, facts: Any) -> bytes:
-    """Return what stands in place of a JSON file: often nearly the same."""
+    """Return the bytes of a hostile JSON file, often nearly valid."""
     style = rng.random()
     if style < 0.35:
         return damaged(rng, whole, (whole,))

@@ -1,4 +1,4 @@
-"""ONNX files: damaged, where a digest or hash tells; and hostile, where all of them were made anew."""
+"""ONNX files: damaged ones, which digest or hash reveals, and hostile ones with valid digest and hashes."""
 
 import contextlib
 import random
@@ -24,7 +24,7 @@ _SIZES = (-1, 0, 1, 2, 3, 6, 7, 255, 2**15, 2**20, 2**31 - 1, 2**31, 2**40, 2**6
 
 @contextlib.contextmanager
 def open_alone(folder: Path) -> Iterator[Case]:
-    """A file alone that is damaged in any way: it is refused, or is the file that it was."""
+    """A damaged model file without a package: the recogniser must refuse it."""
     whole = tiny_model()
     path = folder / "alone.onnx"
 
@@ -34,14 +34,14 @@ def open_alone(folder: Path) -> Iterator[Case]:
         if data == whole:
             return check_digest(data, "here")
         with Recognizer(path, engine=ONE_THREAD):
-            raise WrongError("a file that was damaged is used")
+            raise WrongError("a damaged file is used")
 
     yield case
 
 
 @contextlib.contextmanager
 def open_packages(folder: Path) -> Iterator[Case]:
-    """A package whose model is damaged: it is refused when it is loaded."""
+    """A package whose model is damaged: the recogniser must refuse to load it."""
     package = write_tiny_package(folder / "p.partsight")
     path = package / "model.fp32.onnx"
     whole = path.read_bytes()
@@ -50,13 +50,13 @@ def open_packages(folder: Path) -> Iterator[Case]:
         data = damaged(rng, whole, (whole,))
         path.write_bytes(data)
         with Recognizer(package, engine=ONE_THREAD):
-            check(data == whole, "a model that was damaged is used")
+            check(data == whole, "a damaged model is used")
 
     yield case
 
 
 def hostile_models(provider: str) -> Callable[[Path], contextlib.AbstractContextManager[Case]]:
-    """Return what opens the surface of an engine: models for which every digest and hash was made anew."""
+    """Return the `open` of an engine's surface: hostile models with valid digest and hashes."""
 
     @contextlib.contextmanager
     def open_hostile(folder: Path) -> Iterator[Case]:
@@ -81,7 +81,7 @@ def hostile_models(provider: str) -> Callable[[Path], contextlib.AbstractContext
 
 
 def hostile_model(rng: random.Random, whole: bytes) -> bytes:
-    """Return a model that is damaged, altered in what it means, or made to harm, with its digest."""
+    """Return a damaged, altered or harmful model with a valid digest."""
     if rng.random() < 0.35:
         data = damaged(rng, whole, (whole,))
         return with_digest(_nested(rng, data) if rng.random() < 0.1 else data)
@@ -90,7 +90,7 @@ def hostile_model(rng: random.Random, whole: bytes) -> bytes:
         rng.choice(_CHANGES)(rng, model)
     try:
         return with_new_digest(model)
-    except ValueError:  # a text that is none
+    except ValueError:  # a text without a UTF-8 form
         return whole
 
 
@@ -171,7 +171,7 @@ def _point_outside(rng: random.Random, model: onnx.ModelProto) -> None:
 
 
 def _make_huge(rng: random.Random, model: onnx.ModelProto) -> None:
-    """Have one node ask for more memory than any machine has. (What asks for less is a program that takes its time.)"""
+    """Let one node request more memory than any machine has; a smaller request is merely slow."""
     graph = model.graph
     size = rng.choice((2**40, 2**48, 2**62))
     graph.initializer.append(numpy_helper.from_array(np.array([size], np.int64), "size"))
@@ -191,7 +191,7 @@ def _make_huge(rng: random.Random, model: onnx.ModelProto) -> None:
 
 
 def _nested(rng: random.Random, model: bytes) -> bytes:
-    """Put graphs into graphs, by bytes: the package `onnx` itself refuses so many."""
+    """Nest graphs in graphs, as bytes, because the package `onnx` refuses to build so many."""
     data = b""
     for _ in range(rng.choice((1, 20, 45, 90, 400, 10_000))):
         for field in (0x2A, 0x0A, 0x32):  # attribute of a node, node of a graph, graph of an attribute
@@ -210,11 +210,11 @@ def _varint(number: int) -> bytes:
     return bytes([*digits, number])
 
 
-def _say_much(rng: random.Random, model: onnx.ModelProto) -> None:
-    """Have texts and lists that are long, or no text."""
+def _add_text(rng: random.Random, model: onnx.ModelProto) -> None:
+    """Add long texts and lists, or invalid text."""
     style = rng.randrange(5)
     if style == 0:
-        helper.set_model_props(model, {f"key{place}": "x" * 100 for place in range(2000)})
+        helper.set_model_props(model, {f"key{index}": "x" * 100 for index in range(2000)})
     elif style == 1 and model.opset_import:
         model.opset_import[0].version = rng.choice(_SIZES)
     elif style == 2:
@@ -235,5 +235,5 @@ def _drop(rng: random.Random, model: onnx.ModelProto) -> None:
 
 _CHANGES = (
     _change_op, _change_domain, _change_link, _change_attribute, _change_attribute, _change_weight, _change_weight,
-    _change_shape, _change_shape, _point_outside, _make_huge, _say_much, _drop,
+    _change_shape, _change_shape, _point_outside, _make_huge, _add_text, _drop,
 )  # fmt: skip

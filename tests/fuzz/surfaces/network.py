@@ -23,7 +23,7 @@ _READS = 4
 
 @contextlib.contextmanager
 def open_broker(folder: Path) -> Iterator[Case]:
-    """A broker that answers with damaged packets: no result is lost, and the sink takes results and closes in time."""
+    """A broker that answers with damaged packets: the sink loses no result, accepts results and closes in time."""
     number = 0
 
     def case(rng: random.Random) -> None:
@@ -34,7 +34,7 @@ def open_broker(folder: Path) -> Iterator[Case]:
         done = threading.Event()
         options = f"spool={spool}&close_s=0&protocol={rng.choice(('5', '3.1.1'))}"
         with (
-            _serving(lambda connection: _say(connection, script, done)) as port,
+            _serving(lambda connection: _send(connection, script, done)) as port,
             open_sink(f"mqtt://{_HOST}:{port}/t?{options}") as sink,
         ):
             for sequence in range(3):
@@ -49,7 +49,7 @@ def open_broker(folder: Path) -> Iterator[Case]:
 
 
 def _packets(rng: random.Random) -> Iterator[bytes]:
-    """Yield what a broker says: perhaps that it accepts us, then packets of every kind, some damaged."""
+    """Yield a broker's packets: usually the acceptance of the connection, then every kind, some damaged."""
     accepted = rng.choice((b"\x20\x03\x00\x00\x00", b"\x20\x02\x00\x00", b"\x20\x06\x00\x00\x03\x21\x00\x01"))
     if rng.random() < 0.8:
         yield accepted
@@ -66,13 +66,13 @@ def _packets(rng: random.Random) -> Iterator[bytes]:
 
 @contextlib.contextmanager
 def open_streams(_folder: Path) -> Iterator[Case]:
-    """Motion JPEG over HTTP and RTSP from a sender that is damaged: a picture or a typed error, in time."""
+    """Damaged Motion JPEG over HTTP and RTSP: a picture or a typed error, in time."""
 
     def case(rng: random.Random) -> None:
         scheme = rng.choice(("http", "http", "rtsp"))
         script = list(_http(rng) if scheme == "http" else _rtsp(rng))
         with (
-            _serving(lambda connection: _say(connection, script, threading.Event())) as port,
+            _serving(lambda connection: _send(connection, script, threading.Event())) as port,
             open_camera(f"{scheme}://{_HOST}:{port}/live", CameraOptions(timeout_s=0.5)) as camera,
         ):
             for _ in range(_READS):
@@ -119,8 +119,8 @@ def _rtsp(rng: random.Random) -> Iterator[bytes]:
         yield b"$\x00" + struct.pack(">H", rng.choice((len(packet), 0, 65535))) + packet
 
 
-def _say(connection: socket.socket, script: list[bytes], done: threading.Event) -> None:
-    """Say each piece once the other side has said something, or after a moment; then hang up."""
+def _send(connection: socket.socket, script: list[bytes], done: threading.Event) -> None:
+    """Send each piece after the peer sent data, or after a moment; then disconnect."""
     connection.settimeout(0.05)
     for piece in script:
         with contextlib.suppress(TimeoutError):
@@ -160,7 +160,7 @@ def _serving(answer: Callable[[socket.socket], None]) -> Iterator[int]:
 
 @contextlib.contextmanager
 def open_videos(folder: Path) -> Iterator[Case]:
-    """Video files that are damaged: frames, and an error where some could not be read."""
+    """Damaged video files: frames, or a typed error for unreadable ones."""
     whole = tuple(_videos(folder))
 
     def case(rng: random.Random) -> None:

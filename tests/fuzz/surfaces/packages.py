@@ -1,4 +1,4 @@
-"""The folder of a package, as copies, archives and people leave it."""
+"""Package folders with missing, foreign and changed files."""
 
 import contextlib
 import json
@@ -20,7 +20,7 @@ from tests.tiny import ONE_THREAD, solid, tiny_matching, write_tiny_package
 
 @contextlib.contextmanager
 def open_folders(folder: Path) -> Iterator[Case]:
-    """Folders with files missing, replaced, linked or renamed, and manifests that name anything with right hashes."""
+    """Folders with missing, replaced, linked or renamed files, and manifests with valid hashes of other files."""
     whole = write_tiny_package(folder / "whole.partsight", matching=tiny_matching(), is_searched=True)
     plain = {path.relative_to(whole): path.read_bytes() for path in whole.rglob("*") if path.is_file()}
     facts = json.loads(plain[Path("manifest.json")])
@@ -55,7 +55,7 @@ def _remove(folder: Path) -> None:
 
 
 def _alter_manifest(rng: random.Random, work: Path, facts: Any) -> None:
-    """Write a manifest that says something else, perhaps of files that really are there, with their hashes."""
+    """Write an altered manifest, sometimes with further files and their valid hashes."""
     document = wild.altered(rng, facts) if rng.random() < 0.6 else json.loads(json.dumps(facts))
     if rng.random() < 0.6 and isinstance(document, dict) and isinstance(document.get("files"), dict):
         name = rng.choice(("x", "a/b", "../outside", "/etc/passwd", "manifest.json", "CON", "a\\b", wild.text(rng, 8)))
@@ -126,7 +126,7 @@ def _folder(rng: random.Random, work: Path, _outside: Path) -> None:
 
 
 def _swell(rng: random.Random, work: Path, _outside: Path) -> None:
-    """Make a file of up to 100 GB that takes no room on the disk."""
+    """Make a sparse file of up to 100 GB."""
     path = _pick(rng, work)
     if path.is_file() and not path.is_symlink():
         os.truncate(path, rng.choice((2**21, 2**24, 2**30, 2**33, 10**11)))

@@ -24,7 +24,7 @@ _SIDES = (0, 1, 31, 32, 255, 4096, 9000, 20_000, 65_500, 65_535, 2**24, 2**31 - 
 
 @contextlib.contextmanager
 def open_files(folder: Path) -> Iterator[Case]:
-    """Image files: damaged, of another format than their name says, of sizes that only their header has."""
+    """Image files that are damaged, have a wrong suffix, or claim a false size in their header."""
     whole = tuple(whole_pictures())
     suffixes = sorted(IMAGE_SUFFIXES)
 
@@ -35,14 +35,14 @@ def open_files(folder: Path) -> Iterator[Case]:
         check(pixels.dtype == np.uint8 and pixels.flags.c_contiguous, "not a frame")
         check(pixels.ndim == 2 or pixels.shape[2:] == (3,), f"a picture of shape {pixels.shape}")
         height, width = pixels.shape[:2]
-        check(min(height, width) >= MIN_SIDE_PX and height * width <= MAX_PIXELS, "a size that is refused")
+        check(min(height, width) >= MIN_SIDE_PX and height * width <= MAX_PIXELS, "a size that partsight must refuse")
 
     yield case
 
 
 @contextlib.contextmanager
 def open_references(_folder: Path) -> Iterator[Case]:
-    """Golden images of a package whose hashes were made after the damage."""
+    """Golden images of a package that were damaged before hashing."""
     whole = tuple(whole_pictures())
 
     def case(rng: random.Random) -> None:
@@ -53,7 +53,7 @@ def open_references(_folder: Path) -> Iterator[Case]:
 
 
 def hostile_picture(rng: random.Random, whole: tuple[bytes, ...]) -> bytes:
-    """Return what is given out for a picture."""
+    """Return the bytes of a hostile picture."""
     style = rng.random()
     if style < 0.7:
         return damaged(rng, rng.choice(whole), whole)
@@ -110,7 +110,7 @@ def _packed(byte: bytes, count: int) -> bytes:
 
 
 def _bomb_png(rng: random.Random) -> bytes:
-    """A PNG of any size whose pixels are a thousandth of it on the disk, or texts that are so."""
+    """A PNG of any size whose pixels or texts are compressed a thousandfold."""
     width, height, depth, kind = _side(rng), _side(rng), rng.choice((1, 8, 16)), rng.choice((0, 2, 3, 6))
     header = struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, rng.choice((0, 1)))
     zeros = _packed(b"\0", rng.choice((0, 1000, 4_000_000)))
@@ -128,13 +128,13 @@ def _bomb_bmp(rng: random.Random) -> bytes:
 
 
 def _bomb_jpeg(rng: random.Random) -> bytes:
-    """A JPEG whose frame header has another size than its pixels; perhaps with a scan that is said many times."""
+    """A JPEG whose frame header has another size than its pixels; perhaps with a scan that is repeated many times."""
     image = Image.fromarray(np.zeros((40, 48, 3), np.uint8))
     stream = io.BytesIO()
     image.save(stream, "JPEG", progressive=rng.random() < 0.5)
     data = bytearray(stream.getvalue())
-    place = max(data.find(b"\xff\xc0"), data.find(b"\xff\xc2"))
-    data[place + 5 : place + 9] = struct.pack(">HH", _side(rng) & 0xFFFF, _side(rng) & 0xFFFF)
+    header = max(data.find(b"\xff\xc0"), data.find(b"\xff\xc2"))
+    data[header + 5 : header + 9] = struct.pack(">HH", _side(rng) & 0xFFFF, _side(rng) & 0xFFFF)
     scan = data.rfind(b"\xff\xda")
     return bytes(data[:scan]) + bytes(data[scan:-2]) * rng.choice((1, 1, 50, 1000)) + b"\xff\xd9"
 
@@ -167,7 +167,7 @@ def _bomb_webp(rng: random.Random) -> bytes:
 
 
 def _bomb_gif(rng: random.Random) -> bytes:
-    """Formats that nobody asked for, by their first bytes."""
+    """Formats that partsight does not read, by their first bytes."""
     width, height = _side(rng) & 0xFFFF, _side(rng) & 0xFFFF
     return rng.choice(
         (

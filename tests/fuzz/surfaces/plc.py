@@ -130,16 +130,16 @@ def open_opcua(_folder: Path) -> Iterator[Case]:
 class _Conversation:
     """Messages of a client of asyncua, to be sent again with the keys of a new session."""
 
-    def __init__(self, said: list[bytes], heard: list[bytes]) -> None:
-        self.said = said
-        self._channel, self._token = heard[1][8:12], _token(heard[_CREATE])
+    def __init__(self, sent: list[bytes], received: list[bytes]) -> None:
+        self.sent = sent
+        self._channel, self._token = received[1][8:12], _token(received[_CREATE])
 
     @classmethod
     def record(cls, port: int) -> "_Conversation":
         from asyncua import Client
 
-        said: list[bytes] = []
-        heard: list[bytes] = []
+        sent: list[bytes] = []
+        received: list[bytes] = []
 
         async def talk() -> None:
             async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -153,7 +153,7 @@ class _Conversation:
                             kept.append(head + body)
                             sink.write(head + body)
 
-                await asyncio.gather(pump(reader, onward, said), pump(there, writer, heard))
+                await asyncio.gather(pump(reader, onward, sent), pump(there, writer, received))
 
             proxy = await asyncio.start_server(relay, _HOST, 0)
             through = proxy.sockets[0].getsockname()[1]
@@ -166,11 +166,11 @@ class _Conversation:
                 await node.write_value("x")
             subscription = await client.create_subscription(500, _Handler())
             await subscription.subscribe_data_change(node)
-            del said[-1:]  # of publish requests, which wait
+            del sent[-1:]  # publish requests wait for events
             proxy.close()
 
         asyncio.run(asyncio.wait_for(talk(), 60))
-        return cls(said, heard)
+        return cls(sent, received)
 
     def speak(self, connection: socket.socket, until: int) -> tuple[bytes, bytes, bytes]:
         """Send the first messages, each after the answer to the previous; return channel, token and the last answer."""
@@ -186,7 +186,7 @@ class _Conversation:
 
     def fitted(self, index: int, channel: bytes, token: bytes, number: int | None = None) -> bytes:
         """Return a message with channel and token of another session, and with a number in it."""
-        message = self.said[index]
+        message = self.sent[index]
         if message[:3] != b"MSG":
             return message
         numbers = message[16:24] if number is None else struct.pack("<II", number, number)
@@ -224,14 +224,14 @@ def _node_id_size(data: bytes, offset: int) -> int:
 
 def _disturb(rng: random.Random, talk: _Conversation, bad: socket.socket) -> None:
     """Send a few messages unchanged, then damaged ones."""
-    index = rng.randint(0, len(talk.said) - 1)
+    index = rng.randint(0, len(talk.sent) - 1)
     try:
-        said = min(index, talk.reads)
-        channel, token, _ = talk.speak(bad, said)
+        sent = min(index, talk.reads)
+        channel, token, _ = talk.speak(bad, sent)
     except OSError:
         return
     for more in range(rng.choice((1, 1, 3))):
-        message = talk.fitted(rng.choice((index, rng.randrange(len(talk.said)))), channel, token, said + more)
+        message = talk.fitted(rng.choice((index, rng.randrange(len(talk.sent)))), channel, token, sent + more)
         style = rng.random()
         if style < 0.8:
             cut = rng.choice((0, 8, 12, 24))  # damage behind the header reaches deeper code

@@ -17,7 +17,7 @@ from tests.tiny import tiny_prototypes
 
 
 class _Program:
-    """What runs when it is unpickled."""
+    """An object that runs code when it is unpickled."""
 
     def __reduce__(self) -> tuple[object, ...]:
         return (exec, ("raise SystemExit('a pickle was run')",))

@@ -1,4 +1,4 @@
-"""What is told of a frame: any text of the world outside, through every form in which it is kept."""
+"""Records with any text and number, in every format that stores them."""
 
 import contextlib
 import csv
@@ -24,7 +24,7 @@ _ODD = (float("nan"), float("inf"), float("-inf"), 0.0, -0.0, 5e-324, 1e308)
 
 @contextlib.contextmanager
 def open_records(_folder: Path) -> Iterator[Case]:
-    """Records as JSON: one line, and what is read is what was told."""
+    """Records as JSON: one line each, and reading it returns the same record."""
 
     def case(rng: random.Random) -> None:
         record = hostile_record(rng, rng.randrange(2**40))
@@ -32,7 +32,7 @@ def open_records(_folder: Path) -> Iterator[Case]:
         check(b"\n" not in line and b"\r" not in line, "a record is more than a line")
         line.decode()
         again = msgspec.json.decode(line, type=Record)
-        check(again.to_json() == line, "a record that was read is not the one that was told")
+        check(again.to_json() == line, "reading a record returns another one")
         for name in ("camera", "source", "run", "error", "label", "sequence"):
             check(getattr(again, name) == getattr(record, name), f"{name} came out different")
 
@@ -41,7 +41,7 @@ def open_records(_folder: Path) -> Iterator[Case]:
 
 @contextlib.contextmanager
 def open_files(folder: Path) -> Iterator[Case]:
-    """Records in JSON lines, CSV and SQLite: each comes out as it went in."""
+    """Records in JSON lines, CSV and SQLite: reading returns each one unchanged."""
     csv.field_size_limit(2**31 - 1)
     lines, table = folder / "results.jsonl", folder / "results.csv"
     with JsonLinesFile(lines) as jsonl, CsvTable(table) as csv_table, SqliteTable(folder / "results.db") as sqlite:
@@ -59,15 +59,15 @@ def open_files(folder: Path) -> Iterator[Case]:
             check(added[0] == event.record.to_json() + b"\n", "a line is not the record")
             _check_row(added[1], event.record)
             if ends[0] > 50_000_000:
-                for place, path in enumerate((lines, table)):
+                for index, path in enumerate((lines, table)):
                     _shorten(path)
-                    ends[place] = path.stat().st_size
+                    ends[index] = path.stat().st_size
 
         yield case
 
 
 def hostile_record(rng: random.Random, sequence: int) -> Record:
-    """Return a record whose texts and numbers are anything that may reach one."""
+    """Return a record with extreme texts and numbers."""
     outcome = rng.choice(("recognised", "unknown", "failed"))
     label = _label(rng)
     top = tuple(Candidate(_label(rng), _number(rng)) for _ in range(rng.choice((0, 1, 1, 5))))
@@ -89,7 +89,7 @@ def hostile_record(rng: random.Random, sequence: int) -> Record:
 
 
 def _label(rng: random.Random) -> str:
-    """Return a label that a manifest may bring: a text without surrogates."""
+    """Return a label that a manifest may contain: a text without surrogates."""
     return wild.text(rng, surrogates=False)[:1000] or "x"
 
 
@@ -123,7 +123,7 @@ def _check_row(data: bytes, record: Record) -> None:
 
 @contextlib.contextmanager
 def open_labels(_folder: Path) -> Iterator[Case]:
-    """Labels in every number and form, by way of a manifest."""
+    """Labels in every number and form, through a manifest."""
     bare = tiny_manifest()
 
     def case(rng: random.Random) -> None:
@@ -134,10 +134,10 @@ def open_labels(_folder: Path) -> Iterator[Case]:
         facts = msgspec.to_builtins(bare) | {"labels": labels}
         try:
             data = msgspec.json.encode(facts)
-        except UnicodeEncodeError:  # no UTF-8 can hold it; in JSON such a half may stand as an escape
+        except UnicodeEncodeError:  # UTF-8 cannot encode half a surrogate pair, but a JSON escape can
             data = json.dumps(facts).encode()
         manifest = Manifest.from_json(data, "somewhere")
-        # Two halves of a pair that stand beside each other are one character in JSON.
+        # Two adjacent halves of a pair are one character in JSON.
         whole = [label.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass") for label in labels]
         check(list(manifest.labels) == whole, "labels came out different")
         check(all(label for label in labels), "an empty label was accepted")

@@ -1,4 +1,4 @@
-"""Files of a sink's own that a crash, a disk or somebody else damaged, opened again to go on."""
+"""Output files of sinks, damaged by a crash, a disk or another program, and opened again."""
 
 import contextlib
 import random
@@ -22,7 +22,7 @@ _PAYLOAD = b'{"schema_version":1}'
 
 @contextlib.contextmanager
 def open_lines(folder: Path) -> Iterator[Case]:
-    """JSON lines and CSV: what is whole stays, what is written next is whole, and another's file is left as it is."""
+    """JSON lines and CSV: whole lines stay, new lines are whole, and files of other programs stay unchanged."""
     kinds: tuple[tuple[str, Callable[[Path], JsonLinesFile | CsvTable]], ...] = (
         ("jsonl", JsonLinesFile),
         ("csv", CsvTable),
@@ -46,19 +46,19 @@ def open_lines(folder: Path) -> Iterator[Case]:
                 kept = path.read_bytes()
                 sink.write(event(9))
         except BaseException:
-            check(path.read_bytes() == data, "a file that was refused was changed")
+            check(path.read_bytes() == data, "a refused file was changed")
             raise
         added = path.read_bytes()[len(kept) :]
-        check(data.startswith(kept) or heads[name] == kept, "what was whole was changed")
-        check(path.read_bytes().startswith(kept) and added.endswith(b"\n"), "what was written next is not whole")
-        check(not kept or kept.endswith(b"\n"), "what was written next stands in a torn line")
+        check(data.startswith(kept) or heads[name] == kept, "a whole line was changed")
+        check(path.read_bytes().startswith(kept) and added.endswith(b"\n"), "a new line is not whole")
+        check(not kept or kept.endswith(b"\n"), "a new line continues a torn one")
 
     yield case
 
 
 @contextlib.contextmanager
 def open_databases(folder: Path) -> Iterator[Case]:
-    """SQLite files: results, and the spool of results on their way to a broker."""
+    """SQLite files: results, and the spool of results for a broker."""
     with SqliteTable(folder / "whole.db") as table:
         for sequence in range(20):
             table.write(event(sequence))
@@ -99,7 +99,7 @@ def _checkpointed(path: Path) -> bytes:
 
 def _injured(rng: random.Random, whole: bytes, other: bytes) -> bytes:
     style = rng.random()
-    if style < 0.35:  # in the header or the first page, where the form of the rest stands
+    if style < 0.35:  # in the header or the first page, which describe the rest
         cut = rng.choice((32, 100, 1000, 4096))
         return damaged(rng, whole[:cut]) + whole[cut:]
     if style < 0.9:
@@ -109,7 +109,7 @@ def _injured(rng: random.Random, whole: bytes, other: bytes) -> bytes:
 
 @contextlib.contextmanager
 def open_folders(folder: Path) -> Iterator[Case]:
-    """A folder of pictures in which anything lies; and tables of labels for a PLC."""
+    """A folder of pictures with foreign files, and tables of labels for a PLC."""
     with ImagesFolder(folder / "whole") as sink:
         sink.write(event(0, None))
     names = sorted(path.name for path in (folder / "whole").iterdir())
@@ -121,8 +121,8 @@ def open_folders(folder: Path) -> Iterator[Case]:
             path = folder / "labels.csv"
             path.write_bytes(damaged(rng, table, (table,)) if rng.random() < 0.8 else _table(rng))
             numbers = read_labels(str(path))
-            check(all(0 < number < 65535 and label for label, number in numbers.items()), "a number that is none")
-            check(len(set(numbers.values())) == len(numbers), "a number is given twice")
+            check(all(0 < number < 65535 and label for label, number in numbers.items()), "an invalid number")
+            check(len(set(numbers.values())) == len(numbers), "two labels have the same number")
             return
         _empty(work)
         for _ in range(rng.randint(0, 5)):
@@ -132,7 +132,7 @@ def open_folders(folder: Path) -> Iterator[Case]:
                 path.mkdir() if rng.random() < 0.2 else path.write_bytes(garbage(rng, 30))
         with ImagesFolder(work) as sink:
             sink.write(event(1, None))
-        check(len(list(work.glob("*.png"))) >= 1, "the picture is not there")
+        check(len(list(work.glob("*.png"))) >= 1, "the picture is missing")
 
     yield case
 

@@ -1,4 +1,4 @@
-"""What people set a line up with: its TOML file, options of the command, keys and signatures."""
+"""Settings of a line: its TOML file, command-line options, keys and signatures."""
 
 import argparse
 import contextlib
@@ -60,7 +60,7 @@ def open_line_files(folder: Path) -> Iterator[Case]:
             values = read_line_file(path)
             config = LineConfig(**{"package": "p", **values})
         except PartsightError as error:
-            # Damage may put what stands in the address under another name.
+            # Damage may move the address under another name.
             check("hunter2" not in str(error) or _ADDRESS not in data, "a message shows a password")
             raise
         check(config.batch >= 1 and config.top >= 1 and config.sinks != (), "a number of frames or parts below 1")
@@ -76,11 +76,11 @@ def _toml(rng: random.Random) -> bytes:
     if style < 0.9:
         lines = _WHOLE.decode().splitlines()
         for _ in range(rng.choice((1, 1, 2, 4))):
-            place = rng.randrange(len(lines))
-            name = lines[place].split(" ")[0] if " = " in lines[place] else rng.choice(_NAMES)
+            index = rng.randrange(len(lines))
+            name = lines[index].split(" ")[0] if " = " in lines[index] else rng.choice(_NAMES)
             name = name if rng.random() < 0.8 else wild.text(rng, 8)
-            lines[place] = rng.choice(
-                (f"{name} = {_value(rng)}", f"[{wild.text(rng, 8)}]", lines[place] + "\n" + lines[place])
+            lines[index] = rng.choice(
+                (f"{name} = {_value(rng)}", f"[{wild.text(rng, 8)}]", lines[index] + "\n" + lines[index])
             )
         return "\n".join(lines).encode("utf-8", "surrogatepass")
     if style < 0.95:
@@ -100,7 +100,7 @@ def _value(rng: random.Random) -> str:
 
 @contextlib.contextmanager
 def open_options(_folder: Path) -> Iterator[Case]:
-    """What the options of the command are parsed by: a value, or argparse's own error."""
+    """Parsers of command-line options: each returns a value or raises argparse's error."""
     parsers: tuple[Callable[[str], Any], ...] = (
         options.region, options.above_zero, options.finite, options.positive, options.policy,
         parse_listen_address,
