@@ -17,16 +17,16 @@ from tests.tiny import tiny_matching, write_tiny_package
 if TYPE_CHECKING:
     from partsight.train.run_folder import RunFolder
 
-# Where it is set, each of the hundreds of processes that tests start would compile partsight again, for a second each.
+# With this variable, each of the hundreds of child processes would compile partsight again, for a second each.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-# Tests make networks with Keras themselves: no settings of another project on this machine, in child processes neither.
+# Tests and their child processes use Keras without the settings of other projects on this machine.
 os.environ |= {"KERAS_BACKEND": "tensorflow", "KERAS_HOME": str(Path(os.devnull) / "keras")}
 
 
 @pytest.fixture(autouse=True)
 def _no_progress_lines(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether a minute has passed since the last line would depend on how busy the machine is."""
+    """Disable progress lines, whose number depends on the speed of the machine."""
     monkeypatch.setattr("partsight.runtime.core.progress_bars.LINE_S", math.inf)
 
 
@@ -37,15 +37,15 @@ def tiny_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def verified_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same, and frames are compared with its golden images. Shared: copy it before changing it."""
+def matching_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny package with matching. Shared: copy it before changing it."""
     return write_tiny_package(tmp_path_factory.mktemp("packages") / "v.partsight", matching=tiny_matching())
 
 
 @pytest.fixture
-def altered_package(verified_package: Path, tmp_path: Path) -> Path:
-    """A copy of that one whose golden image of `red` was altered."""
-    package = Path(shutil.copytree(verified_package, tmp_path / "altered.partsight"))
+def altered_package(matching_package: Path, tmp_path: Path) -> Path:
+    """A copy of `matching_package` with another golden image of `red`."""
+    package = Path(shutil.copytree(matching_package, tmp_path / "altered.partsight"))
     (package / "gallery" / "red.png").write_bytes((package / "gallery" / "blue.png").read_bytes())
     return package
 
@@ -84,7 +84,7 @@ def small_run(small_catalog: Path, few_samples: None, tmp_path_factory: pytest.T
 
 @pytest.fixture(scope="session")
 def small_package(small_run: "RunFolder", tmp_path_factory: pytest.TempPathFactory) -> ModelPackage:
-    """What export makes of `small_run` in FP32 alone. Shared: copy it before changing it."""
+    """The FP32 package of `small_run`. Shared: copy it before changing it."""
 
     def make(folder: Path) -> None:
         from partsight.export.exporter import export
@@ -96,7 +96,7 @@ def small_package(small_run: "RunFolder", tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture(scope="session")
 def few_samples() -> Iterator[None]:
-    """Let a training vary no more golden images than it must: of a dozen, that is most of its time."""
+    """Let training vary as few golden images as possible, because that takes most of its time."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("partsight.train.calibration.MIN_SAMPLE", 1)
         patch.setattr("partsight.train.tolerance.SAMPLE", 1)
@@ -105,7 +105,7 @@ def few_samples() -> Iterator[None]:
 
 @pytest.fixture
 def tiny_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Training takes a network of two layers, where it is not the network that is tested."""
+    """Let training use a network of two blocks, for tests of everything else."""
     from tests.faults.tiny_backbone import find
 
     monkeypatch.setattr("partsight.train.trainer.find_backbone", find)
@@ -113,7 +113,7 @@ def tiny_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def pythons_sigint() -> Iterator[None]:
-    """Ctrl-C raises KeyboardInterrupt, though a shell that runs the tests in the background has it ignored."""
+    """Let Ctrl-C raise KeyboardInterrupt, even if a background shell ignores it."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)

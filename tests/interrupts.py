@@ -1,4 +1,4 @@
-"""Ctrl-C that hits code which catches everything."""
+"""Ctrl-C in code that catches all exceptions."""
 
 import _thread
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def interrupt() -> None:
-    """Let Python see Ctrl-C; a real signal could end the process where a library has changed its handler."""
+    """Raise Ctrl-C in Python; a real signal could end the process if a library has changed its handler."""
     _thread.interrupt_main()
 
 

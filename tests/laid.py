@@ -1,4 +1,4 @@
-"""Real golden images laid somewhere else in the picture, by matrices of its own: what alignment must find again."""
+"""Real golden images moved by known matrices, which alignment must recover."""
 
 from pathlib import Path
 
@@ -34,15 +34,15 @@ def matrix_of(
     stretch: float = 0,
     size: float = 1,
 ) -> np.ndarray:
-    """Return the (3, 3) that maps a pixel of a golden image to where it is laid.
+    """Return the (3, 3) that maps a pixel of a golden image to its moved position.
 
     Args:
-        shape: (height, width, …) of the image.
-        x, y: shift to the right and down, in shares of the longest side.
-        turn_deg: clockwise, about the middle.
-        shear: to the right, in shares of the distance below the middle.
-        stretch: along the vertical.
-        size: of the part, 1 for its own.
+        shape: Shape (height, width, …) of the image.
+        x, y: Shift to the right and down, in shares of the longest side.
+        turn_deg: Turn about the middle, clockwise, degrees.
+        shear: Shear to the right, in shares of the distance below the middle.
+        stretch: Stretch along the vertical, as a share.
+        size: Scale of the part; 1 for its original size.
     """
     height, width = shape[:2]
     center = np.array([[1, 0, (width - 1) / 2], [0, 1, (height - 1) / 2], [0, 0, 1]])
@@ -54,14 +54,14 @@ def matrix_of(
 
 
 def laid(image: Pixels, **pose: float) -> Pixels:
-    """Return an image with its part laid elsewhere, see `matrix_of`; what comes into view repeats the border."""
+    """Return an image with its part moved, see `matrix_of`; new pixels repeat the border."""
     matrix = matrix_of(image.shape, **pose)[:2]
     moved = cv2.warpAffine(image, matrix, image.shape[1::-1], flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(moved, np.uint8)
 
 
 def farthest_px(shape: tuple[int, ...], found: np.ndarray, true: np.ndarray) -> float:
-    """Return by how much two maps of pixels, (2 or 3, 3), differ at most within the middle 70 % of the picture."""
+    """Return the largest distance of two pixel maps, (2 or 3, 3), within the middle 70 % of the picture, px."""
     height, width = shape[:2]
     corners = np.array([[x * width, y * height, 1] for x in (0.15, 0.85) for y in (0.15, 0.85)])
     return float(np.hypot(*(corners @ (found[:2] - true[:2]).T).T).max())

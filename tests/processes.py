@@ -1,4 +1,4 @@
-"""Programs that tests start beside them."""
+"""Programs that tests start."""
 
 import os
 import select
@@ -12,7 +12,7 @@ from tests.waiting import HANG_S
 
 @contextmanager
 def running(*command: object, **options: int) -> "Iterator[subprocess.Popen[str]]":
-    """Run a program and wait for its end; where the test fails meanwhile, kill it, so that nobody waits."""
+    """Run a program and wait for its end; kill it if the test fails."""
     with subprocess.Popen([str(part) for part in command], text=True, **options) as process:
         try:
             yield process
@@ -22,13 +22,13 @@ def running(*command: object, **options: int) -> "Iterator[subprocess.Popen[str]
 
 
 def answer_of_a_fork(work: Callable[[], object]) -> str:
-    """Return what a function returns in a copy of this process, or the error that it raises; kill one that hangs."""
+    """Call a function in a fork of this process; return its result or error as text, and kill a fork that hangs."""
     receiver, sender = os.pipe()
     child = os.fork()
     if child == 0:
         try:
             answer = str(work())
-        except BaseException as error:  # noqa: BLE001 (whatever it is, the parent is told)
+        except BaseException as error:  # noqa: BLE001 (the parent reads the error)
             answer = f"{type(error).__name__}: {error}"
         os.write(sender, answer.encode())
         os._exit(0)
@@ -38,5 +38,5 @@ def answer_of_a_fork(work: Callable[[], object]) -> str:
             os.kill(child, signal.SIGKILL)
         answer = file.read().decode()
     os.waitpid(child, 0)
-    assert answer, "the copy of the process hangs"
+    assert answer, "the fork hangs"
     return answer

@@ -1,4 +1,4 @@
-"""What is slow to build is built once in a run of the tests, whichever worker asks for it first."""
+"""Fixtures that are slow to build: the first worker builds each one, and all workers share it."""
 
 import os
 from collections.abc import Callable
@@ -10,12 +10,12 @@ from tests.waiting import wait_until
 
 
 def built_once(factory: pytest.TempPathFactory, name: str, build: Callable[[Path], object]) -> Path:
-    """Return a folder that all workers of pytest-xdist share: the first to ask builds it, the others wait.
+    """Return a folder that all workers of pytest-xdist share: the first caller builds it, the others wait.
 
     Args:
-        factory: of this worker. All workers of one run have folders next to each other.
-        name: name of the folder.
-        build: fills the folder, which is there and empty.
+        factory: Factory of this worker. All workers of one run have folders next to each other.
+        name: Name of the folder.
+        build: Function that fills the folder, which exists and is empty.
     """
     root = factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:

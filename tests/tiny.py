@@ -1,4 +1,4 @@
-"""A real model package, small enough to make in a moment: it knows solid colours."""
+"""A real model package that recognises solid colours, and is fast to build."""
 
 from pathlib import Path
 
@@ -38,12 +38,12 @@ COLOURS_BGR = {
     "red": (0, 0, 255),
     "yellow": (0, 255, 255),
 }
-"""What the package was taught, in the order of its labels. Black, white and grey are unknown to it."""
+"""Taught colours, in the order of the labels. The package does not know black, white and grey."""
 THRESHOLD = 0.9
 AGREEMENT_THRESHOLD = 0.5
-"""Of a package that compares frames with golden images, too."""
+"""Threshold of a package with matching."""
 ONE_THREAD = EngineSettings(threads=1)
-"""For networks so small that a second thread only takes the core of another test."""
+"""Settings for networks so small that a second thread gains nothing."""
 
 
 def solid(colour: str | tuple[int, int, int], height: int = 48, width: int = 64) -> Pixels:
@@ -53,7 +53,7 @@ def solid(colour: str | tuple[int, int, int], height: int = 48, width: int = 64)
 
 
 def tiny_manifest() -> Manifest:
-    """Return the manifest as it stands in the ONNX file's metadata: without models and files."""
+    """Return the manifest of the ONNX file's metadata: without models and files."""
     return Manifest(
         schema_version=SCHEMA_VERSION,
         labels=tuple(COLOURS_BGR),
@@ -75,7 +75,7 @@ def tiny_manifest() -> Manifest:
 
 
 def tiny_matching() -> Matching:
-    """Return what `write_tiny_package(..., matching=tiny_matching())` compares frames with: its gallery."""
+    """Return matching with the package's gallery, for `write_tiny_package(..., matching=tiny_matching())`."""
     return Matching(
         spec=MatchingSpec(height=SIDE_PX, width=SIDE_PX),
         decision=Decision(
@@ -98,7 +98,7 @@ def tiny_prototypes() -> np.ndarray:
 
 
 def searched(model: bytes) -> bytes:
-    """Return a tiny model that gives bounds of its scores, in one dimension of three."""
+    """Return a tiny model that returns bounds of its scores, in one dimension of three."""
     bounding = onnx.load_from_string(model)
     replace_head(bounding, 1)
     return with_new_digest(bounding)
@@ -108,8 +108,8 @@ def tiny_model(manifest: Manifest | None = None, classes: int | None = None) -> 
     """Return the ONNX file: mean colour around grey, scaled to length 1 unless pale, times one such row for each class.
 
     Args:
-        manifest: for its metadata; None for `tiny_manifest()`.
-        classes: keep only so many; None for all.
+        manifest: Manifest for the metadata; None for `tiny_manifest()`.
+        classes: Number of classes to keep; None for all.
     """
     manifest = manifest or tiny_manifest()
     weights = tiny_prototypes()[:classes].T
@@ -139,7 +139,7 @@ def tiny_model(manifest: Manifest | None = None, classes: int | None = None) -> 
 
 
 def with_new_digest(model: onnx.ModelProto) -> bytes:
-    """Return the file's bytes, with the digest of what is in it now."""
+    """Return the file's bytes with a digest of its present content."""
     texts = {item.key: item.value for item in model.metadata_props if item.key != DIGEST_KEY}
     helper.set_model_props(model, texts)
     return with_digest(model.SerializeToString())
@@ -149,9 +149,9 @@ def write_tiny_package(path: Path, *, is_searched: bool = False, **changes: obje
     """Write the package to `path` and return it.
 
     Args:
-        path: must not exist.
-        is_searched: put the prototypes into a file of their own, as in a package of very many parts.
-        changes: fields of `Manifest` that shall differ, in the folder and in the ONNX file's metadata.
+        path: Path of the package, which must not exist.
+        is_searched: Whether the prototypes stand in a separate file, as in a package of very many parts.
+        changes: Fields of `Manifest` to replace, in the folder and in the ONNX file's metadata.
     """
     bare = msgspec.structs.replace(tiny_manifest(), **changes)
     model = tiny_model(bare)

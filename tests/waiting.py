@@ -4,11 +4,11 @@ import time
 from collections.abc import Callable
 
 HANG_S = 240.0
-"""Limit of every wait in a test. It bounds a hang alone: no machine is too busy for it."""
+"""Limit of every wait in a test. Only a hang reaches it, however busy the machine is."""
 
 
 def wait_until(is_so: Callable[[], object], limit_s: float = HANG_S) -> None:
-    """Ask again and again until the answer is true."""
+    """Poll a condition until it is true."""
     ends_at = time.monotonic() + limit_s
     while not is_so():
         assert time.monotonic() < ends_at, f"{is_so} stayed false for {limit_s:g} s"

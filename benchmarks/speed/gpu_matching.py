@@ -91,13 +91,13 @@ def same_answers(
     """Return how both stages on a provider answer, and where the bundle's nodes ran."""
     expected = _of_recognizer(package, "cpu", frames)
     plain = PlainBundle(package, provider, folder)
-    ways: dict[str, Callable[[], list[tuple[str | None, float]]]] = {
+    variants: dict[str, Callable[[], list[tuple[str | None, float]]]] = {
         "partsight": lambda: _of_recognizer(package, provider, frames),
         "the bundle": lambda: plain.answers(frames),
     }
     if plain.has_tf32:
-        ways["the bundle without TF32"] = lambda: PlainBundle(package, provider, folder, tf32=False).answers(frames)
-    shown = progress(ways.items(), len(ways), "both stages", "way")
+        variants["the bundle without TF32"] = lambda: PlainBundle(package, provider, folder, tf32=False).answers(frames)
+    shown = progress(variants.items(), len(variants), "both stages", "variant")
     found = {name: asdict(_compare(expected, answer())) for name, answer in shown}
     return found, plain.nodes_by_provider(frames[0], folder)
 

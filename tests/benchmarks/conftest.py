@@ -1,4 +1,4 @@
-"""What the tests of benchmarks share: a benchmark that runs on a few frames, and what it wrote."""
+"""Fixtures for tests of benchmarks: a benchmark that runs on a few frames, and its output."""
 
 import importlib
 import json

@@ -20,9 +20,9 @@ def session(file: Path) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
 
 
-def test_a_bundle(call: Call, verified_package: Path, tmp_path: Path) -> None:
+def test_a_bundle(call: Call, matching_package: Path, tmp_path: Path) -> None:
     out = tmp_path / "line.onnx"
-    ended = call("bundle", verified_package, "--out", out)
+    ended = call("bundle", matching_package, "--out", out)
     assert (ended.code, ended.err) == (0, "")
     assert ended.out.splitlines() == [
         f"bundle: {out} ({out.stat().st_size / 1e6:.1f} MB)",
@@ -35,9 +35,9 @@ def test_a_bundle(call: Call, verified_package: Path, tmp_path: Path) -> None:
     assert accepted.tolist() == [True] * len(COLOURS_BGR) + [False]
 
 
-def test_a_fixed_batch(call: Call, verified_package: Path, tmp_path: Path) -> None:
+def test_a_fixed_batch(call: Call, matching_package: Path, tmp_path: Path) -> None:
     out = tmp_path / "line.onnx"
-    ended = call("bundle", verified_package, "--out", out, "--batch", 3, "--precision", "fp32")
+    ended = call("bundle", matching_package, "--out", out, "--batch", 3, "--precision", "fp32")
     assert ended.code == 0
     assert f"(3, {SIDE_PX}, {SIDE_PX}, 3)" in ended.out
     assert session(out).get_inputs()[0].shape == [3, SIDE_PX, SIDE_PX, 3]
@@ -45,10 +45,10 @@ def test_a_fixed_batch(call: Call, verified_package: Path, tmp_path: Path) -> No
     assert facts["labels"] == list(COLOURS_BGR)
 
 
-def test_nothing_is_overwritten(call: Call, verified_package: Path, tmp_path: Path) -> None:
+def test_nothing_is_overwritten(call: Call, matching_package: Path, tmp_path: Path) -> None:
     out = tmp_path / "line.onnx"
     out.write_text("mine")
-    ended = call("bundle", verified_package, "--out", out)
+    ended = call("bundle", matching_package, "--out", out)
     assert (ended.code, ended.out) == (1, "")
     assert ended.err.startswith(f"partsight: error: {out}: ")
     assert out.read_text() == "mine"
@@ -56,9 +56,9 @@ def test_nothing_is_overwritten(call: Call, verified_package: Path, tmp_path: Pa
 
 @pytest.mark.parametrize(("precision", "named"), [("int8", "int8"), ("fp32", "tiny.partsight")])
 def test_errors_end_with_1_and_write_nothing(
-    call: Call, precision: str, named: str, verified_package: Path, tiny_package: Path, tmp_path: Path
+    call: Call, precision: str, named: str, matching_package: Path, tiny_package: Path, tmp_path: Path
 ) -> None:
-    package = verified_package if precision == "int8" else tiny_package
+    package = matching_package if precision == "int8" else tiny_package
     ended = call("bundle", package, "--out", tmp_path / "line.onnx", "--precision", precision)
     assert (ended.code, ended.out) == (1, "")
     assert named in ended.err
@@ -80,15 +80,15 @@ def test_the_help_names_the_page(call: Call) -> None:
     assert "pip install 'partsight[enroll]'" in ended.out
 
 
-def test_without_onnx_it_names_the_command_that_installs_it(verified_package: Path, tmp_path: Path) -> None:
-    done = without("onnx", "bundle", verified_package, "--out", tmp_path / "line.onnx")
+def test_without_onnx_it_names_the_command_that_installs_it(matching_package: Path, tmp_path: Path) -> None:
+    done = without("onnx", "bundle", matching_package, "--out", tmp_path / "line.onnx")
     assert (done.returncode, done.stdout) == (1, "")
     assert "pip install 'partsight[enroll]'" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_it_needs_no_tensorflow(verified_package: Path, tmp_path: Path) -> None:
-    loaded = loaded_by("bundle", verified_package, "--out", tmp_path / "line.onnx")
+def test_it_needs_no_tensorflow(matching_package: Path, tmp_path: Path) -> None:
+    loaded = loaded_by("bundle", matching_package, "--out", tmp_path / "line.onnx")
     assert "partsight.export.bundle" in loaded
     assert not loaded & {"tensorflow", "keras", "tf2onnx", "matplotlib", "partsight.train"}
     assert (tmp_path / "line.onnx").exists()

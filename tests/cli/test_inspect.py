@@ -53,18 +53,18 @@ def test_another_package(call: Call, tmp_path: Path) -> None:
     assert "300×200 px from (10, 20) of the frame" in ended.out
 
 
-def test_how_frames_are_matched(call: Call, verified_package: Path) -> None:
-    size_mb = (verified_package / BANK_FILE).stat().st_size / 1e6
-    ended = call("inspect", verified_package)
+def test_how_frames_are_matched(call: Call, matching_package: Path) -> None:
+    size_mb = (matching_package / BANK_FILE).stat().st_size / 1e6
+    ended = call("inspect", matching_package)
     assert (
         f"\nmatching          6 references of 6 parts, {SIDE_PX}×{SIDE_PX} px, bank of {size_mb:.3g} MB; candidates: "
         "16 by thumbnail, 4 by the network; 4 finalists\n"
     ) in ended.out
 
 
-def test_more_references_than_parts(call: Call, verified_package: Path, tmp_path: Path) -> None:
-    package = Path(shutil.copytree(verified_package, tmp_path / "more.partsight"))
-    records = load_bank(ModelPackage.read(verified_package)).records
+def test_more_references_than_parts(call: Call, matching_package: Path, tmp_path: Path) -> None:
+    package = Path(shutil.copytree(matching_package, tmp_path / "more.partsight"))
+    records = load_bank(ModelPackage.read(matching_package)).records
     data = encode_bank(records[[0, 1, 1, 2, 3, 4, 5]])
     (package / BANK_FILE).write_bytes(data)
     manifest = Manifest.from_json((package / "manifest.json").read_bytes(), "more")
@@ -83,8 +83,8 @@ def test_without_golden_images_nothing_is_matched(call: Call, tiny_package: Path
     assert "\nmatching" not in call("inspect", tiny_package).out
 
 
-def test_a_package_that_compares_with_golden_images(call: Call, verified_package: Path) -> None:
-    ended = call("inspect", verified_package)
+def test_a_package_that_compares_with_golden_images(call: Call, matching_package: Path) -> None:
+    ended = call("inspect", matching_package)
     assert (ended.code, ended.err) == (0, "")
     _, compared, alone = re.split(r"^decision: ", ended.out, flags=re.MULTILINE)
     assert compared.startswith("comparison with golden images\n")
@@ -106,7 +106,7 @@ def test_other_thresholds(call: Call, tmp_path: Path) -> None:
     assert "5 % at 0.51, 10 % at 0.52, 25 % at 0.55, 50 % at 0.6, 90 % at 0.68" in call("inspect", path).out
 
 
-@pytest.mark.parametrize("package", ["tiny_package", "verified_package"])
+@pytest.mark.parametrize("package", ["tiny_package", "matching_package"])
 def test_json_is_the_manifest(call: Call, package: str, request: pytest.FixtureRequest) -> None:
     path = request.getfixturevalue(package)
     ended = call("inspect", path, "--json")

@@ -48,19 +48,19 @@ def test_without_arguments_a_program_prints_its_usage(program: str) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_picture_of_answers(verified_package: Path, tmp_path: Path) -> None:
+def test_a_picture_of_answers(matching_package: Path, tmp_path: Path) -> None:
     """Of the user's frames: files and folders."""
     (tmp_path / "photos").mkdir()
     for colour in ("red", "blue"):
         cv2.imwrite(str(tmp_path / "photos" / f"{colour}.png"), solid(colour))
     out, script = tmp_path / "a.png", str(EXAMPLES / "show_answers.py")
     done = python(
-        script, str(verified_package), str(tmp_path / "photos"), str(tmp_path / "photos" / "red.png"), "--out", str(out)
+        script, str(matching_package), str(tmp_path / "photos"), str(tmp_path / "photos" / "red.png"), "--out", str(out)
     )
     assert (done.returncode, done.stdout.strip()) == (0, str(out)), done.stderr
     height, width = cv2.imread(str(out)).shape[:2]
     assert width > height  # three columns of two pictures
-    done = python(script, str(verified_package), "no.png")
+    done = python(script, str(matching_package), "no.png")
     assert (done.returncode, "no.png" in done.stderr, "Traceback" in done.stderr) == (1, True, False)
 
 

@@ -17,18 +17,18 @@ from tests.shared import built_once
 
 @pytest.fixture(scope="session", autouse=True)
 def _quick(few_samples: None) -> None:
-    """For all trainings."""
+    """Use `few_samples` in every test of export."""
 
 
 @pytest.fixture(scope="session")
 def package(small_package: ModelPackage) -> ModelPackage:
-    """What export makes of `small_run` in FP32 alone, in a folder that it had to make first."""
+    """The FP32 package of `small_run`, in a folder that export creates."""
     return small_package
 
 
 @pytest.fixture(scope="session")
 def tiny_run(small_catalog: Path, few_samples: None, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    """A run of a network of two layers, where it is not the network that is tested. Shared: copy it to change it."""
+    """A run of a network of two blocks, for tests of everything else. Shared: copy it before changing it."""
 
     def make(folder: Path) -> None:
         with pytest.MonkeyPatch.context() as patch:
@@ -40,7 +40,7 @@ def tiny_run(small_catalog: Path, few_samples: None, tmp_path_factory: pytest.Te
 
 @pytest.fixture(scope="session")
 def copies(small_run: RunFolder) -> Callable[[object], Converted]:
-    """In place of `convert`: converting takes most of an export's time, and gives the same graph each time."""
+    """Stand in for `convert`, which takes most of an export's time and always returns the same graph."""
     converted = convert(small_run.load_model())
 
     def copied(network: object) -> Converted:
@@ -53,5 +53,5 @@ def copies(small_run: RunFolder) -> Callable[[object], Converted]:
 
 @pytest.fixture
 def converted_once(copies: Callable[[object], Converted], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Exports of `small_run` take copies of one conversion."""
+    """Let exports of `small_run` share one conversion."""
     monkeypatch.setattr(exporter, "convert", copies)

@@ -1,4 +1,4 @@
-"""A small network of the runtime's contract, whose layers can be made hard to round, and images that it knows."""
+"""A small network with the runtime's inputs and outputs, and images that it recognises; its layers can resist rounding."""
 
 from collections.abc import Collection
 
@@ -100,7 +100,7 @@ def _model(nodes: list[onnx.NodeProto], constants: dict[str, np.ndarray]) -> onn
 
 
 def _teach(model: onnx.ModelProto) -> None:
-    """Set the centre, then the prototypes, by what the network makes of the images."""
+    """Set the centre, then the prototypes, from the network's outputs for the images."""
     batch = preprocess(images(), manifest().preprocess)
     features = measure(model, "features", batch)
     _set(model, "center", features.mean(axis=0))
@@ -108,7 +108,7 @@ def _teach(model: onnx.ModelProto) -> None:
 
 
 def measure(model: onnx.ModelProto, tensor: str, batch: Pixels) -> np.ndarray:
-    """Return what a tensor inside the model holds."""
+    """Return the values of a tensor inside the model."""
     wider = onnx.ModelProto()
     wider.CopyFrom(model)
     if tensor not in [output.name for output in model.graph.output]:

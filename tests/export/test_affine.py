@@ -1,4 +1,4 @@
-"""What a node does to each channel, if it is affine."""
+"""The scale and offset of a node for each channel, if it is affine."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ CHANNELS = 3
 
 
 def read(net: Net, axis: int = 1) -> Affine | None:
-    """Return what the only node does to the image."""
+    """Return the affine function of the chain's only node."""
     model = net.model()
     (node,) = model.graph.node
     return read_affine(Graph(model), node, DATA, CHANNELS, axis)
@@ -69,7 +69,7 @@ def test_one_value_for_all_channels(shape: tuple[int, ...], axis: int) -> None:
         (np.ones((3, 3), np.float32), 3),
         (np.ones(4, np.float32), 3),
         (np.ones((1, 1, 3, 1, 1), np.float32), 1),
-        (np.array([1, 2, 3]), 3),  # whole numbers divide otherwise
+        (np.array([1, 2, 3]), 3),  # integer division differs
     ],
     ids=lambda item: str(getattr(item, "shape", item)),
 )

@@ -59,7 +59,7 @@ def test_answers_as_keras_does(name: str, side: int, is_pre_activation: bool, sm
 
 
 def random_network(name: str, side: int, catalog_folder: Path) -> tuple[Any, np.ndarray]:
-    """Return a stacked model with random weights and statistics, and the images it was taught."""
+    """Return a stacked model with random weights and statistics, and its golden images."""
     keras.utils.set_random_seed(3)
     rng = np.random.default_rng(3)
     spec = PreprocessSpec(height=side, width=side)
@@ -77,19 +77,19 @@ def random_network(name: str, side: int, catalog_folder: Path) -> tuple[Any, np.
 def randomise_statistics(network: Any, batch: np.ndarray, rng: np.random.Generator) -> None:
     """Give every BatchNormalization random weights around the statistics that keep a random network alive.
 
-    Statistics from nowhere would not do: random deep networks answer the same to every image then, and what is
-    compared is rounding.
+    With arbitrary statistics a random deep network answers the same to every image, and a test would compare rounding
+    errors.
     """
     backbone = next(layer for layer in network.layers if isinstance(layer, keras.Model))
     norms = [layer for layer in backbone.layers if isinstance(layer, keras.layers.BatchNormalization)]
     for layer in norms:
         layer.trainable, layer.momentum = True, 0.0
-        # Before the statistics are taken: after, their sizes would multiply up from layer to layer.
+        # This precedes the statistics; otherwise the scales would multiply from layer to layer.
         _set(layer, "gamma", rng.uniform(0.8, 1.25, layer.moving_mean.shape))
         _set(layer, "beta", rng.uniform(-0.2, 0.2, layer.moving_mean.shape))
     for layer in backbone.layers:
         if isinstance(layer, keras.layers.Dropout):
-            layer.rate = 0.0  # or the statistics would be of something else than what inference sees
+            layer.rate = 0.0  # otherwise the statistics would differ from those at inference
     network(batch, training=True)
     for layer in norms:
         layer.trainable = False

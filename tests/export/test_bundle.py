@@ -81,7 +81,7 @@ def images_of(case: Case, network_hw: tuple[int, int]) -> np.ndarray:
 def assert_same(
     found: dict[str, Any], images: np.ndarray, case: Case, model: onnx.ModelProto, spec: MatchingSpec
 ) -> None:
-    """Compare a bundle's outputs with what the steps give one after the other."""
+    """Compare a bundle's outputs with those of the separate steps."""
     size_hw = tuple(dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim[1:3])
     (score,) = session(model).run(["score"], {"image_bgr": shrunk(images, size_hw)})
     matches = Matcher(case.bank, spec).match(shrunk(images, spec.size_hw), score)
@@ -249,7 +249,7 @@ def test_a_wrong_row_of_the_bank_changes_answers(case: Case) -> None:
 
 
 class TestOfAPackage:
-    """`bundle`: a package in, a file out."""
+    """`bundle` turns a package into one file."""
 
     def test_metadata_are_as_documented(self, package: ModelPackage, written: Bundle) -> None:
         facts, manifest = facts_of(written.path), package.manifest
@@ -284,7 +284,7 @@ class TestOfAPackage:
         onnx.checker.check_model(onnx.load(written.path), full_check=True)
 
     def test_answers_as_the_recogniser_does(self, package: ModelPackage, written: Bundle, example_parts: Path) -> None:
-        """Golden images, frames of parts that were taught and of others."""
+        """Frames: golden images, taught parts and unknown parts."""
         frames = shown(package, example_parts)
         accepted = compare(written.path, package, frames)
         parts = len(package.manifest.labels)
@@ -299,7 +299,7 @@ class TestOfAPackage:
         compare(made.path, package, shown(package, example_parts)[8:28:5], batch)
 
     def test_a_region(self, package: ModelPackage, example_parts: Path, tmp_path: Path) -> None:
-        """What is outside is cropped by the program, as `preprocess` says."""
+        """The program crops the frame to the region, as the metadata `preprocess` describes."""
         region = Region(20, 10, 256, 256)
         spec = msgspec.structs.replace(package.manifest.preprocess, region=region, golden_hw=(300, 290))
         copy = changed(package, tmp_path, preprocess=spec)
@@ -315,7 +315,7 @@ class TestOfAPackage:
     def test_a_bundle_that_is_wrong_in_one_place_shows(
         self, break_it: str, package: ModelPackage, example_parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Which is why the comparison above means something."""
+        """The comparisons above notice each of these defects."""
         right = bundle.join
 
         def wrong(network: onnx.ModelProto, bank: Bank, spec: MatchingSpec, **options: Any) -> onnx.ModelProto:
@@ -381,7 +381,7 @@ class TestOfAPackage:
             bundle.bundle(copy, tmp_path / "line.onnx")
 
     def test_a_package_that_prepares_frames_otherwise(self, package: ModelPackage, tmp_path: Path) -> None:
-        """As those of earlier versions: for the network and the comparison each by itself."""
+        """Packages of earlier versions have one size for the network and another for matching."""
         straight = msgspec.structs.replace(package.manifest.preprocess, via=None)
         copy = changed(package, tmp_path, preprocess=straight)
         with pytest.raises(ExportError, match="64×64 and 192×192 px"):

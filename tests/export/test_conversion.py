@@ -73,7 +73,7 @@ def swish_norm(x: Any) -> Any:
 
 
 def inputs_of_its_own(x: Any) -> Any:
-    """As EfficientNet does: Keras constants that tf2onnx makes inputs of."""
+    """Keras constants that tf2onnx turns into inputs, as in EfficientNet."""
     x = layers.Rescaling(1 / 3)(x)
     return plain(layers.Normalization(mean=[0.1, 0.2, 0.3], variance=[0.5, 0.6, 0.7])(x))
 
@@ -83,7 +83,7 @@ def pre_activation(x: Any) -> Any:
     return layers.Conv2D(6, 3)(layers.ReLU()(norm(x)))
 
 
-# How many Mul and Add nodes have to stay.
+# Expected number of remaining Mul and Add nodes.
 BODIES = {
     plain: 0,
     padded: 0,
@@ -136,12 +136,12 @@ def describe(values: Any) -> dict[str, tuple[int, list[Any]]]:
 
 @pytest.fixture(scope="module")
 def traced() -> onnx.ModelProto:
-    """What tf2onnx makes of a network whose constants become inputs, before folding."""
+    """The graph of tf2onnx for a network whose constants become inputs, before folding."""
     return conversion._trace(network(inputs_of_its_own))
 
 
 def test_tf2onnx_still_makes_inputs_of_constants(traced: onnx.ModelProto) -> None:
-    """If not, the test of `inputs_of_its_own` tests nothing any more."""
+    """Otherwise the test of `inputs_of_its_own` would test nothing."""
     assert len(traced.graph.input) > 1
 
 
@@ -168,7 +168,7 @@ def test_a_missing_output_is_refused(traced: onnx.ModelProto, monkeypatch: pytes
 
 
 class Unknown(layers.Layer):
-    """Something that ONNX has no operator for."""
+    """An operation without an ONNX operator."""
 
     def call(self, x: Any) -> Any:
         return tf.math.bessel_i0e(x)

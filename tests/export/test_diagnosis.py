@@ -14,7 +14,7 @@ SCORE = np.float32([0.1, 0.2, 0.9, 0, 0, 0])
 
 
 def cause(labels: tuple[str, ...] = LABELS, swapped: Any = -SCORE, straight: Any = SCORE + 1, **facts: bool) -> str:
-    """The cause, where ONNX Runtime says `straight` to a blue image, and `swapped` to a red one."""
+    """Return the cause if ONNX Runtime answers `straight` to a blue image and `swapped` to a red one."""
 
     def onnx_score(batch: np.ndarray) -> np.ndarray:
         is_swapped = batch[0, 0, 0].tolist() == [0, 0, 255]

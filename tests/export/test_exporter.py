@@ -1,4 +1,4 @@
-"""What stands in a package that export wrote."""
+"""Content of an exported package."""
 
 import shutil
 from pathlib import Path

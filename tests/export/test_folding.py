@@ -1,4 +1,4 @@
-"""What goes into the convolutions, what must not, and that the answers stay the same."""
+"""Folding moves affine nodes into convolutions where that is exact, and keeps the answers."""
 
 from collections.abc import Callable
 from typing import Any
@@ -173,7 +173,7 @@ def test_a_second_fold_changes_nothing() -> None:
 
 
 def normalised(order: list[int] | None = None) -> Net:
-    """As partsight's own layer does: order of the channels, mean, scale, while they are last."""
+    """Partsight's normalisation: order of the channels, mean, scale, with channels last."""
     net = Net().add("Cast", to=onnx.TensorProto.FLOAT)
     net.add("Gather", net.constant(np.array(order or [2, 1, 0])), axis=3)
     return net.right("Sub", MEAN).right("Mul", SCALE).transpose()
@@ -199,13 +199,13 @@ def test_one_add_stays_before_a_padded_convolution(order: list[int], padding: di
     old_kernel, old_bias = constants(model, first(model, "Conv"))
     summary = fold_alike(model)
     assert summary.is_input_folded
-    assert summary.affine_left == 0  # the input's own is not counted
+    assert summary.affine_left == 0  # the count excludes the input's node
     assert op_types(model) == ["Transpose", "Cast", "Add", "Conv"]
     check_kernel(model, old_kernel, order)
     assert (constants(model, first(model, "Conv"))[1] == old_bias).all()
     (shift,) = constants(model, first(model, "Add"))
     assert shift.shape == (1, 3, 1, 1)
-    assert (shift[0, order, 0, 0] == -MEAN).all()  # no scale in it: it would round what is exact
+    assert (shift[0, order, 0, 0] == -MEAN).all()  # a scale would round exact values
 
 
 def check_kernel(model: onnx.ModelProto, old_kernel: np.ndarray, order: list[int]) -> None:

@@ -1,4 +1,4 @@
-"""FP16: what is converted, what is not, and which numbers do not fit."""
+"""FP16: converted nodes, nodes that stay FP32, and numbers that do not fit."""
 
 import numpy as np
 import onnx

@@ -1,4 +1,4 @@
-"""The gate: what it counts, and what it lets through."""
+"""The gate counts equal answers, and passes or refuses a precision."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def scores(best: np.ndarray) -> np.ndarray:
 
 
 def answered(score: np.ndarray) -> ModelAnswers:
-    """Of a network without a second stage."""
+    """Return the answers of a package without matching."""
     return ModelAnswers(score, labels_of(score))
 
 
@@ -73,7 +73,7 @@ def test_two_models_that_differ() -> None:
     assert same.is_passed
     assert gate.would_pass(fp32)
     assert (same.catalog.agreement, same.varied.agreement, same.varied.max_drift) == (1, 1, 0)
-    # A network that was taught with the shift knows the golden images, but scores them otherwise.
+    # A network trained with the shift recognises the golden images, but with other scores.
     assert moved.varied.max_drift > 0.01
     worse = nets.network()
     for item in worse.graph.initializer:

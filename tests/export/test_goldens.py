@@ -1,4 +1,4 @@
-"""The golden images that a run learned from, found again and checked."""
+"""Export finds and checks the golden images of a run."""
 
 import shutil
 from pathlib import Path
@@ -49,7 +49,7 @@ def test_one_is_missing(record: RunRecord, moved: Path) -> None:
 
 
 def test_one_was_changed(record: RunRecord, moved: Path) -> None:
-    """Also where its pixels are the same: what was learned from is the file."""
+    """Export refuses another file even if its pixels are the same."""
     golden = record.goldens[-1]
     with (moved / golden.file).open("ab") as file:
         file.write(b"\0")

@@ -1,4 +1,4 @@
-"""Looking at and changing a graph."""
+"""Reading and changing a graph."""
 
 import numpy as np
 import onnx
@@ -8,7 +8,7 @@ from partsight.export.graph import Graph, attribute, set_attribute
 
 
 def small_model() -> onnx.ModelProto:
-    """x → Neg → Abs → y, with a Mul by itself and an Add of constants beside it that nothing needs."""
+    """Return x → Mul → Abs → y, with a Neg, a Mul and an Add whose results nothing needs."""
     nodes = [
         helper.make_node("Constant", [], ["two"], value=numpy_helper.from_array(np.float32(2))),
         helper.make_node("Neg", ["x"], ["negative"]),
@@ -17,8 +17,8 @@ def small_model() -> onnx.ModelProto:
         helper.make_node("Mul", ["x", "half"], ["product"]),
         helper.make_node("Abs", ["product"], ["y"]),
     ]
-    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None]) for name in ("x", "spare", "y")]
-    tensors = [numpy_helper.from_array(np.float32(0.5), "half"), numpy_helper.from_array(np.float32(1), "spare_value")]
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None]) for name in ("x", "unused_input", "y")]
+    tensors = [numpy_helper.from_array(np.float32(0.5), "half"), numpy_helper.from_array(np.float32(1), "unused_value")]
     graph = helper.make_graph(nodes, "small", values[:2], values[2:], tensors)
     graph.value_info.append(helper.make_tensor_value_info("product", TensorProto.FLOAT, [3]))
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
@@ -47,7 +47,7 @@ def test_constants_that_are_added() -> None:
 
 
 def test_a_new_constant_takes_no_name_that_is_in_use() -> None:
-    """Also after constants were dropped, as between two rounds of folding."""
+    """Also after constants disappear, as between two rounds of folding."""
     model = small_model()
     graph = Graph(model)
     name = graph.add_constant(np.float32(7), "new")
@@ -94,9 +94,9 @@ def test_drop_unused() -> None:
 
 def test_an_input_that_is_needed_stays() -> None:
     model = small_model()
-    model.graph.node[4].input[1] = "spare"
+    model.graph.node[4].input[1] = "unused_input"
     Graph(model).drop_unused()
-    assert [value.name for value in model.graph.input] == ["x", "spare"]
+    assert [value.name for value in model.graph.input] == ["x", "unused_input"]
 
 
 def test_attributes() -> None:

@@ -1,4 +1,4 @@
-"""The gate of the matching graph: a sound graph passes, and one that is wrong in one place does not."""
+"""The gate of the matching graph passes a sound graph, and refuses one with a single defect."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -52,7 +52,7 @@ def graph(case: Case) -> onnx.ModelProto:
 
 @pytest.fixture
 def refused(case: Case) -> Refused:
-    """Check a graph, expect that it is refused, and return the message."""
+    """Check a graph, expect a refusal, and return the message."""
 
     def _refused(graph: onnx.ModelProto) -> str:
         with pytest.raises(ExportError) as caught:

@@ -1,4 +1,4 @@
-"""INT8: what is quantised and how, and which ranges are chosen."""
+"""INT8: quantised nodes, their form, and their ranges."""
 
 import tempfile
 from collections import Counter
@@ -29,7 +29,7 @@ def constants(model: onnx.ModelProto) -> dict[str, np.ndarray]:
 
 
 def optimised(model: onnx.ModelProto, path: Path) -> Counter[str]:
-    """Count what ONNX Runtime makes of a model."""
+    """Count the nodes of a model after ONNX Runtime's optimisation."""
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath = str(path)
     options.log_severity_level = 3
@@ -79,7 +79,7 @@ def test_the_image_is_taken_as_it_is(shift: tuple[float, float, float] | None, z
 
 
 def test_nothing_goes_over_temporary_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    """ONNX would not say that one could not be written, and what is read of it would be another model."""
+    """ONNX does not report a temporary file that it cannot write, and would read another model."""
 
     def fail(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
@@ -113,7 +113,7 @@ def test_the_range_of_least_error_cuts_off_what_is_rare() -> None:
     low, high = Range(0.0, 40.0, sample).least_error()
     assert low == 0
     assert 3 < high < 6
-    sample[:200] = 40  # not rare enough to cut off
+    sample[:200] = 40  # too frequent to cut off
     assert Range(0.0, 40.0, sample).least_error()[1] > 35
     even = np.linspace(-1, 3, 20001, dtype=np.float32)
     assert Range(-1.0, 3.0, even).least_error() == pytest.approx((-1, 3))

@@ -1,4 +1,4 @@
-"""Whether a run's model is the network that its record tells of."""
+"""Export checks that a run's model is the network in its record."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +19,7 @@ from tests.tiny import COLOURS_BGR, solid, tiny_manifest
     ids=["same", "as high", "lower", "no label"],
 )
 def test_the_label_of_the_training(scores: tuple[float, float], predicted: int | None, is_as_trained: bool) -> None:
-    """Labels that score all but the same may change places on another machine: the run is sound all the same."""
+    """Labels with nearly equal scores may swap on another machine; the run is still sound."""
     labels = list(COLOURS_BGR)
     said = "gone" if predicted is None else labels[predicted]
     goldens = [GoldenRecord(label, "", "", "", said if label == labels[0] else label, 1, 1, label) for label in labels]

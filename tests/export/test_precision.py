@@ -1,4 +1,4 @@
-"""Precisions: what passes the gate, what is spared for it, what is refused, and packages that hold several."""
+"""Precisions: layers that stay FP32 to pass the gate, refused precisions, and packages with several."""
 
 import shutil
 from collections.abc import Callable
@@ -90,7 +90,7 @@ def test_what_is_not_asked_for_is_not_made() -> None:
 def whole(
     small_run: RunFolder, copies: Callable[[object], Converted], tmp_path_factory: pytest.TempPathFactory
 ) -> ModelPackage:
-    """A package with every precision: 12 of 12 parts are asked of none, so that all are written."""
+    """A package with every precision: the gate requires no equal answer, so all pass."""
     out = tmp_path_factory.mktemp("precisions") / "line.partsight"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exporter, "convert", copies)

@@ -1,4 +1,4 @@
-"""Whatever goes wrong between training and package, export refuses and leaves nothing behind."""
+"""Export refuses every fault between training and package, and leaves no files."""
 
 import errno
 import re
@@ -29,7 +29,7 @@ from tests.waiting import wait_until
 
 @pytest.fixture
 def refuses(tiny_run: RunFolder, tmp_path: Path) -> Callable[..., str]:
-    """Export, expect an error, check that nothing was left, and return the message."""
+    """Export, expect an error and no output, and return the message."""
 
     def _refuses(error: type[BaseException], run: Path | None = None, **options: Any) -> str:
         out = tmp_path / "out" / "line.partsight"
@@ -250,11 +250,11 @@ def test_a_kill_leaves_nothing_that_loads(tiny_run: RunFolder, tmp_path: Path) -
     out = tmp_path / "line.partsight"
     with running(sys.executable, "-c", _SLOW_EXPORT, tiny_run.path, out) as process:
         wait_until(lambda: process.poll() is not None or list(tmp_path.glob(".*.partial/gallery/*")))
-        begun = list(tmp_path.glob(".*.partial/gallery/*"))
-        assert begun
+        partial = list(tmp_path.glob(".*.partial/gallery/*"))
+        assert partial
         process.kill()
     assert not out.exists()
     with pytest.raises(PackageError):
-        ModelPackage.read(begun[0].parents[1])
+        ModelPackage.read(partial[0].parents[1])
     export(tiny_run.path, out, precisions=("fp32",))
     assert [path.name for path in tmp_path.iterdir()] == ["line.partsight"]

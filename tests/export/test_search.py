@@ -1,4 +1,4 @@
-"""A package whose scores are searched for, made of a small real run."""
+"""A package with prototype search, from a small real run."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -40,7 +40,7 @@ PROBABILITY = msgspec.structs.replace(COSINE, score="probability")
 def searched(
     small_run: RunFolder, copies: Callable[[object], Converted], tmp_path_factory: pytest.TempPathFactory
 ) -> ModelPackage:
-    """`small_run` as a package of very many parts would be."""
+    """The package of `small_run` with prototype search, as for very many parts."""
     out = tmp_path_factory.mktemp("packages") / "many.partsight"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exporter, "convert", copies)

@@ -1,4 +1,4 @@
-"""The network that the features of the small run come from."""
+"""The feature network of the small run."""
 
 import pytest
 
@@ -13,7 +13,7 @@ SPEC = PreprocessSpec(height=64, width=64, via=(192, 192))  # that of a run on t
 
 @pytest.fixture(scope="session", autouse=True)
 def _quick(few_samples: None) -> None:
-    """For all trainings."""
+    """Use `few_samples` in every training."""
 
 
 @pytest.fixture(scope="session")

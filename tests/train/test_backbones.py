@@ -30,7 +30,7 @@ def normalised(name: str, batch: np.ndarray) -> np.ndarray:
 
 
 def kerass_own(name: str) -> Any:
-    """The preprocess_input that stands beside the model of that name."""
+    """Return Keras' `preprocess_input` of a model."""
     return sys.modules[getattr(keras.applications, name).__module__].preprocess_input
 
 
@@ -137,7 +137,7 @@ _ONE_OF_EACH_FAMILY = [
 ]
 
 
-@pytest.mark.filterwarnings("ignore")  # of Keras, about the input's size
+@pytest.mark.filterwarnings("ignore")  # Keras warns about the input's size
 @pytest.mark.parametrize(
     "name", ["MobileNet", *(pytest.param(name, marks=pytest.mark.long) for name in _ONE_OF_EACH_FAMILY)]
 )
@@ -154,7 +154,7 @@ def test_a_file_gives_the_network_that_imagenet_gives(
         np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.filterwarnings("ignore")  # of Keras, about what it does not find
+@pytest.mark.filterwarnings("ignore")  # Keras warns about missing weights
 def test_weights_of_another_network(tmp_path: Path) -> None:
     keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)]).save_weights(tmp_path / "other.weights.h5")
     with pytest.raises(TrainingError, match=r"MobileNetV2.*other\.weights\.h5.*64×64"):

@@ -1,4 +1,4 @@
-"""Thresholds from golden images alone: even pictures whose scores are known, and real parts with a few siblings."""
+"""Thresholds from golden images alone: even pictures with known scores, and real parts with siblings."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -32,7 +32,7 @@ HEADERS = [
 
 @dataclass
 class Scorer:
-    """Scores pictures by how near their brightness is to each class's, and keeps what it was shown."""
+    """Scores pictures by the distance of their brightness from each class, and keeps all pictures."""
 
     levels: Sequence[float]
     images: list[Pixels] = field(default_factory=list)
@@ -146,7 +146,7 @@ def test_left_out_scores_are_never_those_of_the_own_part() -> None:
 
 
 def test_a_part_unlike_all_others_is_accepted_as_none(example_parts: Path) -> None:
-    """Its own golden image is not among those that it is compared with when it is left out."""
+    """A left-out part is not compared with its own golden image."""
     names = ("TO-8-2", "7SEGMENT-LED__HDSM531_HDSM533_SMD", "RV_Disc_D15.5mm_W4.3mm_P7.5mm", HEADERS[0])
     found, _ = run([golden(example_parts, name) for name in names], 0)
     assert found.matched_decision.expected_false_accept == 0
@@ -174,7 +174,7 @@ def test_expected_rates_are_what_the_curve_says(of_headers: Calibration) -> None
 
 
 def between(curve: RejectCurve, decision: Decision) -> None:
-    """The rates at a threshold lie between those at the points of the curve beside it."""
+    """Check that the rates at a threshold lie between the rates at the neighbouring points of the curve."""
     after = int(np.searchsorted(curve.threshold, decision.threshold))
     before, after = max(after - 1, 0), min(after, len(curve.threshold) - 1)
     assert curve.false_accept[after] <= decision.expected_false_accept <= curve.false_accept[before]
@@ -198,7 +198,7 @@ def test_twins_are_refused_and_do_not_open_the_gate(headers: list[Pixels]) -> No
     decision = found.matched_decision
     assert decision.threshold > 0.3
     assert decision.expected_false_reject == pytest.approx(2 / 5)
-    # One twin left out is the other's part, for all that a picture can tell.
+    # A twin that is left out still looks like the other twin.
     assert 0 < decision.expected_false_accept <= 2 / 5
     assert (found.expected_right, found.expected_wrong) == (pytest.approx(3 / 5), 0)
 
@@ -257,7 +257,7 @@ def test_grey_images(headers: list[Pixels]) -> None:
 
 
 def test_a_region(headers: list[Pixels]) -> None:
-    """What is outside is neither scored nor compared."""
+    """Calibration neither scores nor compares pixels outside the region."""
     region = Region(40, 40, 160, 176)
     framed = [np.full_like(image, 255 * (place % 2)) for place, image in enumerate(headers[:4])]
     for image, part in zip(framed, headers, strict=False):

@@ -1,4 +1,5 @@
 import hashlib
+import re
 import os
 import shutil
 import sys
@@ -171,8 +172,8 @@ def test_twins_are_found_across_blocks(tmp_path: Path) -> None:
 
 def test_no_folder(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    for path, told in ((tmp_path / "nowhere", "no such folder"), (tmp_path / "file", "is a file")):
-        with pytest.raises(CatalogError, match=rf"{path.name}: .*{told}"):
+    for path in (tmp_path / "nowhere", tmp_path / "file"):
+        with pytest.raises(CatalogError, match=re.escape(str(path))):
             read_catalog(path)
 
 
@@ -311,7 +312,7 @@ def test_grey_among_colour(tmp_path: Path) -> None:
 
 
 def write_bad_images(root: Path) -> dict[str, str]:
-    """Write one part for each way in which an image cannot be used; return what is said of it, by label."""
+    """Write one unusable image of each kind; return a datum of its error, by label."""
     root.mkdir(exist_ok=True)
     Image.new("RGB", (1, 1)).save(root / "one pixel.png")
     assert cv2.imwrite(str(root / "deep.png"), picture(11).astype(np.uint16) * 256)
@@ -323,24 +324,24 @@ def write_bad_images(root: Path) -> dict[str, str]:
     Image.new("1", (10_000, 10_000)).save(root / "huge.png")
     (root / "text.jpg").write_text("not an image")
     return {
-        "one pixel": "1×1 px; expected at least 32 px",
-        "deep": "16 bits; expected 8-bit RGB or grey",
-        "transparent": "pixel format RGBA; expected 8-bit RGB or grey",
-        "printed": "pixel format CMYK; expected 8-bit RGB or grey",
-        "truncated": "damaged or unreadable",
-        "huge": "expected at most 80 megapixels",
+        "one pixel": "1×1 px",
+        "deep": "16 bits",
+        "transparent": "RGBA",
+        "printed": "CMYK",
+        "truncated": "damaged",
+        "huge": "80 megapixels",
         "text": "not an image",
     }
 
 
 def test_bad_images_are_all_named(tmp_path: Path) -> None:
-    said = write_bad_images(tmp_path)
+    data = write_bad_images(tmp_path)
     save(tmp_path / "good.png", picture(0))
     found = faults(tmp_path)
-    assert len(found) == len(said)
-    for label, text in said.items():
+    assert len(found) == len(data)
+    for label, datum in data.items():
         (fault,) = [line for line in found if line.startswith(f"{label}: ")]
-        assert text in fault
+        assert datum in fault
         assert f"{tmp_path / label}." in fault  # the file, to find it by
 
 

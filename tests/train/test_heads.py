@@ -9,7 +9,7 @@ from partsight.train.heads import COSINE_SHARPNESS, HEADS, find_head, score_outp
 
 
 def features(classes: int = 12, size: int = 40, offset: float = 0.0) -> FloatArray:
-    """Positive and alike, as a backbone's are."""
+    """Return positive, similar features, as a backbone's are."""
     rng = np.random.default_rng(classes)
     return (np.abs(rng.standard_normal((classes, size))) + offset).astype(np.float32)
 
@@ -87,7 +87,7 @@ def test_one_class() -> None:
 @pytest.mark.parametrize("name", HEADS)
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_parts_that_look_the_same_to_the_network(name: str, value: float) -> None:
-    """They cannot be told apart, and the scores must still be numbers."""
+    """The network sees no difference between them, and the scores must still be numbers."""
     found = answers(name, np.full((2, 40), value, np.float32))
     assert np.isfinite(found["score"]).all()
     assert np.isfinite(found["embedding"]).all()

@@ -78,7 +78,7 @@ def test_another_thread() -> None:
 
 @pytest.fixture
 def weights_interrupted(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Ctrl-C while weights are opened: Keras opens them in another way, as if the disk were full."""
+    """Ctrl-C while weights are opened: Keras then tries to open them differently, as if the disk were full."""
     opened, real = [], h5py.File
 
     def open_interrupted(*args: object, **options: object) -> object:

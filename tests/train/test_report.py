@@ -28,7 +28,7 @@ ODD = "<script>alert('&\"1\"')</script>"
 
 
 class Page(HTMLParser):
-    """What a browser makes of a report: its tags, and its text."""
+    """Parsed report: its tags, and its text."""
 
     def __init__(self, html: str) -> None:
         super().__init__()

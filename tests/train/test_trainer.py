@@ -197,7 +197,7 @@ def test_a_bad_catalogue_leaves_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("is_folder", [True, False])
 def test_an_output_that_exists(tmp_path: Path, is_folder: bool) -> None:
-    """It is told before any work: there is not even a catalogue."""
+    """Training refuses before any work, even before it reads the catalogue."""
     out = tmp_path / "run"
     if is_folder:
         out.mkdir()

@@ -18,11 +18,11 @@ _BATCH = 16
 
 @dataclass(frozen=True)
 class PartlyQuantized:
-    """A model of which some layers are spared.
+    """An INT8 model with some layers in FP32.
 
     Attributes:
-        model: INT8 but for those.
-        kept: names of the nodes that stayed FP32.
+        model: The model.
+        kept: Names of the nodes in FP32.
     """
 
     model: onnx.ModelProto

@@ -12,8 +12,8 @@ from tests.tiny import tiny_manifest, tiny_matching, write_tiny_package
 SERIES = ["turn", "shift", "scale", "light", "blur", "colour order"]
 
 
-def test_answers_by_amount(run: RunBenchmark, verified_package: Path, tmp_path: Path) -> None:
-    results = run("accuracy.fit", str(verified_package), "--parts", "3", with_data=False)
+def test_answers_by_amount(run: RunBenchmark, matching_package: Path, tmp_path: Path) -> None:
+    results = run("accuracy.fit", str(matching_package), "--parts", "3", with_data=False)
     assert results["parts"] == 3
     assert [series["name"] for series in results["series"]] == SERIES
     for series in results["series"]:
@@ -30,6 +30,6 @@ def test_a_package_that_looks_at_a_region_needs_whole_golden_images(run: RunBenc
         run("accuracy.fit", str(package), with_data=False)
 
 
-def test_golden_images_of_other_parts(run: RunBenchmark, verified_package: Path, example_parts: Path) -> None:
+def test_golden_images_of_other_parts(run: RunBenchmark, matching_package: Path, example_parts: Path) -> None:
     with pytest.raises(SystemExit, match=str(example_parts / "golden")):
-        run("accuracy.fit", str(verified_package))
+        run("accuracy.fit", str(matching_package))

@@ -26,10 +26,10 @@ def test_gpu_runs_without_one(
 
 
 def test_gpu_runs_both_stages(
-    run_speed: RunSpeed, verified_package: Path, example_parts: Path, monkeypatch: pytest.MonkeyPatch
+    run_speed: RunSpeed, matching_package: Path, example_parts: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
-    results = run_speed("gpu", str(verified_package), *FEW, "--provider", "cpu", "--batch", "1", "2", "--turn", "0")
+    results = run_speed("gpu", str(matching_package), *FEW, "--provider", "cpu", "--batch", "1", "2", "--turn", "0")
     camera = ["camera's frames, batch after batch", "camera's frames, overlapped"]
     both = [*camera, "the bundle in plain ONNX Runtime, prepared frames"]
     for batch in (1, 2):

@@ -8,9 +8,9 @@ from benchmarks.speed import latency
 from tests.benchmarks.speed.conftest import RunSpeed
 
 
-def test_latency(run_speed: RunSpeed, verified_package: Path) -> None:
+def test_latency(run_speed: RunSpeed, matching_package: Path) -> None:
     options = ("--frame-size", "320x240", "--seconds", "0.2", "--load", "0.2", "0.5", "--arrivals", "poisson")
-    results = run_speed("latency", str(verified_package), *options)
+    results = run_speed("latency", str(matching_package), *options)
     assert [load["share"] for load in results["loads"]] == [0.2, 0.5]
     assert all(load["p50_ms"] <= load["p99_ms"] <= load["max_ms"] for load in results["loads"])
 

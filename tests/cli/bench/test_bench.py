@@ -25,11 +25,11 @@ Call = Callable[..., Ended]
 QUICK = ("--seconds", "0.4", "--batch", "2", "--provider", "cpu")
 
 
-def test_the_output_and_the_files(call: Call, verified_package: Path, tmp_path: Path) -> None:
+def test_the_output_and_the_files(call: Call, matching_package: Path, tmp_path: Path) -> None:
     out = tmp_path / "deep" / "bench"
-    ended = call("bench", verified_package, *QUICK, "--frame-size", "64x48", "--out", out)
+    ended = call("bench", matching_package, *QUICK, "--frame-size", "64x48", "--out", out)
     assert (ended.code, ended.err) == (0, "")
-    assert f"partsight run {verified_package} --camera folder:photos --provider cpu --precision fp32" in ended.out
+    assert f"partsight run {matching_package} --camera folder:photos --provider cpu --precision fp32" in ended.out
     assert str(out / "bench.html") in ended.out.splitlines()[-1]
     assert sorted(path.name for path in out.iterdir()) == ["bench.html", "bench.json", "bench.md"]
     assert [path.name for path in out.parent.iterdir()] == ["bench"]
@@ -41,9 +41,9 @@ def test_the_output_and_the_files(call: Call, verified_package: Path, tmp_path: 
     assert facts["start"]["first_answer_s"] > 0
 
 
-def test_the_facts_as_json(call: Call, verified_package: Path) -> None:
+def test_the_facts_as_json(call: Call, matching_package: Path) -> None:
     arguments = ("--frame-size", "64x48", "--no-start", "--json", "--deadline-ms", "50")
-    ended = call("bench", verified_package, *QUICK, *arguments)
+    ended = call("bench", matching_package, *QUICK, *arguments)
     assert (ended.code, ended.err) == (0, "")
     facts = json.loads(ended.out)
     assert set(facts) == {field.name for field in dataclasses.fields(BenchFacts)} | {"verdict"}
@@ -69,7 +69,7 @@ def test_the_facts_as_json(call: Call, verified_package: Path) -> None:
 
 
 def test_the_old_name_of_the_deadline_warns(
-    call: Call, verified_package: Path, monkeypatch: pytest.MonkeyPatch
+    call: Call, matching_package: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[trial.BenchOptions] = []
 
@@ -78,7 +78,7 @@ def test_the_old_name_of_the_deadline_warns(
         return made_up()
 
     monkeypatch.setattr(trial, "measure_package", measure_package)
-    ended = call("bench", verified_package, "--late", "50", "--json")
+    ended = call("bench", matching_package, "--late", "50", "--json")
     assert (ended.code, seen[0].deadline_ms) == (0, 50)
     (line,) = ended.err.splitlines()
     assert line.startswith("partsight: warning: --late ")
@@ -132,9 +132,9 @@ def test_a_package_without_golden_images(call: Call, tiny_package: Path, photos:
     assert "\n  comparison " not in with_frames.out
 
 
-def test_configurations_that_do_not_work_are_listed(call: Call, verified_package: Path) -> None:
+def test_configurations_that_do_not_work_are_listed(call: Call, matching_package: Path) -> None:
     arguments = ("--seconds", "0.4", "--batch", "2", "--frame-size", "64x48", "--no-start")
-    ended = call("bench", verified_package, *arguments, "--provider", "cpu,tensorrt", "--precision", "fp32,fp16,bf16")
+    ended = call("bench", matching_package, *arguments, "--provider", "cpu,tensorrt", "--precision", "fp32,fp16,bf16")
     assert ended.code == 0
     for row in ("  cpu (fp16): ", "  cpu (bf16): ", "  tensorrt ("):
         assert row in ended.out
@@ -149,8 +149,8 @@ UNKNOWN = {
 
 
 @pytest.mark.parametrize(("arguments", "named"), UNKNOWN.values(), ids=UNKNOWN)
-def test_unknown_values(call: Call, verified_package: Path, arguments: tuple[str, ...], named: str) -> None:
-    ended = call("bench", verified_package, "--seconds", "0.4", *arguments)
+def test_unknown_values(call: Call, matching_package: Path, arguments: tuple[str, ...], named: str) -> None:
+    ended = call("bench", matching_package, "--seconds", "0.4", *arguments)
     assert (ended.code, ended.out) == (1, "")
     assert ended.err.startswith("partsight: error: ")
     assert named in ended.err
@@ -168,24 +168,24 @@ def test_an_image_that_cannot_be_read(call: Call, tiny_package: Path, photos: Pa
     "arguments",
     [("--frame-size", "1280"), ("--frame-size", "0x9"), ("--seconds", "0"), ("--batch", "0"), ("--provider", "cpu,")],
 )
-def test_wrong_usage(call: Call, verified_package: Path, arguments: tuple[str, ...]) -> None:
-    ended = call("bench", verified_package, *arguments)
+def test_wrong_usage(call: Call, matching_package: Path, arguments: tuple[str, ...]) -> None:
+    ended = call("bench", matching_package, *arguments)
     assert (ended.code, ended.out) == (2, "")
     assert f"argument {arguments[0]}: " in ended.err
     assert f"'{arguments[1]}'" in ended.err
 
 
 def test_an_existing_folder_is_refused_before_the_measurement(
-    call: Call, verified_package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    call: Call, matching_package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trial, "measure_package", lambda *_: pytest.fail("it was measured"))
-    ended = call("bench", verified_package, "--out", tmp_path)
+    ended = call("bench", matching_package, "--out", tmp_path)
     assert ended.code == 1
     assert str(tmp_path) in ended.err
 
 
 def test_an_interrupt_leaves_no_file(
-    call: Call, verified_package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    call: Call, matching_package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write = Path.write_text
 
@@ -196,7 +196,7 @@ def test_an_interrupt_leaves_no_file(
 
     monkeypatch.setattr(trial, "measure_package", lambda *_: made_up())
     monkeypatch.setattr(Path, "write_text", interrupted)
-    ended = call("bench", verified_package, "--out", tmp_path / "bench")
+    ended = call("bench", matching_package, "--out", tmp_path / "bench")
     assert (ended.code, ended.err) == (130, "partsight: interrupted\n")
     assert list(tmp_path.iterdir()) == []
 
@@ -211,7 +211,7 @@ def test_help_loads_no_library(call: Call) -> None:
     )
 
 
-def test_it_needs_no_training_library(verified_package: Path) -> None:
-    loaded = loaded_by("bench", verified_package, *QUICK, "--frame-size", "64x48", "--no-start")
+def test_it_needs_no_training_library(matching_package: Path) -> None:
+    loaded = loaded_by("bench", matching_package, *QUICK, "--frame-size", "64x48", "--no-start")
     assert "partsight.cli.bench.trial" in loaded
     assert loaded.isdisjoint(HEAVY)

@@ -12,8 +12,8 @@ from partsight.runtime.images import PreprocessSpec, Region, preprocess
 from tests.tiny import tiny_matching, write_tiny_package
 
 
-def test_golden_frames_show_each_part_in_turn(verified_package: Path) -> None:
-    package = ModelPackage.read(verified_package)
+def test_golden_frames_show_each_part_in_turn(matching_package: Path) -> None:
+    package = ModelPackage.read(matching_package)
     frames = golden_frames(package, None)
     first = [next(frames) for _ in range(6)]
     assert {frame.shape for frame in first} == {(1024, 1280, 3)}

@@ -9,6 +9,6 @@ from partsight.cli.bench.start import measure_start
 from partsight.runtime import PartsightError
 
 
-def test_a_process_that_fails_names_its_error(verified_package: Path) -> None:
+def test_a_process_that_fails_names_its_error(matching_package: Path) -> None:
     with pytest.raises(PartsightError, match=r"cuda fp32.*ProviderError: .*'cuda'.*--no-start"):
-        measure_start(str(verified_package), Speed("cuda", "fp32", 1, 9.0, 9.0, 9.0), (48, 64, 3))
+        measure_start(str(matching_package), Speed("cuda", "fp32", 1, 9.0, 9.0, 9.0), (48, 64, 3))

@@ -230,11 +230,11 @@ def test_a_missing_stream_is_logged_once(tiny_package: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGTERM kills there")
-def test_a_live_camera_with_metrics(verified_package: Path, tmp_path: Path) -> None:
+def test_a_live_camera_with_metrics(matching_package: Path, tmp_path: Path) -> None:
     pytest.importorskip("prometheus_client")
     lines = tmp_path / "results.jsonl"
     with http_rig(tmp_path) as rig:
-        command = [sys.executable, "-m", "partsight.cli", "run", str(verified_package), "--camera", f"c={rig.address}"]
+        command = [sys.executable, "-m", "partsight.cli", "run", str(matching_package), "--camera", f"c={rig.address}"]
         command += ["--sink", f"jsonl:{lines}", "--metrics", "127.0.0.1:0", "--log", "json"]
         with running(*command, stderr=subprocess.PIPE) as process:
             assert process.stderr is not None

@@ -1,4 +1,4 @@
-"""How many candidates hold the right part: chosen by calibration, raised by enrolment."""
+"""Number of candidates: calibration chooses it, and enrolment raises it."""
 
 import msgspec
 import numpy as np

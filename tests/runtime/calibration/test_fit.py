@@ -66,7 +66,7 @@ def test_colour_order() -> None:
 
 
 def moved(frame: Pixels) -> tuple[float, float, float]:
-    """Return centre (x, y) and area of what is dark."""
+    """Return centre (x, y) and area of the dark pixels."""
     rows, columns = np.nonzero(frame.min(axis=2) < 100)
     return float(columns.mean()), float(rows.mean()), float(len(rows))
 

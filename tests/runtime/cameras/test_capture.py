@@ -13,7 +13,7 @@ from partsight.runtime.core.errors import CameraError, CameraLostError, CameraTi
     [
         (0, False, CameraLostError),
         (0.2, False, CameraTimeoutError),
-        (0.2, True, CameraTimeoutError),  # what the decoder held when the stream stopped, not what is there now
+        (0.2, True, CameraTimeoutError),  # the decoder's last frames, not a current one
     ],
 )
 def test_failures_are_told_apart(

@@ -1,4 +1,4 @@
-"""What holds for every camera, tried on each that is at hand."""
+"""The contract of every camera, tested on each available kind."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""Which options FFmpeg is given; what they do to a stream is tested with the cameras."""
+"""Options that cameras pass to FFmpeg; the tests of cameras show their effect on a stream."""
 
 import os
 

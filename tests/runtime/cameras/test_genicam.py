@@ -50,7 +50,7 @@ def test_a_slow_reader_gets_the_latest(devices: list[Any]) -> None:
             wait_until(lambda: stream.num_awaiting_delivery >= device.num_buffers)
             sequences.append(camera.read().sequence)
     steps = [later - sooner for sooner, later in pairwise(sequences)]
-    assert min(steps) > BUFFERS, steps  # never what was buffered
+    assert min(steps) > BUFFERS, steps  # never a buffered frame
 
 
 def test_frames_that_come_as_fast_as_they_are_taken(devices: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,7 +92,7 @@ def test_a_slow_reader_gets_the_latest(opened: Opened) -> None:
             wait_until(lambda: opened.stream.get_n_buffers()[1] >= BUFFERS)  # all are full
             sequences.append(await_frame(camera).sequence)
     steps = [later - sooner for sooner, later in pairwise(sequences)]
-    assert min(steps) > BUFFERS, steps  # never what was buffered
+    assert min(steps) > BUFFERS, steps  # never a buffered frame
 
 
 def test_lost_packets() -> None:

@@ -224,7 +224,7 @@ def test_a_camera_cannot_make_the_line_ask_others(
             with pytest.raises(CameraError, match=re.escape(f"http://127.0.0.1:{own}/line")):
                 open_at("http", own)
             assert (asked.pop(), others) == ("/line", [])
-        monkeypatch.setenv(VARIABLE, "max_redirects;1|format_whitelist;hls,mpegts")  # who wants it may have it
+        monkeypatch.setenv(VARIABLE, "max_redirects;1|format_whitelist;hls,mpegts")  # the user may override the options
         with pytest.raises(CameraError, match=str(own)):
             open_at("http", own)
         assert others

@@ -37,8 +37,8 @@ LARGE = np.full((700, 900, 3), BLUE[0, 0], np.uint8)  # so large that threads sh
 
 
 @pytest.fixture
-def recognizer(verified_package: Path) -> Iterator[Recognizer]:
-    with Recognizer(verified_package, batch_size=2) as recognizer:
+def recognizer(matching_package: Path) -> Iterator[Recognizer]:
+    with Recognizer(matching_package, batch_size=2) as recognizer:
         recognizer.recognize_batch([LARGE] * 4)  # all its threads have started
         yield recognizer
 
@@ -90,9 +90,9 @@ def test_what_is_made_of_a_recognizer(recognizer: Recognizer) -> None:
 
 
 @forks
-def test_closing_in_another_process(verified_package: Path) -> None:
+def test_closing_in_another_process(matching_package: Path) -> None:
     """Neither waits for threads that are not there: closing, leaving `with`, nor the collection of garbage."""
-    held: list[Any] = [Recognizer(verified_package, batch_size=2)]
+    held: list[Any] = [Recognizer(matching_package, batch_size=2)]
     held[0].recognize_batch([LARGE] * 4)
     held.append(MicroBatcher(held[0]))
     held.append(held[0].start_batch([BLUE]))
@@ -114,15 +114,15 @@ def test_closing_in_another_process(verified_package: Path) -> None:
 
 @forks
 @pytest.mark.parametrize("provider", ["cpu", "openvino"])
-def test_a_recognizer_made_after_a_fork(verified_package: Path, provider: str) -> None:
+def test_a_recognizer_made_after_a_fork(matching_package: Path, provider: str) -> None:
     if provider == "openvino":
         pytest.importorskip("openvino")
-    with Recognizer(verified_package, provider=provider, batch_size=2) as before:
+    with Recognizer(matching_package, provider=provider, batch_size=2) as before:
         before.recognize_batch([LARGE] * 4)
 
         def make() -> str | None:
             cv2.resize(LARGE, (300, 300), interpolation=cv2.INTER_AREA)
-            with Recognizer(verified_package, provider=provider, batch_size=2) as made:
+            with Recognizer(matching_package, provider=provider, batch_size=2) as made:
                 return made.recognize_batch([LARGE] * 4)[3].label
 
         assert answer_of_a_fork(make) == "blue"
@@ -152,10 +152,10 @@ atexit.register(late)
 
 
 @forks
-def test_the_end_of_another_process(verified_package: Path, tmp_path: Path) -> None:
+def test_the_end_of_another_process(matching_package: Path, tmp_path: Path) -> None:
     """As of a worker of gunicorn: it ends as programs do, and destroys what it holds."""
     sinks = [f"jsonl:{tmp_path}/out.jsonl?sync_every=10", f"sqlite:{tmp_path}/out.db"]
-    command = [sys.executable, "-c", PROGRAM, str(verified_package), *sinks]
+    command = [sys.executable, "-c", PROGRAM, str(matching_package), *sinks]
     done = subprocess.run(command, capture_output=True, text=True, timeout=HANG_S, check=False)
     assert done.stdout.split() == ["0", "6", "PartsightError"], done.stderr  # the last of its own end
     assert "Exception" not in done.stderr

@@ -1,4 +1,4 @@
-"""How far long work is: lines in a log, a bar in a terminal."""
+"""Progress of long work: lines in a log, a bar in a terminal."""
 
 import io
 import logging

@@ -73,7 +73,7 @@ def test_folder_appears_whole(tmp_path: Path) -> None:
 
 
 def record_flushes(monkeypatch: pytest.MonkeyPatch, target: Path) -> list[tuple[int, bool]]:
-    """Return a list of what is flushed from now on: inode, and whether `target` was there."""
+    """Return a list that records each flush: inode, and whether `target` existed."""
     flushed: list[tuple[int, bool]] = []
     monkeypatch.setattr(os, "fsync", lambda number: flushed.append((os.fstat(number).st_ino, target.exists())))
     return flushed

@@ -8,8 +8,8 @@ SIZES = [1, 2, 50, 1023, 1024, 5000, 100_003]
 
 
 def ranked(scores: np.ndarray, count: int) -> list[int]:
-    """The definition: sorted from the best, of equals the first first, what is no number last."""
-    order = sorted(range(len(scores)), key=lambda place: (np.isnan(scores[place]), -scores[place], place))
+    """The definition: sorted from the best, equal scores by index, NaN last."""
+    order = sorted(range(len(scores)), key=lambda index: (np.isnan(scores[index]), -scores[index], index))
     return order[:count]
 
 

@@ -1,4 +1,4 @@
-"""Enrolment into a small real package: what changes, what does not, and what is refused."""
+"""Enrolment into a small real package: its changes, unchanged parts and refusals."""
 
 import json
 import re

@@ -121,7 +121,7 @@ def test_truncated_files_are_errors(tmp_path: Path, suffix: str, share: float) -
         read_image(path)
 
 
-@pytest.mark.filterwarnings("ignore")  # of Pillow, about what was damaged
+@pytest.mark.filterwarnings("ignore")  # Pillow warns about damaged data
 @pytest.mark.parametrize("form", ["BMP", "JPEG", "PNG", "TIFF", "WEBP"])
 def test_damaged_bytes_raise_nothing_else(tmp_path: Path, form: str) -> None:
     rng = np.random.default_rng(3)
@@ -144,7 +144,7 @@ def test_damaged_exif(tmp_path: Path) -> None:
         read_image(tmp_path / "part.webp")
 
 
-@pytest.mark.filterwarnings("ignore")  # of Pillow, about what was damaged
+@pytest.mark.filterwarnings("ignore")  # Pillow warns about damaged data
 def test_tiff_tags_of_wrong_types(tmp_path: Path) -> None:
     stream = io.BytesIO()
     Image.new("RGB", (50, 40)).save(stream, "TIFF")

@@ -15,10 +15,10 @@ from tests.tiny import solid
 
 
 @pytest.fixture
-def place(verified_package: Path, tmp_path: Path) -> Path:
+def place(matching_package: Path, tmp_path: Path) -> Path:
     """A folder with one of each: package, run, archives, a folder around a package, catalogues, an empty folder."""
-    shutil.copytree(verified_package, tmp_path / "p.partsight")
-    shutil.copytree(verified_package, tmp_path / "outer" / "p.partsight")
+    shutil.copytree(matching_package, tmp_path / "p.partsight")
+    shutil.copytree(matching_package, tmp_path / "outer" / "p.partsight")
     shutil.make_archive(str(tmp_path / "p"), "zip", tmp_path, "p.partsight")
     shutil.make_archive(str(tmp_path / "p"), "gztar", tmp_path, "p.partsight")
     (tmp_path / "zip_without_suffix").write_bytes((tmp_path / "p.zip").read_bytes())

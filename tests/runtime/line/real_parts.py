@@ -1,4 +1,4 @@
-"""What health needs of a recogniser, with real golden images and no network."""
+"""A stand-in for a recogniser in tests of health: real golden images and no network."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -44,5 +44,5 @@ def blurred(sigma_px: float) -> Callable[[Pixels], Pixels]:
 
 
 def exposed(ev: float) -> Callable[[Pixels], Pixels]:
-    """Return what another exposure makes of a frame; what is brighter than white is white."""
+    """Return a function that changes the exposure of a frame; brighter pixels than white become white."""
     return lambda frame: np.clip(np.rint(frame * 2.0**ev), 0, 255).astype(np.uint8)

@@ -102,14 +102,14 @@ def test_the_next_frame_is_in_the_network_while_one_is_published_unless_the_newe
 
 @pytest.mark.parametrize("policy", [BLOCK, Policy("latest")], ids=lambda it: it.name)
 def test_frames_that_cannot_be_compared_are_published_as_failed(
-    verified_package: Path, policy: Policy, monkeypatch: pytest.MonkeyPatch
+    matching_package: Path, policy: Policy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: Any) -> Any:
         raise PartsightError("it cannot be compared")
 
     published = threading.Semaphore(0)
     steps = [step for picture in pictures(4) for step in (picture, lambda: published.acquire(timeout=HANG_S))]
-    recognizer = Recognizer(verified_package, engine=ONE_THREAD)
+    recognizer = Recognizer(matching_package, engine=ONE_THREAD)
     monkeypatch.setattr(Matcher, "match", fail)
     line, sink = run(recognizer, steps, policy=policy, on_result=lambda _: published.release())
     assert [(record.sequence, record.outcome) for record in sink.records] == [(index, "failed") for index in range(4)]

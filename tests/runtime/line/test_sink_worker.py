@@ -214,7 +214,7 @@ def test_a_sink_that_refuses_is_asked_again(recognizer: Recognizer, refuses: int
 def test_a_full_disk_loses_nothing(
     recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """While it is full the line waits, and its cameras' policy counts what is skipped."""
+    """The line waits while the queue is full, and the cameras' policy counts skipped frames."""
     monkeypatch.setattr(sink_worker, "BOUND", 4)
     monkeypatch.setattr(sink_worker, "MAX_PAUSE_S", 0.1)
     sink, other = ListSink(10**9), ListSink()

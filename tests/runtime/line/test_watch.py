@@ -184,9 +184,9 @@ def test_while_nothing_is_there_the_old_one_stays(line: Line, watched: Path, loo
     assert (line.counters().swaps, line.counters().refused_swaps) == (0, 0)
 
 
-def test_a_preloaded_package_needs_its_folder_no_more(verified_package: Path, tmp_path: Path) -> None:
+def test_a_preloaded_package_needs_its_folder_no_more(matching_package: Path, tmp_path: Path) -> None:
     """Else frames would fail between the moment when another package replaces the folder and the swap."""
-    watched = Path(shutil.copytree(verified_package, tmp_path / "line3.partsight"))
+    watched = Path(shutil.copytree(matching_package, tmp_path / "line3.partsight"))
     recognizer, events_of_frames = load(watched), []
 
     def remove() -> None:
@@ -199,18 +199,18 @@ def test_a_preloaded_package_needs_its_folder_no_more(verified_package: Path, tm
     assert [event.record.label for event in events_of_frames] == ["red", "blue"]
 
 
-def test_the_first_package_is_preloaded(verified_package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_package_is_preloaded(matching_package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     preloaded = threading.Event()
     monkeypatch.setattr(Recognizer, "preload", lambda _: preloaded.set())
-    with Line(load(verified_package), {"c": lambda: ScriptedCamera([], ends=False)}):
+    with Line(load(matching_package), {"c": lambda: ScriptedCamera([], ends=False)}):
         assert preloaded.wait(HANG_S)
 
 
 def test_a_package_whose_golden_image_is_damaged_is_refused(
-    verified_package: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    matching_package: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """In the swap, and not when a frame first needs it."""
-    watched = Path(shutil.copytree(verified_package, tmp_path / "line3.partsight"))
+    watched = Path(shutil.copytree(matching_package, tmp_path / "line3.partsight"))
     decision = msgspec.structs.replace(tiny_manifest().decision, threshold=0.5)
     new = write_tiny_package(tmp_path / "new.partsight", decision=decision, matching=tiny_matching())
     (new / "gallery" / "green.png").write_bytes(b"damaged")

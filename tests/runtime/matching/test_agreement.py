@@ -1,4 +1,4 @@
-"""What of a difference counts: of a header with one pin more or less, and of the light that falls on it."""
+"""Differences that matter: a header with one pin more or less does, other light on it does not."""
 
 from pathlib import Path
 
@@ -159,10 +159,10 @@ def test_even_pictures_give_numbers(golden_level: int, frame_level: int, expecte
     assert found.agreement[0].tolist() == pytest.approx([expected, expected], abs=0.05)
 
 
-@pytest.mark.parametrize("place", range(len(HEADERS)))
-def test_one_pin_more_or_less_is_another_part(images: list[Pixels], matcher: Matcher, place: int) -> None:
+@pytest.mark.parametrize("index", range(len(HEADERS)))
+def test_one_pin_more_or_less_is_another_part(images: list[Pixels], matcher: Matcher, index: int) -> None:
     for turn_deg, x, y in ((2, 0.02, -0.01), (-3, -0.03, 0.03)):
-        found = match_one(matcher, frame_of(images[place], turn_deg=turn_deg, x=x, y=y))
-        assert found.classes[0, 0] == place
+        found = match_one(matcher, frame_of(images[index], turn_deg=turn_deg, x=x, y=y))
+        assert found.classes[0, 0] == index
         assert found.agreement[0, 0] > 0.8
         assert found.agreement[0, 1] < 0.2

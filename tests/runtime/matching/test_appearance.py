@@ -80,9 +80,9 @@ def test_black_frames(part: Pixels) -> None:
     assert found.exposure_ev < -6
 
 
-def test_of_a_recogniser(verified_package: Path, tiny_package: Path) -> None:
+def test_of_a_recogniser(matching_package: Path, tiny_package: Path) -> None:
     frame = solid((128, 0, 0))
-    with Recognizer(verified_package) as recognizer:
+    with Recognizer(matching_package) as recognizer:
         assert recognizer.appearance(frame, "blue") == Appearance(None, pytest.approx(-1, abs=0.02))
         assert (recognizer.golden_image("blue") == solid("blue", SIDE_PX, SIDE_PX)).all()
         with pytest.raises(ValueError, match="'black'"):
@@ -91,7 +91,7 @@ def test_of_a_recogniser(verified_package: Path, tiny_package: Path) -> None:
             recognizer.appearance(frame[:, :, 0].copy(), "blue")
     with pytest.raises(PartsightError):
         recognizer.appearance(frame, "blue")
-    for recognizer in (Recognizer(verified_package, matching=False), Recognizer(tiny_package)):
+    for recognizer in (Recognizer(matching_package, matching=False), Recognizer(tiny_package)):
         assert recognizer.appearance(frame, "blue") is None
         assert recognizer.golden_image("blue") is None
         recognizer.close()
@@ -106,8 +106,8 @@ def test_frames_are_cropped_as_for_recognition_and_golden_images_are_not(tmp_pat
         assert recognizer.appearance(frame, "blue") == Appearance(None, 0.0)
 
 
-def test_it_keeps_no_golden_image_in_memory(verified_package: Path, tmp_path: Path) -> None:
-    package = Path(shutil.copytree(verified_package, tmp_path / "copy.partsight"))
+def test_it_keeps_no_golden_image_in_memory(matching_package: Path, tmp_path: Path) -> None:
+    package = Path(shutil.copytree(matching_package, tmp_path / "copy.partsight"))
     (name, *_) = ModelPackage.read(package).manifest.matching.references  # type: ignore[union-attr]
     with Recognizer(package) as recognizer:
         recognizer.appearance(solid("blue"), "blue")

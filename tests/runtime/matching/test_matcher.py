@@ -226,7 +226,7 @@ def test_everything_excluded(images: list[Pixels], matcher: Matcher) -> None:
 
 @pytest.mark.parametrize("odd", [np.nan, -np.inf, np.inf])
 def test_scores_that_are_no_numbers(images: list[Pixels], matcher: Matcher, odd: float) -> None:
-    """Thumbnails name the right part all the same; and what is not a number is named last."""
+    """Thumbnails still name the right part, and a class without a numeric score comes last."""
     frame = frame_of(images[HEADER_12])
     expected = match_one(matcher, frame)
     for score in (np.full(len(HEADERS), odd, np.float32), scores(c0=odd, c1=odd, c5=odd)):

@@ -191,7 +191,7 @@ def test_arithmetic() -> None:
 
 
 def test_the_algorithm_uses_no_array_library_of_its_own() -> None:
-    """What is not here cannot be traced into a graph."""
+    """Tracing cannot put other operations into a graph."""
     room = Path(operations.__file__).parent
     for name in ("agreement", "alignment", "levels", "poses", "screening"):
         assert "import cv2" not in (room / f"{name}.py").read_text()

@@ -112,7 +112,7 @@ def test_derivatives_are_those_of_the_frame(catalog: list[Pixels]) -> None:
     turned = {"turn_deg": float(np.rad2deg(step))}
     for slope, pose in zip(slopes, ({"x": step}, {"y": step}, turned), strict=True):
         moved = span(coarse([laid(catalog[20], **pose)]), OPS)[0][0]
-        found = (itself - moved) / step  # what moves to the right shows at a place what was to its left
+        found = (itself - moved) / step  # a shift to the right shows each pixel's left neighbour
         assert np.corrcoef(found, slope)[0, 1] > 0.95
         assert np.vdot(found, slope) / np.vdot(slope, slope) == pytest.approx(1, abs=0.1)
 

@@ -1,4 +1,4 @@
-"""Whatever is done to a signed package without the key, it does not load where its signature is demanded."""
+"""A signed package that anyone changed without the key does not load on a line that requires its signature."""
 
 import json
 import shutil
@@ -69,8 +69,8 @@ def other(keys: tuple[PrivateKey, PrivateKey], tmp_path_factory: pytest.TempPath
 
 
 @pytest.fixture
-def scene(verified_package: Path, other: Path, keys: tuple[PrivateKey, PrivateKey], tmp_path: Path) -> Scene:
-    return Scene(signed_copy(verified_package, tmp_path / "line3.partsight", keys[0]), other, *keys)
+def scene(matching_package: Path, other: Path, keys: tuple[PrivateKey, PrivateKey], tmp_path: Path) -> Scene:
+    return Scene(signed_copy(matching_package, tmp_path / "line3.partsight", keys[0]), other, *keys)
 
 
 def replace_by_link(scene: Scene, name: str) -> None:

@@ -24,9 +24,9 @@ def package(tiny_package: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def verified(verified_package: Path, tmp_path: Path) -> Path:
+def verified(matching_package: Path, tmp_path: Path) -> Path:
     """A copy, with golden images to compare with, that a test may damage."""
-    return Path(shutil.copytree(verified_package, tmp_path / "line4.partsight"))
+    return Path(shutil.copytree(matching_package, tmp_path / "line4.partsight"))
 
 
 def edit(package: Path, change: Callable[[Any], object]) -> None:
@@ -203,8 +203,8 @@ def test_a_package_may_be_reached_by_a_link(package: Path, tmp_path: Path) -> No
     ModelPackage.read(tmp_path / "link").check_hashes()
 
 
-def test_references(verified_package: Path, tiny_package: Path) -> None:
-    package = ModelPackage.read(verified_package)
+def test_references(matching_package: Path, tiny_package: Path) -> None:
+    package = ModelPackage.read(matching_package)
     for place, colour in enumerate(COLOURS_BGR):
         np.testing.assert_array_equal(package.golden_image(place), solid(colour, SIDE_PX, SIDE_PX))
     with pytest.raises(PackageError, match=r"tiny\.partsight: .*golden images"):
@@ -256,8 +256,8 @@ def test_a_reference_that_is_no_image(verified: Path) -> None:
         ModelPackage.read(verified).golden_image(list(COLOURS_BGR).index("red"))
 
 
-def test_the_bank(verified_package: Path, tiny_package: Path) -> None:
-    records = ModelPackage.read(verified_package).bank_records()
+def test_the_bank(matching_package: Path, tiny_package: Path) -> None:
+    records = ModelPackage.read(matching_package).bank_records()
     images = [solid(colour, SIDE_PX, SIDE_PX) for colour in COLOURS_BGR]
     np.testing.assert_array_equal(records, prepare_all(images, range(len(images))))
     with pytest.raises(PackageError, match=r"tiny\.partsight: .*golden images"):

@@ -37,9 +37,9 @@ def second(tmp_path: Path) -> PrivateKey:
 
 
 @pytest.fixture
-def signed(verified_package: Path, tmp_path: Path, first: PrivateKey) -> Path:
+def signed(matching_package: Path, tmp_path: Path, first: PrivateKey) -> Path:
     """By the first key."""
-    return signed_copy(verified_package, tmp_path / "line3.partsight", first)
+    return signed_copy(matching_package, tmp_path / "line3.partsight", first)
 
 
 def ids(*keys: PrivateKey) -> tuple[str, ...]:
@@ -53,14 +53,14 @@ def test_a_signed_package_answers(signed: Path, first: PrivateKey, tmp_path: Pat
         assert recognizer.recognize(solid("red")).label == "red"
 
 
-def test_a_signature_changes_nothing_else(signed: Path, verified_package: Path) -> None:
+def test_a_signature_changes_nothing_else(signed: Path, matching_package: Path) -> None:
     before, after = (
-        {path: path.read_bytes() for path in root.rglob("*") if path.is_file()} for root in (verified_package, signed)
+        {path: path.read_bytes() for path in root.rglob("*") if path.is_file()} for root in (matching_package, signed)
     )
     names = {path.relative_to(signed).as_posix() for path in after}
-    assert names - {path.relative_to(verified_package).as_posix() for path in before} == {"signature.json"}
-    assert all(after[signed / path.relative_to(verified_package)] == data for path, data in before.items())
-    assert ModelPackage.read(signed).package_id == ModelPackage.read(verified_package).package_id
+    assert names - {path.relative_to(matching_package).as_posix() for path in before} == {"signature.json"}
+    assert all(after[signed / path.relative_to(matching_package)] == data for path, data in before.items())
+    assert ModelPackage.read(signed).package_id == ModelPackage.read(matching_package).package_id
 
 
 def test_nobody_is_said_to_have_signed_where_nothing_was_checked(signed: Path, tiny_package: Path) -> None:
@@ -367,7 +367,7 @@ def test_a_disk_that_is_full(
     assert package_names == {path.name for path in tiny_package.iterdir()}
 
 
-# What is checked is what is used.
+# The package uses the bytes that it checked.
 
 
 @pytest.mark.parametrize(("provider", "is_searched"), [("cpu", False), ("cpu", True), ("openvino", False)])

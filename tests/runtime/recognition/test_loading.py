@@ -28,11 +28,11 @@ from tests.tiny import (
 
 
 @pytest.fixture
-def copied(verified_package: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(verified_package, tmp_path / "line3.partsight"))
+def copied(matching_package: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(matching_package, tmp_path / "line3.partsight"))
 
 
-@pytest.mark.parametrize("kind", ["tiny_package", "verified_package"])
+@pytest.mark.parametrize("kind", ["tiny_package", "matching_package"])
 def test_an_onnx_file_alone(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """It has no golden images, whatever its metadata says."""
     alone = shutil.copy(request.getfixturevalue(kind) / "model.fp32.onnx", tmp_path / "alone.onnx")
@@ -146,12 +146,12 @@ def as_version_1(package: Path, side_px: int = SIDE_PX) -> None:
 
 
 def test_a_package_of_schema_version_1_answers_alike(
-    verified_package: Path, copied: Path, caplog: pytest.LogCaptureFixture
+    matching_package: Path, copied: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     as_version_1(copied)
     (copied / "bank.npy").write_bytes(b"nothing reads it")
     frames = mixed(20)
-    with Recognizer(verified_package) as recognizer:
+    with Recognizer(matching_package) as recognizer:
         expected = recognizer.recognize_batch(frames)
     assert caplog.records == []
     with Recognizer(copied) as recognizer:

@@ -15,8 +15,8 @@ from tests.tiny import SIDE_PX, solid
 
 
 @pytest.fixture
-def copied(verified_package: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(verified_package, tmp_path / "line3.partsight"))
+def copied(matching_package: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(matching_package, tmp_path / "line3.partsight"))
 
 
 @pytest.fixture
@@ -102,9 +102,9 @@ def test_an_altered_golden_image_is_refused_when_it_is_needed(altered_package: P
         recognizer.preload()  # it has no golden images to read
 
 
-def test_a_card_needs_the_matching_graph(verified_package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_card_needs_the_matching_graph(matching_package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The matching never moves to the processor without a word."""
     monkeypatch.setitem(PROVIDERS, "cpu", replace(PROVIDERS["cpu"], on_card=True))
     with pytest.raises(PackageError, match=r"graph.*provider cpu"):
-        Recognizer(verified_package)
-    Recognizer(verified_package, matching=False).close()
+        Recognizer(matching_package)
+    Recognizer(matching_package, matching=False).close()

@@ -20,7 +20,7 @@ from tests.runtime.recognition.samples import answers, mixed
 from tests.tiny import solid
 from tests.waiting import HANG_S
 
-BOTH = pytest.mark.parametrize("kind", ["tiny_package", "verified_package"])
+BOTH = pytest.mark.parametrize("kind", ["tiny_package", "matching_package"])
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ OVERLAPPED, ONE_BY_ONE = ["prepare", "prepare", "run", "prepare", "run", "run"],
 
 @pytest.mark.parametrize(
     ("kind", "card", "expected"),
-    [("tiny_package", False, ONE_BY_ONE), ("tiny_package", True, OVERLAPPED), ("verified_package", False, OVERLAPPED)],
+    [("tiny_package", False, ONE_BY_ONE), ("tiny_package", True, OVERLAPPED), ("matching_package", False, OVERLAPPED)],
 )
 def test_a_batch_is_prepared_while_another_runs_if_that_leaves_a_core(
     kind: str, card: bool, expected: list[str], request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
@@ -146,7 +146,7 @@ def test_a_batch_is_prepared_while_another_runs_if_that_leaves_a_core(
 
 
 def test_an_answer_is_not_ready_before_the_answers_before_it(
-    verified_package: Path, monkeypatch: pytest.MonkeyPatch
+    matching_package: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Even if the second batch is ready for its comparison while the first is still compared."""
     first, match = threading.Lock(), Matcher.match
@@ -157,14 +157,14 @@ def test_an_answer_is_not_ready_before_the_answers_before_it(
             assert all(runs.acquire(timeout=HANG_S) for _ in range(2))
         return match(*args)
 
-    with Recognizer(verified_package, batch_size=2) as recognizer:
+    with Recognizer(matching_package, batch_size=2) as recognizer:
         monkeypatch.setattr(Matcher, "match", slow_at_first)
         monkeypatch.setattr(Session, "run", lambda *args: (run(*args), runs.release())[0])
         latencies = [part.latency_ms for part in recognizer.recognize_batch(mixed(4))]
     assert latencies == sorted(latencies)
 
 
-def test_the_comparison_is_timed_when_it_ends(verified_package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_comparison_is_timed_when_it_ends(matching_package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Even if the network runs on the next batch before anybody waits for the results."""
     compared = threading.Semaphore(0)
     ends: list[float] = []
@@ -182,7 +182,7 @@ def test_the_comparison_is_timed_when_it_ends(verified_package: Path, monkeypatc
         ends.append(time.perf_counter())
         return found
 
-    with Recognizer(verified_package, batch_size=2) as recognizer:
+    with Recognizer(matching_package, batch_size=2) as recognizer:
         monkeypatch.setattr(Decider, "decide", count)
         monkeypatch.setattr(Session, "run", wait)
         started = time.perf_counter()
@@ -214,7 +214,7 @@ def test_frames_that_are_no_batch(tiny_package: Path) -> None:
 
 @pytest.mark.parametrize("depth", [0, 1])
 def test_a_started_batch_is_compared_while_others_are_in_the_network_if_that_leaves_a_core(
-    verified_package: Path, monkeypatch: pytest.MonkeyPatch, depth: int
+    matching_package: Path, monkeypatch: pytest.MonkeyPatch, depth: int
 ) -> None:
     opened, ended = threading.Event(), threading.Event()
     decide = Decider.decide
@@ -227,7 +227,7 @@ def test_a_started_batch_is_compared_while_others_are_in_the_network_if_that_lea
 
     monkeypatch.setattr(Pipeline, "prefetch_depth", depth)
     monkeypatch.setattr(Decider, "decide", gated)
-    with Recognizer(verified_package) as recognizer:
+    with Recognizer(matching_package) as recognizer:
         batch = recognizer.start_batch([solid("red")])
         assert ended.is_set() == (depth == 0)
         opened.set()
@@ -235,11 +235,11 @@ def test_a_started_batch_is_compared_while_others_are_in_the_network_if_that_lea
         assert [part.label for part in batch.wait()] == ["red"]
 
 
-def test_a_failed_batch_raises_its_error_each_time(verified_package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_batch_raises_its_error_each_time(matching_package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any) -> Any:
         raise MemoryError("no room")
 
-    with Recognizer(verified_package) as recognizer:
+    with Recognizer(matching_package) as recognizer:
         monkeypatch.setattr(Matcher, "match", fail)
         batch = recognizer.start_batch([solid("red")])
         for _ in range(2):

@@ -78,7 +78,7 @@ def test_a_result_cannot_be_changed(recognizer: Recognizer) -> None:
         recognizer.recognize(solid("red")).label = "blue"  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("kind", ["tiny_package", "verified_package"])
+@pytest.mark.parametrize("kind", ["tiny_package", "matching_package"])
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 16, 100])
 def test_order_and_answers_do_not_depend_on_the_batch(
     kind: str, batch_size: int, request: pytest.FixtureRequest
@@ -113,7 +113,7 @@ def test_the_event_of_a_camera_is_not_its_picture(recognizer: Recognizer) -> Non
         recognizer.recognize(Frame(solid("red"), "usb:0", 0, 0.0))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("kind", ["tiny_package", "verified_package"])
+@pytest.mark.parametrize("kind", ["tiny_package", "matching_package"])
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_threads_get_the_answers_of_their_own_frames(
     kind: str, batch_size: int, request: pytest.FixtureRequest
@@ -195,10 +195,10 @@ def test_closing_while_threads_work(tiny_package: Path) -> None:
         assert all(item in (first, PartsightError) for item in found)
 
 
-def test_closing_while_frames_are_compared(verified_package: Path) -> None:
+def test_closing_while_frames_are_compared(matching_package: Path) -> None:
     """The answers must not come from the network alone, against the threshold of the agreement."""
     frames = [solid("red"), solid("blue"), solid("green")]
-    recognizer = Recognizer(verified_package, batch_size=1)
+    recognizer = Recognizer(matching_package, batch_size=1)
     expected = recognizer.recognize_batch(frames)
     batches = [recognizer.start_batch([frame]) for frame in frames]
     recognizer.close()
@@ -244,8 +244,8 @@ def test_threshold_comes_from_the_package(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("threshold", "label"), [(0.0, "red"), (0.02, "red"), (None, None), (1.1, None)])
-def test_the_threshold_is_on_the_agreement(verified_package: Path, threshold: float | None, label: str | None) -> None:
-    with Recognizer(verified_package, threshold=threshold) as recognizer:
+def test_the_threshold_is_on_the_agreement(matching_package: Path, threshold: float | None, label: str | None) -> None:
+    with Recognizer(matching_package, threshold=threshold) as recognizer:
         part = recognizer.recognize(solid((40, 40, 255)))
         assert part.top[0].label == "red"
         assert part.label == label
@@ -295,8 +295,8 @@ def test_a_precision_or_provider_that_is_not_there(tiny_package: Path) -> None:
         Recognizer(tiny_package, provider="tpu")
 
 
-def test_frames_are_compared_with_golden_images(verified_package: Path) -> None:
-    with Recognizer(verified_package) as recognizer:
+def test_frames_are_compared_with_golden_images(matching_package: Path) -> None:
+    with Recognizer(matching_package) as recognizer:
         assert recognizer.threshold == AGREEMENT_THRESHOLD
         for colour in COLOURS:
             part = recognizer.recognize(solid(colour))
@@ -309,18 +309,18 @@ def test_frames_are_compared_with_golden_images(verified_package: Path) -> None:
             assert 0 < part.score < AGREEMENT_THRESHOLD
 
 
-def test_without_matching_the_network_answers_alone(verified_package: Path, tiny_package: Path) -> None:
+def test_without_matching_the_network_answers_alone(matching_package: Path, tiny_package: Path) -> None:
     frames = [*mixed(20), solid(ORANGE)]
     with (
-        Recognizer(verified_package, matching=False, threshold=0.8) as alone,
+        Recognizer(matching_package, matching=False, threshold=0.8) as alone,
         Recognizer(tiny_package, threshold=0.8) as bare,
-        Recognizer(verified_package) as compared,
+        Recognizer(matching_package) as compared,
     ):
         assert alone.recognize(solid(ORANGE)).label == "red"
         assert compared.recognize(solid(ORANGE)).label is None
         assert answers(alone.recognize_batch(frames)) == answers(bare.recognize_batch(frames))
         np.testing.assert_array_equal(compared.infer(frames).score, bare.infer(frames).score)
-    with Recognizer(verified_package, matching=False) as alone:
+    with Recognizer(matching_package, matching=False) as alone:
         assert alone.threshold == THRESHOLD
 
 
@@ -357,7 +357,7 @@ OLD_OPTIONS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("old", OLD_OPTIONS, ids=str)
-def test_old_keywords_warn(verified_package: Path, monkeypatch: pytest.MonkeyPatch, old: dict[str, Any]) -> None:
+def test_old_keywords_warn(matching_package: Path, monkeypatch: pytest.MonkeyPatch, old: dict[str, Any]) -> None:
     """They have the effect of the new ones."""
     seen: dict[str, Any] = {}
     load = loading.load
@@ -368,7 +368,7 @@ def test_old_keywords_warn(verified_package: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr("partsight.runtime.recognition.recognizer.load", record)
     with pytest.warns(DeprecationWarning) as warned:
-        Recognizer(verified_package, **old).close()
+        Recognizer(matching_package, **old).close()
     assert [warning.filename for warning in warned] == [__file__] * len(old)
     given = {name: value for name, value in old.items() if name != "verify" and value is not None}
     assert seen == {"engine": EngineSettings(**given), "matching": old.get("verify", True)}

@@ -156,7 +156,7 @@ KINDS = (
 
 @dataclass(frozen=True)
 class Live:
-    """A sink that shows the last result to whoever asks, while the program runs.
+    """A sink that serves the last result to its peers, while the program runs.
 
     Attributes:
         last: asks as its peers do: sequence of the last result, and how many there were. None of it survives the

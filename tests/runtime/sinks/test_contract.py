@@ -1,4 +1,4 @@
-"""What every sink has to keep to; see `partsight.runtime.sinks.sink`."""
+"""The contract of every sink; see `partsight.runtime.sinks.sink`."""
 
 import os
 import signal

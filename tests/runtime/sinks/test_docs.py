@@ -1,4 +1,4 @@
-"""What docs/results.md says of sinks is what they are."""
+"""docs/results.md describes each sink correctly."""
 
 import re
 from pathlib import Path

@@ -141,7 +141,7 @@ def test_new_file_that_cannot_be_opened_for_a_while(tmp_path: Path, monkeypatch:
 
 
 def test_old_file_that_cannot_be_removed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    (tmp_path / "out.000001.jsonl").mkdir()  # unlink refuses it, whoever asks
+    (tmp_path / "out.000001.jsonl").mkdir()  # unlink refuses it for every user
     with open_sink(f"jsonl:{tmp_path}/out.jsonl?rotate_mb=0.0001&keep=1") as sink:
         for sequence in range(4):
             sink.write(event(sequence))
@@ -186,13 +186,13 @@ def changed(path: Path, how: str) -> None:
         os.truncate(path, {"emptied": 0, "cut": 100, "grown": 5000}[how])
 
 
-@pytest.mark.skipif(os.name == "nt", reason="what is open can be neither removed nor cut there")
+@pytest.mark.skipif(os.name == "nt", reason="Windows neither removes nor cuts an open file")
 @pytest.mark.parametrize("how", ["moved", "removed", "folder removed", "replaced", "emptied", "cut", "grown"])
 def test_file_that_another_program_changes(tmp_path: Path, how: str, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "results" / "out.jsonl"
     path.parent.mkdir()
     with open_sink(f"jsonl:{path}") as sink:
-        for start in (0, 3):  # told each time
+        for start in (0, 3):  # the sink logs it each time
             for sequence in range(start, start + 3):
                 sink.write(event(sequence))
             changed(path, how)

@@ -283,7 +283,7 @@ def test_key_with_a_passphrase_is_refused_and_not_asked_for(tmp_path: Path) -> N
     subprocess.run([*make, "-out", "cert", "-keyout", "key"], check=True, capture_output=True, cwd=tmp_path)
     address = f"mqtts://127.0.0.1/line3?spool={tmp_path}/spool.db&cert={tmp_path}/cert&key={tmp_path}/key"
     code = "import sys; from partsight.runtime.sinks import open_sink; open_sink(sys.argv[1])"
-    # With neither a terminal nor an end of what it reads, whoever asks for a passphrase waits.
+    # stdin is open and no terminal, so a program that asks for a passphrase waits.
     with running(
         sys.executable, "-c", code, address, stdin=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
     ) as process:

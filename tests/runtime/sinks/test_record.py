@@ -34,11 +34,11 @@ def test_number_that_is_none(tiny_package: Path) -> None:
     result = Result(None, float("nan"), float("inf"), False, (("M8", float("nan")),), 1.0, Stages(0, 0, 0))
     frame = Frame(np.zeros((2, 2, 3), np.uint8), "usb:0", 0, 0.0)
     with Recognizer(tiny_package, engine=ONE_THREAD) as recognizer:
-        told = record_answer(frame, "left", "r1", recognizer, result, 2.0)
-    assert (told.record.package_id, told.record.signed_by) == (recognizer.package_id, "")
-    assert (told.record.score, told.record.margin) == (None, None)
-    assert msgspec.json.decode(told.record.to_json())["top"] == [{"label": "M8", "score": None}]
-    assert msgspec.json.decode(told.record.to_json(), type=Record) == told.record
+        event = record_answer(frame, "left", "r1", recognizer, result, 2.0)
+    assert (event.record.package_id, event.record.signed_by) == (recognizer.package_id, "")
+    assert (event.record.score, event.record.margin) == (None, None)
+    assert msgspec.json.decode(event.record.to_json())["top"] == [{"label": "M8", "score": None}]
+    assert msgspec.json.decode(event.record.to_json(), type=Record) == event.record
 
 
 def test_file_name_that_is_not_utf8() -> None:

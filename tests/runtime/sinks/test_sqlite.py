@@ -88,7 +88,7 @@ def test_a_damaged_schema(tmp_path: Path) -> None:
         open_sink(f"sqlite:{path}")
 
 
-@pytest.mark.skipif(os.name == "nt", reason="what is open can be neither removed nor replaced there")
+@pytest.mark.skipif(os.name == "nt", reason="Windows neither removes nor replaces an open file")
 @pytest.mark.parametrize("how", ["moved", "removed", "replaced"])
 def test_database_that_another_program_takes_away(tmp_path: Path, how: str, caplog: pytest.LogCaptureFixture) -> None:
     path, moved = tmp_path / "out.db", tmp_path / "moved.db"
@@ -107,7 +107,7 @@ def test_database_that_another_program_takes_away(tmp_path: Path, how: str, capl
     assert [getattr(record, "event", "") for record in caplog.records] == ["file_changed"]
 
 
-@pytest.mark.skipif(os.name == "nt", reason="what is open cannot be moved there")
+@pytest.mark.skipif(os.name == "nt", reason="Windows does not move an open file")
 def test_database_that_is_taken_away_while_it_is_read(tmp_path: Path) -> None:
     """SQLite would make the old one's log that of the new one."""
     path, moved = tmp_path / "out.db", tmp_path / "moved.db"

@@ -9,15 +9,15 @@ from types import FrameType
 
 @contextmanager
 def interrupts_kept() -> Iterator[None]:
-    """See to it that Ctrl-C ends the work within the block or function, whatever the code that it hits makes of it.
+    """Ensure that Ctrl-C ends the work within the block or function, even if a library swallows it.
 
-    Keras catches everything while it opens the weights of a model that it saves or loads, and goes on in another way;
-    elsewhere Keras and tf2onnx make another error of it, and Python drops what is raised while an object is disposed
-    of. Ctrl-C interrupts at once, as ever; where it was lost, it is raised again at the end. Where a program handles
-    Ctrl-C in its own way, and outside the main thread, which Ctrl-C does not reach, this does nothing.
+    Keras catches all exceptions while it opens the weights of a model, and continues. Elsewhere Keras and tf2onnx
+    replace the interrupt by another error, and Python drops exceptions from destructors. Ctrl-C still interrupts at
+    once; if a library swallows it, the end of the block raises it again. This does nothing outside the main thread,
+    and in a program with its own handler of Ctrl-C.
 
     Raises:
-        KeyboardInterrupt: there was an interrupt in the block.
+        KeyboardInterrupt: There was an interrupt in the block.
     """
     # A function set by signal.signal is called by the main thread only, and only there can it be set.
     ours = threading.current_thread() is threading.main_thread()

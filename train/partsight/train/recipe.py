@@ -20,8 +20,8 @@ TRAINED_VARIATION = Variation(
     noise_levels=3.5,
     jpeg_quality=85,
 )
-"""Of the copies: half as much again as a line is thought to vary (parallax and key light as much), so that hardly a
-frame is beyond what was trained on."""
+"""Variation of the copies: 1.5 times that of a line (parallax and key light: 1.0 times), so that hardly any frame exceeds
+the trained range."""
 
 
 @dataclass(frozen=True)

@@ -52,8 +52,9 @@ def open_address(place: str, options: CameraOptions) -> "GigeCamera":
 
 def _found(aravis: Any) -> str:
     aravis.update_device_list()
-    places = range(aravis.get_n_devices())
-    return ", ".join(f"{aravis.get_device_id(at)} at {aravis.get_device_address(at)}" for at in places) or "no camera"
+    indices = range(aravis.get_n_devices())
+    devices = [f"{aravis.get_device_id(index)} at {aravis.get_device_address(index)}" for index in indices]
+    return ", ".join(devices) or "no camera"
 
 
 class GigeCamera(PolledCamera):

@@ -82,7 +82,7 @@ class Dispatcher:
             publishing.join()
 
     def _start_jobs(self, batch: Sequence[Arrival | UnreadableFrame], overlaps: bool) -> Iterator[_Job]:
-        """Start the network on frames together, and yield what is to be published, in the order of the batch."""
+        """Start the network on all frames together, and yield a job for each item of the batch, in order."""
         frames: list[Arrival] = []
         for item in batch:
             if isinstance(item, Arrival):

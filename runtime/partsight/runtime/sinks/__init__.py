@@ -48,7 +48,7 @@ SINKS = {
 """Module of each built-in scheme, imported when a sink of that scheme is opened or checked."""
 
 PLUGINS = "partsight.sinks"
-"""Group of entry points by which other distributions add schemes; docs/results.md says what a plugin has to offer.
+"""Group of entry points by which other distributions add schemes; CONTRIBUTING.md lists the names that a plugin needs.
 
 A built-in module and a plugin offer the same: `open_address`, `OPTIONS` and, only a plugin, `check_address`.
 """

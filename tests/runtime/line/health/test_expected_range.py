@@ -32,8 +32,8 @@ def test_of_real_parts(example_parts: Path) -> None:
     assert expected_ranges(parts, lambda: True) == ranges  # the same each time
 
 
-def test_parts_without_detail_have_no_focus(verified_package: Path) -> None:
-    with Recognizer(verified_package, engine=ONE_THREAD) as recognizer:
+def test_parts_without_detail_have_no_focus(matching_package: Path) -> None:
+    with Recognizer(matching_package, engine=ONE_THREAD) as recognizer:
         ranges = expected_ranges(recognizer, lambda: True)
     assert ranges is not None
     assert ranges.focus_ratio is None
@@ -46,9 +46,9 @@ def test_without_golden_images(tiny_package: Path) -> None:
         assert expected_ranges(recognizer, lambda: True) is None
 
 
-def test_given_up(verified_package: Path) -> None:
+def test_given_up(matching_package: Path) -> None:
     answers = iter([True, True, False])
-    with Recognizer(verified_package, engine=ONE_THREAD) as recognizer:
+    with Recognizer(matching_package, engine=ONE_THREAD) as recognizer:
         assert expected_ranges(recognizer, lambda: next(answers)) is None
 
 

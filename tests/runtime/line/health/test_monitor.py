@@ -39,8 +39,8 @@ def every_frame_is_measured(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogC
 
 
 @pytest.fixture
-def recognizer(verified_package: Path) -> Iterator[Recognizer]:
-    with Recognizer(verified_package, batch_size=4, engine=ONE_THREAD) as recognizer:
+def recognizer(matching_package: Path) -> Iterator[Recognizer]:
+    with Recognizer(matching_package, batch_size=4, engine=ONE_THREAD) as recognizer:
         yield recognizer
 
 
@@ -290,7 +290,7 @@ def test_so_many_a_second_of_each_camera(parts: RealParts, monkeypatch: pytest.M
 
 
 def test_a_swap_begins_anew(
-    tmp_path: Path, verified_package: Path, recognizer: Recognizer, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, matching_package: Path, recognizer: Recognizer, caplog: pytest.LogCaptureFixture
 ) -> None:
     decision = msgspec.structs.replace(tiny_manifest().decision, threshold=0.5)
     other = write_tiny_package(tmp_path / "other.partsight", matching=tiny_matching(), decision=decision)

@@ -147,14 +147,14 @@ def test_state_of_a_camera(recognizer: Recognizer) -> None:
 
 
 def test_a_swap_changes_the_package_and_leaves_no_series_of_the_old(
-    recognizer: Recognizer, verified_package: Path, tmp_path: Path
+    recognizer: Recognizer, matching_package: Path, tmp_path: Path
 ) -> None:
     camera = ScriptedCamera([solid("red")], ends=False)
     old = recognizer.package_id
     line = Line(recognizer, {"c": lambda: camera})
     metrics = Metrics(line)
     with line:
-        new = line.swap(verified_package)
+        new = line.swap(matching_package)
         with pytest.raises(PackageError):
             line.swap(tmp_path / "none")
         samples = read(metrics)
