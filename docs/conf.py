@@ -12,7 +12,8 @@ html_title = f"partsight {release}"
 html_copy_source = False
 
 myst_heading_anchors = 3
-# Pages also link to files of the repository (programs, CONTRIBUTING, NOTICE), which are no pages of the site.
+# Pages also link to files of the repository (programs, results, NOTICE), which are no pages of the site.
+# tests/examples/test_links.py checks every link.
 suppress_warnings = ["myst.xref_missing"]
 
 autodoc_member_order = "bysource"

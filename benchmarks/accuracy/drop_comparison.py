@@ -1,4 +1,4 @@
-"""The comparison of `finetune_drop.py`: stage 1 once, then each way to fine-tune from that same start."""
+"""The comparison of `finetune_drop.py`: stage 1 once, then each variant of fine-tuning from that same start."""
 
 import argparse
 import gc

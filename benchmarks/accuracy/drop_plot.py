@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 _HEAD_AT = -0.35
-"""Where the end of head training stands on the axis of epochs."""
+"""Position of the end of head training on the axis of epochs."""
 
 # Wide lines below, narrow ones above, so that lines that lie upon each other can all be seen.
 _LOOKS = {

@@ -1,4 +1,4 @@
-"""Ways to fine-tune one and the same network: three that people fall into, partsight's own, and half of it."""
+"""Variants of fine-tuning the same network: three common mistakes, partsight's own, and half of it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -74,7 +74,7 @@ class OldBatchNormalization(keras.layers.BatchNormalization):
 
 
 def on_batch_statistics(start: Start) -> Any:
-    """(a) Every BatchNormalization is frozen, and normalises with the batch's statistics all the same."""
+    """(a) Every BatchNormalization is frozen, and still normalises with the batch's statistics."""
     network = _copy(start, OldBatchNormalization)
     model = _assemble(start, network)
     _train_last_blocks(start, network)

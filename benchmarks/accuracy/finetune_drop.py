@@ -1,6 +1,6 @@
 """Does a network forget its golden images when it is fine-tuned?
 
-Trains a head on the frozen network's features, then fine-tunes the last blocks in five ways from that same start:
+Trains a head on the frozen network's features, then fine-tunes the last blocks in five variants from that same start:
 (a) with frozen BatchNormalization on the batch's statistics, as Keras did before TensorFlow 2, (b) with
 `base(x, training=False)`, as guides advise today, (c) with flags that somebody toggles after a good freeze plan,
 (p) with that plan and nothing toggled, by the optimiser of (a) to (c), and (d) as partsight does. Reads DATA/golden.

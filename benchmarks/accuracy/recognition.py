@@ -148,8 +148,8 @@ def _row(name: str, share: float, count: int, expected: float = math.nan) -> tup
     if math.isnan(share) or not count:
         return name, "", "", ""
     low, high = interval(share, count)
-    said = "" if math.isnan(expected) else f"{expected:.1%}"
-    return name, f"{share:.2%}", f"{low:.2%} to {high:.2%}", said
+    expectation = "" if math.isnan(expected) else f"{expected:.1%}"
+    return name, f"{share:.2%}", f"{low:.2%} to {high:.2%}", expectation
 
 
 def plot(path: Path, line: Sequence[Result], unknown: Sequence[Result], threshold: float) -> None:

@@ -217,8 +217,8 @@ def sigterm(scene: FaultScene) -> FaultRow:
         _wait(lambda lines=lines: lines.exists() and lines.stat().st_size > 0, 60.0)  # type: ignore[misc]
         time.sleep(scene.rng.uniform(0.0, 0.3))
         process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=60)
-        counts = [[int(text) for text in found] for found in _COUNTS.findall(said)]
+        _, output = process.communicate(timeout=60)
+        counts = [[int(text) for text in found] for found in _COUNTS.findall(output)]
         seen += sum(found[0] for found in counts)
         event = sum(found[1] + found[2] + found[3] for found in counts)
         accepted += event

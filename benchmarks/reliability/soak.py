@@ -2,7 +2,7 @@
 
 Cameras send frames at a fixed rate under the policy `latest`, or `queue`. They count the frames that they send, and a
 listener counts the answers; the benchmark compares both with the line's counters. With `--swap`, the line swaps between
-two packages again and again meanwhile.
+two packages again and again during the run.
 
 Example:
     python -m benchmarks.reliability.soak line3.partsight --data PARTS --fps 200 --seconds 600

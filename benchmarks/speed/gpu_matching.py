@@ -67,10 +67,10 @@ class PlainBundle:
         """Return label, None for unknown, and agreement of frames of a camera."""
         chunks = (frames[start : start + _BATCH] for start in range(0, len(frames), _BATCH))
         found = [self.run(preprocess(chunk, self._spec)) for chunk in chunks]
-        index, agreement, accepted = (np.concatenate(values) for values in zip(*found, strict=True))
+        indices, agreement, accepted = (np.concatenate(values) for values in zip(*found, strict=True))
         return [
             (self._labels[index] if is_known else None, float(value))
-            for index, value, is_known in zip(index, agreement, accepted, strict=True)
+            for index, value, is_known in zip(indices, agreement, accepted, strict=True)
         ]
 
     def nodes_by_provider(self, frame: Pixels, folder: Path) -> dict[str, int]:

@@ -108,7 +108,7 @@ def _torch(config: Config) -> Answer:
     prepare, network = _preprocessing(config), network_of(onnx.load(config["file"]))
     call = network
     if config["is_compiled"]:
-        torch._inductor.config.freezing = True  # weights are constants: laid out anew once, not in each call
+        torch._inductor.config.freezing = True  # weights are constants: laid out once, not in each call
         call = torch.compile(network, dynamic=False)
 
     def answer(frames: list[Any]) -> Any:

@@ -2,7 +2,7 @@
 
 Parts: the same network with ever more prototypes, once with the plain product in the network, once with the search that
 packages of very many parts have. Those beyond the package's own are made of them; the table says how hard they are.
-Cameras: threads that share one recogniser by way of a MicroBatcher, comparison with golden images included.
+Cameras: threads that share one recogniser through a MicroBatcher, comparison with golden images included.
 Cores: the process is confined to some of them.
 
 Example:

@@ -1,4 +1,4 @@
-"""How many frames a second several cameras get through one recogniser, and how long each waits."""
+"""Throughput and latency of several cameras that share one recogniser."""
 
 import threading
 import time

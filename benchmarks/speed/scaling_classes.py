@@ -1,4 +1,4 @@
-"""How the time of a frame grows with the number of parts: the plain product in the network, and the search."""
+"""Growth of the time of a frame with the number of parts: plain product in the network, and search."""
 
 import itertools
 from collections.abc import Callable, Iterator

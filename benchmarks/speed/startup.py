@@ -150,7 +150,7 @@ def _rounds(cases: list[StartCase], shared: dict[str, Any], rounds: int) -> dict
 def _start(case: StartCase, shared: dict[str, Any]) -> dict[str, Any]:
     """Start a process and return its figures and the clock's; raises RuntimeError with the last line of its error."""
     config = json.dumps(shared | {"kind": case.kind} | case.settings)
-    # As installed packages have it: without bytecode, each start would compile all sources anew.
+    # As installed packages have it: without bytecode, each start would compile all sources again.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     with tempfile.TemporaryFile("w+") as errors:
         started = time.perf_counter()

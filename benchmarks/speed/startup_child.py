@@ -17,7 +17,7 @@ def main() -> None:
     if config["kind"] == "import":
         import partsight.runtime  # noqa: F401 (the import is measured)
 
-        _say(import_s=time.perf_counter() - _STARTED, tensorflow="tensorflow" in sys.modules)
+        _print_values(import_s=time.perf_counter() - _STARTED, tensorflow="tensorflow" in sys.modules)
     else:
         (_raw if config["kind"] == "raw" else _recognizer)(config)
 
@@ -33,10 +33,10 @@ def _recognizer(config: dict) -> None:
     with Recognizer(config["package"], batch_size=batch, engine=engine, **config["options"]) as recognizer:
         loaded_s = time.perf_counter() - _STARTED
         first = recognizer.recognize(frame)
-        _say(best=first.top[0][0], import_s=imported_s, load_s=loaded_s - imported_s, **_memory())
+        _print_values(best=first.top[0][0], import_s=imported_s, load_s=loaded_s - imported_s, **_memory())
         for _ in range(config["calls"]):
             recognizer.recognize_batch([frame] * batch)
-        _say(**_memory())
+        _print_values(**_memory())
 
 
 def _raw(config: dict) -> None:
@@ -56,10 +56,10 @@ def _raw(config: dict) -> None:
         return session.run(["score"], {"image_bgr": batch})[0].argmax(axis=1).tolist()
 
     first = best([frame])
-    _say(best=first[0], import_s=imported_s, load_s=loaded_s - imported_s, **_memory())
+    _print_values(best=first[0], import_s=imported_s, load_s=loaded_s - imported_s, **_memory())
     for _ in range(config["calls"]):
         best([frame] * config["batch"])
-    _say(**_memory())
+    _print_values(**_memory())
 
 
 def _memory() -> dict[str, float]:
@@ -76,7 +76,7 @@ def _memory() -> dict[str, float]:
 _STATUS = (("resident", "VmRSS"), ("peak", "VmHWM"))
 
 
-def _say(**values: object) -> None:
+def _print_values(**values: object) -> None:
     print(json.dumps(values), flush=True)
 
 

@@ -168,7 +168,7 @@ def test_wrong_usage(arguments: list[str], call: Call, package: Path, new: Path)
     assert not new.exists()
 
 
-def test_without_onnx_it_says_how_to_install_it(package: Path, orange: Path, new: Path) -> None:
+def test_without_onnx_the_error_names_the_install_command(package: Path, orange: Path, new: Path) -> None:
     done = without("onnx", "enroll", package, "--label", "orange", orange, "--out", new)
     assert done.returncode == 1
     assert "pip install 'partsight[enroll]'" in done.stderr

@@ -33,8 +33,9 @@ def test_the_text(call: Call, tiny_package: Path) -> None:
     fields = dict(re.findall(r"^ *([a-z ]+?)  +(.+)$", ended.out, re.MULTILINE))
     assert fields["package"] == str(tiny_package)
     assert fields["id"] == package.package_id
-    assert fields["parts"] == "6: blue, cyan, green, magenta, red, ..."
-    assert fields["input"] == f"{SIDE_PX}×{SIDE_PX} px (width×height), colour (BGR), resize sampled-area"
+    assert fields["parts"].startswith("6: blue, cyan, ")
+    for datum in (f"{SIDE_PX}×{SIDE_PX} px ", "BGR", "sampled-area"):
+        assert datum in fields["input"]
     assert fields["region"] == "the whole frame"
     assert fields["threshold"].startswith("0.9;")
     assert fields["parity"].startswith("6 of 6 images")
@@ -49,17 +50,15 @@ def test_another_package(call: Call, tmp_path: Path) -> None:
     spec = PreprocessSpec(height=SIDE_PX, width=SIDE_PX, color="mono", region=Region(10, 20, 300, 200), via=(40, 60))
     ended = call("inspect", write_tiny_package(tmp_path / "mono.partsight", preprocess=spec))
     assert ended.code == 0
-    assert ", grey, resize sampled-area via 60×40 px\n" in ended.out
-    assert "300×200 px from (10, 20) of the frame" in ended.out
+    for datum in (" grey, ", " sampled-area ", " 60×40 px\n", " 300×200 px ", "(10, 20)"):
+        assert datum in ended.out
 
 
 def test_how_frames_are_matched(call: Call, matching_package: Path) -> None:
     size_mb = (matching_package / BANK_FILE).stat().st_size / 1e6
     ended = call("inspect", matching_package)
-    assert (
-        f"\nmatching          6 references of 6 parts, {SIDE_PX}×{SIDE_PX} px, bank of {size_mb:.3g} MB; candidates: "
-        "16 by thumbnail, 4 by the network; 4 finalists\n"
-    ) in ended.out
+    data = f"{SIDE_PX}×{SIDE_PX} px, .*{size_mb:.3g} MB;"
+    assert re.search(rf"^matching +6 .*\b6 .*{data} .*16 .*\b4 .*\b4 ", ended.out, re.MULTILINE)
 
 
 def test_more_references_than_parts(call: Call, matching_package: Path, tmp_path: Path) -> None:
@@ -70,13 +69,13 @@ def test_more_references_than_parts(call: Call, matching_package: Path, tmp_path
     manifest = Manifest.from_json((package / "manifest.json").read_bytes(), "more")
     files = {**manifest.files, BANK_FILE: sha256_bytes(data)}
     (package / "manifest.json").write_bytes(msgspec.structs.replace(manifest, files=files).to_json())
-    assert "\nmatching          7 references of 6 parts, " in call("inspect", package).out
+    assert re.search(r"^matching +7 .*\b6 ", call("inspect", package).out, re.MULTILINE)
 
 
 def test_a_package_of_version_1_has_no_bank(call: Call, tmp_path: Path) -> None:
     ended = call("inspect", write_version_1_package(tmp_path / "old.partsight"))
     assert (ended.code, ended.err) == (0, "")
-    assert "\nmatching          6 references of 6 parts, 66×48 px, no bank; candidates: " in ended.out
+    assert re.search(r"^matching +6 .*\b6 .*66×48 px, no bank;", ended.out, re.MULTILINE)
 
 
 def test_without_golden_images_nothing_is_matched(call: Call, tiny_package: Path) -> None:
@@ -103,7 +102,8 @@ def test_other_thresholds(call: Call, tmp_path: Path) -> None:
     scores = tuple(0.5 + index / 100 for index in range(21))
     decision = msgspec.structs.replace(manifest.decision, taught_scores=scores, unknown_scores=scores)
     (path / "manifest.json").write_bytes(msgspec.structs.replace(manifest, decision=decision).to_json())
-    assert "5 % at 0.51, 10 % at 0.52, 25 % at 0.55, 50 % at 0.6, 90 % at 0.68" in call("inspect", path).out
+    shares = re.findall(r"(\d+) % at (0\.\d+)", call("inspect", path).out)
+    assert {("5", "0.51"), ("10", "0.52"), ("25", "0.55"), ("50", "0.6"), ("90", "0.68")} <= set(shares)
 
 
 @pytest.mark.parametrize("package", ["tiny_package", "matching_package"])

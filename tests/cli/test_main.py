@@ -265,3 +265,13 @@ def test_a_label_of_any_alphabet(tmp_path: Path, tiny_package: Path, photos: Pat
 def test_python_dash_m(tiny_package: Path) -> None:
     done = python("-m", "partsight.cli", "inspect", str(tiny_package), "--labels")
     assert done.stdout.split() == ["blue", "cyan", "green", "magenta", "red", "yellow"]
+
+
+@pytest.mark.parametrize(("wrong", "near"), [("--sinc", "--sink"), ("--camra", "--camera")])
+def test_a_mistyped_option_names_the_nearest(wrong: str, near: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["run", "line3.partsight", wrong, "x"])
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert wrong in error
+    assert near in error.splitlines()[-1]

@@ -67,14 +67,14 @@ def formula(height: int, width: int) -> np.ndarray:
 
 
 def resized(frame: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Return what partsight makes of a frame."""
+    """Return a frame after partsight's preprocessing."""
     out = np.empty((height, width, 3), np.uint8)
     resize(frame, [out])
     return out
 
 
 def check_pixels(found: np.ndarray, expected: np.ndarray) -> None:
-    """Compare pixels; OpenCV for other processors may round another way by one level."""
+    """Compare pixels; OpenCV for other processors may round differently by one level."""
     allowed = 0 if platform.machine() in {"x86_64", "AMD64"} else 1
     assert found.shape == expected.shape
     assert np.abs(found.astype(int) - expected).max() <= allowed
@@ -84,7 +84,7 @@ def write_stand_in(path: Path, color: str, region: dict[str, int] | None, golden
     """Write an ONNX file with the contract of a bundle.
 
     Its three parts are the colours: the agreement is a weighted mean of the blue, green or red values, with a weight of
-    its own for each pixel, so that a pixel at a wrong place shows.
+    its own for each pixel, so that a misplaced pixel changes the answer.
     """
     weights = np.zeros((HEIGHT, WIDTH, 3, 3), np.float32)
     for channel in range(3):
@@ -158,12 +158,12 @@ def bundle_file(
     region: dict[str, int] | None = None,
     golden_hw: tuple[int, int] | None = (60, 83),
 ) -> Path:
-    """Write a bundle; a stand-in."""
+    """Write a stand-in for a bundle."""
     return write_stand_in(folder / "bundle.onnx", color, region, golden_hw)
 
 
 def expected_answer(file: Path, frame: np.ndarray) -> dict[str, object]:
-    """Return what the bundle answers after partsight's own preprocessing."""
+    """Return the bundle's answer after partsight's preprocessing."""
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
     facts = json.loads(session.get_modelmeta().custom_metadata_map["partsight.bundle"])
     known = facts["preprocess"]
@@ -216,7 +216,7 @@ def python_program() -> list[str | Path]:
 
 @pytest.fixture(scope="module")
 def node_program(tmp_path_factory: pytest.TempPathFactory) -> list[str | Path]:
-    """The program in a folder that has `node_modules`, as Node wants it."""
+    """The program in a folder with `node_modules`, which Node needs."""
     node, modules = shutil.which("node"), os.environ.get("PARTSIGHT_NODE_MODULES", "")
     if node is None or not (Path(modules) / "onnxruntime-node").is_dir():
         pytest.skip("needs node, and onnxruntime-node in the folder that PARTSIGHT_NODE_MODULES names")
@@ -316,14 +316,14 @@ def test_program_on_raw_frames_crops(program: str, color: str, request: pytest.F
 
 @pytest.mark.parametrize("program", ON_RAW_FRAMES)
 @pytest.mark.parametrize(
-    ("sent", "said", "golden"),
+    ("sent", "claimed", "golden"),
     [((60, 83), (59, 83), (60, 83)), ((30, 40), (30, 40), None), ((60, 84), (60, 84), (60, 83))],
     ids=["a file of another length", "smaller than the region", "not as the golden images"],
 )
 def test_program_on_raw_frames_refuses_a_wrong_size(
     program: str,
     sent: tuple[int, int],
-    said: tuple[int, int],
+    claimed: tuple[int, int],
     golden: tuple[int, int] | None,
     request: pytest.FixtureRequest,
     tmp_path: Path,
@@ -331,22 +331,22 @@ def test_program_on_raw_frames_refuses_a_wrong_size(
     command = request.getfixturevalue(program)
     file, raw = bundle_file(tmp_path, region=REGION, golden_hw=golden), tmp_path / "frame.bgr"
     noise(*sent).tofile(raw)
-    done = run(*command, file, raw, str(said[1]), str(said[0]))
+    done = run(*command, file, raw, str(claimed[1]), str(claimed[0]))
     assert done.returncode != 0
     assert done.stdout == b""
 
 
 @dataclass(frozen=True)
 class RealBundle:
-    """A bundle of a trained and exported package, and frames with what `Recognizer` says of them."""
+    """A bundle of a trained and exported package, and frames with the answers of `Recognizer`."""
 
     file: Path
     frames: list[Pixels]
     results: list[Result]
 
-    def check(self, place: int, done: subprocess.CompletedProcess[bytes]) -> None:
+    def check(self, index: int, done: subprocess.CompletedProcess[bytes]) -> None:
         assert done.returncode == 0, done.stderr.decode()
-        answer, result = json.loads(done.stdout), self.results[place]
+        answer, result = json.loads(done.stdout), self.results[index]
         assert answer.pop("reason") == ("recognised" if result.accepted else "agrees_with_none")
         assert answer == {
             "label": result.label,
@@ -360,7 +360,7 @@ class RealBundle:
 def real_bundle(
     small_catalog: Path, example_parts: Path, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> RealBundle:
-    """Of twelve real parts; frames: a golden image, one from 1280×1024 px, and a part that was never taught."""
+    """Bundle of twelve real parts; frames: a golden image, one of 1280×1024 px, and an unknown part."""
     pytest.importorskip("tensorflow")
     folder, package = tmp_path_factory.mktemp("real"), request.getfixturevalue("small_package")
     taught = [read_image(next((small_catalog / label).iterdir())) for label in package.manifest.labels[:2]]
@@ -372,23 +372,23 @@ def real_bundle(
     return RealBundle(bundle(package.path, folder / "line.onnx").path, frames, results)
 
 
-@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize("index", [0, 1, 2])
 def test_python_program_on_a_real_bundle(
-    place: int, python_program: list[str | Path], real_bundle: RealBundle, tmp_path: Path
+    index: int, python_program: list[str | Path], real_bundle: RealBundle, tmp_path: Path
 ) -> None:
-    cv2.imwrite(str(tmp_path / "frame.png"), real_bundle.frames[place])
-    real_bundle.check(place, run(*python_program, real_bundle.file, tmp_path / "frame.png"))
+    cv2.imwrite(str(tmp_path / "frame.png"), real_bundle.frames[index])
+    real_bundle.check(index, run(*python_program, real_bundle.file, tmp_path / "frame.png"))
 
 
 @pytest.mark.parametrize("program", ON_RAW_FRAMES)
-@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize("index", [0, 1, 2])
 def test_program_on_raw_frames_on_a_real_bundle(
-    program: str, place: int, request: pytest.FixtureRequest, real_bundle: RealBundle, tmp_path: Path
+    program: str, index: int, request: pytest.FixtureRequest, real_bundle: RealBundle, tmp_path: Path
 ) -> None:
-    command, frame, raw = request.getfixturevalue(program), real_bundle.frames[place], tmp_path / "frame.bgr"
+    command, frame, raw = request.getfixturevalue(program), real_bundle.frames[index], tmp_path / "frame.bgr"
     frame.tofile(raw)
     done = run(*command, real_bundle.file, raw, str(frame.shape[1]), str(frame.shape[0]))
-    real_bundle.check(place, done)
+    real_bundle.check(index, done)
 
 
 # Preparing
@@ -401,7 +401,7 @@ def python_resize() -> Prepare:
 
 
 def over_stdin(*command: str | Path) -> Prepare:
-    """A program that takes a raw frame on stdin, sizes as arguments, and gives the raw result."""
+    """A program that reads a raw frame from stdin and sizes from arguments, and writes the raw result."""
 
     def resize_there(frame: np.ndarray, height: int, width: int) -> np.ndarray:
         sizes = [str(size) for size in (*frame.shape[:2], height, width)]
@@ -471,7 +471,7 @@ def test_vector_is_what_partsight_gives(vector: dict[str, list[int]]) -> None:
 
 
 def test_doc_has_the_vectors() -> None:
-    """The blue channel of each, below a line with its path and its sizes."""
+    """Return the blue channel of each frame, below a line with its path and its sizes."""
     pattern = r"^(.+): (\d+)×(\d+) → (\d+)×(\d+)\n\n```text\n([\d\s]+?)```$"
     blocks = re.findall(pattern, DOC.read_text("utf-8"), re.MULTILINE)
     found = [(path, [int(size) for size in sizes], rows.split()) for path, *sizes, rows in blocks]

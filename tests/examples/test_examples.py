@@ -1,4 +1,4 @@
-"""The examples, run as their first lines say."""
+"""The examples run as their first lines describe."""
 
 import os
 import shutil
@@ -49,7 +49,7 @@ def test_without_arguments_a_program_prints_its_usage(program: str) -> None:
 
 
 def test_a_picture_of_answers(matching_package: Path, tmp_path: Path) -> None:
-    """Of the user's frames: files and folders."""
+    """The program accepts files and folders."""
     (tmp_path / "photos").mkdir()
     for colour in ("red", "blue"):
         cv2.imwrite(str(tmp_path / "photos" / f"{colour}.png"), solid(colour))

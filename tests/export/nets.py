@@ -1,4 +1,4 @@
-"""A small network with the runtime's inputs and outputs, and images that it recognises; its layers can resist rounding."""
+"""A small network with the runtime's inputs and outputs, optional layers that rounding ruins, and images."""
 
 from collections.abc import Collection
 
@@ -28,7 +28,7 @@ def images() -> list[Pixels]:
 
 
 def manifest() -> Manifest:
-    labels = tuple(f"part{place}" for place in range(PARTS))
+    labels = tuple(f"part{index}" for index in range(PARTS))
     return msgspec.structs.replace(tiny_manifest(), labels=labels, preprocess=PreprocessSpec(SIDE_PX, SIDE_PX))
 
 
@@ -38,14 +38,14 @@ def network(
     """Return the folded FP32 model: `DEPTH` convolutions with ReLU, pooling, cosine head.
 
     Args:
-        uneven: places of layers whose first channel is `scale` times as large, which the next layer takes back: the
+        uneven: Indices of layers whose first channel is `scale` times as large, which the next layer compensates: the
             same function, but 8 bits for the whole tensor leave nothing of the other channels.
-        scale: of those.
-        shift: added to the pixels of each channel before the first layer.
+        scale: Scale of those channels.
+        shift: Offset of the pixels of each channel before the first layer, grey levels.
     """
     rng = np.random.default_rng(5)
     factors = np.ones((DEPTH + 1, CHANNELS))
-    factors[[place + 1 for place in uneven], 0] = scale
+    factors[[index + 1 for index in uneven], 0] = scale
     constants: dict[str, np.ndarray] = {}
     nodes = [
         helper.make_node("Transpose", ["image_bgr"], ["nchw"], perm=[0, 3, 1, 2]),
@@ -56,17 +56,17 @@ def network(
         constants["shift"] = np.array(shift, np.float32).reshape(1, 3, 1, 1)
         nodes.append(helper.make_node("Add", [end, "shift"], ["shifted"]))
         end = "shifted"
-    for place in range(DEPTH):
-        inputs = 3 if place == 0 else CHANNELS
-        kernel = rng.normal(0, np.sqrt(2 / inputs), (CHANNELS, inputs, 1, 1)) / (100 if place == 0 else 1)
+    for index in range(DEPTH):
+        inputs = 3 if index == 0 else CHANNELS
+        kernel = rng.normal(0, np.sqrt(2 / inputs), (CHANNELS, inputs, 1, 1)) / (100 if index == 0 else 1)
         bias = rng.uniform(0.1, 0.5, CHANNELS)
-        kernel *= factors[place + 1][:, None, None, None]
-        kernel /= factors[place][None, :inputs, None, None]
-        constants[f"kernel{place}"] = kernel.astype(np.float32)
-        constants[f"bias{place}"] = (bias * factors[place + 1]).astype(np.float32)
-        nodes.append(helper.make_node("Conv", [end, f"kernel{place}", f"bias{place}"], [f"conv{place}"]))
-        nodes.append(helper.make_node("Relu", [f"conv{place}"], [f"relu{place}"]))
-        end = f"relu{place}"
+        kernel *= factors[index + 1][:, None, None, None]
+        kernel /= factors[index][None, :inputs, None, None]
+        constants[f"kernel{index}"] = kernel.astype(np.float32)
+        constants[f"bias{index}"] = (bias * factors[index + 1]).astype(np.float32)
+        nodes.append(helper.make_node("Conv", [end, f"kernel{index}", f"bias{index}"], [f"conv{index}"]))
+        nodes.append(helper.make_node("Relu", [f"conv{index}"], [f"relu{index}"]))
+        end = f"relu{index}"
     constants["axes"] = np.array([2, 3], np.int64)
     constants["center"] = np.zeros(CHANNELS, np.float32)
     constants["prototypes"] = rng.normal(0, 1, (CHANNELS, PARTS)).astype(np.float32)
@@ -118,5 +118,5 @@ def measure(model: onnx.ModelProto, tensor: str, batch: Pixels) -> np.ndarray:
 
 
 def _set(model: onnx.ModelProto, name: str, value: np.ndarray) -> None:
-    place = next(place for place, item in enumerate(model.graph.initializer) if item.name == name)
-    model.graph.initializer[place].CopyFrom(numpy_helper.from_array(np.ascontiguousarray(value), name))
+    index = next(index for index, item in enumerate(model.graph.initializer) if item.name == name)
+    model.graph.initializer[index].CopyFrom(numpy_helper.from_array(np.ascontiguousarray(value), name))

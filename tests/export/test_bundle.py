@@ -452,10 +452,10 @@ def compare(
         results = recognizer.recognize_batch(frames)
     assert facts["precision"] == precision
     assert found["accepted"].tolist() == [result.accepted for result in results]
-    for place, result in enumerate(results):
-        assert facts["labels"][found["label_index"][place]] == result.top[0][0]
-        assert found["agreement"][place] == pytest.approx(result.score, abs=1e-3)
-        assert found["margin"][place] == pytest.approx(result.margin, abs=1e-3)
-        assert (found["reason"][place] == bundle.RECOGNISED) == result.accepted
-        assert (found["reason"][place] == bundle.AGREES_WITH_NONE) == (result.score < facts["threshold"])
+    for index, result in enumerate(results):
+        assert facts["labels"][found["label_index"][index]] == result.top[0][0]
+        assert found["agreement"][index] == pytest.approx(result.score, abs=1e-3)
+        assert found["margin"][index] == pytest.approx(result.margin, abs=1e-3)
+        assert (found["reason"][index] == bundle.RECOGNISED) == result.accepted
+        assert (found["reason"][index] == bundle.AGREES_WITH_NONE) == (result.score < facts["threshold"])
     return np.asarray(found["accepted"])

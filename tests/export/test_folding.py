@@ -284,11 +284,11 @@ def test_pads_are_added_to_the_convolutions_own() -> None:
     model = conv_net().relu().pad(0, 0, 1, 2, 0, 0, 3, 0, value=None).conv(4, pads=[1, 1, 0, 0]).model()
     fold_alike(model)
     assert "Pad" not in op_types(model)
-    assert [pads_of(model, place) for place in (0, 1)] == [[], [2, 3, 3, 0]]
+    assert [pads_of(model, index) for index in (0, 1)] == [[], [2, 3, 3, 0]]
 
 
-def pads_of(model: onnx.ModelProto, place: int = 0) -> list[int]:
-    conv = [node for node in model.graph.node if node.op_type == "Conv"][place]
+def pads_of(model: onnx.ModelProto, index: int = 0) -> list[int]:
+    conv = [node for node in model.graph.node if node.op_type == "Conv"][index]
     return [number for item in conv.attribute if item.name == "pads" for number in item.ints]
 
 

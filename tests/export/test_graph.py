@@ -34,7 +34,7 @@ def test_constants() -> None:
 
 def test_constants_that_are_added() -> None:
     model = small_model()
-    values = [np.arange(6, dtype=np.float32).reshape(2, 3).T + place for place in range(4)]
+    values = [np.arange(6, dtype=np.float32).reshape(2, 3).T + index for index in range(4)]
     names = [Graph(model).add_constant(value, "new") for value in values[:2]]
     graph = Graph(model)
     names += [graph.add_constant(value, "new") for value in values[2:]]

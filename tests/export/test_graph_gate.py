@@ -96,16 +96,16 @@ def test_without_a_second_stage_nothing_is_compared(case: Case, graph: onnx.Mode
 def test_a_grid_that_is_stretched(case: Case, refused: Refused, monkeypatch: pytest.MonkeyPatch) -> None:
     stretch_samples(monkeypatch)
     message = refused(matching_graph(SPEC, case.bank))
-    assert message.startswith("the matching graph on cpu and NumPy disagree, so nothing was written: of frame ")
-    assert "expected the same class and acceptance, and agreement within 0.001" in message
+    for datum in (" cpu ", " NumPy ", " frame ", " 0.001"):
+        assert datum in message
 
 
 def test_channels_that_are_swapped(graph: onnx.ModelProto, refused: Refused) -> None:
     model = copied(graph)
     for node in model.graph.node:
-        for place, name in enumerate(node.input):
+        for index, name in enumerate(node.input):
             if name == "frames":
-                node.input[place] = "swapped"
+                node.input[index] = "swapped"
     model.graph.initializer.append(numpy_helper.from_array(np.array([2, 1, 0]), "from_red"))
     model.graph.node.insert(0, helper.make_node("Gather", ["frames", "from_red"], ["swapped"], axis=3))
     assert "disagree" in refused(model)

@@ -44,11 +44,11 @@ def int8() -> onnx.ModelProto:
 
 def test_weights_are_signed_and_per_channel_activations_unsigned(int8: onnx.ModelProto) -> None:
     found = constants(int8)
-    for place in range(nets.DEPTH):
-        kernel, scale = found[f"kernel{place}_quantized"], found[f"kernel{place}_scale"]
+    for index in range(nets.DEPTH):
+        kernel, scale = found[f"kernel{index}_quantized"], found[f"kernel{index}_scale"]
         assert kernel.dtype == np.int8
         assert scale.shape == (nets.CHANNELS,)
-        assert not found[f"kernel{place}_zero_point"].any()
+        assert not found[f"kernel{index}_zero_point"].any()
     zero_points = [found[node.input[2]] for node in int8.graph.node if node.op_type == "QuantizeLinear"]
     assert len(zero_points) == nets.DEPTH
     assert {item.dtype for item in zero_points} == {np.dtype(np.uint8)}

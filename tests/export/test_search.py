@@ -47,7 +47,7 @@ def searched(
         return export(small_run.path, out, precisions=("fp32", "fp16"), search="always", least_agreement=0)
 
 
-def test_the_package_says_how_scores_are_found(searched: ModelPackage, package: ModelPackage) -> None:
+def test_the_package_names_its_search(searched: ModelPackage, package: ModelPackage) -> None:
     assert searched.manifest.search == Search(PROTOTYPE_FILE)
     assert PROTOTYPE_FILE in searched.manifest.files
     assert package.manifest.search is None

@@ -20,7 +20,7 @@ _HAS_RAISED = 70  # exit code of a child whose job raised
 
 
 class Kind(IntEnum):
-    """What happens at the chosen operation; as in `faults.c`."""
+    """Fault at the chosen operation; values as in `faults.c`."""
 
     COUNT = 0  # nothing: operations are counted
     ERROR = 1  # it fails with EIO, once

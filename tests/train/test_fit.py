@@ -1,4 +1,5 @@
 import dataclasses
+import re
 from typing import Any
 
 import keras
@@ -33,14 +34,14 @@ def fit(head: Head, rows: FloatArray, target: float, max_epochs: int) -> tuple[H
 
 def accuracy(model: Any, rows: FloatArray) -> float:
     score = model.predict_on_batch(rows)["score"]
-    return float(np.mean([row.argmax() == place for place, row in enumerate(score)]))
+    return float(np.mean([row.argmax() == index for index, row in enumerate(score)]))
 
 
 @pytest.mark.parametrize("name", HEADS)
 def test_no_epoch_is_needed(name: str) -> None:
     found, model = fit(find_head(name), features(), 1.0, 60)
     assert found.reached
-    assert found.outcome == "reached a golden accuracy of 1.0000 before the first epoch, by initialisation alone"
+    assert re.findall(r"[\d.]+", found.outcome) == ["1.0000"]
     assert [(epoch.epoch, epoch.loss, epoch.golden_accuracy) for epoch in found.history] == [(0, None, 1.0)]
     assert accuracy(model, features()) == 1
 
@@ -64,7 +65,7 @@ def test_training_where_initialisation_is_not_enough(head: Head) -> None:
     assert found.history[0].golden_accuracy < 0.9
     assert found.reached
     assert accuracy(model, features()) == found.history[-1].golden_accuracy == 1
-    assert found.outcome == f"reached a golden accuracy of 1.0000 after {len(found.history) - 1} epochs"
+    assert re.findall(r"[\d.]+", found.outcome) == ["1.0000", str(len(found.history) - 1)]
     assert [epoch.epoch for epoch in found.history] == list(range(len(found.history)))
     assert all(epoch.golden_accuracy < 1 for epoch in found.history[:-1])  # stopped as soon as it was reached
     losses = [epoch.loss for epoch in found.history[1:]]

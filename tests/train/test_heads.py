@@ -46,7 +46,7 @@ def test_cosine_scores_by_hand() -> None:
 
 
 def test_dense_scores_are_of_the_nearest_golden_image() -> None:
-    """Whatever is asked: the softmax of minus a multiple of the squared distance in the hidden layer."""
+    """For any features: the softmax of minus a multiple of the squared distance in the hidden layer."""
     taught, asked = features(), features(200)
     golden = answers("dense", taught)["embedding"].astype(np.float64)
     found = answers_of_same_model(taught, asked)

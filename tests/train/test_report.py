@@ -272,7 +272,7 @@ def test_long_labels_keep_both_ends() -> None:
     assert short.endswith("_12_pins")
 
 
-def test_of_one_part_nothing_is_said_of_others(small_run: RunFolder, tmp_path: Path) -> None:
+def test_a_report_of_one_part_mentions_no_other(small_run: RunFolder, tmp_path: Path) -> None:
     """Neither of unknown ones, nor of such that look alike."""
     record = small_run.record
     decision = msgspec.structs.replace(record.calibration.matched_decision, expected_false_accept=None)

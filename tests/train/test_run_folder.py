@@ -54,7 +54,7 @@ def test_the_record_is_for_people_too(small_run: RunFolder) -> None:
     assert (small_run.path / RECORD_NAME).read_text(encoding="utf-8").count("\n") > 100
 
 
-def test_the_model_answers_as_the_record_says(small_run: RunFolder) -> None:
+def test_the_model_answers_as_in_the_record(small_run: RunFolder) -> None:
     record = small_run.record
     batch = preprocess(read_catalog(record.catalog).images[:], record.preprocess)
     found = RunFolder.read(small_run.path).load_model().predict_on_batch(batch)
@@ -96,8 +96,8 @@ def test_damaged_record(run: Path, damage: Callable[[bytes], bytes]) -> None:
 @pytest.mark.parametrize("byte", [0, 0x22, 0x7B, 0xFF])
 def test_one_damaged_byte_raises_nothing_else(run: Path, byte: int) -> None:
     whole = (run / RECORD_NAME).read_bytes()
-    for place in range(0, len(whole), 97):
-        (run / RECORD_NAME).write_bytes(whole[:place] + bytes([byte]) + whole[place + 1 :])
+    for index in range(0, len(whole), 97):
+        (run / RECORD_NAME).write_bytes(whole[:index] + bytes([byte]) + whole[index + 1 :])
         try:
             RunFolder.read(run)
         except RunError:

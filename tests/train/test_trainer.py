@@ -50,7 +50,7 @@ def test_what_a_run_leaves(small_run: RunFolder, small_catalog: Path) -> None:
     assert len(cached(small_run.path.parent)) == 12
 
 
-def test_what_a_run_says_of_itself(small_run: RunFolder, small_catalog: Path) -> None:
+def test_the_record_of_a_run(small_run: RunFolder, small_catalog: Path) -> None:
     record, catalog = small_run.record, read_catalog(small_catalog)
     assert record.reached
     assert record.golden_accuracy == record.history[-1].golden_accuracy == 1

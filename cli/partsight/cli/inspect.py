@@ -136,7 +136,8 @@ def _matching(package: "ModelPackage", matching: "Matching") -> str:
         bank = f"bank of {(package.path / matching.bank).stat().st_size / 1e6:.3g} MB"
     return (
         f"{references} references of {parts} parts, {spec.width}×{spec.height} px, {bank}; candidates: "
-        f"{spec.by_thumbnail} by thumbnail, {spec.by_network} by the network; {spec.finalists} finalists"
+        f"{spec.by_thumbnail} by thumbnail, {spec.by_network} by the network; {spec.finalists} finalists; a lead "
+        f"over the second best below {spec.least_margin:g} is unknown, too"
     )
 
 

@@ -1,10 +1,13 @@
 """The `partsight` command: its verbs, its exit codes and its error messages."""
 
 import argparse
+import difflib
 import importlib.metadata
+import re
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import NoReturn
 
 from partsight.cli import bench, bundle, dashed, doctor, enroll, export, inspect, keygen, run, sign, train, verify
 from partsight.cli.exit_codes import MEANINGS, ExitCode
@@ -65,6 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
         verb.add_parser(verbs)
     for verb_parser in verbs.choices.values():  # so that users may also write it after the verb
         verb_parser.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        verb_parser.set_defaults(parser=verb_parser)
     return parser
 
 
@@ -78,8 +82,17 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     if "paths" in args and not any(text.startswith("-") for text in rest):
         args.paths, rest = [*args.paths, *rest], []
     if rest:
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+        _refuse(args.parser, rest)
     return args
+
+
+def _refuse(parser: argparse.ArgumentParser, rest: Sequence[str]) -> NoReturn:
+    """End with the usage of a verb's parser, the unknown arguments, and the options that are nearest to them."""
+    options = re.findall(r"--[a-z][a-z-]*", parser.format_help())
+    unknown = [text.partition("=")[0] for text in rest if text.startswith("--")]
+    nearest = [near for text in unknown for near in difflib.get_close_matches(text, options, 1)]
+    hint = f"; did you mean {', '.join(nearest)}?" if nearest else f"; run `{parser.prog} --help`"
+    parser.error(f"unrecognized arguments: {' '.join(rest)}{hint}")
 
 
 def _run(args: argparse.Namespace) -> int:

@@ -78,7 +78,7 @@ class LossyStream(io.TextIOBase):
 def usable_streams() -> Iterator[LossyStream]:
     """Give the process three standard streams that never raise, until the end of the block; yield stdout.
 
-    A missing descriptor is opened on the null device for good. Otherwise the next open file would get its number, and
+    A missing descriptor is opened on the null device. Otherwise the next open file would get its number, and
     output of libraries would go into that file.
     """
     _open_missing()

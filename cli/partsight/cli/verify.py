@@ -39,7 +39,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
         metavar="KEY.pub",
         help="public key that must have signed; repeat it for several keys, one of which must have signed",
     )
-    parser.set_defaults(run=run, parser=parser)
+    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -66,7 +66,7 @@ def check_folded(summary: FoldSummary) -> None:
 
 
 def _trace(network: Any) -> onnx.ModelProto:
-    """Convert by way of a traced function: tf2onnx does not expect Keras' own tensor names."""
+    """Convert through a traced function: tf2onnx does not expect Keras' own tensor names."""
     # Warnings about constant folding and 'rewriter' steps that concern nobody who exports.
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     signature = [tf.TensorSpec((None, *network.input_shape[1:]), tf.uint8, name=INPUT_NAME)]

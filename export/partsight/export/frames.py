@@ -66,7 +66,7 @@ def calibration_frames(images: Sequence[Pixels], spec: PreprocessSpec) -> Pixels
     """
     rng = np.random.default_rng(_CALIBRATION_SEED)
     indices = rng.permutation(len(images))
-    # Of a small catalogue each image is used several times, varied each time anew.
+    # A small catalogue contributes each image several times, each time with another variation.
     chosen = np.resize(indices, min(CALIBRATION_FRAMES, 2 * len(images) + CALIBRATION_FRAMES // 2))
     frames = _empty(len(chosen), spec)
     for number, index in enumerate(progress(chosen.tolist(), len(chosen), "calibration frames", "image")):

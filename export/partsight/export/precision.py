@@ -18,7 +18,7 @@ from partsight.runtime.package import Gate, Manifest, Precision
 from partsight.train.interrupts import interrupts_kept
 
 CALIBRATION = "least square error"
-"""How ranges are found: see `ranges.Range.least_error`."""
+"""Method for ranges, see `ranges.Range.least_error`."""
 
 _RANKED_FRAMES = 16
 
@@ -58,7 +58,7 @@ def make_precisions(
         model: folded FP32; left as it is.
         manifest: of the package, with its second stage if it has one.
         images: the golden images, as read from their files.
-        wanted: `fp32` among them is passed over.
+        wanted: The function ignores `fp32`.
         gate: that judges them, with FP32's answers.
     """
     wanted = [precision for precision in wanted if precision != "fp32"]

@@ -7,47 +7,58 @@ Example:
 """
 
 from partsight.runtime import moved as _moved
-from partsight.runtime.core.arrays import Pixels
-from partsight.runtime.core.deprecation import warn_renamed as _warn_renamed
-from partsight.runtime.core.errors import (
+from partsight.runtime.core import (
     CameraError,
     CameraLostError,
     CameraTimeoutError,
+    CatalogError,
     DependencyError,
+    EnrollError,
+    ExportError,
     FrameError,
     ImageError,
     KeyFileError,
+    MetricsError,
+    OutputError,
     PackageError,
+    ParityError,
     PartialFrameError,
     PartsightError,
+    Pixels,
     ProviderError,
     ResultRefusedError,
+    RunError,
     SignatureError,
     SinkError,
     SinkGoneError,
+    TrainingError,
 )
-from partsight.runtime.images.image_file import read_image
-from partsight.runtime.inference.settings import EngineSettings, GpuSettings
-from partsight.runtime.package.package import ModelPackage
-from partsight.runtime.recognition.micro_batcher import MicroBatcher
-from partsight.runtime.recognition.pipeline import StartedBatch
-from partsight.runtime.recognition.recognizer import Recognizer
-from partsight.runtime.recognition.results import Answer, Result, ScoredLabel, Stages
+from partsight.runtime.core import warn_renamed as _warn_renamed
+from partsight.runtime.images import read_image
+from partsight.runtime.inference import EngineSettings, GpuSettings
+from partsight.runtime.package import ModelPackage
+from partsight.runtime.recognition import Answer, MicroBatcher, Recognizer, Result, ScoredLabel, Stages, StartedBatch
 
 __all__ = [
     "Answer",
     "CameraError",
     "CameraLostError",
     "CameraTimeoutError",
+    "CatalogError",
     "DependencyError",
     "EngineSettings",
+    "EnrollError",
+    "ExportError",
     "FrameError",
     "GpuSettings",
     "ImageError",
     "KeyFileError",
+    "MetricsError",
     "MicroBatcher",
     "ModelPackage",
+    "OutputError",
     "PackageError",
+    "ParityError",
     "PartialFrameError",
     "PartsightError",
     "Pixels",
@@ -55,12 +66,14 @@ __all__ = [
     "Recognizer",
     "Result",
     "ResultRefusedError",
+    "RunError",
     "ScoredLabel",
     "SignatureError",
     "SinkError",
     "SinkGoneError",
     "Stages",
     "StartedBatch",
+    "TrainingError",
     "read_image",
 ]
 

@@ -9,11 +9,11 @@ from types import ModuleType
 from partsight.runtime.core import errors, warn_renamed
 
 _NEW_PATHS = {
-    "enroll": {"enroll": "enrolment.enroll"},
-    "errors": {name: f"core.{name}" for name, value in vars(errors).items() if inspect.isclass(value)},
+    "enroll": {"enroll": "enrolment.enroll", "Enrolled": "enrolment.Enrolled"},
+    "errors": {name: name for name, value in vars(errors).items() if inspect.isclass(value)},
     "images": {"Pixels": "Pixels"},
     "line.metrics_server": {"MetricsServer": "line.metrics.server.MetricsServer"},
-    "record": {"Told": "sinks.FrameEvent"},
+    "record": {"Told": "sinks.FrameEvent", "Record": "sinks.Record"},
 }
 """By old module and name, the new path; all are below `partsight.runtime`."""
 
@@ -30,7 +30,9 @@ def _find(module: str, name: str) -> object:
     """Return the object at the new path of a name, and warn; the `__getattr__` of the old modules."""
     new = _NEW_PATHS[module].get(name)
     if new is None:
-        raise AttributeError(f"module partsight.runtime.{module} has no attribute {name!r}")
+        raise AttributeError(
+            f"module partsight.runtime.{module} has no {name!r} any more; docs/architecture.md names the rooms"
+        )
     warn_renamed(f"partsight.runtime.{module}.{name}", f"partsight.runtime.{new}")
     room, _, attribute = f"partsight.runtime.{new}".rpartition(".")
     found: object = getattr(importlib.import_module(room), attribute)

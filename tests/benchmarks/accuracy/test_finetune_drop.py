@@ -1,4 +1,4 @@
-"""The collapse of fine-tuning, small: three ways that lose the golden images, and partsight's own."""
+"""The collapse of fine-tuning, small: three variants that lose the golden images, and partsight's own."""
 
 import json
 from collections.abc import Callable
@@ -27,7 +27,7 @@ def run(small_catalog: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture(scope="module")
 def written(run: Run) -> Path:
-    """The old way and ours; each variant is built and compiled anew, which takes longer than all else."""
+    """Run the old variant and ours; building and compiling each variant takes most of the time."""
     return run("ad")
 
 
@@ -73,10 +73,10 @@ def test_ours_moves_none_and_does_not_fall(variants: dict[str, dict[str, Any]]) 
 @pytest.mark.long
 def test_the_other_ways(all_variants: dict[str, dict[str, Any]]) -> None:
     a, b, c, p = (all_variants[key] for key in "abcp")
-    assert [way["points"][0]["golden"] for way in (b, c, p)] == [1.0] * 3  # one start for all
+    assert [variant["points"][0]["golden"] for variant in (b, c, p)] == [1.0] * 3  # one start for all
     assert c["points"][0]["printed"] == a["points"][0]["printed"]
     # What Keras prints is the mean of an epoch: of eight images, a batch's, all would be whole.
-    shares = [point["printed"] * 8 for way in (a, b, c) for point in way["points"][2:]]
+    shares = [point["printed"] * 8 for variant in (a, b, c) for point in variant["points"][2:]]
     assert any(share != round(share) for share in shares)
     # What looks frozen moves its statistics: of the last blocks in (b), all in (c), none by our plan alone.
     assert 0 < b["moved"] < b["statistics"]

@@ -46,7 +46,7 @@ def test_gpu_runs_both_stages(
     assert sum(of_bundle.values()) > 2 * sum(nodes.values())
 
 
-def test_gpu_says_that_there_is_none(tiny_package: Path, example_parts: Path) -> None:
+def test_gpu_without_a_card(tiny_package: Path, example_parts: Path) -> None:
     if "CUDAExecutionProvider" in pytest.importorskip("onnxruntime").get_available_providers():
         pytest.skip("there may be one")
     with pytest.raises(SystemExit, match="cuda"):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ def test_the_facts_as_json(call: Call, matching_package: Path) -> None:
         assert speed["cameras"] == speed["frames_per_s"] // 30
     assert facts["chosen"]["precision"] == "fp32"
     assert facts["pace"]["deadline_ms"] == 50
-    assert "expired" in facts["pace"]
+    assert "overdue" in facts["pace"]
     assert sum(facts["stages"].values()) == pytest.approx(1)
     assert set(facts["stages"]) == {"preprocessing", "network", "comparison"}
     assert facts["start"] is None
@@ -127,7 +128,7 @@ def test_a_package_without_golden_images(call: Call, tiny_package: Path, photos:
     assert "--frames FOLDER" in ended.err
     with_frames = call("bench", tiny_package, *QUICK, "--no-start", "--frames", photos, "--frame-size", "100x90")
     assert with_frames.code == 0
-    assert "4 images of a folder, 100×90 px" in with_frames.out
+    assert re.search("4 .*100×90 px", with_frames.out)
     assert "\n  decision " in with_frames.out
     assert "\n  comparison " not in with_frames.out
 

@@ -47,16 +47,16 @@ def paced(recognizer: FakeRecognizer) -> PacedRun:
 def test_a_pace_that_the_recogniser_keeps() -> None:
     recognizer = FakeRecognizer(StepClock(), 0.02)
     pace = paced(recognizer)
-    assert (pace.frames_per_s, pace.frames, pace.expired) == (pytest.approx(10), 50, 0)
+    assert (pace.frames_per_s, pace.frames, pace.overdue) == (pytest.approx(10), 50, 0)
     assert recognizer.sizes == [1] * 50
     assert 0 < pace.p50_ms <= pace.p99_ms < 100
 
 
 def test_a_pace_that_is_too_fast() -> None:
-    """Waiting frames are answered together, up to the batch size; frames without an answer have expired."""
+    """Waiting frames are answered together, up to the batch size; frames without an answer are overdue."""
     recognizer = FakeRecognizer(StepClock(), 1.0)
     pace = paced(recognizer)
-    assert pace.expired == pace.frames == 50
+    assert pace.overdue == pace.frames == 50
     assert set(recognizer.sizes) == {1, 4}
     assert sum(recognizer.sizes) < 50
 

@@ -78,13 +78,13 @@ def test_the_gain_of_a_queue_is_named_if_there_is_one(queue: tuple[float, float]
     assert gain in text
 
 
-@pytest.mark.parametrize(("expired", "is_too_many"), [(3, False), (4, True)])
-def test_expired_frames_are_counted(expired: int, is_too_many: bool) -> None:
+@pytest.mark.parametrize(("overdue", "is_too_many"), [(3, False), (4, True)])
+def test_overdue_frames_are_counted(overdue: int, is_too_many: bool) -> None:
     """One of 100 is not too many."""
     none, some = (
-        judge(made_up(pace=PacedRun(64.9, 5.0, 300, count, 100.0, 21.0, 148.0))).sentences[1] for count in (1, expired)
+        judge(made_up(pace=PacedRun(64.9, 5.0, 300, count, 100.0, 21.0, 148.0))).sentences[1] for count in (1, overdue)
     )
-    assert f"{expired} of 300" in some
+    assert f"{overdue} of 300" in some
     assert (len(some) > len(none)) == is_too_many
 
 

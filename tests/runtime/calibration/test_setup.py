@@ -41,7 +41,7 @@ def test_channels_mirror_and_nothing() -> None:
 
 @pytest.mark.parametrize("scale", [0.8, 1.25])
 def test_more_scale_is_a_nearer_camera(scale: float) -> None:
-    """A frame in which a part is larger is made smaller, and the other way round."""
+    """The setup shrinks a frame whose part is larger, and enlarges one whose part is smaller."""
     frame = blob(round(20 * scale))
     undone = Setup(scale=scale).undo(frame)
     assert (undone > 100).sum() == pytest.approx((blob(20) > 100).sum(), rel=0.08)

@@ -134,7 +134,7 @@ def test_parts_that_were_not_taught_and_frames_that_fit_give_no_hint(frames: lis
 
 
 def test_one_part_may_be_another_part() -> None:
-    """Of one part alone nobody knows whether it is a taught part in a mirror, or its twin for the other side."""
+    """A single part may be a mirrored part or its twin for the other side."""
     check = checked([np.ascontiguousarray(GOLDEN[3][:, ::-1])] * 5)
     assert check.labels == ("3",)
     assert "as 3," in check.describe()

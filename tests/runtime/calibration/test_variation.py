@@ -23,7 +23,7 @@ SIDE = 200
 
 
 def only(**limits: float) -> Variation:
-    """What a line varies that varies nothing else."""
+    """Return a variation with these limits alone."""
     return Variation(**{**NOTHING, **limits})  # type: ignore[arg-type]
 
 
@@ -279,7 +279,7 @@ def test_jpeg_quality() -> None:
 
 @pytest.mark.parametrize("channels", [(), (3,)])
 def test_borders_are_not_black(channels: tuple[int, ...]) -> None:
-    """What comes into view is more of the tray."""
+    """The new border shows the tray, not black."""
     image = np.full((60, 80, *channels), 250, np.uint8)
     variation = only(rotation_deg=20, shift_percent=20, scale_percent=20, tilt_deg=10)
     assert min(int(found.min()) for found in varied(image, variation, 20)) >= 247

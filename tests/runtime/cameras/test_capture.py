@@ -16,7 +16,7 @@ from partsight.runtime.core.errors import CameraError, CameraLostError, CameraTi
         (0.2, True, CameraTimeoutError),  # the decoder's last frames, not a current one
     ],
 )
-def test_failures_are_told_apart(
+def test_each_failure_has_its_own_error(
     takes_s: float, came: bool, error: type[CameraError], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [0.0]

@@ -37,7 +37,7 @@ class Source:
         wait_until(lambda: self.calls > calls)
 
     def end(self) -> None:
-        """Let the driver return; nobody asks for a picture any more."""
+        """Let the driver return; the test needs no more pictures."""
         self._pictures.put(PICTURE)
 
 
@@ -67,7 +67,7 @@ def test_an_error_of_ours_keeps_its_kind() -> None:
 
 @pytest.mark.parametrize("is_patient", [True, False])
 def test_a_source_that_ends_has_first_stopped_sending(is_patient: bool) -> None:
-    """Whether its reader or `read` was first to lose patience."""
+    """Either the thread or `read` reaches its timeout first."""
     errors = iter([CameraTimeoutError("stalled 1"), CameraLostError("lost 2")])
     go = threading.Event()
 

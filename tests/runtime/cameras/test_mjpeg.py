@@ -287,20 +287,20 @@ BAD = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("data", "said"), BAD.values(), ids=BAD)
-def test_what_is_no_stream_says_what_it_is(data: bytes, said: str) -> None:
-    with serving(saying(data)) as (_, address), pytest.raises(CameraError, match=said or None) as error:
+@pytest.mark.parametrize(("data", "datum"), BAD.values(), ids=BAD)
+def test_an_answer_without_a_stream_is_named(data: bytes, datum: str) -> None:
+    with serving(saying(data)) as (_, address), pytest.raises(CameraError, match=datum or None) as error:
         open_camera(address, CameraOptions(timeout_s=2))
     assert address in str(error.value)
     assert "hunter2" not in str(error.value)
 
 
-@pytest.mark.parametrize("said", [b"HTTP/1.1 200 OK\r\n", STREAM[:-2] + b"X-Wait: "])
-def test_a_header_that_comes_byte_by_byte(said: bytes) -> None:
+@pytest.mark.parametrize("start", [b"HTTP/1.1 200 OK\r\n", STREAM[:-2] + b"X-Wait: "])
+def test_a_header_that_comes_byte_by_byte(start: bytes) -> None:
     """Each byte in time, the whole never."""
 
     def answer(connection: socket.socket, _: bytes) -> None:
-        connection.sendall(said)
+        connection.sendall(start)
         connection.settimeout(0.01)
         while True:
             with contextlib.suppress(TimeoutError):
@@ -337,12 +337,12 @@ def test_a_stream_that_stops_is_a_timeout_and_goes_on() -> None:
 
 def test_bytes_that_are_no_picture_are_named() -> None:
     with serving(saying(STREAM + ONE + TWO, waits=True)) as (_, address), open_camera(address, HASTY) as camera:
-        said = []
+        messages = []
         for _ in range(3):  # the reader's clock may be the first to end, which knows of no bytes
             with pytest.raises(CameraTimeoutError) as error:
                 camera.read()
-            said.append(str(error.value))
-    assert f"{len(ONE + TWO):,} bytes" in said[-1]
+            messages.append(str(error.value))
+    assert f"{len(ONE + TWO):,} bytes" in messages[-1]
 
 
 ENDS = {

@@ -1,4 +1,4 @@
-"""Files at the pace of the line, against a clock that stands still unless somebody waits."""
+"""Files at the pace of the line, against a clock that advances only during a wait."""
 
 from pathlib import Path
 

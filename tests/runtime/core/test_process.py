@@ -328,7 +328,7 @@ def test_a_users_subclass_of_another_process() -> None:
 
 
 class Sendable(Recognizer):
-    """Says by itself how it comes to another process: it is made anew."""
+    """Defines its own pickling: the other process creates it again."""
 
     def __init__(self, package: Path) -> None:
         super().__init__(package, engine=ONE_THREAD)

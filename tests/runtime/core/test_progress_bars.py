@@ -45,7 +45,7 @@ def test_one_line_a_minute(clock: Clock, caplog: pytest.LogCaptureFixture) -> No
     assert caplog.messages[0] == "features: 30 %, 12 of 40 images, 12/min, 2 min 20 s left"
 
 
-def test_short_work_says_nothing(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+def test_short_work_logs_nothing(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     list(progress(slow(clock, 10, 5.0), 10, "features", "image", LineTimer(clock)))
     assert caplog.records == []
 

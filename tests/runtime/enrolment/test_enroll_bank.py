@@ -1,4 +1,4 @@
-"""Enrolment into the bank: whose records stay, which are new, and with how many candidates frames are compared."""
+"""Enrolment into the bank: unchanged records, new records, and the number of candidates."""
 
 import shutil
 from pathlib import Path
@@ -192,7 +192,7 @@ def test_into_a_package_of_schema_version_1(orange: Path, out: Path, tmp_path: P
 
 
 def test_the_graph_is_that_of_the_new_bank(sides: list[Path], out: Path, tmp_path: Path) -> None:
-    """Whatever changes: more parts than candidates, more references of a part."""
+    """Also with more parts than candidates, and with more references of a part."""
     old = write_package(tmp_path / "old.partsight", spec=few(by_thumbnail=16, by_network=3))
     enrolled = enroll(old, out, additions={"both": sides[:2]})
     matching, package = enrolled.package.manifest.matching, enrolled.package

@@ -1,4 +1,4 @@
-"""Enrolment into a package whose prototypes are in a file of their own."""
+"""Enrolment into a package with a separate prototype file."""
 
 import shutil
 from pathlib import Path

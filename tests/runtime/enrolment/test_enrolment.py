@@ -320,7 +320,7 @@ def test_an_image_of_another_size_where_a_region_is_cut(tmp_path: Path, orange: 
         enroll(package, out, additions={"orange": [orange]})
 
 
-def test_a_dense_head_says_to_train_again(tmp_path: Path, orange: Path, out: Path) -> None:
+def test_a_dense_head_requires_training(tmp_path: Path, orange: Path, out: Path) -> None:
     decision = Decision("probability", 0.5, "by hand", 6, 0.0)
     provenance = msgspec.structs.replace(tiny_manifest().provenance, head="dense")
     package = write_tiny_package(tmp_path / "dense.partsight", decision=decision, provenance=provenance)

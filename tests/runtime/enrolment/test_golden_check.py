@@ -26,7 +26,7 @@ Change = Callable[[Pixels], Pixels]
 
 @dataclass(frozen=True)
 class RealPackage:
-    """What the check needs of a package: real golden images of its first parts, and one more part."""
+    """A stand-in for a package: real golden images of its first parts, and one more part."""
 
     labels: tuple[str, ...]
     images: tuple[Pixels, ...]

@@ -59,7 +59,7 @@ def test_a_picture_without_a_suffix(tmp_path: Path, form: str) -> None:
 
 @pytest.mark.parametrize("suffix", sorted(IMAGE_SUFFIXES))
 def test_a_suffix_of_an_image_format(tmp_path: Path, suffix: str) -> None:
-    """What such a file holds is for the reader to say."""
+    """Listing does not check the content of such a file."""
     put(tmp_path, f"a{suffix}", f"b{suffix.upper()}", data=b"damaged")
     assert names(tmp_path) == [f"a{suffix}", f"b{suffix.upper()}"]
 

@@ -82,9 +82,9 @@ def test_no_line_of_a_large_frame_is_left_out(size: tuple[int, int], axis: int) 
     """A line as wide as a quarter of a pixel of the result is seen wherever it lies, and counts for what it is."""
     wide = max(2, size[axis] // (24, 32)[axis] // 4)
     weights = []
-    for place in range(0, size[axis] - wide, max(1, size[axis] // 97)):
+    for start in range(0, size[axis] - wide, max(1, size[axis] // 97)):
         frame = np.zeros(size, np.uint8)
-        line = slice(place, place + wide)
+        line = slice(start, start + wide)
         frame[(line, slice(None)) if axis == 0 else (slice(None), line)] = 255
         out = np.empty((24, 32), np.uint8)
         resize(frame, [out])
@@ -216,7 +216,7 @@ def test_a_frame_smaller_than_via_goes_straight(size: tuple[int, int]) -> None:
 def test_shared_calls_give_the_pixels_of_separate_ones(
     size: tuple[int, int], region: Region | None, color: Any, others: list[PreprocessSpec]
 ) -> None:
-    frames = [noise(size[0] + place, size[1], *([3] if color == "bgr" else [])) for place in range(2)]
+    frames = [noise(size[0] + index, size[1], *([3] if color == "bgr" else [])) for index in range(2)]
     specs = [PreprocessSpec(24, 32), spec_via(24, 32), spec_via(*VIA), spec_via(40, 20), *others]
     specs = [msgspec.structs.replace(spec, color=color, region=region) for spec in specs]
     outs = [np.empty((2, spec.height, spec.width, 3), np.uint8) for spec in specs]

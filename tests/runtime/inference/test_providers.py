@@ -9,7 +9,7 @@ def test_one_of_them_alone_is_the_cpu_that_others_fall_back_to() -> None:
 
 
 @pytest.mark.parametrize("name", PROVIDERS)
-def test_each_says_how_it_is_installed(name: str) -> None:
+def test_each_names_its_install_command(name: str) -> None:
     provider = find_provider(name)
     assert provider.name == name
     assert "pip install" in provider.install

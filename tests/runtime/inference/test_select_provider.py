@@ -101,7 +101,7 @@ def test_the_time_is_of_one_frame_in_the_fastest_batch() -> None:
     assert frame_time_ms(Session(tiny_model()), 10, lambda: next(moments)) == pytest.approx(10)
 
 
-def test_a_recogniser_says_which_provider_it_took(tiny_package: Path) -> None:
+def test_a_recogniser_names_its_provider(tiny_package: Path) -> None:
     with Recognizer(tiny_package, provider="auto", batch_size=4) as recognizer:
         assert recognizer.provider in PROVIDERS
         assert recognizer.provider_reason.startswith(recognizer.provider)

@@ -105,7 +105,7 @@ def test_a_provider_that_comes_up_as_cpu_is_an_error(monkeypatch: pytest.MonkeyP
     assert session.enable_fallback == 0
 
 
-def test_a_provider_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_provider_names_the_cause(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("libcudnn.so.9: cannot open shared object file")
 

@@ -136,9 +136,7 @@ def test_timeouts_are_in_a_row_only_if_nothing_comes_between(recognizer: Recogni
     assert (counters.stalled, counters.partial, counters.reopened) == (3, 3, 0)
 
 
-def test_a_camera_that_sends_no_whole_frame_says_why_once(
-    recognizer: Recognizer, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_camera_without_whole_frames_is_logged_once(recognizer: Recognizer, caplog: pytest.LogCaptureFixture) -> None:
     partial = [PartialFrameError(f"{count} bytes are no JPEG") for count in range(3 * camera_worker.MAX_PARTIAL)]
     with Line(recognizer, {"c": lambda: ScriptedCamera([*partial, *pictures(1)])}, policy=BLOCK) as line:
         assert line.wait(HANG_S)

@@ -1,4 +1,4 @@
-"""A line, and what it is made of, in a state in which they can do nothing."""
+"""A line and its components in states in which a call is an error."""
 
 from pathlib import Path
 

@@ -110,7 +110,7 @@ def test_a_prior_holds_shear_and_stretch_back(example_parts: Path, monkeypatch: 
     assert drawn[0] < 0.005
 
 
-def test_a_prior_draws_back_what_the_picture_says_nothing_of() -> None:
+def test_a_prior_limits_unknowns_that_the_picture_leaves_open() -> None:
     """An even picture, from a shear and a stretch that an earlier step took."""
     matcher = matcher_with(np.full((192, 192, 3), 128, np.uint8))
     levels, nothing = levels_of(np.full((1, 192, 192, 3), 128, np.uint8), OPS), np.zeros((1, 1), np.float32)
@@ -170,7 +170,7 @@ def test_brightness_does_not_matter(example_parts: Path, gain: float) -> None:
 
 
 @pytest.mark.parametrize("level", [0, 1, 128, 255])
-def test_an_even_golden_image_says_nothing_of_the_pose(example_parts: Path, level: int) -> None:
+def test_an_even_golden_image_leaves_the_pose_open(example_parts: Path, level: int) -> None:
     """It is not led away by the frame: what moves is what screening takes from the frame alone."""
     even, part = np.full((192, 192, 3), level, np.uint8), as_compared(golden(example_parts, SOLID[0]))
     for frame in (even, part, 255 - part):

@@ -87,10 +87,10 @@ def header_of(data: bytes) -> bytes:
 def test_every_damaged_header_is_refused(records: np.ndarray) -> None:
     """Each bit of it: NumPy would parse it as Python."""
     data = encode_bank(records)
-    for place in range(len(header_of(data))):
+    for index in range(len(header_of(data))):
         for bit in range(8):
             damaged = bytearray(data)
-            damaged[place] ^= 1 << bit
+            damaged[index] ^= 1 << bit
             with pytest.raises(PackageError, match=r"^here: .* 3 .* 48×36 px"):
                 decode_bank(bytes(damaged), 3, SIZE_HW, "here")
 
@@ -168,8 +168,8 @@ def test_damage_that_is_not_seen_crashes_nothing(records: np.ndarray) -> None:
     for _ in range(60):
         data = bytearray(encode_bank(records))
         start = len(header_of(bytes(data)))
-        for place in rng.integers(start, len(data), rng.integers(1, 2000)):
-            data[place] = rng.integers(0, 256)
+        for index in rng.integers(start, len(data), rng.integers(1, 2000)):
+            data[index] = rng.integers(0, 256)
         try:
             bank = Bank.of(decode_bank(bytes(data), 3, SIZE_HW, "here"))
         except PackageError:
@@ -189,7 +189,7 @@ def test_slope_is_the_length_of_the_gradient() -> None:
 
 
 def test_rows_turn_a_difference_into_the_step_that_made_it(example_parts: Path) -> None:
-    """What export prepares: the gradient of a golden image, taken as a difference, is a step of 1 by that unknown."""
+    """The gradient of a golden image by an unknown, taken as a difference, gives a step of 1 by that unknown."""
     image = as_compared(images_of(example_parts, ["TO-8-2"])[0])
     row, grid = prepare(image), Layout.of(image.shape[:2]).fine
     assert isinstance(grid, Grid)

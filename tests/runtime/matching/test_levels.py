@@ -46,6 +46,6 @@ def test_a_frame_does_not_depend_on_its_neighbours_in_the_stack() -> None:
     alone = levels_of(noise(96, 96, 3)[None], OPS)
     for name in ("coarse", "middle", "fine"):
         pixels = [OPS.pixels(getattr(levels, name)) for levels in (first, second, alone)]
-        for place in (0, 2):
-            np.testing.assert_array_equal(pixels[0][place], pixels[1][place])
-            np.testing.assert_allclose(pixels[0][place], pixels[2][0], atol=1e-4)
+        for index in (0, 2):
+            np.testing.assert_array_equal(pixels[0][index], pixels[1][index])
+            np.testing.assert_allclose(pixels[0][index], pixels[2][0], atol=1e-4)

@@ -72,7 +72,7 @@ def some(matches: Matches, index: Sequence[int]) -> Matches:
     return Matches(matches.classes[rows], matches.agreement[rows], poses, matches.references[rows])
 
 
-def test_the_right_sibling_wins_when_the_network_cannot_tell(images: list[Pixels], matcher: Matcher) -> None:
+def test_the_right_sibling_wins_when_the_network_scores_all_alike(images: list[Pixels], matcher: Matcher) -> None:
     frames = np.stack([frame_of(image) for image in images])
     found = matcher.match(frames, tied(matcher, len(images)))
     assert found.classes[:, 0].tolist() == list(range(len(images)))
@@ -124,9 +124,9 @@ def test_the_largest_counts_fit_into_opencvs_images(images: list[Pixels], matche
 def test_few_parts(images: list[Pixels], classes: int, by_thumbnail: int) -> None:
     few = with_spec(matcher_of(images[:classes]), by_thumbnail=by_thumbnail)
     score = np.linspace(0.9, 0.1, classes).astype(np.float32)
-    for place in range(classes):
-        found = match_one(few, frame_of(images[place]), score)
-        assert found.classes[0, 0] == place
+    for index in range(classes):
+        found = match_one(few, frame_of(images[index]), score)
+        assert found.classes[0, 0] == index
         assert sorted(found.classes[0].tolist()) == list(range(classes))
         assert found.is_accepted(0.5, few.spec).all()
 
@@ -176,25 +176,25 @@ def several(views: list[Pixels]) -> Matcher:
     return matcher_of(views, CLASS_OF)
 
 
-@pytest.mark.parametrize("place", range(5))
+@pytest.mark.parametrize("index", range(5))
 @pytest.mark.parametrize("by_thumbnail", [0, 1, 16])
 def test_the_best_reference_counts_and_its_class_is_named_once(
-    views: list[Pixels], several: Matcher, place: int, by_thumbnail: int
+    views: list[Pixels], several: Matcher, index: int, by_thumbnail: int
 ) -> None:
-    found = match_one(with_spec(several, by_thumbnail=by_thumbnail), frame_of(views[place]))
-    assert found.classes[0, 0] == CLASS_OF[place]
-    assert found.references[0, 0] == place
+    found = match_one(with_spec(several, by_thumbnail=by_thumbnail), frame_of(views[index]))
+    assert found.classes[0, 0] == CLASS_OF[index]
+    assert found.references[0, 0] == index
     named = found.classes[0, found.agreement[0] > 0].tolist()
     assert len(named) == len(set(named))
     assert found.is_accepted(0.6, several.spec).all()
-    alone = match_one(matcher_of([views[place]]), frame_of(views[place]))
+    alone = match_one(matcher_of([views[index]]), frame_of(views[index]))
     assert found.agreement[0, 0] == pytest.approx(alone.agreement[0, 0], abs=1e-3)
 
 
 def test_an_excluded_class_is_left_out_with_all_of_its_references(views: list[Pixels], several: Matcher) -> None:
     excluded = np.array([[False, True, False]])
-    for place in (1, 2, 3):
-        found = several.match(frame_of(views[place])[None], np.zeros((1, 3), np.float32), excluded)
+    for index in (1, 2, 3):
+        found = several.match(frame_of(views[index])[None], np.zeros((1, 3), np.float32), excluded)
         assert 1 not in found.classes[0, found.agreement[0] > 0]
         assert found.agreement[0, 0] < 0.3
 
@@ -288,15 +288,15 @@ def test_a_frame_does_not_depend_on_its_neighbours_in_the_stack(
     images: list[Pixels], matcher: Matcher, level: int
 ) -> None:
     """Not even of a part that lies at the border, where its neighbours' rows begin."""
-    shown = [frame_of(images[place], y=y) for place, y in ((0, 0.1), (4, -0.1))]
+    shown = [frame_of(images[index], y=y) for index, y in ((0, 0.1), (4, -0.1))]
     even = np.full_like(shown[0], level)
     ops = module.ArrayOperations()
     for frame in shown:
         stack, score = np.stack([even, frame, even, frame]), tied(matcher, 4)
         found = module.match(stack, score, matcher.bank, matcher.spec, ops)
         alone = module.match(frame[None], score[:1], matcher.bank, matcher.spec, ops)
-        for place in (1, 3):
-            assert_alike(some(found, [place]), alone)
+        for index in (1, 3):
+            assert_alike(some(found, [index]), alone)
 
 
 def test_many_threads(line: tuple[Matcher, np.ndarray, np.ndarray]) -> None:
@@ -358,14 +358,14 @@ def test_the_pose_is_the_true_one(images: list[Pixels], matcher: Matcher) -> Non
 
 
 Frame = tuple[Pixels, int | None]
-"""As it is compared, and the place of the part that it shows; None for a part that was never taught."""
+"""Frame at the size for matching, and the index of its part; None for an unknown part."""
 
 
 def frames_of(folder: Path, names: Sequence[str]) -> Iterator[Frame]:
-    for place, name in enumerate(names):
+    for index, name in enumerate(names):
         paths = (folder / "line" / name).iterdir() if (folder / "line" / name).is_dir() else ()
         for path in sorted(paths):
-            yield as_compared(read_image(path)), place
+            yield as_compared(read_image(path)), index
     for path in sorted((folder / "unknown").rglob("*.*")):
         yield as_compared(read_image(path)), None
 

@@ -27,9 +27,9 @@ def test_smoothing_is_that_of_each_frame_alone() -> None:
     """Rows at the border repeat it, whatever lies above or below in the stack."""
     frames = noise(3, 24, 30, 3)
     smoothed = OPS.smooth(OPS.images(frames), KERNEL)
-    for place, frame in enumerate(frames):
+    for index, frame in enumerate(frames):
         alone = cv2.sepFilter2D(frame, cv2.CV_32F, KERNEL, KERNEL, borderType=cv2.BORDER_REPLICATE)
-        found = smoothed.values[place, smoothed.rows : -smoothed.rows]
+        found = smoothed.values[index, smoothed.rows : -smoothed.rows]
         np.testing.assert_allclose(found, alone, atol=1e-4)
 
 
@@ -117,7 +117,7 @@ def test_best(width: int, count: int, levels: int) -> None:
     """Of equal ones the first, however many there are."""
     values = np.random.default_rng(width).integers(0, levels, (20, width)).astype(np.float32)
     found = OPS.best(values, count)
-    expected = [sorted(range(width), key=lambda place, row=row: (-row[place], place))[:count] for row in values]
+    expected = [sorted(range(width), key=lambda index, row=row: (-row[index], index))[:count] for row in values]
     np.testing.assert_array_equal(found, expected)
 
 

@@ -30,7 +30,7 @@ def whole(where: Places) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_a_pose_is_the_matrix_that_it_says(shape: tuple[int, int]) -> None:
+def test_a_pose_is_its_matrix(shape: tuple[int, int]) -> None:
     grid, poses = Grid.inner(shape, 1.5), random_poses(1)
     x, y = whole(poses.places(grid, OPS))
     points = np.stack([*np.meshgrid(grid.columns, grid.rows), np.ones(grid.shape)])

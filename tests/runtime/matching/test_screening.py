@@ -39,7 +39,7 @@ def coarse(images: Sequence[Pixels]):
 
 
 def left_of(level: object, bank: Bank) -> np.ndarray:
-    """What of each golden image no small move of a frame explains: mean square grey levels, (frames, references)."""
+    """Return the rest of golden images that no small move explains: mean square grey levels, (frames, references)."""
     basis, _ = orthonormal(span(level, OPS), OPS)
     left = bank.thumbnail_squares - OPS.explained(bank.thumbnails, OPS.stack(basis))
     return np.asarray(left / bank.thumbnails.shape[1])
@@ -60,11 +60,11 @@ def scores(classes: int, *best: int) -> np.ndarray:
 
 
 def test_nothing_is_left_of_the_part_itself(catalog: list[Pixels], bank: Bank) -> None:
-    places = [0, 7, len(catalog) - 1]
-    left = left_of(coarse([catalog[place] for place in places]), bank)
+    indices = [0, 7, len(catalog) - 1]
+    left = left_of(coarse([catalog[index] for index in indices]), bank)
     assert left.shape == (3, len(catalog))
-    assert left.argmin(axis=1).tolist() == places
-    assert left[range(3), places].max() < 0.5  # the reference is a JPEG
+    assert left.argmin(axis=1).tolist() == indices
+    assert left[range(3), indices].max() < 0.5  # the reference is a JPEG
 
 
 @pytest.mark.parametrize(
@@ -86,10 +86,10 @@ def test_a_gain_is_explained_and_an_offset_is_not(catalog: list[Pixels], bank: B
 
 
 def test_the_order_is_nearly_that_of_laying_over_each(catalog: list[Pixels], bank: Bank) -> None:
-    """What it is for: the part is among the first, though the frame is moved further than one linear step reaches."""
-    places = list(range(0, len(catalog), 3))
-    left = left_of(coarse([laid(catalog[place], x=0.02, y=-0.01, turn_deg=1.5) for place in places]), bank)
-    ranks = (left < left[range(len(places)), places][:, None]).sum(axis=1)
+    """The part is among the first candidates, though the frame is moved further than one linear step reaches."""
+    indices = list(range(0, len(catalog), 3))
+    left = left_of(coarse([laid(catalog[index], x=0.02, y=-0.01, turn_deg=1.5) for index in indices]), bank)
+    ranks = (left < left[range(len(indices)), indices][:, None]).sum(axis=1)
     assert ranks.max() < 5
     assert (ranks == 0).mean() > 0.8
 
@@ -148,9 +148,9 @@ def test_the_first_pose_is_about_the_true_one(catalog: list[Pixels], bank: Bank)
     """Alignment does the rest."""
     pose = {"x": 0.02, "y": -0.015, "turn_deg": 1.5}
     missed = []
-    for place in range(0, 60, 4):
-        candidates, poses = named([laid(catalog[place], **pose)], scores(60, place), bank, SPEC)
-        found = matrix_at((192, 192), poses, 0, candidates[0].index(place))
+    for index in range(0, 60, 4):
+        candidates, poses = named([laid(catalog[index], **pose)], scores(60, index), bank, SPEC)
+        found = matrix_at((192, 192), poses, 0, candidates[0].index(index))
         missed.append(farthest_px((192, 192), found, matrix_of((192, 192), **pose)))
     nominal = farthest_px((192, 192), np.eye(3), matrix_of((192, 192), **pose))
     assert np.median(missed) < 0.35 * nominal
@@ -205,15 +205,15 @@ def test_of_a_class_the_reference_that_fits_best_is_named(catalog: list[Pixels])
     several = bank_of(catalog[:5], [0, 1, 1, 1, 2])
     for by_thumbnail in (0, 1):  # of very many parts, too
         spec = msgspec.structs.replace(SPEC, by_thumbnail=by_thumbnail, by_network=1)
-        for place in (1, 2, 3):
-            candidates, _ = named([laid(catalog[place], x=0.01)], scores(3, 1), several, spec)
-            assert candidates == [[place] * (by_thumbnail + 1)]
+        for index in (1, 2, 3):
+            candidates, _ = named([laid(catalog[index], x=0.01)], scores(3, 1), several, spec)
+            assert candidates == [[index] * (by_thumbnail + 1)]
 
 
 def test_ranks(catalog: list[Pixels], bank: Bank) -> None:
     """How many other classes come before a frame's own: what `by_thumbnail` is chosen by."""
     matcher = Matcher(bank, SPEC)
-    frames = np.stack([as_compared(laid(catalog[place], x=0.01)) for place in (3, 20)])
+    frames = np.stack([as_compared(laid(catalog[index], x=0.01)) for index in (3, 20)])
     left = left_of(levels_of(frames, OPS).coarse, bank)
     assert matcher.rank(frames, np.array([3, 20])).tolist() == [0, 0]
     expected = [(left[0] < left[0, 20]).sum(), (left[1] < left[1, 3]).sum()]

@@ -24,7 +24,7 @@ MODEL, REPORT, RED, BLUE = "model.fp32.onnx", "report.html", "gallery/red.png", 
 
 @dataclass(frozen=True)
 class Scene:
-    """What an attacker has: the package, another one that the same key signed, and a key of their own.
+    """Possessions of an attacker: the package, another one that the same key signed, and a foreign key.
 
     Attributes:
         trusted: the key whose signature is demanded; an attacker has its public half alone.
@@ -86,10 +86,10 @@ def swap(scene: Scene, first: str, second: str) -> None:
     scene.write(second, data)
 
 
-def alter(name: str, place: float) -> Callable[[Scene], object]:
+def alter(name: str, position: float) -> Callable[[Scene], object]:
     def change(scene: Scene) -> None:
         data = bytearray(scene.read(name))
-        data[min(int(len(data) * place), len(data) - 1)] ^= 1
+        data[min(int(len(data) * position), len(data) - 1)] ^= 1
         scene.write(name, bytes(data))
 
     return change
@@ -130,9 +130,9 @@ def twice(scene: Scene, name: str, text: bytes) -> None:
 Attack = Callable[[Scene], object]
 
 ALTERED: dict[str, Attack] = {
-    f"{name} altered at {place:.0%}": alter(name, place)
+    f"{name} altered at {position:.0%}": alter(name, position)
     for name in (MODEL, REPORT, RED, BLUE, BANK_FILE, MANIFEST_NAME, SIGNATURE_NAME)
-    for place in (0, 0.3, 1)
+    for position in (0, 0.3, 1)
 }
 FILES: dict[str, Attack] = {
     "file added": lambda scene: scene.write("notes.txt", b""),
@@ -242,9 +242,9 @@ def test_two_trusted_keys_of_which_one_is_known_to_the_attacker(scene: Scene, at
 
 def test_each_byte_of_the_manifest(scene: Scene) -> None:
     data, demand = scene.read(MANIFEST_NAME), Demand((scene.trusted.public,), "the test")
-    for place in range(len(data)):
+    for index in range(len(data)):
         altered = bytearray(data)
-        altered[place] ^= 1 << place % 8
+        altered[index] ^= 1 << index % 8
         with pytest.raises(SignatureError, match=f"key {scene.trusted.public.key_id}"):
             check_signatures(scene.package, bytes(altered), [demand])
     assert check_signatures(scene.package, data, [demand]) == (scene.trusted.public.key_id,)
@@ -252,9 +252,9 @@ def test_each_byte_of_the_manifest(scene: Scene) -> None:
 
 def test_each_byte_of_the_signature(scene: Scene) -> None:
     data = scene.read(SIGNATURE_NAME)
-    for place in range(len(data)):
+    for index in range(len(data)):
         altered = bytearray(data)
-        altered[place] ^= 1 << place % 8
+        altered[index] ^= 1 << index % 8
         scene.write(SIGNATURE_NAME, altered)
         with pytest.raises(SignatureError):
             ModelPackage.read(scene.package, [scene.trusted.public])
@@ -263,7 +263,7 @@ def test_each_byte_of_the_signature(scene: Scene) -> None:
 
 
 def test_a_nested_manifest_is_not_even_parsed(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What an attacker wrote reaches no parser before its signature is checked."""
+    """No parser reads a changed file before its signature is checked."""
     scene.write(MANIFEST_NAME, b"[" * 100_000)
     monkeypatch.setattr("partsight.runtime.package.package.Manifest.from_json", lambda *_: pytest.fail("it was parsed"))
     with pytest.raises(SignatureError, match=f"key {scene.trusted.public.key_id}"):

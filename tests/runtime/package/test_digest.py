@@ -33,12 +33,12 @@ def test_it_is_metadata_of_the_file() -> None:
 
 def test_each_bit_flipped_in_turn_is_refused() -> None:
     taken = []
-    for place in range(len(MODEL)):
+    for index in range(len(MODEL)):
         for bit in range(8):
             data = bytearray(MODEL)
-            data[place] ^= 1 << bit
+            data[index] ^= 1 << bit
             if not is_refused(bytes(data)):
-                taken.append((place, bit))
+                taken.append((index, bit))
     assert taken == []
 
 
@@ -82,9 +82,9 @@ def test_each_bit_of_a_packages_model_is_checked(tiny_package: Path, tmp_path: P
     package = Path(shutil.copytree(tiny_package, tmp_path / "p.partsight"))
     read, path = ModelPackage.read(package), package / "model.fp32.onnx"
     whole = path.read_bytes()
-    for place in range(len(whole)):
+    for index in range(len(whole)):
         data = bytearray(whole)
-        data[place] ^= 1 << place % 8
+        data[index] ^= 1 << index % 8
         path.write_bytes(data)
         with pytest.raises(PackageError, match="SHA-256"):
             read.model_bytes("fp32")

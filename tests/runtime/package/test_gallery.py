@@ -44,11 +44,11 @@ def test_damaged_bytes_raise_nothing_else(example_parts: Path) -> None:
     """They decode to something of some size, or they are refused."""
     whole = encode_golden_image(as_compared(golden(example_parts, "TO-8-2")))
     rng = np.random.default_rng(3)
-    places = [*range(0, 700), *rng.integers(700, len(whole), 100)]
-    for place in places:
+    indices = [*range(0, 700), *rng.integers(700, len(whole), 100)]
+    for index in indices:
         for byte in (0, 255):
             try:
-                found = decode_golden_image(whole[:place] + bytes([byte]) + whole[place + 1 :], "here")
+                found = decode_golden_image(whole[:index] + bytes([byte]) + whole[index + 1 :], "here")
             except PackageError:
                 continue
             assert found.ndim == 3
@@ -68,13 +68,13 @@ def test_a_picture_too_large_to_decode() -> None:
 def test_a_picture_that_claims_to_be_huge_is_not_decoded(side: int) -> None:
     """OpenCV would take 3 GB for it, or raise an error of its own."""
     data = bytearray(encode_golden_image(np.zeros((48, 64, 3), np.uint8)))
-    place = data.index(b"\xff\xc0")
-    data[place + 5 : place + 9] = side.to_bytes(2, "big") * 2
+    index = data.index(b"\xff\xc0")
+    data[index + 5 : index + 9] = side.to_bytes(2, "big") * 2
     with pytest.raises(PackageError, match=f"^here: .*{side}×{side} px.* 1024 px"):
         decode_golden_image(bytes(data), "here")
 
 
-def test_a_picture_of_another_size_than_its_header_says() -> None:
+def test_a_picture_of_another_size_than_in_its_header() -> None:
     png = cv2.imencode(".png", np.zeros((48, 64, 3), np.uint8))[1].tobytes()
     for data in (png[:60], png[:20] + b"\0\0\0\0" + png[24:]):
         with pytest.raises(PackageError, match=r"^here: "):

@@ -22,13 +22,13 @@ def changed(path: str, value: object) -> bytes:
     """The tiny manifest, which compares with golden images, with one field set or deleted: `decision.threshold`."""
     document = json.loads(verified().to_json())
     *parents, last = path.split(".")
-    place: Any = document
+    node: Any = document
     for name in parents:
-        place = place[name]
+        node = node[name]
     if value is DELETE:
-        del place[last]
+        del node[last]
     else:
-        place[last] = value
+        node[last] = value
     return json.dumps(document).encode()
 
 
@@ -282,12 +282,12 @@ def test_digest_of_itself() -> None:
 def test_each_bit_flipped_in_turn_changes_nothing_or_is_refused() -> None:
     whole = verified()
     text = whole.to_json()
-    for place in range(len(text)):
+    for index in range(len(text)):
         for bit in range(8):
             data = bytearray(text)
-            data[place] ^= 1 << bit
+            data[index] ^= 1 << bit
             try:
-                assert Manifest.from_json(bytes(data), "here") == whole, (place, bit)
+                assert Manifest.from_json(bytes(data), "here") == whole, (index, bit)
             except PackageError:
                 continue
 

@@ -1,4 +1,4 @@
-"""Models that name other files, wherever the format lets them, and such that harm an engine are refused."""
+"""Partsight refuses models that name other files anywhere, and models that harm an engine."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -94,7 +94,7 @@ def test_a_file_is_named(change: Callable[[onnx.ModelProto], object]) -> None:
 
 
 def test_every_way_of_the_format_to_a_tensor_or_a_node_is_followed() -> None:
-    """By onnx.proto of the installed version: fields that hold such a message, at whatever depth."""
+    """Return the fields of onnx.proto, at any depth, that hold such a message."""
 
     def leads_on(message: Descriptor, seen: frozenset[str] = frozenset()) -> bool:
         if message.name in ("TensorProto", "NodeProto"):
@@ -162,11 +162,11 @@ def test_a_node_with_its_inputs(op_type: str, inputs: tuple[str, ...]) -> None:
     check_onnx(with_inputs(op_type, *inputs), "here")
 
 
-@pytest.mark.parametrize(("place", "name"), [(1, "mean"), (2, "score"), (1, "colour")])
-def test_a_node_that_waits_for_itself(place: int, name: str) -> None:
+@pytest.mark.parametrize(("index", "name"), [(1, "mean"), (2, "score"), (1, "colour")])
+def test_a_node_that_waits_for_itself(index: int, name: str) -> None:
     """OpenVINO's reader goes around until the memory is used up."""
     model = onnx.load_from_string(tiny_model())
-    model.graph.node[place].input[0] = name
+    model.graph.node[index].input[0] = name
     with pytest.raises(PackageError, match=r"^here: .*node b'"):
         check_onnx(model.SerializeToString(), "here")
 
@@ -207,8 +207,8 @@ def test_weights_of_another_file_are_never_loaded(
     package = write_tiny_package(tmp_path / "p.partsight")
 
     def change(model: Any) -> None:
-        place = next(place for place, item in enumerate(model.graph.initializer) if item.name == "weights")
-        model.graph.initializer[place].CopyFrom(outside())
+        index = next(index for index, item in enumerate(model.graph.initializer) if item.name == "weights")
+        model.graph.initializer[index].CopyFrom(outside())
 
     rewrite_model(package, change)
     with pytest.raises(PackageError, match=r"model\.fp32\.onnx: "):

@@ -205,8 +205,8 @@ def test_a_package_may_be_reached_by_a_link(package: Path, tmp_path: Path) -> No
 
 def test_references(matching_package: Path, tiny_package: Path) -> None:
     package = ModelPackage.read(matching_package)
-    for place, colour in enumerate(COLOURS_BGR):
-        np.testing.assert_array_equal(package.golden_image(place), solid(colour, SIDE_PX, SIDE_PX))
+    for index, colour in enumerate(COLOURS_BGR):
+        np.testing.assert_array_equal(package.golden_image(index), solid(colour, SIDE_PX, SIDE_PX))
     with pytest.raises(PackageError, match=r"tiny\.partsight: .*golden images"):
         ModelPackage.read(tiny_package).golden_image(0)
 

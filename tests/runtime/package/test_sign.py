@@ -63,7 +63,7 @@ def test_a_signature_changes_nothing_else(signed: Path, matching_package: Path) 
     assert ModelPackage.read(signed).package_id == ModelPackage.read(matching_package).package_id
 
 
-def test_nobody_is_said_to_have_signed_where_nothing_was_checked(signed: Path, tiny_package: Path) -> None:
+def test_no_signer_is_named_without_a_check(signed: Path, tiny_package: Path) -> None:
     for path in (signed, tiny_package):
         with Recognizer(path, engine=ONE_THREAD) as recognizer:
             assert (recognizer.signed_by, recognizer.trusted_keys) == ((), None)
@@ -343,7 +343,7 @@ def test_a_manifest_that_changes_while_it_is_signed(
 
 
 def test_too_many_signatures(tiny_package: Path, tmp_path: Path) -> None:
-    keys = [new_key(tmp_path / str(place)) for place in range(MAX_SIGNATURES + 1)]
+    keys = [new_key(tmp_path / str(index)) for index in range(MAX_SIGNATURES + 1)]
     package = signed_copy(tiny_package, tmp_path / "p.partsight", *keys[:-1])
     before = (package / SIGNATURE_NAME).read_bytes()
     with pytest.raises(SignatureError, match=f"{MAX_SIGNATURES} keys"):
@@ -428,7 +428,7 @@ def test_a_bank_that_changes_after_the_check_is_not_used(signed: Path, first: Pr
 @POSIX
 @pytest.mark.parametrize("mode", [0o777, 0o775])
 def test_a_cache_that_others_may_write_to(signed: Path, first: PrivateKey, tmp_path: Path, mode: int) -> None:
-    """What lies in it would be loaded in place of the model that was checked."""
+    """A file in the cache would replace the checked model."""
     cache = tmp_path / "cache"
     cache.mkdir()
     cache.chmod(mode)

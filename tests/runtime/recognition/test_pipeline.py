@@ -14,8 +14,8 @@ import pytest
 from partsight.runtime import FrameError, Recognizer
 from partsight.runtime.inference import PROVIDERS, Inference, Session
 from partsight.runtime.matching import Matcher
-from partsight.runtime.recognition.batch import Preparer
 from partsight.runtime.recognition.pipeline import BatchAnswers, Decider, Pipeline
+from partsight.runtime.recognition.preparer import Preparer
 from tests.runtime.recognition.samples import answers, mixed
 from tests.tiny import solid
 from tests.waiting import HANG_S
@@ -165,7 +165,7 @@ def test_an_answer_is_not_ready_before_the_answers_before_it(
 
 
 def test_the_comparison_is_timed_when_it_ends(matching_package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Even if the network runs on the next batch before anybody waits for the results."""
+    """Even if the network runs on the next batch before a caller waits for the results."""
     compared = threading.Semaphore(0)
     ends: list[float] = []
     run, decide = Session.run, Decider.decide

@@ -264,7 +264,7 @@ def test_top(tiny_package: Path, top: int, count: int) -> None:
     [*itertools.product([1, 4, 16], [1, 3, 6], [None]), (4, 3, 1.1)],
 )
 def test_top_names_the_finalists(tmp_path: Path, top: int, finalists: int, threshold: float | None) -> None:
-    """Whether the frame is accepted or not."""
+    """Both for accepted and for refused frames."""
     spec = MatchingSpec(height=SIDE_PX, width=SIDE_PX, finalists=finalists)
     matching = msgspec.structs.replace(tiny_matching(), spec=spec)
     package = write_tiny_package(tmp_path / "l.partsight", matching=matching)

@@ -154,7 +154,7 @@ def test_without_encryption_there_is_discovery_alone(sink: Sink, port: int, file
     asyncio.run(run())
 
 
-def test_what_the_log_says_and_no_password(sink: Sink, port: int, logged: list[logging.LogRecord]) -> None:
+def test_the_log_holds_no_password(sink: Sink, port: int, logged: list[logging.LogRecord]) -> None:
     (exposed,) = [record.getMessage() for record in logged if getattr(record, "event", "") == "server_exposed"]
     assert {"operator", f"opcua://0.0.0.0:{port}"} <= set(exposed.split())
     (ends,) = [record for record in logged if getattr(record, "event", "") == "certificate_ends"]  # in a day

@@ -40,7 +40,7 @@ def test_readers_read_while_it_writes(tmp_path: Path) -> None:
         reader.close()
 
 
-def test_writer_that_holds_it_is_waited_for_no_longer_than_said(tmp_path: Path) -> None:
+def test_the_wait_for_another_writer_ends_at_its_limit(tmp_path: Path) -> None:
     with open_sink(f"sqlite:{tmp_path}/out.db?busy_s=0.05") as sink:
         other = sqlite3.connect(tmp_path / "out.db", isolation_level=None)
         other.execute("BEGIN IMMEDIATE")

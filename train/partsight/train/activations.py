@@ -123,7 +123,7 @@ class CachedSource:
 
 @dataclass(frozen=True)
 class FreshSource:
-    """Copies that are drawn anew for each epoch; the trunk runs each time. See `ActivationSource`."""
+    """Copies that are drawn again for each epoch; the trunk runs each time. See `ActivationSource`."""
 
     goldens: FloatArray
     held_out: FloatArray

@@ -1,4 +1,4 @@
-"""Where fine-tuning stands, on disk after every epoch: whole or not there, so that a kill loses one epoch."""
+"""State of fine-tuning, on disk after every epoch: whole or absent, so that a kill loses one epoch."""
 
 import logging
 import zipfile

@@ -1,4 +1,4 @@
-"""Where a network may be cut in two: only between blocks, never through one (keras-team/keras-io#995)."""
+"""Cuts of a network in two: only between blocks, never through one (keras-team/keras-io#995)."""
 
 import re
 from collections.abc import Mapping, Sequence

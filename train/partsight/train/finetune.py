@@ -85,7 +85,7 @@ def find_cut(backbone: Backbone, extractor: Extractor, head: Head, cut: str | No
 def finetune(stage1: Stage1, config: TrainConfig, folder: Path, recipe: Recipe | None = None) -> Tuned:
     """Fine-tune the network of stage 1, in place.
 
-    Interrupted, the same call goes on from the last epoch that was finished, and gives the same weights.
+    After an interrupt, the same call continues after the last finished epoch, and returns the same weights.
 
     Args:
         stage1: where to start.

@@ -73,7 +73,7 @@ def require_tensorflow() -> None:
 def keras_settings() -> Iterator[None]:
     """Let Keras compute in float32, channels last and with an epsilon of 1e-7 in the block or function, as by default.
 
-    Afterwards Keras' settings are again those of the program, for whose other threads they change meanwhile.
+    Afterwards Keras has the program's settings again. Meanwhile they also change for the program's other threads.
     """
     config = keras.config
     before = (

@@ -57,7 +57,7 @@ def freeze(
         cut: the layer after which the backbone trains.
         allowed: layers of the backbone at which it may be cut, in order; see `Backbone.cuts`.
         compile_last: Function that compiles the model that will train: `model`, or another one with the same layers.
-        held: layers after the cut that do not train all the same.
+        held: Layers after the cut that still do not train.
 
     Raises:
         TrainingError: `cut` is not one of `allowed`.

@@ -111,7 +111,7 @@ def _imprint(model: Any, features: FloatArray) -> None:
     center = features.mean(axis=0) if len(features) > 1 else np.zeros_like(features[0])
     centered = features - center
     model.get_layer(EMBEDDING_NAME).center.assign(center)
-    lengths = np.maximum(np.linalg.norm(centered, axis=1, keepdims=True), 1e-12)  # parts may look all the same
+    lengths = np.maximum(np.linalg.norm(centered, axis=1, keepdims=True), 1e-12)  # all parts may look the same
     model.get_layer(SCORE_NAME).prototypes.assign((centered / lengths).T)
 
 

@@ -20,8 +20,8 @@ TRAINED_VARIATION = Variation(
     noise_levels=3.5,
     jpeg_quality=85,
 )
-"""Variation of the copies: 1.5 times that of a line (parallax and key light: 1.0 times), so that hardly any frame exceeds
-the trained range."""
+"""Variation of the copies: 1.5 times that of a line (parallax and key light: 1.0 times), so that hardly any frame
+exceeds the trained range."""
 
 
 @dataclass(frozen=True)

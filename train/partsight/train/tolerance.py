@@ -1,4 +1,4 @@
-"""How far frames may differ from the golden images: measured before the package exists, for the report."""
+"""Tolerated differences between frames and golden images, measured for the report, before the package exists."""
 
 from collections.abc import Sequence
 

@@ -83,7 +83,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
         type=above_zero,
         default=100.0,
         metavar="MS",
-        help="milliseconds after a frame's arrival; later answers count as expired (default: %(default)g)",
+        help="milliseconds after a frame's arrival; later answers count as overdue (default: %(default)g)",
     )
     parser.add_argument("--late", type=above_zero, help=argparse.SUPPRESS)  # old name
     parser.add_argument(

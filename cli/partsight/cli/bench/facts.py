@@ -122,7 +122,7 @@ class PacedRun:
         frames_per_s: The pace.
         seconds: Time during which frames arrive.
         frames: Number of frames that arrive.
-        expired: Number of frames that were answered later than `deadline_ms`, or not at all.
+        overdue: Number of frames that were answered later than `deadline_ms`, or not at all.
         deadline_ms: Limit for an answer, in milliseconds after the frame is due.
         p50_ms, p99_ms: Milliseconds from the moment a frame is due to its answer: median and 99th percentile.
     """
@@ -130,7 +130,7 @@ class PacedRun:
     frames_per_s: float
     seconds: float
     frames: int
-    expired: int
+    overdue: int
     deadline_ms: float
     p50_ms: float
     p99_ms: float

@@ -121,8 +121,8 @@ def measure_pace(
         recognizer: An open recogniser.
         frames: Frames, each (height, width, 3) uint8 BGR; shown one after the other, over and over.
         speed: Speed of the recogniser. The pace is `PACE_SHARE` of it, and its batch is the most frames in one call.
-        deadline_ms: Time in milliseconds after a frame is due; a later answer has expired.
-        seconds: Time during which frames arrive. Frames without an answer after twice that time have expired.
+        deadline_ms: Time in milliseconds after a frame is due; a later answer is overdue.
+        seconds: Time during which frames arrive. Frames without an answer after twice that time are overdue.
         clock: Clock to measure by.
         tick: Called after each call.
     """
@@ -139,9 +139,9 @@ def measure_pace(
         ready = clock.now()
         found += [(ready - moment) * 1000 for moment in waiting]
         tick("paced run")
-    expired = sum(latency > deadline_ms for latency in found) + count - len(found)
+    overdue = sum(latency > deadline_ms for latency in found) + count - len(found)
     p50_ms, p99_ms = statistics.median(found), percentile_99(found)
-    return PacedRun(frames_per_s, seconds, count, expired, deadline_ms, p50_ms, p99_ms)
+    return PacedRun(frames_per_s, seconds, count, overdue, deadline_ms, p50_ms, p99_ms)
 
 
 def percentile_99(values: Sequence[float]) -> float:

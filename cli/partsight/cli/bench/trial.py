@@ -26,7 +26,7 @@ _SPEEDS, _LABELS, _STAGES, _SINGLE, _PACE, _QUEUE = 0.46, 0.2, 0.07, 0.08, 0.12,
 
 @dataclass(frozen=True)
 class BenchOptions:
-    """What to measure, and for how long.
+    """Measurements to take, and their duration.
 
     Attributes:
         seconds: Time for everything, in seconds; at least half of it goes to measurements, however long loading takes.
@@ -34,7 +34,7 @@ class BenchOptions:
         frame_size: (width, height) of the frames in pixels; None for the default, or the size of the images.
         batch: Number of frames in one call, measured in addition to single frames.
         providers, precisions: Names to measure; None for all.
-        deadline_ms: Time in milliseconds after which an answer has expired.
+        deadline_ms: Time in milliseconds after which an answer is overdue.
         with_start: Whether to measure a new process too.
     """
 

@@ -10,8 +10,8 @@ from partsight.cli.bench.facts import CAMERA_FPS, BenchFacts, Configuration, Lab
 MIN_AGREEMENT = 0.999
 """Least share of frames with the baseline's label, for a configuration to be recommended."""
 
-_MAX_EXPIRED = 0.01  # share of frames; any machine misses so many deadlines once in a while
-_TOO_MANY_EXPIRED = "stop all other programs on this machine and measure again, or plan with fewer cameras"
+_MAX_OVERDUE = 0.01  # share of frames; any machine misses so many deadlines once in a while
+_TOO_MANY_OVERDUE = "stop all other programs on this machine and measure again, or plan with fewer cameras"
 _UNSTEADY = 0.75  # share of the median; a slower round was disturbed
 _CLEARLY = 1.05  # ratio of speeds from which one counts as faster than the other
 
@@ -141,12 +141,12 @@ def _pace(facts: BenchFacts) -> str:
     pace = facts.pace
     if pace is None:
         return ""
-    expired = "none" if pace.expired == 0 else f"{pace.expired:,}"
-    too_many = "" if pace.expired <= _MAX_EXPIRED * pace.frames else f" That is too many: {_TOO_MANY_EXPIRED}."
+    overdue = "none" if pace.overdue == 0 else f"{pace.overdue:,}"
+    too_many = "" if pace.overdue <= _MAX_OVERDUE * pace.frames else f" That is too many: {_TOO_MANY_OVERDUE}."
     return (
         f"When {rate(pace.frames_per_s)} frames a second arrived for {pace.seconds:.0f} s, half of the answers came "
         f"within {milliseconds(pace.p50_ms)} of the frame's arrival and 99 of 100 within "
-        f"{milliseconds(pace.p99_ms)}, waiting included; {expired} of {pace.frames:,} came after the deadline of "
+        f"{milliseconds(pace.p99_ms)}, waiting included; {overdue} of {pace.frames:,} came after the deadline of "
         f"{milliseconds(pace.deadline_ms)}.{too_many}"
     )
 

@@ -27,7 +27,7 @@ Of image files, folders and videos partsight answers every frame, in order. It r
 and it counts every frame. SIGTERM or Ctrl-C ends the line; the line first answers and writes all frames that it has
 accepted. A second Ctrl-C ends it at once.
 
---config reads the settings of the line from a TOML file. Its keys are the options below (docs/runtime.md). An option
+--config reads the settings of the line from a TOML file. Its keys are the options below (docs/line.md). An option
 of the command replaces the key of the file.
 """
 
@@ -105,7 +105,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
         "which must have signed",
     )
     _add_line_options(parser)
-    parser.set_defaults(run=run, parser=parser)
+    parser.set_defaults(run=run)
 
 
 def _add_line_options(parser: argparse.ArgumentParser) -> None:

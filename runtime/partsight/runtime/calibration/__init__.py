@@ -2,7 +2,7 @@
 
 The way, top down: golden images, `variation`, varied images, `answers`, `thresholds`. `candidates` says how many golden
 images matching compares a frame with; `setup_check` finds a difference that makes refused frames fit.
-May import `core`, `images`, `matching`, `package` and `recognition`.
+May import `core`, `matching`, `package` and `recognition`.
 """
 
 from partsight.runtime.calibration.answers import VariedAnswers, answer_by_agreement, answer_by_score

@@ -135,13 +135,13 @@ def _digest(asked: dict[str, str], user: str, password: str, target: str) -> str
     if algorithm.endswith("-SESS"):
         secret = digest(secret, nonce, client_nonce)
     counted = (nonce,) if qop is None else (nonce, "00000001", client_nonce, "auth")
-    said = {"username": user, "realm": realm, "nonce": nonce, "uri": target}
-    said["response"] = digest(secret, *counted, digest("GET", target))
+    fields = {"username": user, "realm": realm, "nonce": nonce, "uri": target}
+    fields["response"] = digest(secret, *counted, digest("GET", target))
     if "opaque" in asked:
-        said["opaque"] = asked["opaque"]
+        fields["opaque"] = asked["opaque"]
     if qop is not None or algorithm.endswith("-SESS"):
-        said["cnonce"] = client_nonce
-    quoted = ", ".join(f'{key}="{_escaped(value)}"' for key, value in said.items())
+        fields["cnonce"] = client_nonce
+    quoted = ", ".join(f'{key}="{_escaped(value)}"' for key, value in fields.items())
     counter = "" if qop is None else ", qop=auth, nc=00000001"
     return f"Digest {quoted}{counter}" + (f", algorithm={asked['algorithm']}" if "algorithm" in asked else "")
 

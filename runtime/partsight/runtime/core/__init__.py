@@ -1,4 +1,4 @@
-"""What every room stands on: errors, array types, names, files that are written whole, and checks of arguments.
+"""The base of every room: errors, array types, names, files that are written whole, and checks of arguments.
 
 May import nothing of partsight.
 """

@@ -1,7 +1,7 @@
 """Parts come and go: new parts enter a package without training, and are evaluated before it is written.
 
 The way, top down: `changes`, `new_parts`, `plan`, `build`, `evaluation`, `report`; `enrolment` calls them in order.
-May import `calibration` and the rooms above it; no cameras, sinks or lines.
+May import `core`, `images`, `inference`, `matching`, `package`, `recognition` and `calibration`.
 """
 
 from typing import Any

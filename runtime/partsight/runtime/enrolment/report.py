@@ -41,7 +41,7 @@ class Lookalike:
 
 @dataclass(frozen=True)
 class NewPartReport:
-    """What to expect on the line of a part that was added or replaced.
+    """Expected answers on the line for a part that was added or replaced.
 
     Attributes:
         label: Label of the part.

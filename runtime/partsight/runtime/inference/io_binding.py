@@ -1,6 +1,6 @@
 """ONNX Runtime's IO binding: runs on buffers of the card that are made once, one set for each size of batch.
 
-Without it, each run allocates on the card, and copies there and back from NumPy's memory. Binding anew for each run
+Without it, each run allocates on the card, and copies there and back from NumPy's memory. Binding again for each run
 would copy as often (microsoft/onnxruntime#10000). So `BoundRuns` copies a batch into the bound buffer in place, and
 fills up other sizes: for a new shape cuDNN would search again, and a CUDA graph would be void.
 """

@@ -42,7 +42,7 @@ class OpenVinoEngine:
         self._compiled, network = compile_model(model, settings)
         self._interface = _interface(network)
         self._outputs = (self._interface.score_name, EMBEDDING_NAME)
-        # One set for each size: a request that gets another size allocates anew. Append and pop are atomic, so that
+        # One set for each size: a request that gets another size allocates again. Append and pop are atomic, so that
         # threads share a set without a lock.
         self._requests: dict[int, deque[Any]] = {size: deque() for size in (*settings.batch_sizes, _ANY)}
 

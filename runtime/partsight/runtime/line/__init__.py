@@ -1,6 +1,7 @@
 """The camera loop that a factory leaves running: cameras, a recogniser, sinks, and counters of every frame.
 
-`line.health` and `line.metrics` are folders of this room. May import all rooms except `enrolment`.
+The folders health and metrics belong to this room. May import `core`, `images`, `signing`, `matching`, `cameras`,
+`package`, `recognition`, `calibration` and `sinks`.
 """
 
 from partsight.runtime.line.compatibility import describe_stretch

@@ -80,16 +80,16 @@ class Line(ProcessBound):
         self._frame_queue = FrameQueue({name: policies.get(name) for name in cameras}, tally, 2 * recognizer.batch_size)
         self._publisher = ResultPublisher(tally, self.run_id, deadlines_s)
         self._dispatcher = Dispatcher(recognizer, self._frame_queue, tally, self._publisher, deadlines_s)
-        self._package = PackageSwap(self._dispatcher, tally, self._sinks, cameras)
+        self._swap = PackageSwap(self._dispatcher, tally, self._sinks, cameras)
         self._camera_workers = {
             name: CameraWorker(name, opener, self._frame_queue, tally) for name, opener in cameras.items()
         }
-        self.listen(self._package.frame_check)
+        self.listen(self._swap.frame_check)
         if on_result is not None:
             self.listen(on_result)
         self._error: BaseException | None = None
-        self._engine = threading.Thread(target=self._run, name=DISPATCH_THREAD, daemon=True)
-        self._preloader = threading.Thread(target=self._package.preload_first, name="partsight-preload", daemon=True)
+        self._dispatch_thread = threading.Thread(target=self._run, name=DISPATCH_THREAD, daemon=True)
+        self._preloader = threading.Thread(target=self._swap.preload_first, name="partsight-preload", daemon=True)
 
     @property
     def package_id(self) -> str:
@@ -104,7 +104,7 @@ class Line(ProcessBound):
     @property
     def is_running(self) -> bool:
         """Whether the line answers frames: from the start until all cameras have ended, or an error ends it."""
-        return self._engine.is_alive()
+        return self._dispatch_thread.is_alive()
 
     def listen(self, listener: Callable[[FrameEvent], None]) -> None:
         """Call another function with each result from now on, as `on_result`."""
@@ -117,11 +117,11 @@ class Line(ProcessBound):
             SinkError: a sink would be of no use on this line, see `Sink`; the line is closed.
             PartsightError: the line was started or closed before.
         """
-        if self._package.is_closed or self._engine.ident is not None:
-            state = "closed" if self._package.is_closed else "started already (`with` starts it, too)"
+        if self._swap.is_closed or self._dispatch_thread.ident is not None:
+            state = "closed" if self._swap.is_closed else "started already (`with` starts it, too)"
             raise PartsightError(f"this line was {state}; create another Line")
         try:
-            self._package.check_sinks()
+            self._swap.check_sinks()
         except Exception:
             self.close()
             raise
@@ -130,7 +130,7 @@ class Line(ProcessBound):
             for name, sink in self._sinks.items()
         }
         self._publisher.sink_workers = self._sink_workers
-        self._engine.start()
+        self._dispatch_thread.start()
         self._preloader.start()
         for camera in self._camera_workers.values():
             camera.start()
@@ -148,11 +148,11 @@ class Line(ProcessBound):
             PartsightError: a camera can never be opened, for example because its library is not installed; the reader
                 of a sink has ended; the network failed unexpectedly; or the line was not started.
         """
-        if self._engine.ident is None:
+        if self._dispatch_thread.ident is None:
             raise PartsightError("this line was not started; call `start`, or use it as a context manager")
-        self._engine.join(timeout_s)
+        self._dispatch_thread.join(timeout_s)
         self._raise_errors()
-        return not self._engine.is_alive()
+        return not self._dispatch_thread.is_alive()
 
     def stop(self) -> None:
         """Let cameras send no more; returns at once. The line still answers the frames that it has accepted."""
@@ -165,16 +165,16 @@ class Line(ProcessBound):
     def close(self) -> None:
         """Stop, answer and write the accepted frames, then close cameras, sinks and package. May be called twice."""
         self.stop()
-        if self._engine.ident is None:  # it was never started
+        if self._dispatch_thread.ident is None:  # it was never started
             for sink in self._sinks.values():
                 sink.close()
         else:
-            self._engine.join()
+            self._dispatch_thread.join()
             for camera in self._camera_workers.values():
                 camera.join()
             for worker in self._sink_workers.values():
                 worker.close()
-        self._package.close()
+        self._swap.close()
         if self._preloader.ident is not None:
             self._preloader.join()
 
@@ -220,7 +220,7 @@ class Line(ProcessBound):
         Raises:
             PartsightError: the package is damaged or does not fit, and the old one stays; or the line is closed.
         """
-        return self._package.swap(package, load)
+        return self._swap.swap(package, load)
 
     def _run(self) -> None:
         try:

@@ -1,11 +1,13 @@
 """Frames in, parts out: `Recognizer`, its results and batches.
 
-May import all rooms above it: `core`, `images`, `inference`, `matching`, `signing` and `package`.
+May import `core`, `images`, `inference`, `matching`, `signing` and `package`.
 """
 
-from partsight.runtime.recognition.batch import Preparer
 from partsight.runtime.recognition.loading import load_search
 from partsight.runtime.recognition.matching_stage import load_bank
+from partsight.runtime.recognition.micro_batcher import MicroBatcher
+from partsight.runtime.recognition.pipeline import StartedBatch
+from partsight.runtime.recognition.preparer import Preparer
 from partsight.runtime.recognition.recognizer import Recognizer
 from partsight.runtime.recognition.results import Answer, Result, ScoredLabel, Stages, decide, decide_matched
 from partsight.runtime.recognition.threshold import SCORE_RANGES, threshold_warning
@@ -13,11 +15,13 @@ from partsight.runtime.recognition.threshold import SCORE_RANGES, threshold_warn
 __all__ = [
     "SCORE_RANGES",
     "Answer",
+    "MicroBatcher",
     "Preparer",
     "Recognizer",
     "Result",
     "ScoredLabel",
     "Stages",
+    "StartedBatch",
     "decide",
     "decide_matched",
     "load_bank",

@@ -13,8 +13,8 @@ from partsight.runtime.images import checked_frames
 from partsight.runtime.inference import Inference, Session
 from partsight.runtime.matching import usable_cores
 from partsight.runtime.package import Manifest
-from partsight.runtime.recognition.batch import Prepared, Preparer, prefetch
 from partsight.runtime.recognition.matching_stage import MatchingStage
+from partsight.runtime.recognition.preparer import Prepared, Preparer, prefetch
 from partsight.runtime.recognition.results import Answer, Result, Stages, decide, decide_matched
 
 Value = TypeVar("Value")

@@ -18,10 +18,10 @@ from partsight.runtime.core import (
 from partsight.runtime.images import check_batch, preprocess
 from partsight.runtime.inference import Arithmetic, EngineSettings, Inference, ModelSettings
 from partsight.runtime.matching import Appearance, appearance_of
-from partsight.runtime.recognition.batch import prefetch
 from partsight.runtime.recognition.loading import load
 from partsight.runtime.recognition.old_options import NEW_NAMES, OldOptions, check_known, read_engine
 from partsight.runtime.recognition.pipeline import Pipeline, StartedBatch
+from partsight.runtime.recognition.preparer import prefetch
 from partsight.runtime.recognition.results import Result
 from partsight.runtime.recognition.threshold import warn_of_threshold
 from partsight.runtime.signing import KeyLike, read_keys

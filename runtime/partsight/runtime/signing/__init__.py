@@ -1,4 +1,4 @@
-"""Who made a package: keys, the signature file, and which keys this machine trusts.
+"""The maker of a package: keys, the signature file, and the keys that this machine trusts.
 
 May import `core`.
 """

@@ -1,4 +1,4 @@
-"""Where results go: the record of a frame, and one module a kind of sink, opened by its address.
+"""Destinations of results: the record of a frame, and one module a kind of sink, opened by its address.
 
 May import `core`, `cameras` and `recognition`.
 """

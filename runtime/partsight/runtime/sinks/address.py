@@ -23,6 +23,9 @@ _UNUSABLE = re.compile("[\0\ud800-\udc7f\udd00-\udfff]")
 
 _HIDDEN = "***"
 
+_KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false"}
+"""Types of options in words, by msgspec's names."""
+
 _MAX_CHARACTERS = 4096
 """Limit of an address, the same as that of a path on Linux."""
 
@@ -85,12 +88,21 @@ class Address:
         try:
             options = msgspec.convert(self.options, form, strict=False)
         except (msgspec.ValidationError, UnicodeEncodeError) as error:
-            raise SinkError(f"sink {self}: an option is wrong: {error}; its options are: {known}") from error
+            raise SinkError(f"sink {self}: {self._describe(error)}; its options are: {known}") from error
         for name in form.__struct_fields__:
             value = getattr(options, name)
             if isinstance(value, float) and not abs(value) <= _MAX_NUMBER:
                 raise SinkError(f"sink {self}: option {name} is {value}; expected at most {_MAX_NUMBER:g}")
         return options
+
+    def _describe(self, error: Exception) -> str:
+        """Return the option that msgspec refused, the text that it received, and the type that it expected."""
+        found = re.match(r"Expected `(\w+)`.* at `\$\.(\w+)`", str(error))
+        if found is None:
+            return f"an option is wrong: {error}"
+        kind, name = found.groups()
+        value = _HIDDEN if self.shown.endswith(_HIDDEN) else repr(self.options[name])
+        return f"option {name} is {value}; expected {_KINDS.get(kind, kind)}"
 
     def host_and_port(self, default_port: int, default_host: str = "127.0.0.1") -> tuple[str, int]:
         """Return the host and the port of `//host:port`.

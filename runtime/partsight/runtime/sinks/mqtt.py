@@ -18,8 +18,8 @@ from partsight.runtime.core import (
     read_key_file,
 )
 from partsight.runtime.sinks.address import Address, Options, shown
+from partsight.runtime.sinks.mqtt_publisher import WINDOW, Publisher
 from partsight.runtime.sinks.password import read_password
-from partsight.runtime.sinks.publisher import WINDOW, Publisher
 from partsight.runtime.sinks.record import FrameEvent
 from partsight.runtime.sinks.serving import joined
 from partsight.runtime.sinks.sink import Sink

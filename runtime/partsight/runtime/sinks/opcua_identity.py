@@ -20,7 +20,7 @@ _log = logging.getLogger("partsight.sinks")
 
 @dataclass(frozen=True)
 class Identity:
-    """What a server shows to clients, and demands of them.
+    """Certificate and login of a server.
 
     Attributes:
         certificate, key: Objects of `cryptography` for the encrypted endpoint; None without encryption.

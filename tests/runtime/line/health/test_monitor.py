@@ -121,7 +121,7 @@ def test_a_lamp_that_goes_out(
 
 
 class FakeLine:
-    """What health needs of a line."""
+    """A stand-in for a line."""
 
     def __init__(self, recognizer: Any) -> None:
         self.recognizer = recognizer

@@ -41,7 +41,7 @@ def test_frames_of_a_package_with_a_region_stay_whole_and_are_fewer(monkeypatch:
 
 
 class EndingLine:
-    """What `SetupWatch` needs of a line."""
+    """A stand-in for a line."""
 
     def __init__(self) -> None:
         self.recognizer = PACKAGE

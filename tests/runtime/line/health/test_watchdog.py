@@ -66,7 +66,7 @@ def test_a_set_up_that_is_found_is_logged_after_a_few_frames_and_once(
 def test_where_some_are_recognised_the_set_up_is_checked_as_well(
     checks: Checks, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """In RGB, a third of the parts may be recognised all the same."""
+    """In RGB, the line may still recognise a third of the parts."""
     checks.finds, camera = NEARER, Camera()
     for _ in range(10):
         camera.answer(1, is_refused=False)

@@ -22,7 +22,7 @@ PAUSE_S = 5.0
 """Seconds of pause after the broker refused a result, the disk failed, or a certificate could not be read."""
 
 STALL_S = 30.0
-"""Seconds without a connection or an acknowledgement, while results wait, after which the client is made anew."""
+"""Seconds without connection or acknowledgement, while results wait, after which the publisher creates a new client."""
 
 _NO_SUBSCRIBER = 0x10  # MQTT 5, PUBACK "No matching subscribers"
 
@@ -105,7 +105,7 @@ class Publisher:
         """
         try:
             if client is not None and time.monotonic() - self._alive > STALL_S:
-                self._log_trouble(f"nothing came from the broker for {STALL_S:g} s; connecting anew")
+                self._log_trouble(f"nothing came from the broker for {STALL_S:g} s; reconnecting")
                 self._stop(client)
                 client = None
             if client is None:

@@ -5,7 +5,7 @@ import pytest
 
 from partsight.runtime.core.errors import FrameError
 from partsight.runtime.images.preprocessing import PreprocessSpec, preprocess
-from partsight.runtime.recognition.batch import Preparer, prefetch
+from partsight.runtime.recognition.preparer import Preparer, prefetch
 
 SPEC = PreprocessSpec(height=24, width=32)
 

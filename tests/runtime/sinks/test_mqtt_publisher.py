@@ -12,7 +12,7 @@ from unittest.mock import Mock
 import pytest
 
 from partsight.runtime.core.errors import SinkError
-from partsight.runtime.sinks.publisher import Publisher
+from partsight.runtime.sinks.mqtt_publisher import Publisher
 from partsight.runtime.sinks.spool import Spool
 from tests.waiting import wait_until
 
@@ -43,7 +43,7 @@ class Client:
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr("partsight.runtime.sinks.publisher.PAUSE_S", 0.02)
+    monkeypatch.setattr("partsight.runtime.sinks.mqtt_publisher.PAUSE_S", 0.02)
     caplog.set_level(logging.WARNING)
 
 
@@ -56,10 +56,10 @@ def spool(tmp_path: Path) -> Iterator[Spool]:
 def test_spool_that_cannot_be_read_for_a_while(
     spool: Spool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """For which the broker is not to blame: it is not connected to anew."""
-    monkeypatch.setattr("partsight.runtime.sinks.publisher.STALL_S", 0.2)
+    """The broker is not the cause, so the publisher does not reconnect."""
+    monkeypatch.setattr("partsight.runtime.sinks.mqtt_publisher.STALL_S", 0.2)
     clock, tries, after = itertools.count(), itertools.count(), spool.after
-    monkeypatch.setattr("partsight.runtime.sinks.publisher.time", Mock(monotonic=lambda: next(clock) / 100))
+    monkeypatch.setattr("partsight.runtime.sinks.mqtt_publisher.time", Mock(monotonic=lambda: next(clock) / 100))
     monkeypatch.setattr(spool, "after", lambda *arguments: (next(tries), after(*arguments))[1])
     client, made = Client(), []
     spool.add(b"a")
@@ -93,7 +93,7 @@ def test_certificate_that_is_missing_for_a_while(spool: Spool, caplog: pytest.Lo
 
 
 def test_certificate_that_is_missing_when_the_broker_was_silent(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("partsight.runtime.sinks.publisher.STALL_S", 0.05)
+    monkeypatch.setattr("partsight.runtime.sinks.mqtt_publisher.STALL_S", 0.05)
     silent, client, tries = Client(), Client(), itertools.count(1)
     monkeypatch.setattr(silent, "loop_start", lambda: None)
 
