@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from partsight.runtime.calibration import Tolerances, Variation, vary
+from partsight.runtime.calibration import Tolerances, ToleranceSeries, Variation, vary
 from partsight.runtime.core import Pixels
 from partsight.train.fit import Epoch
 from partsight.train.records import Calibration, TuneRecord
@@ -102,18 +103,30 @@ def tolerance_curves(tolerances: Tolerances) -> Figure:
     for axes in panels.flat[len(tolerances.series) :]:
         axes.axis("off")
     for axes, series in zip(panels.flat, tolerances.series, strict=False):
-        positions = range(len(series.points))  # amounts lie at even distances, as small ones are close together
-        shares = [[100 * getattr(point, name) for point in series.points] for name in ("right", "unknown", "wrong")]
-        axes.stackplot(positions, shares, colors=(_RIGHT, "#d5dde4", _WRONG), labels=("right", "unknown", "wrong"))
-        amounts = [point.amount for point in series.points]
-        axes.set_xticks(positions, [f"{amount:g}" for amount in amounts], fontsize=6)
-        for limit in {amounts.index(amount) for amount in series.tolerated} - {0, len(amounts) - 1}:
-            axes.axvline(limit, color=_NEUTRAL, linestyle="--", linewidth=1)
-        axes.set_title(f"{series.name}: {series.describe()}", fontsize=9)
-        axes.set(xlabel=series.unit or "0 as taught, 1 swapped", xlim=(0, len(amounts) - 1), ylim=(0, 100))
+        _draw_series(axes, series)
     panels[0, 0].set_ylabel("% of frames")
     panels[0, 0].legend(fontsize=7, loc="lower left")
     return figure
+
+
+def _draw_series(axes: Axes, series: ToleranceSeries) -> None:
+    positions = range(len(series.points))  # amounts lie at even distances, as small ones are close together
+    amounts = [point.amount for point in series.points]
+    axes.set_title(f"{series.name}: {series.describe()}", fontsize=9)
+    shares = {name: [100 * getattr(point, name) for point in series.points] for name in ("right", "unknown", "wrong")}
+    colours = (_RIGHT, "#d5dde4", _WRONG)
+    axes.set_ylim(0, 100)
+    if not series.unit:
+        bottom = np.zeros(len(amounts))
+        for values, colour in zip(shares.values(), colours, strict=True):
+            axes.bar(["as taught", "swapped"], values, 0.5, bottom=bottom, color=colour)
+            bottom += values
+        return
+    axes.stackplot(positions, list(shares.values()), colors=colours, labels=list(shares))
+    for limit in {amounts.index(amount) for amount in series.tolerated} - {0, len(amounts) - 1}:
+        axes.axvline(limit, color=_NEUTRAL, linestyle="--", linewidth=1)
+    axes.set_xticks(positions, [f"{amount:g}" for amount in amounts], fontsize=6)
+    axes.set(xlabel=series.unit, xlim=(0, len(amounts) - 1))
 
 
 def variation_samples(images: Sequence[Pixels], variation: Variation, seed: int) -> Figure:
