@@ -39,7 +39,6 @@ lint: build/lint/installed
 	.ci/phrases
 
 docs: build/docs-tools/installed
-	build/docs-tools/bin/python docs/draw_architecture.py
 	build/docs-tools/bin/sphinx-build -W --keep-going -q -b html docs build/docs
 	@echo "site: build/docs/index.html"
 
