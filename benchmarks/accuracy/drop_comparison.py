@@ -1,4 +1,4 @@
-"""The comparison of `finetune_drop.py`: stage 1 once, then each variant of fine-tuning from that same start."""
+"""The comparison of `finetune_drop.py`: one stage 1, then each variant of fine-tuning from that start."""
 
 import argparse
 import gc
@@ -27,12 +27,12 @@ from partsight.train.recipe import Recipe
 from partsight.train.trainer import make_deterministic
 
 ORIGINAL = {"head": 0.9937, "epoch_1": 0.0, "epoch_21": 0.0035, "validation": 0.8272}
-"""Of the report that started this: training accuracy that Keras printed, and validation accuracy at the end."""
+"""Figures of the original report: training accuracy as Keras printed it, and validation accuracy at the end."""
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A method to fine-tune.
+    """Method of fine-tuning.
 
     Attributes:
         key: Letter, as in the documentation.
@@ -60,14 +60,14 @@ VARIANTS = (
 
 @keras_settings()
 def run_comparison(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the settings of the comparison, and the course of each variant."""
+    """Return the settings of the comparison and the course of each variant."""
     make_deterministic(0)
     task = to_task(args)
     side = args.side or task.backbone.side_px
     with tempfile.TemporaryDirectory() as folder:
         start = prepare(task, Path(folder), side)
         results = describe(start, side) | {"variants": compare(start, Path(folder), args.variants)}
-        del start  # the files in the folder are mapped
+        del start  # it maps files in the folder, which Windows could not delete otherwise
         gc.collect()
     return results
 
@@ -77,7 +77,7 @@ def to_task(args: argparse.Namespace) -> Task:
     backbone = find_backbone(args.backbone)
     goldens = read_catalog(args.data / "golden").goldens
     count = args.classes or len(goldens)
-    every = max(1, len(goldens) // count)  # neighbours in the catalogue are siblings: take them from all over it
+    every = max(1, len(goldens) // count)  # spread over the catalogue, because neighbours are siblings
     return Task(
         backbone=backbone,
         weights=args.weights or backbone.default_weights,

@@ -1,4 +1,4 @@
-"""The picture of `finetune_drop.py`: the accuracy that Keras prints, and that of a line."""
+"""The plot of `finetune_drop.py`: accuracy as Keras prints it, and accuracy on a line."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 _HEAD_AT = -0.35
 """Position of the end of head training on the axis of epochs."""
 
-# Wide lines below, narrow ones above, so that lines that lie upon each other can all be seen.
+# Wide lines below narrow ones, so that lines on top of each other all stay visible.
 _LOOKS = {
     "a": {"color": "#c0392b", "linewidth": 5, "marker": "o", "alpha": 0.9},
     "b": {"color": "#e08e0b", "linewidth": 3, "marker": "s"},
@@ -20,14 +20,14 @@ _LOOKS = {
 
 
 def plot(path: Path, results: dict[str, Any]) -> None:
-    """Draw accuracy by epoch, one line a variant, in training mode and in inference mode."""
+    """Draw accuracy by epoch in training mode and in inference mode, one line for each variant."""
     figure = Figure(figsize=(11, 5), layout="constrained")
     printed, golden = figure.subplots(1, 2, sharey=True)
     for variant in results["variants"]:
         _line(printed, variant, "printed", results["stage1_golden_accuracy"])
         _line(golden, variant, "golden", results["stage1_golden_accuracy"])
-    printed.set_title("While it trains: the accuracy that Keras prints", fontsize=11)
-    golden.set_title("Asked afterwards, as on the line: golden images recognised", fontsize=11)
+    printed.set_title("In training: the accuracy that Keras prints", fontsize=11)
+    golden.set_title("In inference, as on the line: golden images recognised", fontsize=11)
     _original(printed, results["original_report"])
     for axes in (printed, golden):
         _axes(axes, results["epochs"])

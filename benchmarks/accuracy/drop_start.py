@@ -22,7 +22,7 @@ from partsight.train.tuner import predict, steps_an_epoch
 
 HEAD_EPOCHS = 30
 _HELD_OUT = 0
-"""The number of the varied copy that no variant trains on."""
+"""Number of the varied copy that no variant trains on."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,12 @@ class Task:
 
     Attributes:
         backbone, weights, head: Parts of the network.
-        goldens: the images.
-        cut: the layer after which the last blocks begin; None for partsight's default.
-        epochs: Epochs of fine-tuning.
-        copies: varied copies of each golden image to train on in addition to it.
+        goldens: Golden images.
+        cut: Layer after which the last blocks start; None for partsight's default.
+        epochs: Number of epochs of fine-tuning.
+        copies: Number of varied copies of each golden image to train on, next to the image.
         learning_rate: Learning rate of the old recipe, SGD with momentum 0.9.
-        recipe: partsight's; its batch size is everyone's.
+        recipe: Recipe of partsight; all variants use its batch size.
         seed: Seed of variation and order.
     """
 
@@ -54,17 +54,17 @@ class Task:
 
 @dataclass(frozen=True)
 class Start:
-    """Stage 1, which every variant starts from: a head that was trained on inference-mode bottleneck features.
+    """Stage 1, the start of every variant: a head trained on features in inference mode.
 
     Attributes:
-        task: settings of the comparison.
-        extractor: the network from frames to features.
-        head_model: the trained head.
-        cut: the layer after which the last blocks begin.
-        allowed: all layers where the network might be cut.
-        source: activations at the cut, in inference mode.
-        frames: (copies + 1, classes, h, w, 3) uint8, the golden images last; the order of items in `source`.
-        held_out: (classes, h, w, 3) uint8, a varied copy of each that nobody trains on.
+        task: Settings of the comparison.
+        extractor: Network from frames to features.
+        head_model: Trained head.
+        cut: Layer after which the last blocks start.
+        allowed: All layers after which the network might be cut.
+        source: Activations at the cut, in inference mode.
+        frames: Frames in the order of the items in `source`, (copies + 1, classes, h, w, 3) uint8; golden images last.
+        held_out: One varied copy of each golden image that no variant trains on, (classes, h, w, 3) uint8.
         golden_accuracy: Golden accuracy of stage 1.
     """
 
@@ -80,17 +80,17 @@ class Start:
 
     @property
     def steps(self) -> int:
-        """Steps an epoch."""
+        """Number of steps in an epoch."""
         return steps_an_epoch(self.source, self.task.recipe)
 
     @property
     def checked_after(self) -> tuple[int, ...]:
-        """Steps after which golden images are asked for: each quarter of the first epoch, then each epoch."""
+        """Steps after which the benchmark checks the golden images: each quarter of epoch 1, then each epoch."""
         quarters = {-(-self.steps * quarter // 4) for quarter in (1, 2, 3)}
         return tuple(sorted(quarters | {self.steps * epoch for epoch in range(1, self.task.epochs + 1)}))
 
     def batches(self, epoch: int) -> Iterator[IndexArray]:
-        """Yield the items of each step, in partsight's order, which all variants follow."""
+        """Yield the items of each step, in the order that all variants use."""
         classes, batch = self.source.classes, self.task.recipe.batch
         items = np.random.default_rng([self.task.seed, epoch]).permutation(classes * (self.source.copies + 1))
         yield from np.resize(items, (self.steps, batch))
@@ -101,7 +101,7 @@ class Start:
 
 
 def prepare(task: Task, folder: Path, side_px: int) -> Start:
-    """Train the head on inference-mode features and compute the common start; caches go into `folder`."""
+    """Train the head and compute the common start; caches go into `folder`."""
     spec = PreprocessSpec(height=side_px, width=side_px)
     extractor = build_extractor(task.backbone, task.weights, task.head, spec)
     allowed = task.backbone.cuts(inner_network(extractor.network))

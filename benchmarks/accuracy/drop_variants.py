@@ -1,4 +1,4 @@
-"""Variants of fine-tuning the same network: three common mistakes, partsight's own, and half of it."""
+"""Variants of fine-tuning: three common mistakes, partsight's method, and partsight's freeze plan alone."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,9 +26,9 @@ class Point:
 
     Attributes:
         step: Number of steps taken.
-        epoch: the same in epochs.
-        printed: training-mode accuracy since the beginning of the epoch, as Keras' fit prints it.
-        golden: share of golden images recognised in inference mode, as on a line.
+        epoch: The same number in epochs.
+        printed: Training-mode accuracy since the start of the epoch, as Keras' `fit` prints it.
+        golden: Share of golden images recognised in inference mode, as on a line.
     """
 
     step: int
@@ -39,15 +39,15 @@ class Point:
 
 @dataclass(frozen=True)
 class TuningCourse:
-    """How a variant went.
+    """Course of a variant.
 
     Attributes:
-        points: in order, the first before any step.
-        left: share of golden images recognised with the weights that it leaves, in inference mode.
-        held_out: the same of the varied copies.
+        points: Points in order, the first before any step.
+        left: Share of golden images recognised with the final weights, in inference mode.
+        held_out: Share of varied copies recognised with the final weights, in inference mode.
         moved, statistics: Number of moving means and variances that changed, and number of all.
         trained: Number of weights that the optimiser changed.
-        outcome: why it ended.
+        outcome: Reason why it ended.
     """
 
     points: tuple[Point, ...]
@@ -60,9 +60,9 @@ class TuningCourse:
 
 
 class OldBatchNormalization(keras.layers.BatchNormalization):
-    """BatchNormalization of Keras before TensorFlow 2: in training it uses the batch's statistics, frozen or not.
+    """BatchNormalization of Keras before TensorFlow 2: in training it uses the batch's statistics even if frozen.
 
-    Freezing only kept its variables as they were, the moving statistics among them (keras-team/keras#9965).
+    Freezing only protected its variables (keras-team/keras#9965).
     """
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
@@ -74,7 +74,7 @@ class OldBatchNormalization(keras.layers.BatchNormalization):
 
 
 def on_batch_statistics(start: Start) -> Any:
-    """(a) Every BatchNormalization is frozen, and still normalises with the batch's statistics."""
+    """(a) Freeze every BatchNormalization; each still normalises with the batch's statistics."""
     network = _copy(start, OldBatchNormalization)
     model = _assemble(start, network)
     _train_last_blocks(start, network)
@@ -84,7 +84,7 @@ def on_batch_statistics(start: Start) -> Any:
 
 
 def with_training_false(start: Start) -> Any:
-    """(b) As guides advise today: `base(x, training=False)`, then `base.trainable = True` for the last blocks."""
+    """(b) Call `base(x, training=False)` and set `trainable` of the last blocks, as guides advise today."""
     network = _copy(start, keras.layers.BatchNormalization)
     model = _assemble(start, network, training=False)
     _train_last_blocks(start, network)
@@ -92,7 +92,7 @@ def with_training_false(start: Start) -> Any:
 
 
 def toggled_afterwards(start: Start) -> Any:
-    """(c) A good freeze plan, and then somebody sets the parent's flag to False and to True again."""
+    """(c) Use partsight's freeze plan, then set the parent's flag to False and back to True."""
     network = _copy(start, keras.layers.BatchNormalization)
     model = _assemble(start, network)
     freeze(model, start.cut, start.allowed, lambda: None)
@@ -102,7 +102,7 @@ def toggled_afterwards(start: Start) -> Any:
 
 
 def plan_alone(start: Start) -> Any:
-    """(p) The freeze plan of partsight, and nothing toggled after it: the plan without the recipe."""
+    """(p) Use partsight's freeze plan, but not its recipe."""
     network = _copy(start, keras.layers.BatchNormalization)
     model = _assemble(start, network)
     freeze(model, start.cut, start.allowed, lambda: None)
@@ -118,7 +118,7 @@ def _copy(start: Start, batch_norm: type[keras.layers.BatchNormalization]) -> An
 
 
 def _assemble(start: Start, network: Any, **call: bool) -> Any:
-    """Return the whole network from frames to scores with stage 1's weights."""
+    """Return the whole network from frames to scores, with stage 1's weights."""
     frames = keras.Input(start.frames.shape[2:], dtype="uint8")
     normalization, head = start.task.backbone.normalization, start.task.head
     x = FrameNormalization(normalization.order, normalization.mean, normalization.scale)(frames)
@@ -130,7 +130,7 @@ def _assemble(start: Start, network: Any, **call: bool) -> Any:
 
 
 def _train_last_blocks(start: Start, network: Any) -> None:
-    network.trainable = False  # as it was while the head was trained
+    network.trainable = False  # as during the training of the head
     network.trainable = True
     for layer in layers_in_order(network):
         layer.trainable = False
@@ -139,7 +139,7 @@ def _train_last_blocks(start: Start, network: Any) -> None:
 
 
 def run_old(start: Start, build: Callable[[Start], Any], what: str) -> TuningCourse:
-    """Fine-tune by hand, as people do: SGD over the whole network, whatever happens."""
+    """Fine-tune without partsight: SGD over the whole network, without a guard."""
     model = build(start)
     model.compile(
         keras.optimizers.SGD(start.task.learning_rate, momentum=0.9),
@@ -153,7 +153,7 @@ def run_old(start: Start, build: Callable[[Start], Any], what: str) -> TuningCou
         bar = progress(start.batches(epoch), start.steps, f"{what}, epoch {epoch} of {start.task.epochs}", "step")
         for number, items in enumerate(bar, start.steps * (epoch - 1) + 1):
             _, accuracy = model.train_on_batch(start.images(items), items % start.source.classes)
-            accuracies.append(float(accuracy))  # of this batch alone, whereas fit prints the epoch's mean
+            accuracies.append(float(accuracy))  # of this batch alone; `fit` prints the epoch's mean
             if number in start.checked_after:
                 points.append(Point(number, number / start.steps, float(np.mean(accuracies)), check.golden()))
     return check.course(points, f"trained for {start.task.epochs} epochs; nothing stopped it")
@@ -161,13 +161,13 @@ def run_old(start: Start, build: Callable[[Start], Any], what: str) -> TuningCou
 
 @dataclass(frozen=True)
 class GoldenCheck:
-    """Asks a network for the golden images, and looks at its variables.
+    """Checks a network's golden accuracy, and which of its variables changed.
 
     Attributes:
-        start: with the images.
-        model: the whole network.
-        tail: the network from the activation at the cut; None where the trunk trains, so that nothing may be cached.
-        before: every variable before the first step.
+        start: Start with the golden images.
+        model: Whole network.
+        tail: Network from the activation at the cut; None if the trunk trains, because then no activation is fixed.
+        before: All variables before the first step.
     """
 
     start: Start
@@ -177,7 +177,7 @@ class GoldenCheck:
 
     @classmethod
     def of(cls, start: Start, model: Any) -> "GoldenCheck":
-        """Look at a network before its first step."""
+        """Return a check of a network, made before its first step."""
         parts = split(model, start.cut)
         trains = bool(parts.trunk.trainable_weights)
         return cls(start, model, None if trains else parts.tail, tuple(model.get_weights()))
@@ -187,7 +187,7 @@ class GoldenCheck:
         return self._share(self.start.frames[-1], self.start.source.goldens)
 
     def in_training_mode(self) -> float:
-        """Return the share of golden images recognised in training mode, batch by batch; changes nothing."""
+        """Return the share of golden images recognised in training mode; the variables stay the same."""
         classes, batch = self.start.source.classes, self.start.task.recipe.batch
         indices = np.resize(
             np.random.default_rng(self.start.task.seed).permutation(classes), (-(-classes // batch), batch)
@@ -196,11 +196,11 @@ class GoldenCheck:
         for chosen in progress(indices, len(indices), "in training mode, no step", f"×{batch}"):
             scores = ops.convert_to_numpy(self.model(self.start.frames[-1][chosen], training=True))
             right.append(scores.argmax(axis=1) == chosen)
-        self.model.set_weights(self.before)  # such a pass moves the statistics of a BatchNormalization that trains
+        self.model.set_weights(self.before)  # undo: this pass moves the statistics of a BatchNormalization that trains
         return float(np.mean(right))
 
     def course(self, points: list[Point], outcome: str) -> TuningCourse:
-        """Look at the network after its last step."""
+        """Return the course of the network after its last step."""
         left, held_out = self.golden(), self._share(self.start.held_out, self.start.source.held_out)
         changed = {
             id(variable): not np.array_equal(old, new)
@@ -219,7 +219,7 @@ class GoldenCheck:
 
 
 class WatchedSource:
-    """Hands out activations, and asks for the golden images between the steps; see `activations.ActivationSource`."""
+    """Provides activations and checks the golden images between steps; see `activations.ActivationSource`."""
 
     def __init__(self, start: Start, scorer: Any) -> None:
         self._start, self._scorer = start, scorer
@@ -243,12 +243,12 @@ class WatchedSource:
         return rows
 
     def printed(self, epoch: int) -> float:
-        """Return the training-mode accuracy since the beginning of the epoch."""
+        """Return the training-mode accuracy since the start of the epoch."""
         return float(np.mean(self._right[epoch]))
 
 
 def run_ours(start: Start, folder: Path) -> TuningCourse:
-    """Fine-tune as partsight does: freeze plan, guard over BatchNormalization, drop guard. Changes stage 1."""
+    """(d) Fine-tune with partsight: freeze plan, guard over BatchNormalization, drop guard. It changes stage 1."""
     task, head = start.task, start.task.head
     tail = split(start.extractor.network, start.cut).tail
     outputs = start.head_model(tail.outputs[0])

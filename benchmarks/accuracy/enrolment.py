@@ -1,8 +1,8 @@
-"""How well are parts recognised that were enrolled instead of trained, and do the others stay as they are?
+"""How well does partsight recognise enrolled parts, and do its answers for the other parts change?
 
-Leaves parts out of the catalogue, trains and exports a package without them, enrols them, and answers all line frames:
-frames of the enrolled parts, and frames of the others before and after. The trained package stays in the folder
---work; the next call with the same data and the same parts left out uses it again.
+The benchmark leaves some parts out, trains and exports a package, and enrols them. It answers frames of the enrolled
+parts, and frames of the other parts before and after. The trained package stays in the folder --work, and the next call
+with the same data and the same parts left out uses it again.
 
 Example:
     python -m benchmarks.accuracy.enrolment --data PARTS --leave-out 100
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def train_without(goldens: dict[str, Path], left_out: Sequence[str], work: Path, budget: str) -> Path:
-    """Return a package of all parts but some, made now or by an earlier call."""
+    """Return a package without the given parts, made now or by an earlier call."""
     package, catalog, run = work / "before.partsight", work / "taught", work / "run"
     taught = [label for label in goldens if label not in set(left_out)]
     if package.exists() and list(ModelPackage.read(package).manifest.labels) == taught:
@@ -76,12 +76,12 @@ def train_without(goldens: dict[str, Path], left_out: Sequence[str], work: Path,
 
 
 def track(items: Sequence[int], what: str) -> Iterable[int]:
-    """Show how far enrolment is."""
+    """Show the progress of enrolment."""
     yield from progress(items, len(items), what, "×32")
 
 
 def recognize(package: Path, paths: Sequence[Path], what: str) -> list[Result]:
-    """Recognise image files with a progress bar."""
+    """Recognise image files."""
     results: list[Result] = []
     with Recognizer(package, batch_size=BATCH) as recognizer:
         starts = range(0, len(paths), BATCH)
@@ -108,7 +108,7 @@ def judge(new: Sequence[Path], old: Sequence[Path], answers: dict[str, list[Resu
 
 
 def found(enrolled: Enrolled, left_out: Sequence[str]) -> dict[str, Any]:
-    """Return the figures that enrolment itself expected."""
+    """Return the figures that enrolment expected."""
     return {
         "left_out": list(left_out),
         "expected_right": float(np.mean([part.right for part in enrolled.parts])),
@@ -122,31 +122,31 @@ def found(enrolled: Enrolled, left_out: Sequence[str]) -> dict[str, Any]:
 
 
 def counts(spec: MatchingSpec | None) -> str:
-    """Return how many candidates a frame is compared with."""
+    """Return the numbers of candidates for the comparison, as text."""
     return "none" if spec is None else f"{spec.by_thumbnail} by thumbnail, {spec.by_network} by the network"
 
 
 def to_table(results: dict[str, Any]) -> str:
     """Return the figures as a Markdown table."""
     enrolled, before, after = (results[name] for name in ("enrolled", "before", "after"))
-    expected = f"given their label (enrolment expected {results['expected_right']:.2%})"
+    expected = f"their own label (enrolment expected {results['expected_right']:.2%})"
     rows = (
         (f"parts enrolled in {results['seconds']:.0f} s", str(len(results["left_out"]))),
         (f"right part first, of their {enrolled['frames']} line frames", f"{enrolled['right_first']:.2%}"),
         (expected, f"{enrolled['accepted_right']:.2%}"),
-        ("given another part's label", f"{enrolled['accepted_wrong']:.2%}"),
-        (f"right part first, of {before['frames']} line frames of the others, before", f"{before['right_first']:.2%}"),
+        ("another part's label", f"{enrolled['accepted_wrong']:.2%}"),
+        (f"right part first, of {before['frames']} frames of other parts, before", f"{before['right_first']:.2%}"),
         ("the same, after", f"{after['right_first']:.2%}"),
-        ("given their label, before", f"{before['accepted_right']:.2%}"),
+        ("their own label, before", f"{before['accepted_right']:.2%}"),
         ("the same, after", f"{after['accepted_right']:.2%}"),
-        ("given another part's label, before", f"{before['accepted_wrong']:.2%}"),
+        ("another part's label, before", f"{before['accepted_wrong']:.2%}"),
         ("the same, after", f"{after['accepted_wrong']:.2%}"),
         ("candidates, before", results["candidates_before"]),
         ("the same, after", results["candidates"]),
-        ("answers of the others that changed", str(len(results["changed"]))),
-        ("largest change of a network score of the others", f"{results['largest_score_difference']:.1g}"),
+        ("changed answers for other parts", str(len(results["changed"]))),
+        ("largest change of a network score of other parts", f"{results['largest_score_difference']:.1g}"),
     )
-    return "\n".join(["| what | figure |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])
+    return "\n".join(["| quantity | figure |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])
 
 
 def _share(is_so: Iterable[bool]) -> float:
@@ -155,10 +155,12 @@ def _share(is_so: Iterable[bool]) -> float:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = make_parser(__doc__, "enroll")
-    parser.add_argument("--leave-out", type=int, default=100, metavar="N", help="parts (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="which parts (default: %(default)s)")
+    parser.add_argument(
+        "--leave-out", type=int, default=100, metavar="N", help="number of parts (default: %(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the choice of parts (default: %(default)s)")
     parser.add_argument("--budget", default="quick", choices=("quick", "full"), help="of training")
-    parser.add_argument("--work", type=Path, default=Path("build/enroll"), help="folder (default: %(default)s)")
+    parser.add_argument("--work", type=Path, default=Path("build/enroll"), help="work folder (default: %(default)s)")
     return parser.parse_args(arguments)
 
 

@@ -1,9 +1,15 @@
 """Does a network forget its golden images when it is fine-tuned?
 
-Trains a head on the frozen network's features, then fine-tunes the last blocks in five variants from that same start:
-(a) with frozen BatchNormalization on the batch's statistics, as Keras did before TensorFlow 2, (b) with
-`base(x, training=False)`, as guides advise today, (c) with flags that somebody toggles after a good freeze plan,
-(p) with that plan and nothing toggled, by the optimiser of (a) to (c), and (d) as partsight does. Reads DATA/golden.
+The benchmark trains a head on the frozen network's features. From that start it fine-tunes the last blocks of the
+network in five variants:
+
+(a) frozen BatchNormalization that uses the batch's statistics, as Keras did before TensorFlow 2
+(b) `base(x, training=False)`, as guides advise today
+(c) partsight's freeze plan, with flags toggled afterwards
+(p) partsight's freeze plan, with the optimiser of (a) to (c)
+(d) partsight
+
+It reads DATA/golden.
 
 Examples:
     python -m benchmarks.accuracy.finetune_drop
@@ -38,11 +44,11 @@ def to_table(results: dict[str, Any]) -> str:
         "printed by Keras: before any step",
         "epoch 1",
         "last epoch",
-        "golden images, asked as on the line: before any step",
+        "golden images recognised in inference, as on the line: before any step",
         "lowest after an epoch",
         "lowest within epoch 1",
-        "with the weights that it leaves",
-        "varied copies, with these",
+        "with the final weights",
+        "varied copies, with the final weights",
         "moving statistics changed",
     )
     original = results["original_report"]
@@ -81,7 +87,7 @@ def epoch_ends(results: dict[str, Any], variant: dict[str, Any]) -> list[dict[st
 
 
 def to_notes(results: dict[str, Any]) -> str:
-    """Return the equal and the different settings of the variants as text."""
+    """Return the common and the different settings of the variants as text."""
     kind = {"none": "random", "embedded": "embedded ImageNet", "imagenet": "ImageNet"}.get(results["weights"])
     weights = f"{kind} weights" if kind else f"weights of the file {results['weights']}"
     cut, size = results["cut"], f"{results['side_px']}×{results['side_px']}"
@@ -93,18 +99,17 @@ def to_notes(results: dict[str, Any]) -> str:
             f"- Equal for all: weights before the first step, {results['classes']} golden images with "
             f"{results['copies']} varied copies each, their order, batches of {results['batch']}, "
             f"{results['steps_per_epoch']} steps an epoch. No dropout.",
-            f"- Different: (a) trains what follows {cut} except BatchNormalization; (b) what follows it with "
-            "BatchNormalization; (c) every layer, because toggling undid the plan; (p) and (d) what follows it "
-            "except BatchNormalization.",
+            f"- Different: (a), (p) and (d) train the layers after {cut} without BatchNormalization; (b) trains them "
+            "with BatchNormalization; (c) trains every layer, because toggling undid the plan.",
             f"- Different: all but (d) use {results['old_optimizer']} and the head's plain loss; (d) uses partsight's "
             f"recipe, {results['own_optimizer']}, at the batch size of the others; a cosine head's prototypes follow "
             "the golden images instead of training.",
             "- Printed by Keras: mean accuracy in training mode over the epoch's batches so far, as `fit` prints it; "
-            "before any step, over the golden images. For (d) it is counted on the same batches.",
-            "- Asked as on the line: inference mode. After an epoch (d) is asked as it judges itself and would be "
-            "kept: with the running average of its weights. Within an epoch it is asked with its raw weights, and "
-            "a cosine head with prototypes that are up to a quarter of an epoch old; no package holds these.",
-            "- Varied copies: one a part, that nobody trained on.",
+            "before any step, over the golden images. For (d) the benchmark counts it on the same batches.",
+            "- In inference, as on the line: after an epoch, (d) uses the running average of its weights, which "
+            "training keeps. Within an epoch it uses its raw weights, and a cosine head uses prototypes up to a "
+            "quarter of an epoch old; no package holds these.",
+            "- Varied copies: one for each part; no variant trained on them.",
             *(_verdict(results, variant) for variant in results["variants"] if variant["key"] == "d"),
         )
     )
@@ -115,7 +120,7 @@ def _verdict(results: dict[str, Any], ours: dict[str, Any]) -> str:
     lowest = min(point["golden"] for point in epoch_ends(results, ours))
     kept = "stayed at or above" if lowest >= floor else "FELL BELOW"
     return (
-        f"- After every epoch, golden accuracy of (d) {kept} stage 1's less {results['tolerance']:g} (lowest "
+        f"- After every epoch, golden accuracy of (d) {kept} stage 1's minus {results['tolerance']:g} (lowest "
         f"{lowest:.4f}, floor {floor:.4f}). It {ours['outcome']}."
     )
 
@@ -124,16 +129,22 @@ def _parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = make_parser(__doc__, "finetune_drop")
     add = parser.add_argument
     add("--backbone", default="EfficientNetLite0", metavar="NAME", help="(default: %(default)s)")
-    add("--weights", metavar="PATH|imagenet|none", help="of the backbone (default: the backbone's)")
+    add("--weights", metavar="PATH|imagenet|none", help="weights of the backbone (default: the backbone's)")
     add("--head", default="cosine", choices=("cosine", "dense"), help="(default: %(default)s)")
-    add("--variants", default="abcpd", metavar="LETTERS", help="which to run (default: %(default)s)")
-    add("--side", type=int, metavar="PX", help="(default: the backbone's)")
-    add("--cut", metavar="LAYER", help="(default: as in training)")
-    add("--classes", type=int, metavar="N", help="number of parts, from all over the catalogue (default: all)")
+    add("--variants", default="abcpd", metavar="LETTERS", help="variants to run (default: %(default)s)")
+    add("--side", type=int, metavar="PX", help="height and width of the input (default: the backbone's)")
+    add("--cut", metavar="LAYER", help="layer to cut after (default: as in training)")
+    add("--classes", type=int, metavar="N", help="number of parts, spread over the catalogue (default: all)")
     add("--epochs", type=int, default=3, help="(default: %(default)s)")
     add("--copies", type=int, default=0, metavar="N", help="varied copies of each golden image (default: %(default)s)")
-    add("--batch", type=int, default=32, help="images a step (default: %(default)s)")
-    add("--learning-rate", type=float, default=1e-4, metavar="X", help="of all but (d) (default: %(default)s)")
+    add("--batch", type=int, default=32, help="number of images in a step (default: %(default)s)")
+    add(
+        "--learning-rate",
+        type=float,
+        default=1e-4,
+        metavar="X",
+        help="learning rate of all variants but (d) (default: %(default)s)",
+    )
     return parser.parse_args(arguments)
 
 

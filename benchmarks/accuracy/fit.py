@@ -1,7 +1,7 @@
 """Does it fit? Shares of right, unknown and wrong answers by turn, shift, scale, light, blur and colour order.
 
-It varies the package's golden images by ever larger amounts, or with `--data` the images of DATA/golden. A package that
-looks at a region of the frame needs `--data`: its own golden images show only that region.
+The benchmark varies the package's golden images by rising amounts; with `--data` it varies the images of DATA/golden. A
+package that uses a region of the frame needs `--data`, because its own golden images show only that region.
 
 Example:
     python -m benchmarks.accuracy.fit line3.partsight
@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def read_goldens(package: ModelPackage, data: Path | None, parts: int, seed: int) -> tuple[Sequence[Pixels], list[str]]:
-    """Return golden images as the line's frames come, and their parts.
+    """Return golden images of the size of the line's frames, and their parts.
 
     Args:
         package: Package that was taught the parts.
@@ -55,12 +55,12 @@ def read_goldens(package: ModelPackage, data: Path | None, parts: int, seed: int
         paths = [path for path in find_images(data / "golden") if path.parent.name in set(taught)]
         if not paths:
             raise SystemExit(
-                f"{data / 'golden'} holds no part of {package.path}; name the folder that it was trained on"
+                f"{data / 'golden'} holds no part of {package.path}; name the package's training data with --data"
             )
         chosen = _draw(len(paths), parts, seed)
         return ImageFiles([paths[index] for index in chosen]), [paths[index].parent.name for index in chosen]
     if spec.region is not None:
-        raise SystemExit(f"{package.path} looks at a region of the frame; name whole golden images with --data FOLDER")
+        raise SystemExit(f"{package.path} uses a region of the frame; name whole golden images with --data FOLDER")
     chosen = _draw(len(taught), parts, seed)
     images = [package.golden_image(index) for index in chosen]
     if spec.color == "mono":
@@ -92,7 +92,7 @@ def plot(tolerances: Tolerances, title: str) -> Figure:
 
 
 def _draw_series(axes: Axes, series: ToleranceSeries) -> None:
-    """Draw amounts at equal distances: some are close to 0, others far from it."""
+    """Draw amounts at equal distances, because small amounts are close together."""
     amounts = [point.amount for point in series.points]
     low, high = (amounts.index(amount) for amount in series.tolerated)
     axes.axvspan(low - 0.15, high + 0.15, color="#e3f0e8", label="tolerated")

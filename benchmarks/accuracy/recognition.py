@@ -1,6 +1,6 @@
-"""How many parts are recognised on the line, and how many unknown parts are refused?
+"""How many parts does partsight recognise on the line, and how many unknown parts does it refuse?
 
-Reads DATA/line/PART/N.jpg (frames of taught parts) and DATA/unknown/*.jpg (parts that were never taught).
+The benchmark reads DATA/line/PART/N.jpg, frames of taught parts, and DATA/unknown/*.jpg, parts that were never taught.
 
 Example:
     python -m benchmarks.accuracy.recognition line3.partsight --data PARTS
@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def recognize(recognizer: Recognizer, paths: Sequence[Path], what: str) -> list[Result]:
-    """Recognise image files with a progress bar."""
+    """Recognise image files."""
     results: list[Result] = []
     starts = range(0, len(paths), BATCH)
     for start in progress(starts, len(starts), what, f"×{BATCH}"):
@@ -119,7 +119,7 @@ def interval(share: float, count: int) -> tuple[float, float]:
 
 
 def auroc(positive: Sequence[float], negative: Sequence[float]) -> float:
-    """Return the probability that a positive scores higher than a negative (Mann and Whitney; ties count half)."""
+    """Return the probability that a positive scores higher than a negative; ties count half (Mann and Whitney)."""
     first, second = np.asarray(positive)[:, None], np.asarray(negative)[None, :]
     return float(((first > second) + 0.5 * (first == second)).mean())
 
@@ -140,7 +140,7 @@ def to_table(accuracy: Accuracy) -> str:
         ),
         ("score tells taught from unknown (AUROC)", f"{accuracy.auroc:.3f}", "", ""),
     )
-    head = ["| what | share | 95 % interval | expected by the package |", "|---|---|---|---|"]
+    head = ["| quantity | share | 95 % interval | expected by the package |", "|---|---|---|---|"]
     return "\n".join(head + [f"| {' | '.join(row)} |" for row in rows])
 
 

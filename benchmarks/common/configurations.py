@@ -1,4 +1,4 @@
-"""Configurations that a package can run in: those that work here, and why others do not."""
+"""Configurations of a package, each a provider with a precision, and the reasons why some do not work here."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -30,7 +30,7 @@ def open_package(package: Path, configuration: Configuration, **options: Any) ->
 def open_all(
     package: Path, providers: Sequence[str] | None, **options: Any
 ) -> tuple[dict[Configuration, Recognizer], dict[str, str]]:
-    """Return a recogniser for each configuration that works here, and why others do not.
+    """Return a recogniser for each configuration that works here, and the reasons for all others.
 
     Args:
         package: Folder of the package.
@@ -49,7 +49,7 @@ def open_all(
 
 
 def brief(error: Exception | str, length: int = 160) -> str:
-    """Return the first words of an error, on one line that fits into a table."""
+    """Return the start of an error's text, on one line that fits into a table."""
     text = " ".join(str(error).split()).replace("|", "/")
     return text if len(text) <= length else f"{text[:length]}…"
 

@@ -1,4 +1,4 @@
-"""Frames to measure on: files of the line, as a camera delivers them."""
+"""Frames for the benchmarks: image files of the line."""
 
 import argparse
 import itertools
@@ -20,7 +20,7 @@ def line_paths(data: Path, count: int) -> list[Path]:
 
 
 def line_frames(data: Path, count: int, size: tuple[int, int] | None) -> list[Pixels]:
-    """Return the frames in `line_paths`, enlarged to (width, height); None for as they are."""
+    """Return the frames in `line_paths`, enlarged to `size`, (width, height) in pixels; None keeps their size."""
     frames = [read_image(path) for path in line_paths(data, count)]
     if size is None:
         return frames
@@ -28,7 +28,7 @@ def line_frames(data: Path, count: int, size: tuple[int, int] | None) -> list[Pi
 
 
 def batches(frames: Sequence[Pixels], size: int) -> Iterator[list[Pixels]]:
-    """Return batch after batch without end, each of the frames that follow the last one's."""
+    """Yield batches without end; each continues after the last frame of the previous batch."""
     endless = itertools.cycle(frames)
     return (list(itertools.islice(endless, size)) for _ in itertools.count())
 

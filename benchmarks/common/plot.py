@@ -1,4 +1,4 @@
-"""The pictures of the speed benchmarks: bars with their figures next to them."""
+"""Plots of the speed benchmarks: bars, each with its figure next to it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ GREEN, BLUE, GREY, ORANGE, RED = "#1f7a4d", "#2c7fb8", "#8d99a6", "#e08e0b", "#c
 
 @dataclass(frozen=True)
 class PlotBar:
-    """One bar: its name, its length, the text next to it, and its colour."""
+    """Bar with name, length, the text next to it, and colour."""
 
     name: str
     value: float

@@ -22,12 +22,12 @@ _PACKAGES = (
 
 
 def default_data() -> Path:
-    """Return the folder of parts: that of the environment variable PARTSIGHT_DATA, or the sample in examples/."""
+    """Return the folder in the environment variable PARTSIGHT_DATA, else the sample parts in examples/."""
     return Path(os.environ.get(DATA_VARIABLE, REPOSITORY / "examples" / "parts"))
 
 
 def machine() -> dict[str, str]:
-    """Return the facts that figures depend on: processor, cores, card and versions."""
+    """Return facts of the machine: processor, cores, card and versions."""
     facts = {"processor": _processor(), "cores": str(os.cpu_count()), **_card(), "python": platform.python_version()}
     for package in _PACKAGES:
         try:
@@ -38,7 +38,7 @@ def machine() -> dict[str, str]:
 
 
 def write_results(folder: Path, name: str, results: dict[str, Any], table: str) -> None:
-    """Write results as JSON and as a Markdown table, with the machine they were measured on."""
+    """Write results as JSON and as a Markdown table, with the facts of the machine."""
     folder.mkdir(parents=True, exist_ok=True)
     facts = machine()
     text = json.dumps({"machine": facts, "results": results}, indent=1) + "\n"
@@ -54,7 +54,7 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def write_report(args: argparse.Namespace, results: dict[str, Any], text: str, figure: Figure) -> None:
-    """Print Markdown, and write it with the JSON and the picture."""
+    """Print the Markdown text, and write text, JSON and plot."""
     print(text)
     write_results(args.out, args.name, results, text)
     figure.savefig(args.out / f"{args.name}.png", dpi=110)
@@ -69,13 +69,13 @@ def make_parser(
     Args:
         documentation: Docstring of the benchmark, for its help.
         name: Default name of the result files.
-        rounds: Default of `--rounds`; None for a benchmark without rounds.
-        frames: Default of `--frames`; None for a benchmark that takes no frames, or all.
+        rounds: Default of `--rounds`; None for a benchmark without this option.
+        frames: Default of `--frames`; None for a benchmark without this option.
     """
     made = argparse.ArgumentParser(
         description=documentation,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        conflict_handler="resolve",  # a benchmark may describe an option in its own words
+        conflict_handler="resolve",  # a benchmark may define an option again
     )
     made.add_argument(
         "--data",
@@ -102,7 +102,7 @@ def _processor() -> str:
 
 
 def _card() -> dict[str, str]:
-    """Return the NVIDIA cards and their driver, where there is one."""
+    """Return the NVIDIA cards and their driver; empty without a card."""
     if shutil.which("nvidia-smi") is None:
         return {}
     command = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]

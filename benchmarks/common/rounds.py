@@ -1,7 +1,7 @@
-"""Rounds: the speed of competitors, measured in fair turns.
+"""Rounds: the speed of competitors, measured in fair turns (see `partsight.cli.bench.rounds`).
 
-`partsight.cli.bench.rounds` explains fair turns. Ratios are taken within rounds, so that a disturbance affects
-both sides alike; benchmarks report the median of the rounds.
+Benchmarks compute ratios within each round, because a disturbance affects both sides of a round alike. They report the
+median of the rounds.
 """
 
 import statistics
@@ -16,19 +16,19 @@ from partsight.cli.bench.rounds import take_turns
 from partsight.runtime.core import progress_bar
 
 Turn = Callable[[], float]
-"""Takes a turn, and returns the seconds of its median call."""
+"""Function that takes a turn and returns the seconds of its median call."""
 Rounds = dict[str, list[float]]
-"""Seconds of a call in each round, by competitor."""
+"""Seconds of the median call in each round, by competitor."""
 
 
 def timed(task: Callable[[], object], turn_s: float = 0.1) -> float:
-    """Take a turn: return the median seconds of its calls; see `times`."""
+    """Take a turn and return the median seconds of its calls; see `times`."""
     return statistics.median(times(task, turn_s))
 
 
 def times(task: Callable[[], object], turn_s: float) -> list[float]:
-    """Take a turn: return the seconds of as many calls as `turn_s` seconds hold, at least one."""
-    task()  # not timed: the turn before has filled the caches and put the threads to sleep
+    """Take a turn: call for `turn_s` seconds, at least once, and return the seconds of each call."""
+    task()  # not timed: after another competitor's turn, caches are cold and threads sleep
     seconds: list[float] = []
     ends = time.perf_counter() + turn_s
     while not seconds or time.perf_counter() < ends:
@@ -39,7 +39,7 @@ def times(task: Callable[[], object], turn_s: float) -> list[float]:
 
 
 def interleave(turns: Mapping[str, Turn], rounds: int, what: str) -> Rounds:
-    """Let all competitors take their turn in each round, as `partsight bench` does; the first round warms up.
+    """Give each competitor a turn in each round, as `partsight bench` does; the first round warms up.
 
     Args:
         turns: Turn of each competitor, by its name.
@@ -63,7 +63,7 @@ def median_of(found: Sequence[float], reference: Sequence[float] | None = None) 
 
 
 def difference(found: Sequence[float], *others: Sequence[float]) -> float:
-    """Return the median time that one takes longer than the others together, within rounds."""
+    """Return the median, within rounds, of one competitor's time minus the sum of the others' times."""
     return statistics.median(one - sum(rest) for one, *rest in zip(found, *others, strict=True))
 
 

@@ -1,4 +1,4 @@
-"""The cameras and brokers that `faults.py` kills, and the counters of the results that arrive."""
+"""Parts of `faults.py`: cameras and brokers that it kills, and counts of the results that arrive."""
 
 import json
 import shutil
@@ -15,18 +15,18 @@ from typing import Any
 
 MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
 Key = tuple[str, int]
-"""A frame: its camera and its sequence there."""
+"""Key of a frame: name of its camera, and its sequence number."""
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on."""
+    """Return a free TCP port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def wait_for_port(port: int, timeout_s: float = 20.0) -> None:
-    """Wait until somebody listens there."""
+    """Wait until a process listens on a port."""
     ends = time.monotonic() + timeout_s
     while time.monotonic() < ends:
         try:
@@ -34,24 +34,24 @@ def wait_for_port(port: int, timeout_s: float = 20.0) -> None:
             return
         except OSError:
             time.sleep(0.02)
-    raise TimeoutError(f"nobody listens on port {port} after {timeout_s:g} s")
+    raise TimeoutError(f"no process listens on port {port} after {timeout_s:g} s")
 
 
 class Process:
-    """A process next to the line that a test can kill (SIGKILL) and start again on the same port."""
+    """Process next to the line, which a scenario can kill (SIGKILL) and start again on the same port."""
 
     def __init__(self, command: Sequence[str], port: int) -> None:
-        """Start it."""
+        """Start the process."""
         self._command, self._port = command, port
         self.start()
 
     def start(self) -> None:
-        """Start it, and wait until it listens."""
+        """Start the process, and wait until it listens."""
         self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         wait_for_port(self._port)
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill the process."""
         self._process.kill()
         self._process.wait()
 
@@ -63,7 +63,7 @@ def camera_process(port: int, fps: float, images: Iterable[Path]) -> Process:
 
 
 def broker_process(port: int, folder: Path) -> Process:
-    """Start a broker that keeps sessions on disk, as docs/results.md says that it should."""
+    """Start a broker that keeps sessions on disk, as docs/results.md recommends."""
     config = folder / "mosquitto.conf"
     lines = [
         f"listener {port} 127.0.0.1", "allow_anonymous true", "user root", "persistence true",
@@ -75,7 +75,7 @@ def broker_process(port: int, folder: Path) -> Process:
 
 
 class BrokerSubscriber:
-    """Takes results from a broker, with a session that lasts."""
+    """Receives results from a broker, with a persistent session."""
 
     def __init__(self, port: int, topic: str) -> None:
         """Subscribe."""
@@ -106,7 +106,7 @@ class BrokerSubscriber:
             self._news.notify_all()
 
     def wait_for(self, count: int, timeout_s: float = 60.0) -> None:
-        """Wait for `count` different results, or until the time is over."""
+        """Wait for `count` different results, at most `timeout_s` seconds."""
         with self._news:
             self._news.wait_for(lambda: len(set(self.keys)) >= count, timeout_s)
 
@@ -117,13 +117,13 @@ class BrokerSubscriber:
 
 
 def keys_of_lines(path: Path) -> list[Key]:
-    """Return the frames in a file of JSON lines."""
+    """Return the keys of the results in a file of JSON lines."""
     records = (json.loads(line) for line in path.read_text("utf-8").splitlines())
     return [(record["camera"], record["sequence"]) for record in records]
 
 
 def keys_of_rows(path: Path) -> list[Key]:
-    """Return the frames in a database."""
+    """Return the keys of the results in a database."""
     with sqlite3.connect(path) as database:
         return [(camera, sequence) for camera, sequence in database.execute("SELECT camera, sequence FROM result")]
 

@@ -1,4 +1,4 @@
-"""The scenarios of `faults.py`: each breaks one thing next to a line again and again, and counts the results."""
+"""Scenarios of `faults.py`: each injects one fault next to a line again and again, and counts the results."""
 
 import argparse
 import contextlib
@@ -35,7 +35,7 @@ _FPS = 20.0
 
 
 class CannotError(Exception):
-    """A fault cannot be injected on this machine."""
+    """This machine cannot inject a fault."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,12 @@ class FaultRow:
     """Counts of one fault.
 
     Attributes:
-        injected: Number of times that the fault was injected.
-        seen, accepted: Frames that the line saw, and that it answered or recorded as failed.
-        kept: Results at each sink.
-        lost: Accepted frames that are missing at a sink.
-        repeated: Results that came more than once at a sink that must not repeat them.
-        counters: Counters of the line that showed the fault.
+        injected: Number of injected faults.
+        seen, accepted: Number of frames that the line saw, and that it answered or recorded as failed.
+        kept: Number of results at each sink.
+        lost: Number of accepted frames that are missing at a sink.
+        repeated: Number of repeated results at sinks that must not repeat them.
+        counters: Counters of the line that show the fault, as text.
     """
 
     fault: str
@@ -63,7 +63,7 @@ class FaultRow:
 
 @dataclass
 class FaultScene:
-    """The surroundings of a scenario.
+    """Context of a scenario.
 
     Attributes:
         args: Arguments of the command.
@@ -81,17 +81,17 @@ class FaultScene:
         return Recognizer(self.args.package, provider=self.args.provider, precision=self.args.precision, batch_size=4)
 
     def images(self) -> list[Path]:
-        """Return frames of the line."""
+        """Return image files of the line."""
         return line_paths(self.args.data, 24)
 
     def paced(self, seconds: float) -> PacedCamera:
-        """Return a camera of the process's own."""
+        """Return a camera inside this process, which sends frames for `seconds` seconds."""
         frames = line_frames(self.args.data, 24, None)
         return PacedCamera(frames, _FPS, round(seconds * _FPS))
 
     @property
     def lines(self) -> Path:
-        """The file of JSON lines."""
+        """Path of the file of JSON lines."""
         return self.folder / "results.jsonl"
 
     @property
@@ -100,7 +100,7 @@ class FaultScene:
         return self.folder / "results.db"
 
     def files(self) -> dict[str, str]:
-        """Return the addresses of both."""
+        """Return the addresses of both sinks."""
         return {"jsonl": f"jsonl:{self.lines}", "sqlite": f"sqlite:{self.rows}"}
 
 
@@ -158,7 +158,7 @@ def broker(scene: FaultScene) -> FaultRow:
 
 
 def disk(scene: FaultScene) -> FaultRow:
-    """Fill the disk of a sink, and free it."""
+    """Fill the disk of a sink, and free it again."""
     answers, source = Answers(), scene.paced(scene.args.times * 1.5)
     with _small_disk(scene.folder / "disk") as small:
         scene_files = {"jsonl": f"jsonl:{small / 'results.jsonl'}", "sqlite": f"sqlite:{scene.rows}"}
@@ -178,7 +178,7 @@ def disk(scene: FaultScene) -> FaultRow:
 
 
 def callback(scene: FaultScene) -> FaultRow:
-    """Raise in the callback, at random."""
+    """Raise errors in the callback, at random."""
     answers, source = Answers(), scene.paced(scene.args.times * 0.5)
     raised = 0
 
@@ -201,7 +201,7 @@ def callback(scene: FaultScene) -> FaultRow:
 
 
 def sigterm(scene: FaultScene) -> FaultRow:
-    """Send SIGTERM to `partsight run` in the midst of its work."""
+    """Send SIGTERM to `partsight run` while it works."""
     if os.name == "nt":
         raise CannotError("SIGTERM kills on Windows")
     seen = accepted = lost = twice = 0
@@ -255,13 +255,13 @@ def _wait(until: Callable[[], bool], timeout_s: float = 30.0) -> None:
     ends = time.monotonic() + timeout_s
     while not until():
         if time.monotonic() > ends:
-            return  # the counts show what happened
+            return  # the counts show the failure
         time.sleep(0.02)
 
 
 @contextlib.contextmanager
 def _small_disk(folder: Path) -> Iterator[Path]:
-    """Mount a disk of 4 MB: room for all results, without the file that fills it."""
+    """Mount a disk of 4 MB, which holds all results until `_fill` fills it."""
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
     try:

@@ -1,8 +1,8 @@
 """Does a line lose a result when a camera, a broker, a disk or a callback fails?
 
-Each scenario runs a line with real parts, breaks one of them again and again, and then counts from sequence numbers:
-every frame that the line accepted must be at every sink, and every fault in a counter. Faults that this machine cannot
-inject are left out; the table says why. The exit code is 1 if a result was lost.
+Each scenario runs a line with real components, and breaks one of them again and again. Then it counts by sequence
+numbers: every frame that the line accepted must be at every sink, and every fault in a counter. The benchmark skips
+faults that this machine cannot inject, and the table says why. The exit code is 1 if the line lost a result.
 
 Example:
     python -m benchmarks.reliability.faults line3.partsight --data PARTS
@@ -22,7 +22,7 @@ from partsight.runtime.core import progress_bar
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run all scenarios, write result files, and return 1 if a result was lost."""
+    """Run all scenarios, write result files, and return 1 if the line lost a result."""
     args = _parse(arguments)
     rows: list[FaultRow] = []
     left_out: dict[str, str] = {}
@@ -66,8 +66,10 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("package", metavar="PACKAGE", type=Path)
     parser.add_argument("--provider", default="cpu", help="default: %(default)s")
     parser.add_argument("--precision", default="fp32", help="default: %(default)s")
-    parser.add_argument("--times", type=int, default=20, help="each fault is injected (default: %(default)s)")
-    parser.add_argument("--only", nargs="+", choices=tuple(SCENARIOS), help="these scenarios alone")
+    parser.add_argument(
+        "--times", type=int, default=20, help="number of injections of each fault (default: %(default)s)"
+    )
+    parser.add_argument("--only", nargs="+", choices=tuple(SCENARIOS), help="scenarios to run (default: all)")
     return parser.parse_args(arguments)
 
 

@@ -1,4 +1,4 @@
-"""Cameras and watchers for the line's benchmarks: they count on their own, so that the line cannot flatter itself."""
+"""Cameras and listeners for the line's benchmarks; their counts are independent of the line's."""
 
 import os
 import threading
@@ -15,17 +15,17 @@ from partsight.runtime.sinks import FrameEvent
 
 
 class PacedCamera:
-    """Sends `count` frames at its own pace, whether or not anyone reads: a newer frame replaces one that waits."""
+    """Sends `count` frames at a fixed rate, as a real camera does: a newer frame replaces a waiting one."""
 
     def __init__(self, frames: Sequence[Pixels], fps: float, count: int) -> None:
-        """Take the frames to send; the clock starts with the first call of `read`."""
+        """Take the frames to send; the clock starts at the first call of `read`."""
         self._frames, self._fps, self.count = frames, fps, count
         self._next = 0
         self._closed = threading.Event()
         self._started: float | None = None
 
     def read(self) -> Frame | None:
-        """Return the newest frame, or the next one as soon as it is there; None after the last."""
+        """Return the newest frame, or wait for the next one; None after the last."""
         if self._next == self.count or self._closed.is_set():
             return None
         self._started = self._started or time.perf_counter()
@@ -50,7 +50,7 @@ class PacedCamera:
 
 @dataclass
 class Answers:
-    """Listens to a line and keeps counts of its answers, in little memory, since the benchmark measures the line's.
+    """Listener that records the answers of a line, in little memory, because the benchmark measures the line's memory.
 
     Attributes:
         cameras, sequences: Camera and sequence of each answer, in order.

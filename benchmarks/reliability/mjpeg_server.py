@@ -1,4 +1,4 @@
-"""A camera in its own process, so that a benchmark can kill it: motion JPEG over HTTP.
+"""Camera in its own process, which a benchmark can kill: motion JPEG over HTTP.
 
 python benchmarks/reliability/mjpeg_server.py PORT FPS IMAGE ...
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 class Stream(BaseHTTPRequestHandler):
-    """Sends the images in turn, for as long as the reader takes them."""
+    """Sends the images in turn until the reader disconnects."""
 
     def do_GET(self) -> None:
         """Answer a reader."""

@@ -1,4 +1,4 @@
-"""Does a line keep its promises as long as it runs: counters that add up, memory that stays, swaps that lose nothing?
+"""Do a line's counters add up, does its memory stay constant, and do swaps lose no frame, however long it runs?
 
 Cameras send frames at a fixed rate under the policy `latest`, or `queue`. They count the frames that they send, and a
 listener counts the answers; the benchmark compares both with the line's counters. With `--swap`, the line swaps between
@@ -33,7 +33,7 @@ from partsight.runtime.line import Line, LineCounters, Policy
 from partsight.runtime.sinks import open_sink
 
 WARM_UP_SHARE = 0.1
-"""Share of the run after which memory should stay constant."""
+"""Share of the run that counts as warm-up; after it, memory should stay constant."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,10 @@ class SoakFindings:
     """Counts of a run, and its latencies.
 
     Attributes:
-        sent, seen, accounted: Frames that the cameras sent, that the line saw, and the sum of its other counters.
-        answered, written: Answers that the listener heard, and lines in the sink's file.
-        repeated, without_package: Answers that came twice, or that name no package.
+        sent, seen, accounted: Number of frames that the cameras sent, that the line saw, and the sum of the line's
+            other counters.
+        answered, written: Number of answers at the listener, and of lines in the sink's file.
+        repeated, without_package: Number of answers that came twice, and of answers that name no package.
         swaps: Number of swaps.
     """
 
@@ -79,7 +80,7 @@ class SoakFindings:
 
     @property
     def is_whole(self) -> bool:
-        """Whether nothing was lost and nothing came twice."""
+        """Whether the line lost no frame and repeated no answer."""
         return (
             self.sent == self.seen == self.accounted
             and self.answered == self.counted_answers == self.written
@@ -89,7 +90,7 @@ class SoakFindings:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run, write result files, and return 1 if a result was lost."""
+    """Run, write result files, and return 1 if the line lost or repeated a result."""
     args = _parse(arguments)
     frames = line_frames(args.data, args.frames, args.frame_size)
     count = round(args.fps * args.seconds)
@@ -134,7 +135,7 @@ def _load(args: argparse.Namespace, package: str | Path) -> Recognizer:
 
 
 def _swap(args: argparse.Namespace, line: Line, times: list[tuple[float, float]]) -> None:
-    """Swap between both packages, spread over the run, while it lasts; note when each swap began and ended."""
+    """Swap between both packages again and again during the run; record start and end of each swap."""
     if args.swap is None:
         return
     packages = itertools.cycle([args.swap, args.package])
@@ -204,7 +205,7 @@ def _table(args: argparse.Namespace, verdict: SoakFindings, counters: LineCounte
         for name in ("recognised", "unknown", "skipped", "expired", "partial", "failed")
     }
     rows = [
-        ("frames sent, by the cameras' own count", f"{verdict.sent:,}"),
+        ("frames sent, as the cameras count", f"{verdict.sent:,}"),
         ("seen by the line", f"{verdict.seen:,}"),
         ("of these " + ", ".join(outcomes), ", ".join(f"{value:,}" for value in outcomes.values())),
         ("answers: counted, heard, written", f"{verdict.counted_answers:,}, {verdict.answered:,}, {verdict.written:,}"),
@@ -255,20 +256,24 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("package", metavar="PACKAGE", type=Path)
     parser.add_argument("--provider", default="cpu", help="default: %(default)s")
     parser.add_argument("--precision", default="fp32", help="default: %(default)s")
-    parser.add_argument("--batch", type=int, default=4, help="most frames answered at once (default: %(default)s)")
+    parser.add_argument(
+        "--batch", type=int, default=4, help="largest number of frames in a batch (default: %(default)s)"
+    )
     parser.add_argument(
         "--queue",
         type=int,
         default=0,
         metavar="FRAMES",
-        help="of each camera that wait; 0 for the policy latest (default)",
+        help="frames of each camera that may wait; 0 for the policy latest (default)",
     )
     parser.add_argument("--cameras", type=int, default=1, help="default: %(default)s")
-    parser.add_argument("--fps", type=float, default=200.0, help="of each camera (default: %(default)s)")
+    parser.add_argument(
+        "--fps", type=float, default=200.0, help="frames a second of each camera (default: %(default)s)"
+    )
     parser.add_argument("--seconds", type=float, default=600.0, help="default: %(default)s")
     parser.add_argument("--frame-size", type=parse_size, default=(640, 480), help="default: 640x480")
     parser.add_argument("--swap", metavar="PACKAGE", type=Path, help="swap to this package, and back")
-    parser.add_argument("--swaps", type=int, default=100, help="how often (default: %(default)s)")
+    parser.add_argument("--swaps", type=int, default=100, help="number of swaps (default: %(default)s)")
     return parser.parse_args(arguments)
 
 

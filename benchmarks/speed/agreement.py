@@ -1,4 +1,4 @@
-"""The second table of `preprocess.py`: effect of the preparation on labels, and its share in an answer."""
+"""The second table of `preprocess.py`: effect of preprocessing on labels, and its share of an answer's time."""
 
 import itertools
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from partsight.runtime.core import Pixels
 from partsight.runtime.images import preprocess
 
 MAX_SHARE, MAX_SHARE_SIZE = 0.05, (1280, 1024)
-"""Of an answer in FP32, that preprocessing was promised to take at most, at that size of frame."""
+"""Largest promised share of preprocessing in an answer's time, in FP32 and at this size of frame."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Agreement:
     Attributes:
         frame: Size of the frames.
         frames: Number of frames.
-        same_label: share of them that it names alike, prepared by INTER_AREA and by partsight.
-        right_by_area, right_by_ours: share that it names right.
+        same_label: Share of frames with the same label, prepared by INTER_AREA and by partsight.
+        right_by_area, right_by_ours: Share of frames with the right label, by each preparation.
         preprocessing_ms, label_ms: Time of a single frame: preprocessing alone, and from frame to label.
         share: Share of preprocessing in the latter.
     """
@@ -42,13 +42,13 @@ class Agreement:
 
 
 def each(frames: list[Pixels], prepare: Callable[[Pixels], Pixels]) -> Turn:
-    """Return a turn of single frames, one after the other."""
+    """Return a turn that prepares single frames, one after the other."""
     source = itertools.cycle(frames)
     return lambda: timed(lambda: prepare(next(source)))
 
 
 def measure_agreement(recognizer: Recognizer, frames: list[Pixels], shown: list[str], rounds: int) -> Agreement:
-    """Ask the network of both, and measure the share."""
+    """Compare the labels of both preparations, and measure the share of preprocessing."""
     height, width = frames[0].shape[:2]
     size = size_text((width, height))
     spec = recognizer.manifest.preprocess
@@ -72,7 +72,7 @@ def measure_agreement(recognizer: Recognizer, frames: list[Pixels], shown: list[
 
 
 def to_agreement_table(agreements: list[Agreement]) -> str:
-    """Return the labels as a Markdown table, and whether the promise is kept."""
+    """Return the figures as a Markdown table, with a line on the promise."""
     head = (
         "frame",
         "frames",

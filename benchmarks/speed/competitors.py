@@ -1,4 +1,4 @@
-"""The competitors of `peers.py`, and the processes that they are."""
+"""Competitors of `peers.py`, each in its own process."""
 
 import json
 import subprocess
@@ -13,12 +13,12 @@ from partsight.runtime import ModelPackage
 WORKER = "benchmarks.speed.peer_worker"
 KERAS = "Keras predict"
 OF_RUN = ("keras", "keras-function", "keras-torch")
-"""Kinds whose weights are in the run folder."""
+"""Kinds that need the run folder, because it holds their weights."""
 
 
 @dataclass(frozen=True)
 class Competitor:
-    """A competitor: its name, the kind that `peer_worker.py` builds, and its settings."""
+    """Competitor with its name, the kind that `peer_worker.py` builds, and its settings."""
 
     name: str
     kind: str
@@ -26,10 +26,10 @@ class Competitor:
 
 
 class CompetitorProcess:
-    """The process of a competitor."""
+    """Process of a competitor."""
 
     def __init__(self, config: dict[str, Any]) -> None:
-        """Start it, and wait until it is ready or says why it cannot be."""
+        """Start the process, and wait until it is ready or reports an error."""
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(
             [sys.executable, "-m", WORKER], stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True
@@ -58,10 +58,10 @@ class CompetitorProcess:
 
 
 def all_competitors(package: ModelPackage) -> list[Competitor]:
-    """Return all competitors: others', ours, and the limit of ours."""
+    """Return all competitors: other programs, partsight, and partsight's limit."""
     files = {name: str(package.path / model.file) for name, model in package.manifest.models.items()}
     files["bf16"] = files["fp32"]
-    files.pop("fp16", None)  # no other competitor computes in it on a processor
+    files.pop("fp16", None)  # no other competitor computes in FP16 on a processor
     others = [
         Competitor(KERAS, "keras"),
         Competitor("Keras in tf.function", "keras-function", {"jit": False}),

@@ -1,11 +1,14 @@
-"""What does each step towards the speed of an NVIDIA card gain, and how close to the card's own limit is it?
+"""How much speed does each optimisation for an NVIDIA card gain, and how close is it to the card's limit?
 
-From uint8 frames of the network's size in the host's memory to labels there; each step is switched on in addition to
-the steps before it. Plain ONNX Runtime and, where it is installed, PyTorch take their turn in the same rounds. So does
-the network alone on frames that lie on the card already, which is the limit. Then from the camera's frames,
-one batch after the other and overlapped: the network alone and, where the package compares frames with golden images,
-both stages; and the bundle in plain ONNX Runtime. Before that it says whether the card computes the whole network and
-the whole bundle, and whether both answer as the processor does.
+First table: from uint8 frames of the network's size in the host's memory to labels there. Each step adds one
+optimisation to the steps before it. Plain ONNX Runtime and PyTorch, if installed, take turns in the same rounds. The
+limit is the network alone on frames that are already on the card.
+
+Second: from a camera's frames, one batch after the other and overlapped, by the network alone and with the comparison
+with golden images; also the bundle in plain ONNX Runtime.
+
+Before the measurement, the benchmark checks two things: that the card computes the whole network and the whole bundle,
+and that both answer as the processor does.
 
 Example:
     python -m benchmarks.speed.gpu line3.partsight --data PARTS --batch 1 8 32 128
@@ -38,10 +41,10 @@ from partsight.runtime.images import preprocess
 BOTH = "both stages: "
 BUNDLE = f"{BOTH}the bundle in plain ONNX Runtime, prepared frames"
 CHUNKS = 4
-"""Batches in a call that overlaps them."""
+"""Number of batches in a call that overlaps them."""
 LABEL_BATCH = 16
 GOLDEN_COMPARED = 200
-"""Golden images that both stages are compared on, with the frames of the line."""
+"""Number of golden images for the comparison of answers, next to the frames of the line."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class GpuRow:
 
 
 class Recorded:
-    """A competitor whose calls are all timed."""
+    """Competitor that records the time of each call."""
 
     def __init__(self, call: Callable[[], object], batches: int = 1) -> None:
         """Take the function to call, and the number of batches that a call answers."""
@@ -87,7 +90,7 @@ def main(arguments: list[str] | None = None) -> None:
     package = ModelPackage.read(args.package)
     if package.manifest.search is not None:
         raise SystemExit(
-            f"{args.package} searches for its scores; expected a network that gives them: export it with --search never"
+            f"{args.package} has a search file; expected a network that gives all scores: export it with --search never"
         )
     card = Card(package, args.provider)
     steps = list(all_steps(set(package.manifest.models)))
@@ -112,11 +115,11 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _facts(card: Card, steps: list[Step], frames: list[Pixels], data: Path, folder: Path) -> dict[str, Any]:
-    """Return where nodes ran, and how many answers to golden images and frames equal the processor's."""
+    """Return where nodes ran, and the share of answers that equal the processor's."""
     images = [read_image(path) for path in find_images(data / "golden")]
     golden = np.concatenate([preprocess([image], card.spec) for image in images])
     expected = labels(Card(card.package, "cpu").step(steps[0], LABEL_BATCH), golden, LABEL_BATCH)
-    of_kind = {_kind(step): step for step in steps}  # of each the last, with most switched on
+    of_kind = {_kind(step): step for step in steps}  # of each kind the last step, with most optimisations
     shares = {
         kind: float((labels(card.step(step, LABEL_BATCH), golden, LABEL_BATCH) == expected).mean())
         for kind, step in progress(of_kind.items(), len(of_kind), "golden images", "kind")
@@ -142,7 +145,7 @@ def _rows(
     args: argparse.Namespace,
     folder: Path,
 ) -> list[GpuRow]:
-    """Load and measure all competitors for one size of batch; the card's memory is free again when it returns."""
+    """Load and measure all competitors for one size of batch, and free the card's memory."""
     calls = _competitors(card, steps, frames, batch, left_out, folder)
     return _measure(calls, batch, args)
 
@@ -150,7 +153,7 @@ def _rows(
 def _competitors(
     card: Card, steps: list[Step], frames: list[Pixels], batch: int, left_out: dict[str, str], folder: Path
 ) -> dict[str, Recorded]:
-    """Load all competitors for one size of batch; say in `left_out` why others cannot be had."""
+    """Load all competitors for one size of batch; store in `left_out` why others do not work."""
     small = np.resize(preprocess(frames, card.spec), (batch, card.spec.height, card.spec.width, 3))
     makes: dict[str, Callable[[], Recorded]] = {NAIVE: lambda: _answering(card.naive(), small)}
     for step in steps:
@@ -172,7 +175,7 @@ def _competitors(
         try:
             found[name] = make()
             found[name].turn(0)
-        except Exception as error:  # noqa: BLE001 (whatever a library raises is why it is left out)
+        except Exception as error:  # noqa: BLE001 (any error of a library leaves it out)
             found.pop(name, None)
             left_out[name] = brief(f"{type(error).__name__}: {error}")
     for name in (NAIVE, LIMIT):
@@ -191,7 +194,7 @@ def _bundled(card: Card, frames: list[Pixels], batch: int, folder: Path) -> Reco
 
 
 def _from_camera(card: Card, step: Step, frames: list[Pixels], batch: int, chunks: int, *, matching: bool) -> Recorded:
-    """Return calls of a recogniser with all steps on; a call answers `chunks` batches."""
+    """Return calls of a recogniser with all optimisations; a call answers `chunks` batches."""
     recognizer = Recognizer(
         card.package.path,
         provider=card.provider.name,
@@ -218,13 +221,13 @@ def _measure(calls: dict[str, Recorded], batch: int, args: argparse.Namespace) -
 
 
 def facts_table(shares: dict[str, float]) -> str:
-    """Return how far the labels of golden images are the processor's, as a Markdown table."""
+    """Return the share of golden images with the processor's label, as a Markdown table."""
     head = ("computed in", "golden images with the label of FP32 on the processor")
     return markdown_table(head, [(kind, f"{share:.2%}") for kind, share in shares.items()])
 
 
 def matching_table(found: dict[str, dict[str, Any]]) -> str:
-    """Return how far the answers of both stages are the processor's, as a Markdown table."""
+    """Return the agreement of both stages with the processor, as a Markdown table."""
     head = ("both stages by", "frames", "answered as on the processor", "largest difference of agreement")
     lines = [
         (name, f"{item['frames']}", f"{item['same']:.2%}", f"{item['max_difference']:.2g}")
@@ -235,7 +238,7 @@ def matching_table(found: dict[str, dict[str, Any]]) -> str:
 
 def _nodes_text(nodes: dict[str, int], asked: str, what: str = "Nodes") -> str:
     ran = ", ".join(f"{count} on {name}" for name, count in nodes.items())
-    return f"{what} by ONNX Runtime's profile: {ran}. {asked} was asked for."
+    return f"{what} by ONNX Runtime's profile: {ran}. {asked} was requested."
 
 
 def to_table(rows: list[GpuRow]) -> str:
@@ -284,7 +287,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         "--provider",
         choices=("cuda", "cpu"),
         default="cuda",
-        help="cpu: without a card, to see that it runs; all steps are then the same (default: %(default)s)",
+        help="cpu: a trial run without a card, in which all steps are equal (default: %(default)s)",
     )
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 8, 32, 128], help="default: 1 8 32 128")
     parser.add_argument("--frame-size", type=parse_size, default=(1280, 1024), help="default: 1280x1024")

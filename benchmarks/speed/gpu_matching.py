@@ -20,7 +20,7 @@ _BATCH = 16
 
 @dataclass(frozen=True)
 class Sameness:
-    """Agreement of answers with both stages on the processor.
+    """Agreement of answers with the processor's answers.
 
     Attributes:
         frames: Number of frames compared.
@@ -34,10 +34,10 @@ class Sameness:
 
 
 class PlainBundle:
-    """A bundle in ONNX Runtime with default options, as a program without partsight runs it."""
+    """Bundle in ONNX Runtime with default options, as a program without partsight runs it."""
 
     def __init__(self, package: ModelPackage, provider: str, folder: Path, *, tf32: bool = True) -> None:
-        """Write the bundle into a folder and load it; ONNX Runtime's default on a card is TF32."""
+        """Write the bundle into a folder and load it; on a card, ONNX Runtime uses TF32 by default."""
         self._file, self._provider = folder / "bundle.onnx", find_provider(provider)
         self._options = {} if tf32 or not self.has_tf32 else {"use_tf32": "0"}
         if not self._file.exists():
@@ -51,11 +51,11 @@ class PlainBundle:
 
     @property
     def has_tf32(self) -> bool:
-        """Whether the provider has that option."""
+        """Whether the provider has the option for TF32."""
         return self._provider.name == "cuda"
 
     def prepared(self, frames: Sequence[Pixels], batch: int) -> Pixels:
-        """Return a batch of frames of a camera, as the bundle takes them."""
+        """Return a batch of a camera's frames, prepared for the bundle."""
         return np.resize(preprocess(frames, self._spec), (batch, self._spec.height, self._spec.width, 3))
 
     def run(self, frames: Pixels) -> list[np.ndarray]:
@@ -64,7 +64,7 @@ class PlainBundle:
         return found
 
     def answers(self, frames: Sequence[Pixels]) -> list[tuple[str | None, float]]:
-        """Return label, None for unknown, and agreement of frames of a camera."""
+        """Return label and agreement of each of a camera's frames; the label is None for unknown."""
         chunks = (frames[start : start + _BATCH] for start in range(0, len(frames), _BATCH))
         found = [self.run(preprocess(chunk, self._spec)) for chunk in chunks]
         indices, agreement, accepted = (np.concatenate(values) for values in zip(*found, strict=True))
@@ -88,7 +88,7 @@ class PlainBundle:
 def same_answers(
     package: ModelPackage, provider: str, frames: Sequence[Pixels], folder: Path
 ) -> tuple[dict[str, dict[str, Any]], dict[str, int]]:
-    """Return how both stages on a provider answer, and where the bundle's nodes ran."""
+    """Return the agreement of each variant on a provider with the processor, and where the bundle's nodes ran."""
     expected = _of_recognizer(package, "cpu", frames)
     plain = PlainBundle(package, provider, folder)
     variants: dict[str, Callable[[], list[tuple[str | None, float]]]] = {

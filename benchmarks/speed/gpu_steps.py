@@ -1,4 +1,4 @@
-"""The competitors of `gpu.py`: each step towards the speed of the card, other programs, and the limit."""
+"""Competitors of `gpu.py`: partsight with more and more optimisations, other programs, and the card's limit."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -30,12 +30,12 @@ LIMIT = "limit: the card alone, nothing copied"
 _OFF = GpuSettings(io_binding=False, cuda_graphs=False, nhwc=False, exhaustive_search=False, tf32=False)
 
 Answer = Callable[[Pixels], np.ndarray]
-"""Takes (batch, height, width, 3) uint8 frames in the host's memory, and returns the class of each there."""
+"""Function from frames in the host's memory, (batch, height, width, 3) uint8, to the class of each, (batch,)."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """A set of options to run the network with: its name, the arithmetic, and the options that are on."""
+    """Set of optimisations for the network: its name, the arithmetic, and the options that are on."""
 
     name: str
     arithmetic: Arithmetic
@@ -43,7 +43,7 @@ class Step:
 
 
 def all_steps(precisions: set[str]) -> Iterator[Step]:
-    """Yield the steps, each with all of those before it."""
+    """Yield the steps, each with all optimisations of the steps before it."""
     step = Step("uint8 frames", "fp32", _OFF)
     yield step
     for name, option in (
@@ -68,19 +68,19 @@ class Card:
         self.spec = package.manifest.preprocess
 
     def step(self, step: Step, batch: int) -> Answer:
-        """Return partsight's session with some steps switched on."""
+        """Return partsight's session with the optimisations of a step."""
         session = Session(self._model(step), self.provider.name, self._settings(step, batch), load_search(self.package))
         return lambda frames: session.run(frames).score.argmax(axis=1)
 
     def naive(self) -> Answer:
-        """Return the usual program: floats from NumPy, and a session with defaults."""
+        """Return a typical program: float32 frames from NumPy, and a session with default options."""
         model = onnx.load_from_string(self.package.model_bytes("fp32"))
         model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT
         session = import_onnxruntime().InferenceSession(model.SerializeToString(), providers=[self._ort_name])
         return lambda frames: session.run([SCORE_NAME], {INPUT_NAME: frames.astype(np.float32)})[0].argmax(axis=1)
 
     def limit(self, step: Step, frames: Pixels) -> Callable[[], object]:
-        """Return a run of the network on frames that lie on the card already; its scores stay there."""
+        """Return a run of the network on frames that are already on the card; the scores stay there."""
         ort = import_onnxruntime()
         settings = self._settings(step, len(frames))
         options = [(self._ort_name, provider_options(self.provider, settings))]
@@ -93,7 +93,7 @@ class Card:
             binding.bind_ortvalue_output(
                 node.name, ort.OrtValue.ortvalue_from_shape_and_type(shape, np.float32, device)
             )
-        return lambda: session.run_with_iobinding(binding)  # which waits until the card is done
+        return lambda: session.run_with_iobinding(binding)  # it waits until the card has finished
 
     def torch(self, *, is_compiled: bool) -> Answer:
         """Return the same network in PyTorch, in FP16 with channels last; on a CPU in FP32."""
@@ -103,7 +103,7 @@ class Card:
 
         device, dtype = ("cuda", torch.float16) if self.provider.on_card else ("cpu", torch.float32)
         network = network_of(onnx.load_from_string(self.package.model_bytes("fp32")), device, dtype)
-        # With CUDA graphs, as ours; to try all kernels ("max-autotune") would take many minutes for each size of batch.
+        # It uses CUDA graphs, as partsight does. "max-autotune" would take many minutes for each size of batch.
         mode = "reduce-overhead" if self.provider.on_card else None
         call = torch.compile(network, mode=mode, dynamic=False) if is_compiled else network
 
@@ -115,7 +115,7 @@ class Card:
         return answer
 
     def nodes_by_provider(self, step: Step, frames: Pixels, folder: Path) -> dict[str, int]:
-        """Return how many of the network's nodes ran on each of ONNX Runtime's providers, by its own profile."""
+        """Return the number of the network's nodes on each of ONNX Runtime's providers, by its profile."""
         ort = import_onnxruntime()
         options = ort.SessionOptions()
         options.enable_profiling, options.profile_file_prefix = True, str(folder / "profile")
@@ -137,7 +137,7 @@ class Card:
 
 
 def profiled_nodes(file: str) -> dict[str, int]:
-    """Return how many nodes ran on each of ONNX Runtime's providers, by a profile that it wrote."""
+    """Return the number of nodes on each of ONNX Runtime's providers, from a profile's file."""
     events: list[dict[str, Any]] = json.loads(Path(file).read_text("utf-8"))
     ran = {
         event["name"]: event["args"]["provider"]
@@ -149,7 +149,7 @@ def profiled_nodes(file: str) -> dict[str, int]:
 
 
 def labels(answer: Answer, frames: Pixels, batch: int) -> np.ndarray:
-    """Return the class of each frame, in batches of one size: the last is filled up with frames from the start."""
+    """Return the class of each frame, in batches of one size; frames from the start fill the last batch."""
     filled = np.resize(frames, (-(-len(frames) // batch) * batch, *frames.shape[1:]))
     found = [answer(filled[start : start + batch]) for start in range(0, len(filled), batch)]
     return np.concatenate(found)[: len(frames)]

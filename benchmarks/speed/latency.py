@@ -1,8 +1,7 @@
-"""How long does a frame wait for its label when frames come at their own pace?
+"""How long does a frame wait for its label if frames arrive at a fixed rate?
 
-Frames arrive by a timer, whatever the recogniser does, and latency counts from the arrival: a frame that had to wait
-for the one before it has waited, although the call itself was short. Measured at shares of the capacity, which is the
-rate at which the recogniser answers one frame after the other.
+A timer sends the frames, independent of the recogniser. Latency counts from the arrival, so it includes the wait for
+the frame before. The benchmark measures at shares of the capacity, the rate of answers to one frame after the other.
 
 Example:
     python -m benchmarks.speed.latency line3.partsight --data PARTS --provider openvino --precision int8 --seconds 60
@@ -28,14 +27,14 @@ from partsight.runtime.core import Pixels, progress_bar
 
 CAPACITY_CALLS = 50
 CLOSE_S = 0.0005
-"""So long before an arrival the waiting thread stops sleeping and watches the clock: sleep ends late."""
+"""Seconds before an arrival at which the waiting thread stops sleeping and polls the clock, because sleep ends late."""
 QUANTILES = (0.5, 0.99, 0.999)
 _COLOURS = (GREEN, BLUE, RED)
 
 
 @dataclass(frozen=True)
 class Load:
-    """Figures at one pace.
+    """Figures at one rate.
 
     Attributes:
         share: Share of the capacity.
@@ -88,14 +87,14 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def measure_capacity(recognizer: Recognizer, frames: list[Pixels]) -> float:
-    """Return frames a second, answered one after the other."""
+    """Return the rate of answers to one frame after the other, in frames a second."""
     source = batches(frames, 1)
     seconds = [timed(lambda: recognizer.recognize(next(source)[0]), 0.0) for _ in range(CAPACITY_CALLS)]
     return 1 / float(np.mean(seconds))
 
 
 def arrivals(rate: float, seconds: float, kind: str) -> np.ndarray:
-    """Return the moments at which frames arrive, in seconds from the start."""
+    """Return the arrival times of the frames, in seconds from the start."""
     count = max(1, int(rate * seconds))
     gaps = np.full(count, 1 / rate)
     if kind == "poisson":
@@ -110,7 +109,7 @@ def _run(recognizer: Recognizer, frames: list[Pixels], rate: float, args: argpar
 
 
 def play(call: Callable[[int], object], moments: np.ndarray, tick: Callable[[], object]) -> FrameTimes:
-    """Call with each frame's number when it arrives, or as soon as the call before it has ended."""
+    """Call with each frame's number at its arrival, or as soon as the previous call has ended."""
     starts, ends = np.empty(len(moments)), np.empty(len(moments))
     zero = time.perf_counter() + 0.05
     for index, moment in enumerate(moments):
@@ -153,7 +152,7 @@ def to_table(loads: list[Load]) -> str:
     )  # fmt: skip
     lines = []
     for load in loads:
-        # Of fewer than a thousand frames the largest stands for it.
+        # With fewer than 1,000 frames this percentile is just the largest value.
         p999 = f"{load.p999_ms:.1f} ms" if load.frames >= 1000 else "too few frames"
         lines.append(
             (
@@ -181,7 +180,7 @@ def _about(args: argparse.Namespace) -> str:
 
 
 def plot(traces: dict[float, FrameTimes], loads: list[Load], title: str) -> Figure:
-    """Draw which share of frames waits longer than a time, and latency as time goes by."""
+    """Draw the share of frames that wait longer than a time, and latency over time."""
     figure = Figure(figsize=(12, 4.6), layout="constrained")
     tail, course = figure.subplots(1, 2, width_ratios=(2, 3))
     for (share, trace), load, colour in zip(traces.items(), loads, _COLOURS * len(loads), strict=False):
@@ -211,11 +210,13 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--precision", default="fp32", help="default: %(default)s")
     parser.add_argument("--network-alone", action="store_true", help="do not compare frames with golden images")
     parser.add_argument(
-        "--load", type=float, nargs="+", default=[0.3, 0.7, 0.9], help="of capacity (default: 0.3 0.7 0.9)"
+        "--load", type=float, nargs="+", default=[0.3, 0.7, 0.9], help="shares of the capacity (default: 0.3 0.7 0.9)"
     )
-    parser.add_argument("--seconds", type=float, default=60.0, help="of each load (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=60.0, help="seconds for each load (default: %(default)s)")
     parser.add_argument("--arrivals", choices=("fixed", "poisson"), default="fixed", help="default: %(default)s")
-    parser.add_argument("--deadline-ms", type=float, metavar="MS", help="from the arrival (default: the interval)")
+    parser.add_argument(
+        "--deadline-ms", type=float, metavar="MS", help="deadline from the arrival (default: the interval)"
+    )
     parser.add_argument("--frame-size", type=parse_size, default=(1280, 1024), help="default: 1280x1024")
     return parser.parse_args(arguments)
 

@@ -1,4 +1,4 @@
-"""The highest possible speed of a network in FP32: its arithmetic, over the measured rate of the processor."""
+"""The highest possible speed of a network in FP32: the processor's measured rate, divided by the work of a frame."""
 
 import statistics
 import time
@@ -13,7 +13,7 @@ _ROUNDS = 7
 
 @dataclass(frozen=True)
 class Limit:
-    """The limit of a network's speed.
+    """Limit of a network's speed.
 
     Attributes:
         gflop: Floating-point operations for a frame in convolutions and matrix products, in 10^9.
@@ -25,7 +25,7 @@ class Limit:
 
     @property
     def frames_per_s(self) -> float:
-        """Frames a second at that rate. Winograd's convolution, which saves multiplications, may exceed it."""
+        """Frames a second at that rate; Winograd's convolution saves multiplications and may exceed it."""
         return self.gflop_s / self.gflop
 
     def __str__(self) -> str:
@@ -36,12 +36,12 @@ class Limit:
 
 
 def find_limit(model: bytes) -> Limit:
-    """Count a network's arithmetic and measure the processor's."""
+    """Count a network's operations and measure the processor's rate."""
     return Limit(count_gflop(model), measure_gflop_s())
 
 
 def count_gflop(model: bytes) -> float:
-    """Return the operations of a frame in 10^9; a multiplication and an addition are two."""
+    """Return the operations for a frame, in 10^9; a multiplication and an addition count as two."""
     graph = onnx.shape_inference.infer_shapes(_for_one(onnx.load_from_string(model))).graph
     shapes = {item.name: list(item.dims) for item in graph.initializer}
     for value in (*graph.value_info, *graph.output):

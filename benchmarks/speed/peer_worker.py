@@ -1,7 +1,6 @@
-"""A competitor of `peers.py` in its own process, idle except in its turn.
+"""Competitor of `peers.py` in its own process, so that other libraries' threads and imports do not slow it.
 
-Reads lines of JSON from stdin and answers each with one on stdout. Other libraries' threads would otherwise compete
-with it, and their imports weigh on it.
+It reads lines of JSON from stdin and answers each with one line on stdout. It is idle except in its turn.
 """
 
 import itertools
@@ -24,20 +23,20 @@ from partsight.runtime.recognition import load_search
 
 Config = dict[str, Any]
 Answer = Callable[[list[Any]], Any]
-"""Takes frames, and returns the class of each."""
+"""Function from frames to the class of each."""
 
 
 def main() -> None:
-    """Load a competitor, say that it is ready, and take turns until stdin ends."""
+    """Load a competitor, report that it is ready, and take turns until stdin ends."""
     replies = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # libraries print, too
+    os.dup2(2, 1)  # libraries print to stdout as well
     config = json.loads(sys.stdin.readline())
     frames = list(np.load(config["frames"], mmap_mode="r"))
     try:
         answer = BUILDERS[config["kind"]](config)
         sources = {size: itertools.cycle(_chunks(frames, size)) for size in config["batches"]}
         classes = {size: _classes(answer, frames, size) for size in config["batches"]}  # compiles for each size, too
-    except Exception as error:  # noqa: BLE001 (whatever a library raises is why it is left out)
+    except Exception as error:  # noqa: BLE001 (any error of a library leaves it out)
         print(json.dumps({"error": f"{type(error).__name__}: {error}"}), file=replies)
         return
     print(json.dumps({"classes": list(classes.values())[-1]}), file=replies)
@@ -49,7 +48,7 @@ def main() -> None:
 
 
 def _chunks(frames: list[Any], size: int) -> list[list[Any]]:
-    """Return batches of one size, always the same ones."""
+    """Return batches of one size, the same in each call."""
     return list(itertools.islice(batches(frames, size), max(1, len(frames) // size)))
 
 
@@ -58,7 +57,7 @@ def _classes(answer: Answer, frames: list[Any], size: int) -> list[int]:
 
 
 def _preprocessing(config: Config) -> Callable[[list[Any]], Any]:
-    """Return partsight's preprocessing: the same before every competitor."""
+    """Return partsight's preprocessing, which most competitors use."""
     spec = ModelPackage.read(config["package"]).manifest.preprocess
     return lambda frames: preprocess(frames, spec)
 
@@ -84,7 +83,7 @@ def _keras_function(config: Config) -> Answer:
 
 
 def _keras_torch(config: Config) -> Answer:
-    """Run the same Keras model on PyTorch, which Keras can compute with."""
+    """Run the same Keras model on Keras' PyTorch backend."""
     os.environ["KERAS_BACKEND"] = "torch"
     import keras  # noqa: F401 (before partsight, which imports it with TensorFlow)
     import torch
@@ -99,7 +98,7 @@ def _keras_torch(config: Config) -> Answer:
 
 
 def _torch(config: Config) -> Answer:
-    """Run the network in PyTorch itself, as the package has it: folded, channels last."""
+    """Run the package's folded network in PyTorch, channels last."""
     import onnx
     import torch
 
@@ -108,7 +107,7 @@ def _torch(config: Config) -> Answer:
     prepare, network = _preprocessing(config), network_of(onnx.load(config["file"]))
     call = network
     if config["is_compiled"]:
-        torch._inductor.config.freezing = True  # weights are constants: laid out once, not in each call
+        torch._inductor.config.freezing = True  # weights are constants, so PyTorch lays them out only once
         call = torch.compile(network, dynamic=False)
 
     def answer(frames: list[Any]) -> Any:
@@ -119,7 +118,7 @@ def _torch(config: Config) -> Answer:
 
 
 def _naive(config: Config) -> Answer:
-    """Return the usual program: one frame after the other through cv2.resize, and a session with defaults."""
+    """Run a typical program: cv2.resize for one frame after the other, and a session with default options."""
     import onnxruntime as ort
 
     session = ort.InferenceSession(config["file"], providers=["CPUExecutionProvider"])
@@ -161,7 +160,7 @@ def _recognizer(config: Config) -> Answer:
 
 
 def _raw(config: Config) -> Answer:
-    """Run the session alone, on batches that the first pass prepared: the limit for `Recognizer`."""
+    """Run the session alone on prepared batches: the limit for `Recognizer`."""
     model, search = Path(config["file"]).read_bytes(), load_search(ModelPackage.read(config["package"]))
     session = Session(model, config["provider"], ModelSettings(config["precision"]), search)
     prepare = _preprocessing(config)

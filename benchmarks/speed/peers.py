@@ -1,8 +1,8 @@
-"""How fast are others with the same weights, from the same frames to a label?
+"""How fast are other programs with the same weights, from the same frames to labels?
 
-Every competitor has its own process, which is idle except in its turn, so that threads and imports of one do not slow
-another; all take their turn within each round. Keras, OpenVINO and cv2.dnn get partsight's preprocessing; "naive" is
-the usual program. A competitor that does not work here is left out, and the table says why.
+Each competitor has its own process, which is idle except in its turn, so that its threads and imports do not slow the
+others. All take a turn in each round. Keras, OpenVINO and cv2.dnn use partsight's preprocessing; "naive" is a typical
+program. The benchmark leaves out competitors that do not work here, and the table says why.
 
 Example:
     python -m benchmarks.speed.peers line3.partsight --run runs/line3 --data PARTS --rounds 20
@@ -60,7 +60,7 @@ class PeerRow:
 
     @property
     def frames_per_s(self) -> float:
-        """Of the median round."""
+        """Frames a second in the median round."""
         return self.batch / median_of(self.seconds)
 
 
@@ -92,7 +92,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _check_weights(package: ModelPackage, run: Path | None) -> None:
-    """Refuse to compare networks that differ."""
+    """Check that run and package hold the same weights."""
     if run is None:
         return
     expected = json.loads((run / "run.json").read_text("utf-8"))["weights_sha256"]
@@ -108,7 +108,7 @@ def _start(
     left_out: dict[str, str] = {}
     for peer in progress(peers, len(peers), "loading", "peer"):
         if args.run is None and peer.kind in OF_RUN:
-            left_out[peer.name] = "its weights are in the run folder: give it with --run"
+            left_out[peer.name] = "its weights are in the run folder: name it with --run"
             continue
         worker = CompetitorProcess(shared | {"kind": peer.kind, "run": str(args.run)} | peer.settings)
         if worker.error is not None:
@@ -132,7 +132,7 @@ def _measure(
     found = interleave(turns, args.rounds, f"batch {batch}")
     reference = next(iter(workers))
     expected = np.array(workers[reference].classes)
-    shown = np.resize(parts, len(expected))  # a batch that is larger than all frames begins with the first again
+    shown = np.resize(parts, len(expected))  # a batch larger than all frames starts with the first frame again
 
     def row(peer: Competitor) -> PeerRow:
         seconds, classes = found[peer.name], np.array(workers[peer.name].classes)
@@ -166,7 +166,7 @@ def to_table(rows: list[PeerRow]) -> str:
 
 
 def goals(rows: list[PeerRow]) -> str:
-    """Return which of the promised ratios are reached, as a Markdown table; empty without Keras or ours."""
+    """Return the promised ratios and the measured ones, as a Markdown table; empty without Keras or partsight."""
     found = {(row.batch, row.name): row for row in rows}
     lines: list[tuple[str, ...]] = []
     for batch in sorted({row.batch for row in rows}):
@@ -185,7 +185,7 @@ def goals(rows: list[PeerRow]) -> str:
 
 
 def _best(rows: list[PeerRow], batch: int, precision: str) -> PeerRow | None:
-    """Return the faster of our providers, by the network alone."""
+    """Return the faster of partsight's providers, by the network alone."""
     ours = [row for row in rows if row.batch == batch and row.kind == "recognizer" and row.name.endswith(precision)]
     return max(ours, key=lambda row: row.frames_per_s, default=None)
 
@@ -213,7 +213,7 @@ def plot(rows: list[PeerRow], title: str) -> Figure:
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = make_parser(__doc__, "peers", rounds=10, frames=48)
     parser.add_argument("package", metavar="PACKAGE", type=Path)
-    parser.add_argument("--run", type=Path, metavar="FOLDER", help="that the package was exported from, for Keras")
+    parser.add_argument("--run", type=Path, metavar="FOLDER", help="run folder of the package, for Keras")
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 16], help="frames in a call (default: 1 16)")
     parser.add_argument("--frame-size", type=parse_size, default=(1280, 1024), help="default: 1280x1024")
     parser.add_argument("--turn", type=float, default=0.1, metavar="S", help="seconds of a turn (default: %(default)s)")

@@ -1,12 +1,12 @@
-"""What does it cost to bring a frame to the network's size, and how far is the result from the mean over the area?
+"""How long does it take to shrink a frame to the network's size, and how exact is the result?
 
-OpenCV's INTER_AREA is that mean and slow; its INTER_LINEAR skips pixels when it shrinks by more than two, so that
-fine lines come and go. partsight's takes the same mean in faster steps (`partsight.runtime.images.resize`):
-with one thread, as OpenCV shares it among threads, and as the runtime prepares a batch, by several workers.
+The exact result is the mean over the area of each pixel, OpenCV's INTER_AREA, which is slow. INTER_LINEAR skips pixels
+if it shrinks by more than two, so that fine lines vanish. partsight computes the same mean in faster steps
+(`partsight.runtime.images.resize`). The benchmark measures it with one thread, with OpenCV's threads, and for a batch
+by several workers, as the runtime does.
 
-Differences are grey levels of 255, between results, on enlarged pictures of parts with a camera's noise.
-With `--package` the network says, too, for how many frames it names the same part either way, and the right one, and
-how much of an answer preprocessing takes.
+Differences are in grey levels of 0 to 255, on enlarged pictures of parts with a camera's noise. With `--package`, the
+benchmark also compares the network's labels for both results, and measures the share of preprocessing in an answer.
 
 Example:
     python -m benchmarks.speed.preprocess --package line3.partsight --data PARTS --rounds 20
@@ -86,7 +86,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _frames(data: Path, count: int, size: tuple[int, int]) -> tuple[list[Pixels], list[str]]:
     """Return frames with a camera's noise, and the part that each shows.
 
-    Enlarged pictures are smoother than a sensor's, and would flatter every shortcut.
+    Without noise, enlarged pictures are smoother than a sensor's, and every fast method would look too exact.
     """
     frames = line_frames(data, count, size)
     cv2.setRNGSeed(0)
@@ -131,7 +131,7 @@ def _ours(frame: Pixels, side: int) -> Pixels:
 
 
 def _alone(turn: Turn) -> Turn:
-    """Let OpenCV use one thread in a turn."""
+    """Limit OpenCV to one thread in a turn."""
 
     def alone() -> float:
         threads = cv2.getNumThreads()
@@ -189,9 +189,15 @@ def plot(rows: list[PreprocessRow]) -> Figure:
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = make_parser(__doc__, "preprocess", rounds=10, frames=32)
-    parser.add_argument("--package", metavar="PACKAGE", type=Path, help="whose network says if it names frames alike")
+    parser.add_argument("--package", metavar="PACKAGE", type=Path, help="package whose network compares labels")
     parser.add_argument("--frame-size", type=parse_size, nargs="+", default=SIZES, help="default: 256x256 to 2448x2048")
-    parser.add_argument("--side", type=int, nargs="+", default=SIDES, help="of the network, in px (default: 150 224)")
+    parser.add_argument(
+        "--side",
+        type=int,
+        nargs="+",
+        default=SIDES,
+        help="height and width of the network's input, in px (default: 150 224)",
+    )
     return parser.parse_args(arguments)
 
 

@@ -1,9 +1,10 @@
 """How does the time of a frame change with more parts, more cameras and more cores?
 
-Parts: the same network with ever more prototypes, once with the plain product in the network, once with the search that
-packages of very many parts have. Those beyond the package's own are made of them; the table says how hard they are.
-Cameras: threads that share one recogniser through a MicroBatcher, comparison with golden images included.
-Cores: the process is confined to some of them.
+Parts: the same network with more and more prototypes, with the plain product in the network and with the search of
+packages with very many parts. The benchmark makes additional prototypes from the package's own; the table says how hard
+they are.
+Cameras: threads that share one recogniser through a MicroBatcher, with the comparison with golden images.
+Cores: a process that may use only some of the cores.
 
 Example:
     python -m benchmarks.speed.scaling line3.partsight --data PARTS --classes 1000 10000 100000
@@ -38,7 +39,7 @@ def main(arguments: list[str] | None = None) -> None:
     spec = package.manifest.preprocess
     prepared = np.concatenate([preprocess([frame], spec) for frame in frames])
     classes = measure_classes(package, prepared, args.classes, args.rounds) if args.classes else []
-    few = max(1, args.rounds // 3)  # each of their turns takes seconds
+    few = max(1, args.rounds // 3)  # each turn of cameras and cores takes seconds
     cameras = [] if args.no_cameras else measure_cameras(args.package, frames, few, args.camera_turn)
     cores = [] if args.no_cores else _measure_cores(args, few)
     report(args, classes, cameras, cores)
@@ -90,7 +91,7 @@ def _cores_table(rows: list[CoresRow]) -> str:
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = make_parser(__doc__, "scaling", rounds=10, frames=48)
-    parser.add_argument("package", metavar="PACKAGE", type=Path, help="with a cosine head in the network")
+    parser.add_argument("package", metavar="PACKAGE", type=Path, help="package with a cosine head in the network")
     parser.add_argument(
         "--classes",
         type=int,
@@ -99,7 +100,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         metavar="COUNT",
         help="numbers of parts; 100,000 take about 5 GB of memory (default: %(default)s)",
     )
-    parser.add_argument("--camera-turn", type=float, default=2.0, metavar="S", help="seconds (default: %(default)s)")
+    parser.add_argument(
+        "--camera-turn", type=float, default=2.0, metavar="S", help="seconds of a camera's turn (default: %(default)s)"
+    )
     parser.add_argument("--no-cameras", action="store_true", help="leave the cameras out")
     parser.add_argument("--no-cores", action="store_true", help="leave the cores out")
     parser.add_argument("--title", help="of the picture; default: the package's name")

@@ -20,7 +20,7 @@ class CamerasRow:
     """Figures for one number of cameras; medians of the rounds.
 
     Attributes:
-        cameras: Number of cameras: threads that send the next frame when the last one is answered.
+        cameras: Number of cameras, each a thread that sends a frame after the answer to its last one.
         frames_per_s: Speed of all cameras together.
         p50_ms, p99_ms: Time from sending a frame to its answer.
     """
@@ -32,7 +32,7 @@ class CamerasRow:
 
 
 def measure_cameras(package: Path, frames: list[Pixels], rounds: int, turn_s: float) -> list[CamerasRow]:
-    """Let each number of cameras take its turn in every round."""
+    """Measure each number of cameras, with a turn for each in every round."""
     found: dict[int, list[tuple[float, float, float]]] = {count: [] for count in CAMERAS}
     rng = np.random.default_rng(0)
     with (
@@ -44,7 +44,7 @@ def measure_cameras(package: Path, frames: list[Pixels], rounds: int, turn_s: fl
         for number in range(rounds + 1):
             for count in rng.permutation(CAMERAS).tolist():
                 answer = _turn(batcher, frames, count, turn_s)
-                if number > 0:  # the first warms up, and reads golden images
+                if number > 0:  # the first round warms up and reads golden images
                     found[count].append(answer)
                 bar.update()
     return [

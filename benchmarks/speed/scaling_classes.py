@@ -24,19 +24,19 @@ SHORTLIST = 32
 
 @dataclass(frozen=True)
 class ClassesRow:
-    """Figures for one number of parts at one batch size; milliseconds are for a frame.
+    """Figures for one number of parts at one batch size; all milliseconds are for one frame.
 
     Attributes:
         classes: Number of parts.
         batch: Frames in one run.
-        network_ms: Time to the embedding, without any head.
-        plain_ms, search_ms: Time that the head and the choice of the best add to it.
-        plain_share, search_share: The same as a share of the network's time.
-        needed_median, needed_most: Number of classes whose bound reaches the second best score.
-        noise_needed: The largest such number for frames of noise, which resemble no part.
+        network_ms: Time to the embedding, without a head.
+        plain_ms, search_ms: Time that the head and the choice of the best add, with plain product and with search.
+        plain_share, search_share: The same times as shares of the network's time.
+        needed_median, needed_most: Number of classes whose bound reaches the second best score, median and largest.
+        noise_needed: Largest number of such classes for frames of noise, which resemble no part.
         same_best: Share of frames whose best two scores are the same with both heads, to 1e-5.
-        same_shortlist: Share of frames whose best 32 are the same with both heads.
-        nearest: Median cosine of a prototype and the one most like it.
+        same_shortlist: Share of frames whose best 32 classes are the same with both heads.
+        nearest: Median cosine of a prototype and its nearest other prototype.
     """
 
     classes: int
@@ -55,7 +55,7 @@ class ClassesRow:
 
 
 class CountingSearch(PrototypeSearch):
-    """A search that notes how many classes have a bound that reaches the second best score."""
+    """Search that counts the classes whose bound reaches the second best score."""
 
     def __init__(self, prototypes: FloatArray) -> None:
         super().__init__(prototypes)
@@ -69,11 +69,11 @@ class CountingSearch(PrototypeSearch):
 
 
 def more_like(prototypes: FloatArray, count: int, seed: int = 0) -> FloatArray:
-    """Return the real prototypes, and as many more that lie as they do; (count, d).
+    """Return `count` prototypes with a similar distribution, (count, d): the real ones and new ones.
 
-    Each is a real one, moved up to half-way towards one of its eight nearest, plus the difference of another real one
-    and a near one of its own, at 0.2 to 0.7 of its length: new members of the families that there are, spread as their
-    members are. They crowd more than real parts would: every one of them has close siblings.
+    A new prototype is a real one, moved up to half-way towards one of its eight nearest. To that it adds the difference
+    of another real prototype and one of its nearest, times 0.2 to 0.7. So it is a new member of an existing family. New
+    prototypes crowd more than real parts would, because each has close siblings.
     """
     rng = np.random.default_rng(seed)
     likeness = prototypes @ prototypes.T
@@ -81,7 +81,7 @@ def more_like(prototypes: FloatArray, count: int, seed: int = 0) -> FloatArray:
     near = np.argsort(-likeness, axis=1)[:, :NEIGHBOURS]
     made = np.empty((count, prototypes.shape[1]), np.float32)
     real = min(count, len(prototypes))
-    # Of fewer than there are, those spread over all: labels are sorted, and siblings lie next to each other.
+    # A smaller count takes prototypes from all over the list, because siblings are next to each other.
     made[:real] = prototypes[np.linspace(0, len(prototypes) - 1, real).astype(int)]
     for start in range(real, count, 4096):
         rows = made[start : start + 4096]
@@ -95,13 +95,13 @@ def more_like(prototypes: FloatArray, count: int, seed: int = 0) -> FloatArray:
 
 
 def measure_classes(package: ModelPackage, frames: Pixels, sizes: list[int], rounds: int) -> list[ClassesRow]:
-    """Measure all sizes, one at a time: the largest network has 800 MB of prototypes.
+    """Measure all sizes, one at a time, because the largest network has 800 MB of prototypes.
 
     Args:
-        package: with its prototypes in the network.
-        frames: (count, height, width, 3) uint8, as `preprocess` makes them.
-        sizes: numbers of parts.
-        rounds: in which all take their turn.
+        package: Package with its prototypes in the network.
+        frames: Prepared frames, (frames, height, width, 3) uint8 BGR.
+        sizes: Numbers of parts.
+        rounds: Number of rounds; in each, all competitors take a turn.
     """
     plain = PrototypeModel.parse(package.model_bytes("fp32"), str(package.path))
     real = np.ascontiguousarray(plain.values.T)
@@ -130,7 +130,7 @@ def measure_classes(package: ModelPackage, frames: Pixels, sizes: list[int], rou
 
 
 def _embedding_session(model: onnx.ModelProto) -> Any:
-    """Return the network without any head, as ONNX Runtime's own session with the settings of partsight's."""
+    """Return the network without a head, in a session of ONNX Runtime with partsight's settings."""
     headless = onnx.ModelProto()
     headless.CopyFrom(model)
     del headless.graph.output[:]
@@ -148,7 +148,7 @@ def _turn(task: Callable[[], object]) -> Callable[[], float]:
 
 
 def _batches(frames: Pixels, size: int) -> Iterator[Pixels]:
-    starts = range(0, max(len(frames) - size, 0) + 1, size)  # of too few frames, some come twice
+    starts = range(0, max(len(frames) - size, 0) + 1, size)  # with too few frames, some come twice
     return itertools.cycle([frames[np.arange(start, start + size) % len(frames)] for start in starts])
 
 
@@ -214,8 +214,8 @@ def classes_table(rows: list[ClassesRow]) -> str:
     ]
     crowding = ", ".join(f"{row.nearest:.2f} of {row.classes:,}" for row in rows if row.batch == 1)
     note = (
-        f"The search bounds scores in {DIMENSIONS} dimensions. Added: to the network's time without any head, within "
-        "rounds, with the choice of the best five; medians. Prototypes beyond the package's own are made of them (see "
-        f"`more_like`); median cosine of a prototype and its nearest: {crowding}."
+        f"The search bounds scores in {DIMENSIONS} dimensions. Added times are medians, within rounds, next to the "
+        "network without a head; they include the choice of the best five. The benchmark makes additional "
+        f"prototypes (see `more_like`); median cosine of a prototype and its nearest: {crowding}."
     )
     return f"{markdown_table(head, lines)}\n\n{note}"

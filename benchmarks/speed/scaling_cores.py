@@ -1,6 +1,6 @@
-"""Child of scaling.py: frames a second on some of the cores, as JSON on stdout.
+"""Child process of `scaling.py`: measures speed on some of the cores, and prints JSON.
 
-The affinity is set before anything that starts threads is imported.
+It sets the affinity before it imports libraries that start threads.
 """
 
 import argparse
@@ -30,7 +30,7 @@ class CoresRow:
 
 
 def ask(package: Path, data: Path, cores: int) -> dict[str, float]:
-    """Return the seconds of a call by batch, measured in its own process."""
+    """Return the seconds of a call for each size of batch, measured in a child process."""
     command = [sys.executable, "-m", __spec__.name, str(package), "--data", str(data), "--cores", str(cores)]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     if found.returncode != 0:
@@ -40,7 +40,7 @@ def ask(package: Path, data: Path, cores: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print the result."""
     parser = argparse.ArgumentParser()
     parser.add_argument("package", type=Path)
     parser.add_argument("--data", type=Path, required=True)

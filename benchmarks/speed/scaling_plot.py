@@ -1,4 +1,4 @@
-"""The picture of scaling.py: a panel each for parts, cameras and cores."""
+"""The plot of `scaling.py`: one panel each for parts, cameras and cores."""
 
 from collections.abc import Callable, Sequence
 
@@ -11,11 +11,11 @@ from benchmarks.speed.scaling_classes import ClassesRow
 from benchmarks.speed.scaling_cores import CoresRow
 
 ALLOWED = 10
-"""Per cent that the head of 100,000 parts may add."""
+"""Percentage of the network's time that the head of 100,000 parts may add."""
 
 
 def plot(classes: Sequence[ClassesRow], cameras: Sequence[CamerasRow], cores: Sequence[CoresRow], title: str) -> Figure:
-    """Draw a panel for each kind of rows that there is."""
+    """Draw one panel for each kind of rows that is not empty."""
     panels: list[Callable[[Axes], None]] = []
     if classes:
         panels.append(lambda axes: _draw_classes(axes, classes))
@@ -38,7 +38,7 @@ def _draw_classes(axes: Axes, rows: Sequence[ClassesRow]) -> None:
             ("plain product", GREY, [row.plain_share for row in own]),
             ("search", GREEN, [row.search_share for row in own]),
         ):
-            percent = [max(100 * share, 0.1) for share in shares]  # a logarithm needs more than none
+            percent = [max(100 * share, 0.1) for share in shares]  # a logarithmic axis cannot show 0
             axes.plot(counts, percent, style, color=colour, marker="o", label=f"{name}, batch {batch}")
     axes.axhline(ALLOWED, color=RED, linewidth=1)
     axes.annotate(f"{ALLOWED} %", (rows[0].classes, ALLOWED), (0, 3), textcoords="offset points", color=RED, fontsize=8)

@@ -1,7 +1,7 @@
-"""What does each stage of an answer cost: preparing, the network, and the comparison with golden images?
+"""How long does each stage of an answer take: preprocessing, network, and comparison with golden images?
 
-Frames of DATA/line, each of another part, are answered one at a time and in batches, in turns. Printed are medians and
-95th percentiles of milliseconds a frame, by stage (`Result.stages`).
+The benchmark answers frames of DATA/line, each of another part, one at a time and in batches, in turns. It prints the
+median and the 95th percentile of each stage, in milliseconds a frame (`Result.stages`).
 
 Example:
     python -m benchmarks.speed.stages line3.partsight --data PARTS --frames 320 --provider openvino
@@ -28,13 +28,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     paths = find_images(args.data / "line")
     chosen = np.random.default_rng(0).permutation(len(paths))[: args.frames]
     if len(chosen) < 2 * args.batch:
-        raise SystemExit(
-            f"{len(chosen)} frames; expected at least two batches of {args.batch}: name more with --frames"
-        )
+        raise SystemExit(f"{len(chosen)} frames; expected at least two batches of {args.batch}: raise --frames")
     options = {"provider": args.provider, "precision": args.precision, "batch_size": args.batch}
     with Recognizer(args.package, **options) as recognizer:
         if recognizer.manifest.matching is None:
-            raise SystemExit(f"{args.package} has no second stage: export it with this partsight")
+            raise SystemExit(f"{args.package} compares no frames with golden images: export it with this partsight")
         recognizer.preload()  # as a line does
         found = _measure(recognizer, [paths[index] for index in chosen], args.batch)
     lines = ["| frames | stage | median | 95th percentile |", "|---|---|---|---|"]
@@ -54,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _measure(recognizer: Recognizer, paths: list[Path], batch: int) -> dict[int, list[tuple[float, ...]]]:
-    """Return milliseconds a frame in each stage, one row for each call, for single frames and for batches."""
+    """Return the milliseconds a frame of each stage, one row for each call, by size of batch."""
     found: dict[int, list[tuple[float, ...]]] = {1: [], batch: []}
     chunks = [paths[start : start + batch] for start in range(0, len(paths) - batch + 1, batch)]
     for turn, chunk in enumerate(progress(chunks, len(chunks), "batches", "batch")):

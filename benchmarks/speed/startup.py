@@ -1,9 +1,9 @@
-"""What does a start cost: import, time from the start of the process to the first label, memory?
+"""How long does a start take: import, time from process start to the first label, and memory?
 
-Each round starts a fresh process for each way, as a line's restart does, and the clock is the parent's: it runs from
-before the process exists until the first label has arrived. A plain ONNX Runtime program is the floor: it imports
-NumPy, OpenCV and ONNX Runtime, loads a frame, resizes it, runs the network and takes the best class. Files are in the
-system's memory already; after a boot they must come from the disk first.
+Each round starts a fresh process for each case, as a line's restart does. The parent's clock runs from before the
+process exists until the first label arrives. The lower limit is a plain ONNX Runtime program: it imports NumPy, OpenCV
+and ONNX Runtime, loads and resizes a frame, runs the network and takes the best class. All files are in the system's
+cache; after a boot they come from the disk and the start takes longer.
 
 Example:
     python -m benchmarks.speed.startup line3.partsight --rounds 7
@@ -34,23 +34,23 @@ from partsight.runtime.core import progress, progress_bar
 
 CHILD = Path(__file__).with_name("startup_child.py")
 CALLS = 3
-"""Batches after the first label, for the peak of memory."""
+"""Number of batches after the first label, for the peak of memory."""
 LEAST = {"cpu": 0.5, "openvino": 1.0}
-"""Seconds to the first label that were promised of InceptionV3, of OpenVINO from its cache."""
+"""Promised seconds to the first label, for InceptionV3 on OpenVINO from its cache."""
 MIN_MEMORY_MB = 200.0
-"""Of InceptionV3 in INT8 on `cpu`."""
+"""Promised peak of memory in MB, for InceptionV3 in INT8 on `cpu`."""
 
 
 @dataclass(frozen=True)
 class StartCase:
-    """The work of a fresh process.
+    """Work of a fresh process.
 
     Attributes:
         name: Name in tables and pictures.
         kind: Kind of program that `startup_child.py` runs.
         settings: Settings of that program.
         provider, precision: Configuration of a recogniser; empty for other programs.
-        is_cached: True if it starts from OpenVINO's cache of an earlier start.
+        is_cached: Whether it starts from OpenVINO's cache of an earlier start.
     """
 
     name: str
@@ -68,7 +68,7 @@ class StartupRow:
     Attributes:
         name: Name of the case.
         first_label_s, first_label_p90_s: Time from before the process exists; median and 90th percentile.
-        import_s, load_s: Share of imports and of opening the package in it, as the process measures.
+        import_s, load_s: Time of imports and of opening the package, as the process measures them.
         resident_mb: Memory after the first label, in MB of 10^6 bytes.
         peak_mb: Peak of memory until then.
         peak_batches_mb: Peak of memory after batches.
@@ -102,7 +102,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def all_cases(package: ModelPackage, providers: list[str], cache: Path) -> list[StartCase]:
-    """Return the cases: the import first, then the floor, then ours."""
+    """Return the cases: the import, plain ONNX Runtime, then partsight."""
     files = {name: str(package.path / model.file) for name, model in package.manifest.models.items()}
     precisions = [precision for precision in ("fp32", "int8") if precision in files]
     cases = [StartCase("import", "import")]
@@ -123,7 +123,7 @@ def _recognizer(name: str, provider: str, precision: str, matching: bool, cache:
 
 
 def _working(cases: list[StartCase], shared: dict[str, Any]) -> tuple[list[StartCase], dict[str, str]]:
-    """Start each case once, unmeasured: files are then in memory, and caches filled."""
+    """Start each case once without measuring, to fill caches; return the working cases and why others fail."""
     works: list[StartCase] = []
     left_out: dict[str, str] = {}
     for case in progress(cases, len(cases), "first start", "start"):
@@ -148,9 +148,13 @@ def _rounds(cases: list[StartCase], shared: dict[str, Any], rounds: int) -> dict
 
 
 def _start(case: StartCase, shared: dict[str, Any]) -> dict[str, Any]:
-    """Start a process and return its figures and the clock's; raises RuntimeError with the last line of its error."""
+    """Start a process and return its figures and the clock's.
+
+    Raises:
+        RuntimeError: The process failed; the message is the last line of its error.
+    """
     config = json.dumps(shared | {"kind": case.kind} | case.settings)
-    # As installed packages have it: without bytecode, each start would compile all sources again.
+    # Write bytecode, as installed packages have it; otherwise each start compiles all sources again.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     with tempfile.TemporaryFile("w+") as errors:
         started = time.perf_counter()
@@ -197,7 +201,7 @@ def _import_text(imports: list[dict[str, Any]]) -> str:
 
 
 def goals(cases: list[StartCase], rows: list[StartupRow]) -> str:
-    """Return which promises are kept, as a Markdown table."""
+    """Return promises and figures as a Markdown table."""
     found = {row.name: row for row in rows}
     lines: list[tuple[str, ...]] = []
     for case in (case for case in cases if case.provider == "cpu" or case.is_cached):

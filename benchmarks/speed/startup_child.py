@@ -1,6 +1,6 @@
-"""A fresh process of `startup.py`: answers one frame, prints its figures, then runs batches and prints them again.
+"""Child process of `startup.py`: answers one frame, prints figures, runs batches, and prints figures again.
 
-The argument is JSON, and each line on stdout is JSON. It imports only the modules that a line's program would.
+The argument is JSON, and each line on stdout is JSON. The process imports only the modules that a line's program needs.
 """
 
 import json
@@ -8,7 +8,7 @@ import sys
 import time
 
 _STARTED = time.perf_counter()
-"""The interpreter has started by now: only the parent can measure that time."""
+"""Time after the interpreter has started; only the parent can measure the start of the interpreter."""
 
 
 def main() -> None:
@@ -40,7 +40,7 @@ def _recognizer(config: dict) -> None:
 
 
 def _raw(config: dict) -> None:
-    """Work as a program without partsight: the floor for every recogniser."""
+    """Work as a program without partsight: the lower limit for every recogniser."""
     import cv2
     import numpy as np
     import onnxruntime as ort
@@ -65,9 +65,9 @@ def _raw(config: dict) -> None:
 def _memory() -> dict[str, float]:
     """Return the resident memory now and its peak, in MB of 10^6 bytes."""
     try:
-        with open("/proc/self/status", encoding="utf-8") as status:  # noqa: PTH123 (pathlib would be loaded for it)
+        with open("/proc/self/status", encoding="utf-8") as status:  # noqa: PTH123 (pathlib would add to the import)
             found = dict(line.split(":", 1) for line in status)
-        # Not getrusage: after fork and exec its peak may be the parent's.
+        # Not from getrusage: after fork and exec, its peak may be the parent's.
         return {f"{name}_mb": int(found[key].split()[0]) * 1024 / 1e6 for name, key in _STATUS}
     except OSError:
         return {}  # not Linux

@@ -1,7 +1,7 @@
 """How many frames a second, from frame to label: by batch, provider and precision?
 
-The raw session of the same file, on a batch that is prepared already, takes its turn in the same rounds, and so does
-preprocessing alone: the time that `Recognizer` adds to both is its own overhead.
+In the same rounds, the raw session of the same file takes a turn on a prepared batch, and so does preprocessing alone.
+The time that `Recognizer` adds to both is its own overhead.
 
 Example:
     python -m benchmarks.speed.throughput line3.partsight --data PARTS --rounds 20
@@ -64,7 +64,7 @@ class ThroughputRow:
 
 @dataclass(frozen=True)
 class OpenRecognizers:
-    """All that is measured, loaded once for all sizes."""
+    """Recognisers, sessions and preparers, loaded once for all sizes."""
 
     network: dict[Configuration, Recognizer]
     compared: dict[Configuration, Recognizer]
@@ -229,10 +229,10 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--provider", action="append", help="repeat it for several (default: all that work here)")
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 16], help="frames in a call (default: 1 16)")
     parser.add_argument(
-        "--batch-size", type=int, default=16, help="most in one run of the network (default: %(default)s)"
+        "--batch-size", type=int, default=16, help="largest batch in one run of the network (default: %(default)s)"
     )
     parser.add_argument("--frame-size", type=parse_size, nargs="*", default=[(1280, 1024)], help="default: 1280x1024")
-    parser.add_argument("--as-taken", action="store_true", help="the frames in their original size, too")
+    parser.add_argument("--as-taken", action="store_true", help="measure frames in their original size as well")
     parser.add_argument("--turn", type=float, default=0.1, metavar="S", help="seconds of a turn (default: %(default)s)")
     return parser.parse_args(arguments)
 

@@ -1,7 +1,7 @@
-"""A package's network in PyTorch: the same weights, operator by operator, for PyTorch to compute its own way.
+"""A package's network in PyTorch: the same weights, operator by operator.
 
-Keras computes on PyTorch as well, but with channels last, which PyTorch turns around before each convolution. This is
-a careful port to PyTorch: channels last in memory, BatchNormalization folded.
+Keras runs on PyTorch too, but PyTorch then transposes each convolution's input. This port avoids that: channels are
+last in memory, and BatchNormalization is folded.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,15 +20,15 @@ Operator = Callable[..., torch.Tensor]
 
 
 def network_of(model: onnx.ModelProto, device: str = "cpu", dtype: torch.dtype = torch.float32) -> torch.fx.GraphModule:
-    """Return a module that takes (batch, height, width, 3) uint8 BGR on the device and returns the scores.
+    """Return a module from frames on the device, (batch, height, width, 3) uint8 BGR, to scores, (batch, classes).
 
     Args:
         model: Network of a package's FP32 file.
         device: Device of the weights.
-        dtype: Type that it computes in.
+        dtype: Type of weights and activations.
 
     Raises:
-        NotImplementedError: the network has an operator that is not known here.
+        NotImplementedError: The network has an operator that this module does not know.
     """
     root, graph = torch.nn.Module(), torch.fx.Graph()
     values = {INPUT_NAME: graph.placeholder("image")}
@@ -56,7 +56,7 @@ def network_of(model: onnx.ModelProto, device: str = "cpu", dtype: torch.dtype =
 
 
 def _plain(function: Operator) -> Callable[..., Operator]:
-    """Return a maker of an operator without attributes and constants."""
+    """Return a factory of an operator that has no attributes and no constants."""
     return lambda *_: function
 
 
@@ -73,7 +73,7 @@ def _transpose(attributes: Attributes, *_: Any) -> Operator:
     order = tuple(attributes["perm"])
 
     def transpose(values: torch.Tensor) -> torch.Tensor:
-        return values.permute(order)  # of channels last, no copy
+        return values.permute(order)  # no copy, because channels are last in memory
 
     return transpose
 
@@ -103,7 +103,7 @@ def _average_pool(attributes: Attributes, *_: Any) -> Operator:
     kernel, strides, pads = attributes["kernel_shape"], attributes["strides"], _pads(attributes)
     counts = bool(attributes.get("count_include_pad", 0))
     if pads[:2] != pads[2:]:
-        raise NotImplementedError("an average with more border on one side")
+        raise NotImplementedError("an average pool with unequal padding on opposite sides")
 
     def average_pool(image: torch.Tensor) -> torch.Tensor:
         return functional.avg_pool2d(image, kernel, strides, pads[:2], count_include_pad=counts)
@@ -112,7 +112,7 @@ def _average_pool(attributes: Attributes, *_: Any) -> Operator:
 
 
 def _pads(attributes: Attributes) -> list[int]:
-    """Return the border: top, left, bottom, right."""
+    """Return the padding (top, left, bottom, right), in pixels."""
     kind = attributes.get("auto_pad", b"NOTSET")
     if kind not in (b"NOTSET", b"VALID"):
         raise NotImplementedError(f"auto_pad {kind.decode()}")
@@ -121,7 +121,7 @@ def _pads(attributes: Attributes) -> list[int]:
 
 
 def _padded(image: torch.Tensor, pads: list[int], value: float) -> tuple[torch.Tensor, list[int]]:
-    """Return the image and the border that the operator is to add, alike on opposite sides; it cannot others."""
+    """Return the image, padded if opposite sides differ, and the padding that is left for the operator."""
     top, left, bottom, right = pads
     if (top, left) == (bottom, right):
         return image, [top, left]
@@ -189,4 +189,4 @@ OPERATORS: dict[str, Callable[..., Operator]] = {
     "Sub": _plain(torch.sub),
     "Transpose": _transpose,
 }
-"""Makers by ONNX's name; each takes attributes, constant integers (None for other inputs), and the type."""
+"""Factories by ONNX's operator name; each takes attributes, constant integers (None for other inputs) and the type."""

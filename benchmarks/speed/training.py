@@ -1,10 +1,10 @@
-"""What does an epoch of fine-tuning cost, against training the whole network on the same images?
+"""How long does an epoch of fine-tuning take, compared with training the whole network on the same images?
 
-Fine-tuning trains what comes after the cut from cached activations. Its epoch here is a whole one: every step, the
-prototypes, the running average and both measures of accuracy. The whole network's is its steps alone, forward and
-backward through every layer, with BatchNormalization in inference mode. The two take turns; medians are printed.
+Fine-tuning trains the layers after the cut from cached activations. Its epoch includes every step, the prototypes, the
+running average and both measures of accuracy. The whole network's epoch includes only its steps, forward and backward
+through every layer, with BatchNormalization in inference mode. Both take turns, and the benchmark prints medians.
 
-`benchmarks.accuracy.finetune_drop` measures the accuracy meanwhile, next to the figures of the original report.
+`benchmarks.accuracy.finetune_drop` measures the accuracy.
 
 Example:
     python -m benchmarks.speed.training --data PARTS --parts 32 --rounds 5
@@ -43,10 +43,14 @@ def to_table(results: dict[str, Any]) -> str:
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = make_parser(__doc__, "training")
     parser.add_argument("--backbone", default="EfficientNetLite0", metavar="NAME", help="(default: %(default)s)")
-    parser.add_argument("--weights", metavar="PATH|imagenet|none", help="of the backbone (default: the backbone's)")
-    parser.add_argument("--side", type=int, metavar="PX", help="(default: the backbone's)")
-    parser.add_argument("--cut", metavar="LAYER", help="(default: as in training)")
-    parser.add_argument("--parts", type=int, default=32, help="how many (default: %(default)s)")
+    parser.add_argument(
+        "--weights", metavar="PATH|imagenet|none", help="weights of the backbone (default: the backbone's)"
+    )
+    parser.add_argument(
+        "--side", type=int, metavar="PX", help="height and width of the input (default: the backbone's)"
+    )
+    parser.add_argument("--cut", metavar="LAYER", help="layer to cut after (default: as in training)")
+    parser.add_argument("--parts", type=int, default=32, help="number of parts (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="(default: %(default)s)")
     return parser.parse_args(arguments)
 

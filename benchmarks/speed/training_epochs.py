@@ -42,7 +42,7 @@ def measure_epochs(args: Namespace) -> dict[str, Any]:
         tuner, cut, images = tail(backbone, weights, spec, goldens, args.cut, Path(folder))
         network = whole(backbone, weights, spec, len(goldens))
         seconds = measure(tuner, network, images, spec, args.rounds)
-        del tuner  # the files are mapped
+        del tuner  # it maps files in the folder, which Windows could not delete otherwise
     tail_s, whole_s = (statistics.median(values) for values in seconds)
     return {
         "backbone": backbone.name, "side_px": side, "cut": cut, "images": images, "rounds": args.rounds,
@@ -58,7 +58,7 @@ def tail(
     cut: str | None,
     folder: Path,
 ) -> tuple[Tuner, str, int]:
-    """Return fine-tuning as training does it, the cut, and how many images an epoch has."""
+    """Return a fine-tuning as in training, the cut, and the number of images in an epoch."""
     head = find_head("cosine")
     extractor = build_extractor(backbone, weights, head, spec)
     allowed = backbone.cuts(inner_network(extractor.network))
@@ -77,7 +77,7 @@ def tail(
 
 
 def whole(backbone: Backbone, weights: str, spec: PreprocessSpec, classes: int) -> Any:
-    """Return the whole network, every layer of which trains but BatchNormalization."""
+    """Return the whole network, in which every layer but BatchNormalization trains."""
     head = find_head("cosine")
     extractor = build_extractor(backbone, weights, head, spec)
     head_model = head.build(extractor.network.output_shape[-1], classes)
@@ -92,7 +92,7 @@ def whole(backbone: Backbone, weights: str, spec: PreprocessSpec, classes: int) 
 def measure(
     tuner: Tuner, network: Any, images: int, spec: PreprocessSpec, rounds: int
 ) -> tuple[list[float], list[float]]:
-    """Return seconds of each round: of the tail's epoch, and of the whole network on as many images."""
+    """Return the seconds of each round for the tail's epoch, and for the whole network on as many images."""
     rng = np.random.default_rng(0)
     frames = rng.integers(0, 256, (RECIPE.batch, spec.height, spec.width, 3), np.uint8)
     labels = rng.integers(0, tuner.source.classes, RECIPE.batch)
@@ -103,7 +103,7 @@ def measure(
         between = time.perf_counter()
         for _ in range(-(-images // RECIPE.batch)):
             network.train_on_batch(frames, labels)
-        if number > 0:  # the first compiles
+        if number > 0:  # the first round compiles
             seconds[0].append(between - started)
             seconds[1].append(time.perf_counter() - between)
     return seconds

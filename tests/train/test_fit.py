@@ -84,7 +84,7 @@ def test_not_enough_epochs() -> None:
     assert not found.reached
     assert len(found.history) == 7
     assert found.outcome.startswith("stopped after 6 epochs at 0.")
-    assert found.outcome.endswith("< 1.0: the loss was still falling: allow more epochs")
+    assert found.outcome.endswith("< 1.0: the loss was still falling: raise --max-epochs")
 
 
 @pytest.mark.parametrize("name", HEADS)
@@ -93,7 +93,7 @@ def test_parts_that_are_too_alike(name: str) -> None:
     assert not found.reached
     assert found.history[-1].golden_accuracy == pytest.approx(4 / 12)
     assert "stopped after 12 epochs at 0.3333 < 1.0: the loss no longer falls" in found.outcome
-    assert "too alike; see the report's closest pairs" in found.outcome
+    assert "too alike" in found.outcome
 
 
 @pytest.mark.parametrize("max_epochs", [0, 1, 4])
@@ -102,7 +102,7 @@ def test_too_few_epochs_to_say_why(max_epochs: int) -> None:
     assert not found.reached
     assert len(found.history) == max_epochs + 1
     assert f"stopped after {max_epochs} epochs" in found.outcome
-    assert "allow more" in found.outcome
+    assert "--max-epochs" in found.outcome
     assert "no longer falls" not in found.outcome
 
 
@@ -114,7 +114,7 @@ def test_a_loss_that_is_no_number_is_explained(name: str, value: float) -> None:
     with np.errstate(invalid="ignore"):
         found, _ = fit(find_head(name), rows, 0.99, 2)
     assert not found.reached
-    assert "the loss is not a number: the weights or the normalisation do not fit the backbone" in found.outcome
+    assert "the loss is not a number" in found.outcome
 
 
 def test_the_same_seed_gives_the_same_weights() -> None:

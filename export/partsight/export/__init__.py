@@ -1,1 +1,1 @@
-"""From a run folder to a model package: Keras to ONNX, folded, compared and written. Needs the extra `train`."""
+"""Export: from a run folder to a model package. Needs the extra `train`."""

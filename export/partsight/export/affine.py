@@ -1,4 +1,4 @@
-"""Per-channel affine nodes: multiply, add, BatchNormalization."""
+"""Affine nodes: graph nodes that only multiply and add for each channel, such as BatchNormalization."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,25 +12,25 @@ _ARITHMETIC = frozenset({"Add", "Sub", "Mul", "Div"})
 
 @dataclass(frozen=True)
 class Affine:
-    """y = scale * x + shift, for each channel; both (channels,) float64."""
+    """The map y = scale * x + shift of each channel; scale and shift are (channels,) float64."""
 
     scale: Array
     shift: Array
 
     def then(self, later: "Affine") -> "Affine":
-        """Return this map followed by another."""
+        """Return the map that applies this one first and `later` second."""
         return Affine(self.scale * later.scale, self.shift * later.scale + later.shift)
 
 
 def read_affine(graph: Graph, node: Any, data: str, channels: int, channel_axis: int) -> Affine | None:
-    """Return the scale and shift of each channel of a 4-D tensor, or None if the node computes anything else.
+    """Return the scale and shift that a node applies to each channel of a 4-D tensor; None for any other node.
 
     Args:
-        graph: that the node is in.
-        node: any node.
-        data: the name of the tensor; the node's other inputs must be constants.
-        channels: how many the tensor has.
-        channel_axis: 1 or 3.
+        graph: Graph of the node.
+        node: Any node.
+        data: Name of the tensor; the node's other inputs must be constants.
+        channels: Number of the tensor's channels.
+        channel_axis: Axis of the channels: 1 for (batch, channels, h, w), 3 for (batch, h, w, channels).
     """
     if node.op_type == "BatchNormalization":
         return _read_batch_norm(graph, node) if channel_axis == 1 and node.input[0] == data else None
@@ -54,7 +54,11 @@ def _arithmetic(op_type: str, value: Array, is_left: bool) -> Affine | None:
 
 
 def _read_batch_norm(graph: Graph, node: Any) -> Affine | None:
-    """Return the map of a BatchNormalization in inference (arXiv 1502.03167, section 3.1)."""
+    """Return the map of a BatchNormalization in inference (arXiv 1502.03167, section 3.1).
+
+    It computes y = gamma * (x - mean) / sqrt(variance + epsilon) + beta, all (channels,) but epsilon.
+    So scale = gamma / sqrt(variance + epsilon), and shift = beta - mean * scale.
+    """
     constants = [graph.constant(name) for name in node.input[1:]]
     if attribute(node, "training_mode", 0) or any(item is None for item in constants):
         return None
@@ -64,7 +68,7 @@ def _read_batch_norm(graph: Graph, node: Any) -> Affine | None:
 
 
 def _per_channel(value: Any, channels: int, channel_axis: int) -> Array | None:
-    """Return a constant as (channels,), or None if it varies along any other axis of a 4-D tensor."""
+    """Return a constant as (channels,) float64; None if it differs along another axis of a 4-D tensor."""
     if value is None or value.ndim > 4 or value.dtype.kind != "f":
         return None
     shape = (1,) * (4 - value.ndim) + value.shape

@@ -1,4 +1,4 @@
-"""Answers: the line's answers to frames, through both stages where the package has two."""
+"""Answers: the class that a line would name for each frame, by network and comparison."""
 
 import numpy as np
 
@@ -8,43 +8,43 @@ from partsight.runtime.matching import Bank, Matcher, Matches
 from partsight.runtime.package import Matching
 
 UNKNOWN = -1
-"""In place of a class: no part, or a score that is not a number."""
+"""Class index for an unknown part, or for a score that is not a number."""
 
 
 def labels_of(score: FloatArray) -> np.ndarray:
-    """Return the best class of each row, `UNKNOWN` where a score is not a number."""
+    """Return the best class of each row of (frames, classes); `UNKNOWN` if a score is not a number."""
     return np.where(np.isfinite(score).all(axis=1), score.argmax(axis=1), UNKNOWN)
 
 
 def answers_of(matches: Matches, matching: Matching) -> np.ndarray:
-    """Return the class that each frame is taken for, `UNKNOWN` for none."""
+    """Return the class that the line names for each frame, (frames,); `UNKNOWN` for none."""
     accepted = matches.is_accepted(matching.decision.threshold, matching.spec)
     return np.where(accepted, matches.classes[:, 0], UNKNOWN)
 
 
 class Decider:
-    """Turns the network's scores into the answers of a line with the package's golden images."""
+    """Turns scores of the network into answers of a line."""
 
     def __init__(self, matching: Matching | None = None, bank: Bank | None = None) -> None:
-        """Take the package's second stage, if it has one: both or none."""
+        """Take settings and bank of the comparison with golden images; both are None for a package without it."""
         self._matching = matching
         self._matcher = Matcher(bank, matching.spec) if matching and bank else None
 
     @property
     def candidates(self) -> int:
-        """How many candidates the network names."""
+        """Number of candidates that the network names."""
         return self._matching.spec.by_network if self._matching else 1
 
     def preprocess_spec(self, spec: PreprocessSpec) -> PreprocessSpec | None:
-        """Return how frames are prepared for the second stage; None where there is none."""
+        """Return the preprocessing for the comparison; None for a package without it."""
         return self._matching.spec.preprocess(spec) if self._matching else None
 
     def decide(self, score: FloatArray, compared: Pixels | None) -> np.ndarray:
-        """Return the class that each frame is taken for, `UNKNOWN` for none.
+        """Return the class that the line names for each frame, (frames,); `UNKNOWN` for none.
 
         Args:
-            score: (frames, classes) float32, the network's.
-            compared: (frames, height, width, 3) uint8 BGR, prepared for the second stage; None where there is none.
+            score: Scores of the network, (frames, classes) float32.
+            compared: Frames prepared for the comparison, (frames, height, width, 3) uint8 BGR; None without it.
         """
         best = labels_of(score)
         if self._matching is None or self._matcher is None or compared is None:

@@ -21,13 +21,14 @@ from partsight.runtime.package import ModelPackage, Precision
 from partsight.runtime.recognition import load_bank
 
 MAX_BYTES = 2**31 - 2**24
-"""Of a network and a bank: protocol buffers end at 2 GiB, and the rest of the file takes less than 16 MiB."""
+"""Largest size of network and bank in bytes. ONNX files are protocol buffers of at most 2 GiB, and the rest of the file
+takes less than 16 MiB."""
 
 RECOGNISED, AGREES_WITH_NONE, TWO_PARTS_FIT = range(3)
-"""Values of the output `reason`."""
+"""Reasons by the value of the output `reason`."""
 
 TOP = 5
-"""Parts that `top_index` names."""
+"""Number of parts in the output `top_index`."""
 
 _PREFIX = "network."
 _OPS = GraphOperations()
@@ -41,13 +42,13 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle that was written.
+    """Facts of a written bundle.
 
     Attributes:
-        path: of the file.
-        height, width: of the frames that it takes, in pixels.
-        parts: how many it knows.
-        threshold: agreement below which no part is accepted.
+        path: Path of the file.
+        height, width: Size of the frames that it takes, in pixels.
+        parts: Number of parts.
+        threshold: Agreement below which the answer is unknown.
     """
 
     path: Path
@@ -61,20 +62,20 @@ def bundle(package: str | Path, out: str | Path, *, precision: Precision = "fp32
     """Write a package's network, bank, matching and thresholds as one ONNX file.
 
     Args:
-        package: the folder that `export` or `enroll` wrote.
-        out: the file to write; must not exist.
-        precision: of the network; matching is FP32.
-        batch: frames at once; None for any number.
+        package: Folder that `export` or `enroll` wrote.
+        out: File to write; it must not exist.
+        precision: Precision of the network; matching is FP32.
+        batch: Number of frames in a run; None for any number.
 
     Raises:
-        PackageError: the package is damaged, has no such precision or compares no frames.
-        ExportError: the file would be too large for ONNX, the package has a search file, or it prepares frames
-            otherwise than a bundle does.
+        PackageError: The package is damaged, lacks this precision, or compares no frames with golden images.
+        ExportError: The file would be too large for ONNX, the package has a search file, or it is of an earlier
+            version that prepares frames differently.
         OutputError: `out` exists or cannot be written.
     """
     out = Path(out)
     if out.exists():
-        raise OutputError(f"{out}: exists already, and nothing is overwritten; name another one, or remove it first")
+        raise OutputError(f"{out}: exists already, and partsight overwrites no file; name another, or remove it first")
     if batch is not None and batch < 1:
         raise ValueError(f"batch is {batch}; expected at least 1, or None for any number")
     read = ModelPackage.read(package)
@@ -129,22 +130,22 @@ def join(
     threshold: float,
     least_margin: float,
 ) -> onnx.ModelProto:
-    """Return one model that answers prepared frames as a package does; `docs/bundle.md` names inputs and outputs.
+    """Return one model that answers prepared frames as a package does; `docs/bundle.md` lists inputs and outputs.
 
-    Its input has the larger height and the larger width of the network's and the references' size. The model shrinks
-    it to both sizes as `preprocess` does; see `PreprocessSpec.via`.
+    The input's height is the larger of the network's and the references' heights; the same holds for its width. The
+    model shrinks the input to both sizes as `preprocess` does; see `PreprocessSpec.via`.
 
     Args:
-        network: of the package, FP32, FP16 or INT8.
-        bank: of references.
-        spec: how frames are compared.
-        network_hw: height and width of the network's input.
-        batch: frames at once; None for any number.
-        threshold: agreement below which no part is accepted.
-        least_margin: margin below which no part is accepted.
+        network: Network of the package, FP32, FP16 or INT8.
+        bank: Bank of references.
+        spec: Settings of the comparison.
+        network_hw: Height and width of the network's input, in pixels.
+        batch: Number of frames in a run; None for any number.
+        threshold: Agreement below which the answer is unknown.
+        least_margin: Lead over the next part below which the answer is unknown.
 
     Raises:
-        ExportError: the network has no scores or another opset, or the file would be too large for ONNX.
+        ExportError: The network has no scores or another opset, or the file would be too large for ONNX.
     """
     _check_network(network, bank.classes)
     _check_size(network, bank)
@@ -162,7 +163,7 @@ def join(
 
 
 def resized(image: Node, size_hw: tuple[int, int]) -> Node:
-    """Append the second step of preprocessing: shrink (frames, height, width, 3) uint8 as OpenCV does."""
+    """Append the second step of preprocessing: shrink frames, (frames, height, width, 3) uint8, as OpenCV does."""
     via = image.shape[1], image.shape[2]
     if via == size_hw:
         return image
@@ -173,7 +174,10 @@ def resized(image: Node, size_hw: tuple[int, int]) -> Node:
 
 
 def _bilinear(planes: Node, size_hw: tuple[int, int]) -> Node:
-    """Return INTER_LINEAR of uint8 values: OpenCV computes in integers, with weights of 1/2048 that it rounds down."""
+    """Return OpenCV's INTER_LINEAR of uint8 values, (frames, channels, height, width) float32.
+
+    OpenCV computes in integers: it rounds weights to multiples of 1/2048, and intermediate sums down.
+    """
     height, width = planes.shape[2:]
     before, after, weight = _neighbours(width, size_hw[1])
     weight = np.where(before == after, np.float32(0), weight)
@@ -186,7 +190,10 @@ def _bilinear(planes: Node, size_hw: tuple[int, int]) -> Node:
 
 
 def _neighbours(size: int, count: int) -> tuple[Any, Any, FloatArray]:
-    """Return the pixels before and after each of `count` samples of `size` pixels, and the latter's weight."""
+    """Return, for each of `count` samples of `size` pixels, the pixels before and after and the latter's weight.
+
+    All are (count,); the weight is a whole number from 0 to 2048.
+    """
     centres = ((np.arange(count) + 0.5) * (size / count) - 0.5).astype(np.float32)
     before = np.floor(centres)
     index = before.astype(np.int64)
@@ -194,14 +201,14 @@ def _neighbours(size: int, count: int) -> tuple[Any, Any, FloatArray]:
 
 
 def _area(planes: Node, size_hw: tuple[int, int]) -> Node:
-    """Return INTER_AREA: its answers to single pixels are the weights of rows and columns."""
+    """Return OpenCV's INTER_AREA as two matrix products; OpenCV's results for single pixels give the matrices."""
     height, width = planes.shape[2:]
     rows, columns = (
         np.asarray(cv2.resize(np.eye(size, dtype=np.float32), (size, count), interpolation=cv2.INTER_AREA))
         for size, count in ((height, size_hw[0]), (width, size_hw[1]))
     )
     means = rows @ planes @ np.ascontiguousarray(columns.T)
-    # Of 2 × 2 pixels OpenCV rounds a half up, of others to even.
+    # OpenCV rounds a half up for means of 2 × 2 pixels, and to even for all others.
     return (
         _rounded("Floor", means + 0.5)
         if (height, width) == (2 * size_hw[0], 2 * size_hw[1])
@@ -234,7 +241,7 @@ def _append(network: onnx.ModelProto, image: Node, classes: int) -> Node:
 
 
 def _answer(trace: Trace, matches: Matches, threshold: float, spec: MatchingSpec) -> None:
-    """Append the decision, as `Matches` makes it, and all outputs."""
+    """Append the decision, equal to `Matches`, and all outputs."""
     agreement, accepted = matches.agreement[:, 0], matches.is_accepted(threshold, spec)
     refused = _OPS.where(agreement >= np.float32(threshold), np.int64(TWO_PARTS_FIT), np.int64(AGREES_WITH_NONE))
     missing = max(0, TOP - matches.agreement.shape[1])
@@ -254,9 +261,9 @@ def _check_via_size(path: Path, spec: PreprocessSpec, matching: MatchingSpec) ->
     sizes = {(spec.height, spec.width), matching.size_hw}
     if spec.via != first and sizes != {first}:
         raise ExportError(
-            f"{path}: shrinks frames to {spec.width}×{spec.height} and {matching.width}×{matching.height} px one by "
-            f"one, as packages of earlier versions do; a bundle makes both from {first[1]}×{first[0]} px: train and "
-            "export again"
+            f"{path}: is of an earlier version: it shrinks frames to {spec.width}×{spec.height} and "
+            f"{matching.width}×{matching.height} px separately, but a bundle makes both from {first[1]}×{first[0]} px: "
+            "train and export again"
         )
 
 
@@ -265,7 +272,7 @@ def _check_network(network: onnx.ModelProto, classes: int) -> None:
     if SCORE_NAME not in shapes or shapes[SCORE_NAME][-1:] != [classes]:
         raise ExportError(
             f"the network has the outputs {shapes}; expected {SCORE_NAME} (batch, {classes}), a score for each part of "
-            "the bank: export the package again, and without a search file"
+            "the bank: export the package again with --search never"
         )
     opset = next((item.version for item in network.opset_import if item.domain in ("", "ai.onnx")), 0)
     if opset not in SAME_OPSETS:
@@ -280,6 +287,6 @@ def _check_size(network: onnx.ModelProto, bank: Bank) -> None:
         fitting = max(0, int((MAX_BYTES - of_network) / (of_bank / bank.classes)))
         raise ExportError(
             f"the bundle would hold {bank.classes} parts of {of_bank / bank.classes / 1e3:.0f} kB and a network of "
-            f"{of_network / 1e6:.0f} MB; an ONNX file takes {MAX_BYTES / 1e9:.1f} GB, which is {fitting} such parts: "
-            "make a package of at most as many, or use the package"
+            f"{of_network / 1e6:.0f} MB; an ONNX file holds {MAX_BYTES / 1e9:.1f} GB, which is {fitting} such parts: "
+            "make a package of at most that many parts, or use the package itself"
         )

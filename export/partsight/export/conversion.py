@@ -1,4 +1,4 @@
-"""Keras to ONNX: one graph with the runtime's contract, folded."""
+"""Conversion: from Keras to a folded ONNX graph with the inputs and outputs that the runtime expects."""
 
 import contextlib
 import gc
@@ -12,7 +12,7 @@ import onnx
 from partsight.train.framework import tf
 
 # isort: split
-import tf2onnx  # after `framework`: it imports TensorFlow, and so Keras with the backend of the user's settings
+import tf2onnx  # after `framework`: tf2onnx imports Keras too, with the backend of the user's settings
 
 from partsight.export.folding import FoldSummary, fold, summarise
 from partsight.runtime.core import ExportError, release_freed_memory
@@ -35,13 +35,13 @@ def convert(network: Any) -> Converted:
     """Convert a stacked model.
 
     Args:
-        network: keras.Model from (batch, height, width, 3) uint8 BGR to {score, embedding}.
+        network: A keras.Model from (batch, height, width, 3) uint8 BGR to {score, embedding}.
 
     Returns:
-        A graph from `image_bgr` uint8 to `score` and `embedding` float32, batch axis named `batch`.
+        A graph from `image_bgr`, uint8, to `score` and `embedding`, float32; the batch axis has the name `batch`.
 
     Raises:
-        ExportError: it cannot be converted, or a BatchNormalization could not be folded.
+        ExportError: tf2onnx cannot convert the model, or folding leaves a BatchNormalization.
     """
     model = _trace(network)
     summary = fold(model, INPUT_NAME)
@@ -52,22 +52,22 @@ def convert(network: Any) -> Converted:
 
 
 def check_folded(summary: FoldSummary) -> None:
-    """Refuse a graph in which a BatchNormalization is left, as such or as the arithmetic it is made of.
+    """Check that no BatchNormalization is left, neither as a node nor as separate multiplications and additions.
 
     Raises:
-        ExportError: there is one.
+        ExportError: One is left.
     """
     if summary.batch_norm_left or summary.foldable_left:
         raise ExportError(
             f"{summary.batch_norm_left} BatchNormalization nodes and {summary.foldable_left} affine nodes behind a "
-            "convolution are left in the graph; expected 0: the backbone has a form that folding does not know, "
-            "please report it with the backbone's name"
+            "convolution are left in the graph; expected 0: folding does not know this form of backbone; please "
+            "report it with the backbone's name"
         )
 
 
 def _trace(network: Any) -> onnx.ModelProto:
-    """Convert through a traced function: tf2onnx does not expect Keras' own tensor names."""
-    # Warnings about constant folding and 'rewriter' steps that concern nobody who exports.
+    """Convert a traced function of the network, because tf2onnx does not support the tensor names of Keras 3."""
+    # It hides warnings about tf2onnx's own steps, which the user cannot act on.
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     signature = [tf.TensorSpec((None, *network.input_shape[1:]), tf.uint8, name=INPUT_NAME)]
 
@@ -80,17 +80,19 @@ def _trace(network: Any) -> onnx.ModelProto:
         with _copies_collected():
             model, _ = tf2onnx.convert.from_function(answer, input_signature=signature, opset=OPSET)
     except (ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise ExportError(f"tf2onnx cannot convert the model ({error}); is a layer not known to it?") from error
+        raise ExportError(
+            f"tf2onnx cannot convert the model ({error}); use a backbone whose layers tf2onnx knows"
+        ) from error
     return model
 
 
 @contextlib.contextmanager
 def _copies_collected() -> Iterator[None]:
-    """Let Python look for garbage often.
+    """Run Python's garbage collector often.
 
-    tf2onnx copies the graph, weights and all, for each of its twenty optimisers. The copies refer to themselves, and
-    Python looks for such garbage when there are a quarter more objects than before: next to TensorFlow's, never.
-    Of InceptionV3 they took 4 GB.
+    tf2onnx copies the graph with all weights for each of its twenty optimisers, and the copies are reference cycles.
+    Python collects cycles only after a quarter more objects exist, which next to TensorFlow's objects never happens.
+    For InceptionV3 the copies took 4 GB.
     """
     thresholds = gc.get_threshold()
     gc.collect()
@@ -114,9 +116,11 @@ def _check_contract(model: onnx.ModelProto) -> None:
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        # Of an operation that it does not know, tf2onnx only logs that it leaves it in the graph.
+        # tf2onnx leaves an unknown operation in the graph and only logs it.
         reason = " ".join(str(error).split())
-        raise ExportError(f"the converted graph is not ONNX ({reason}); is a layer not known to tf2onnx?") from error
+        raise ExportError(
+            f"the converted graph is not ONNX ({reason}); use a backbone whose layers tf2onnx knows"
+        ) from error
     inputs = [value.name for value in model.graph.input]
     outputs = sorted(value.name for value in model.graph.output)
     if inputs != [INPUT_NAME] or outputs != sorted([SCORE_NAME, EMBEDDING_NAME]):

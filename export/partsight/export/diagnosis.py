@@ -1,4 +1,4 @@
-"""Why do both sides differ? Each suspect is tried on the worst image; the one that explains it is named."""
+"""Diagnosis: the likeliest cause why Keras and ONNX Runtime give different answers."""
 
 from collections.abc import Callable, Sequence
 
@@ -20,16 +20,16 @@ def likeliest_cause(
     onnx_score: Callable[[Pixels], FloatArray],
     batch: Pixels,
 ) -> str:
-    """Return the likeliest cause of a difference, for a person.
+    """Test each possible cause on the worst image, and return the first that explains the difference, for a person.
 
     Args:
-        manifest: of the package in the making.
-        trained_labels: in the order that training used.
-        is_prepared_alike: whether the prepared pixels are those that training saw.
-        is_same_as_trained: whether Keras answers as at the end of training.
-        keras_score: (classes,) of the worst image.
-        onnx_score: (classes,) of a batch of one, through ONNX Runtime.
-        batch: the worst image, prepared: (1, height, width, 3) uint8 BGR.
+        manifest: Manifest of the package.
+        trained_labels: Labels in the order of the training.
+        is_prepared_alike: Whether the prepared pixels equal the pixels of the training.
+        is_same_as_trained: Whether Keras answers as at the end of training.
+        keras_score: Scores of Keras for the worst image, (classes,).
+        onnx_score: Function of a batch of one frame; returns ONNX Runtime's scores, (classes,).
+        batch: Worst image, prepared, (1, height, width, 3) uint8 BGR.
     """
     if not is_prepared_alike:
         return "preprocessing: resize, region or image reader differ from the training; train again with this version"
@@ -38,9 +38,9 @@ def likeliest_cause(
     if _is_close(onnx_score(batch[..., ::-1].copy()), keras_score):
         return "channel order: ONNX Runtime agrees when red and blue are swapped"
     if not np.isfinite(onnx_score(batch)).all():
-        return "numbers: the ONNX graph gives values that are not finite; are the weights?"
+        return "numbers: the ONNX graph gives values that are not finite; check the weights and train again"
     if not is_same_as_trained:
-        return "Keras answers differently than at the end of training; compare its versions with the run's record"
+        return "Keras answers differently than at the end of training; compare the versions here with the run's record"
     return "conversion or folding: the graphs differ; please report it with the backbone's name"
 
 

@@ -1,4 +1,4 @@
-"""Export, whole: from a run folder to a model package."""
+"""Export: all steps from a run folder to a model package."""
 
 import datetime
 from collections.abc import Sequence
@@ -73,17 +73,18 @@ def export(
     least_agreement: float = MIN_AGREEMENT,
     search: WhenSearch = "auto",
 ) -> ModelPackage:
-    """Turn a run into a model package, if both answer alike.
+    """Turn a run into a model package, if ONNX Runtime and Keras give the same answers.
 
     Args:
         run_folder: Folder that `train` wrote.
         out: Folder of the package; it must not exist. By custom it ends in `.partsight`.
-        catalog_folder: Folder of the golden images now; None for the one of the training.
-        precisions: Precisions to write next to FP32. Export writes none that names other parts than FP32; the
+        catalog_folder: Folder of the golden images, if they have moved since training; None for the same folder.
+        precisions: Precisions to write next to FP32. Export leaves out a precision that disagrees with FP32; the
             manifest's `refused` says why.
         least_agreement: Share of golden images, and of varied frames, that must get FP32's label in each precision.
-        search: Whether the package searches the best of very many scores by bounds: `auto` for a cosine head of 10,000
-            parts or more. The search runs on the processor, so choose `never` for a GPU.
+        search: Value `always`, `never` or `auto`: whether the package searches the best scores by bounds instead of
+            computing all. `auto` means yes for a cosine head of 10,000 parts or more. Choose `never` for a GPU, because
+            the search runs on the processor.
 
     Returns:
         The package, read from the disk.
@@ -92,7 +93,7 @@ def export(
         RunError: The run folder is damaged, or its model does not give the labels of its record.
         ExportError: tf2onnx cannot convert the model, a golden image is missing or changed, or a precision is unknown.
         ParityError: ONNX Runtime answers differently from Keras; export writes nothing.
-        OutputError: `out` exists, or the disk refuses it; export leaves nothing behind.
+        OutputError: `out` exists or cannot be written; export leaves no files behind.
         TrainingError: Keras does not run on TensorFlow in this program.
     """
     require_tensorflow()
@@ -150,7 +151,7 @@ def export(
         for name, content in files.items():
             (folder / name).write_bytes(content)
         hashes = {name: sha256_bytes(content) for name, content in files.items()}
-        # Last, so that a folder without it is known to be unfinished.
+        # The manifest comes last: a folder without a manifest is unfinished.
         (folder / MANIFEST_NAME).write_bytes(msgspec.structs.replace(manifest, files=hashes).to_json())
         ModelPackage.examine(folder).check_hashes()
     return ModelPackage.examine(out)
@@ -177,8 +178,8 @@ def _model_file(
 def _check_classes(run: RunFolder, classes: int) -> None:
     if classes != len(run.record.labels):
         raise RunError(
-            f"{run.path}: the model has {classes} classes, the record {len(run.record.labels)} labels; they are not "
-            "from one training: train again"
+            f"{run.path}: the model has {classes} classes, the record {len(run.record.labels)} labels; they come from "
+            "different trainings: train again"
         )
 
 
@@ -203,7 +204,7 @@ def _manifest(record: RunRecord) -> Manifest:
 
 
 def _with_manifest(model: onnx.ModelProto, manifest: Manifest) -> bytes:
-    """Return the file's bytes with the manifest and a digest in the metadata, so that the file alone can be used."""
+    """Return the file's bytes, with manifest and digest in the metadata, so that the file also works alone."""
     model.producer_name = "partsight"
     onnx.helper.set_model_props(model, {METADATA_KEY: manifest.without_files().to_json().decode()})
     data = with_digest(model.SerializeToString(deterministic=True))

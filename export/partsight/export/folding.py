@@ -1,6 +1,8 @@
 """Folding: BatchNormalization, normalisation and channel order go into the weights of convolutions.
 
-Everything is computed in float64 and rounded once; nothing is approximated.
+A convolution is linear: conv(x) = K*x + b. An affine node behind it gives y = scale·conv(x) + shift for each output
+channel. One convolution with kernel scale·K and bias scale·b + shift gives the same y. So the folded graph computes the
+same function with fewer nodes. Folding computes in float64 and rounds once to float32.
 """
 
 from dataclasses import dataclass
@@ -20,12 +22,12 @@ class FoldSummary:
     """Result of folding.
 
     Attributes:
-        folded: affine nodes that went into a convolution.
-        batch_norm_left: BatchNormalization nodes in the graph; 0 after `fold`.
-        foldable_left: affine nodes right behind a convolution; 0 after `fold`.
-        affine_left: per-channel Mul and Add nodes that no convolution could take in, because something that is not
-            linear stands between (pre-activation networks).
-        is_input_folded: whether channel order and scale are in the first convolution.
+        folded: Number of affine nodes that went into a convolution.
+        batch_norm_left: Number of BatchNormalization nodes in the graph; 0 after `fold`.
+        foldable_left: Number of affine nodes right behind a convolution; 0 after `fold`.
+        affine_left: Number of per-channel Mul and Add nodes that stay, because a node between them and the convolution
+            is not linear (pre-activation networks).
+        is_input_folded: Whether channel order and scale are in the first convolution.
     """
 
     folded: int
@@ -39,8 +41,8 @@ def fold(model: onnx.ModelProto, input_name: str) -> FoldSummary:
     """Fold a model in place.
 
     Args:
-        model: opset 13 or later; one image input, (batch, height, width, 3) uint8.
-        input_name: of the image.
+        model: Model of opset 13 or later with one image input, (batch, height, width, 3) uint8.
+        input_name: Name of that input.
     """
     _merge_pads(model)
     is_input_folded = _fold_input(model, input_name)
@@ -67,7 +69,7 @@ def summarise(model: onnx.ModelProto, folded: int = 0, is_input_folded: bool = F
 
 
 def _fold_one(model: onnx.ModelProto) -> bool:
-    """Fold the first affine node that stands right behind a convolution; say whether there was one."""
+    """Fold the first affine node right behind a convolution; return whether there was one."""
     graph = Graph(model)
     for conv in graph.nodes:
         found = _find_foldable(graph, conv)
@@ -82,7 +84,10 @@ def _fold_one(model: onnx.ModelProto) -> bool:
 
 
 def _find_foldable(graph: Graph, conv: Any) -> tuple[Any, Affine] | None:
-    """Return the affine node that alone reads a convolution with constant weights, and its scale and shift."""
+    """Return the affine node behind a convolution with its map; None unless it can fold.
+
+    The convolution's weights must be constant, and the affine node must be the only reader of its output.
+    """
     if conv.op_type != "Conv":
         return None
     kernel, node = graph.constant(conv.input[1]), graph.sole_consumer(conv.output[0])
@@ -98,7 +103,7 @@ def _scale_outputs(graph: Graph, conv: Any, affine: Affine) -> None:
 
 
 def _merge_pads(model: onnx.ModelProto) -> None:
-    """Let convolutions pad for themselves where a Pad of zeros stands before them."""
+    """Move the zeros of a Pad node into the `pads` attribute of the convolution behind it."""
     graph = Graph(model)
     for conv in [node for node in graph.nodes if node.op_type == "Conv"]:
         pad = graph.sole_producer(conv, "Pad")
@@ -113,7 +118,7 @@ def _merge_pads(model: onnx.ModelProto) -> None:
 
 
 def _zero_pads(graph: Graph, pad: Any) -> list[int] | None:
-    """Return (top, left, bottom, right) of a Pad that puts zeros around a picture, or None if it does otherwise."""
+    """Return (top, left, bottom, right), in pixels, of a Pad that adds zeros around a picture; None for another Pad."""
     pads = graph.constant(pad.input[1])
     value = graph.constant(pad.input[2]) if len(pad.input) > 2 and pad.input[2] else np.zeros(())
     if attribute(pad, "mode", b"constant") != b"constant" or pads is None or value is None or np.any(value != 0):
@@ -124,7 +129,12 @@ def _zero_pads(graph: Graph, pad: Any) -> list[int] | None:
 
 
 def _fold_input(model: onnx.ModelProto, input_name: str) -> bool:
-    """Fold the nodes between the image and the first convolution; False if they are not only affine."""
+    """Fold the nodes between the image and the first convolution; return False if one of them is not affine.
+
+    Input channel i of the convolution is scale[i]·x[order[i]] + shift[i], with x the BGR pixels from 0 to 255. Kernel
+    slice i times scale[i] becomes the slice for x[order[i]]. The shift adds the constant sum(K[:, i])·shift[i] to the
+    output, which goes into the bias.
+    """
     graph = Graph(model)
     chain = _read_input_chain(graph, input_name)
     if chain is None:
@@ -135,7 +145,8 @@ def _fold_input(model: onnx.ModelProto, input_name: str) -> bool:
     folded[:, order] = kernel * affine.scale[None, :, None, None]
     shift = np.zeros(3)
     if _pads_with_zeros(conv):
-        # Zeros are added after the shift, so it has to stay before them: x + shift/scale, then scaled weights.
+        # At the border, the convolution pads zeros after the shift, so the bias would be wrong there. The shift stays a
+        # node before the convolution: scale·(x + shift/scale) is the same value, and padding adds zeros after it.
         shift[order] = affine.shift / affine.scale
     else:
         bias = bias + np.einsum("oihw,i->o", kernel, affine.shift)
@@ -147,7 +158,11 @@ def _fold_input(model: onnx.ModelProto, input_name: str) -> bool:
 
 
 def _read_input_chain(graph: Graph, input_name: str) -> tuple[list[Any], Any, list[int], Affine] | None:
-    """Return the nodes from the image to the first convolution, it, and order and affine map of its channels."""
+    """Return the nodes from the image to the first convolution, that convolution, and its channels' order and map.
+
+    None if a node in between is not affine, or the convolution's weights are not constant. `axis` is the axis of the
+    channels: 3 before the transposition to (batch, channels, h, w), 1 after it.
+    """
     order, affine, axis = [0, 1, 2], Affine(np.ones(3), np.zeros(3)), 3
     nodes: list[Any] = []
     name, node = input_name, graph.sole_consumer(input_name)
@@ -181,10 +196,10 @@ def _channel_indices(graph: Graph, gather: Any) -> list[int] | None:
 
 
 def _insert_input(graph: Graph, input_name: str, shift: Array) -> str:
-    """Put the nodes that bring the uint8 image to the first convolution at the front; return their output's name."""
+    """Insert the nodes from the uint8 image to the first convolution; return the name of their output."""
     channels_first, pixels, shifted = (f"{input_name}_{suffix}" for suffix in ("nchw", "float", "shifted"))
     make = onnx.helper.make_node
-    # Transposed while it is still uint8: a quarter of the bytes.
+    # Transpose before the cast: uint8 has a quarter of the bytes of float32.
     nodes = [
         make("Transpose", [input_name], [channels_first], name=channels_first, perm=_NCHW),
         make("Cast", [channels_first], [pixels], name=pixels, to=onnx.TensorProto.FLOAT),
@@ -198,7 +213,7 @@ def _insert_input(graph: Graph, input_name: str, shift: Array) -> str:
 
 
 def _split_batch_norms(model: onnx.ModelProto) -> None:
-    """Write a BatchNormalization that no convolution can take in as one Mul and one Add."""
+    """Replace each BatchNormalization that cannot fold by one Mul and one Add."""
     graph = Graph(model)
     for index, node in reversed(list(enumerate(graph.nodes))):
         affine = read_affine(graph, node, node.input[0], 0, 1) if node.op_type == "BatchNormalization" else None
@@ -215,7 +230,7 @@ def _split_batch_norms(model: onnx.ModelProto) -> None:
 
 
 def _is_channel_wise(graph: Graph, node: Any) -> bool:
-    """Say whether a node multiplies or adds a (1, channels, 1, 1) constant; the input's own shift is not counted."""
+    """Return whether a node has a (1, channels, 1, 1) constant; the input's own shift does not count."""
     if node.output[0].endswith("_shifted"):
         return False
     constants = [value for value in map(graph.constant, node.input) if value is not None]
@@ -234,14 +249,14 @@ def _has_bias(conv: Any) -> bool:
 
 
 def _weights(graph: Graph, conv: Any) -> tuple[Array, Array]:
-    """Return a convolution's kernel (out, in / group, h, w) and bias (out,), in float64."""
+    """Return a convolution's kernel, (out, in / group, h, w), and bias, (out,), in float64."""
     kernel = np.asarray(graph.constant(conv.input[1]), np.float64)
     bias = np.asarray(graph.constant(conv.input[2]), np.float64) if _has_bias(conv) else np.zeros(kernel.shape[0])
     return kernel, bias
 
 
 def _set_weights(graph: Graph, conv: Any, kernel: Array, bias: Array) -> None:
-    """Give a convolution new weights; the old ones may be shared with another, so they stay."""
+    """Give a convolution new weights; the old ones stay, because another node may use them."""
     data = conv.input[0]
     del conv.input[:]
     conv.input.extend([data, *(graph.add_constant(value.astype(np.float32), "folded") for value in (kernel, bias))])

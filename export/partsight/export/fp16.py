@@ -1,8 +1,8 @@
-"""FP16: half the bytes and twice the arithmetic of a GPU, where the numbers fit.
+"""FP16: the network in half the bytes and at twice a GPU's arithmetic speed, where the numbers fit.
 
-The trunk computes in float16 (see `trunk`); where it meets the rest, a Cast stands. Average pooling sums many numbers
-and stays FP32 in the trunk, too. ONNX Runtime's own converter does much the same for any graph, clips weights that do
-not fit to the largest that does, and looks at no activation; here such layers are found and stay FP32.
+The trunk (see `trunk`) computes in float16, with a Cast at each border to FP32. Average pooling sums many numbers and
+stays FP32. A float16 number has 11 binary digits and reaches 65504. A layer whose weights or activations do not fit
+stays FP32. ONNX Runtime's own converter clips such weights and ignores activations, so partsight does not use it.
 """
 
 from collections.abc import Mapping, Set
@@ -18,22 +18,23 @@ OP_TYPES = frozenset({"Relu", "Clip", "LeakyRelu", "Sigmoid", "HardSigmoid", "Ad
 """Operators that may stand between the trunk's convolutions in FP16."""
 
 LARGEST = float(np.finfo(np.float16).max)
-"""65504."""
+"""Largest finite float16 number, 65504."""
 
 HEADROOM = 4.0
-"""By which an activation must stay below `LARGEST`: calibration frames are not all frames."""
+"""Factor by which an activation must stay below `LARGEST`, because other frames than the calibration frames may give
+larger ones."""
 
 MAX_ROUNDING = 0.01
-"""Of a layer's weights, as a share of their norm. Within float16's normal range it is at most 0.0005; it grows where
-weights are so small that they lose digits (below 6e-5) or vanish (below 3e-8)."""
+"""Largest rounding error of a layer's weights, as a share of their norm. In float16's normal range the error is at most
+0.0005 (half of 2^-10). It grows if weights are so small that they lose digits (below 6e-5) or vanish (below 3e-8)."""
 
 
 def unfit_nodes(model: onnx.ModelProto, ranges: Mapping[str, Range]) -> list[str]:
     """Return the trunk's nodes whose weights or activations do not fit float16, in the graph's order.
 
     Args:
-        model: folded FP32, with named nodes.
-        ranges: of the trunk's tensors.
+        model: Folded FP32 model with named nodes.
+        ranges: Ranges of the trunk's tensors, by name.
     """
     trunk, constants = frozenset(trunk_nodes(model, OP_TYPES)), weights(model)
     unfit = []
@@ -54,11 +55,11 @@ def _fits(values: npt.NDArray[np.float32]) -> bool:
 
 
 def to_fp16(model: onnx.ModelProto, kept: Set[str] = frozenset()) -> onnx.ModelProto:
-    """Return a model whose trunk computes in float16; inputs and outputs stay as they are.
+    """Return a model whose trunk computes in float16; its inputs and outputs are the same.
 
     Args:
-        model: folded FP32, with named nodes.
-        kept: names of nodes that stay FP32.
+        model: Folded FP32 model with named nodes.
+        kept: Names of the nodes that stay FP32.
     """
     half, trunk, constants = _empty_like(model), _half_nodes(model, kept), weights(model)
     made: dict[str, onnx.NodeProto | onnx.TensorProto] = {}
@@ -87,10 +88,10 @@ def to_fp16(model: onnx.ModelProto, kept: Set[str] = frozenset()) -> onnx.ModelP
 
 
 def rounded_twin(model: onnx.ModelProto, kept: Set[str] = frozenset()) -> onnx.ModelProto:
-    """Return an FP32 model that answers as `to_fp16`'s does on a device that computes in float16.
+    """Return an FP32 model that answers like `to_fp16` on a device that computes in float16.
 
-    ONNX Runtime's CPU provider has no float16 convolution: it computes in FP32 and leaves out the rounding between
-    layers, and would not notice if a number overflowed. Here, weights and every activation are rounded to float16.
+    The gate runs on the processor, and ONNX Runtime's CPU provider has no float16 convolution. It would compute in FP32
+    without rounding between layers, and hide every overflow. This model rounds weights and each activation to float16.
     """
     twin, trunk, constants = _empty_like(model), _half_nodes(model, kept), weights(model)
     rounded: set[str] = set()
@@ -118,7 +119,7 @@ def _half_nodes(model: onnx.ModelProto, kept: Set[str]) -> frozenset[str]:
 
 
 def _empty_like(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return the model without nodes, constants and remarks on tensors, whose types change."""
+    """Return the model without nodes, constants and tensor types."""
     empty = onnx.ModelProto()
     empty.CopyFrom(model)
     for field in (empty.graph.node, empty.graph.initializer, empty.graph.value_info):
@@ -127,7 +128,7 @@ def _empty_like(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _not_float(model: onnx.ModelProto) -> frozenset[str]:
-    """Return names of tensors of any other type, such as axes and pads."""
+    """Return the names of tensors that are not float32, such as axes and pads."""
     kinds = {item.name: item.type.tensor_type.elem_type for item in (*model.graph.value_info, *model.graph.input)}
     kinds |= {item.name: item.data_type for item in model.graph.initializer}
     return frozenset(name for name, kind in kinds.items() if kind != onnx.TensorProto.FLOAT)

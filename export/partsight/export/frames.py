@@ -1,4 +1,4 @@
-"""Frames to calibrate a precision on and to judge it by: golden images, and how a line might see them."""
+"""Frames for calibration and gate: golden images, and varied golden images as a line might see them."""
 
 import math
 import tempfile
@@ -14,16 +14,16 @@ from partsight.runtime.images import PreprocessSpec, preprocess
 CALIBRATION_FRAMES = 128
 MAX_VARIED = 1000
 
-_CALIBRATION_SEED, _GATE_SEED = 101, 202  # so that no frame is judged that was calibrated on
+_CALIBRATION_SEED, _GATE_SEED = 101, 202  # the gate must not reuse the calibration frames
 
 
 @dataclass(frozen=True)
 class PreparedFrames:
-    """Frames, prepared for both stages.
+    """Frames, prepared for network and comparison.
 
     Attributes:
-        network: (frames, height, width, 3) uint8 BGR, as `preprocess` makes it.
-        compared: the same frames at the size of the comparison with golden images; None where there is none.
+        network: Frames for the network, (frames, height, width, 3) uint8 BGR.
+        compared: The same frames for the comparison, (frames, height, width, 3) uint8 BGR; None without a comparison.
     """
 
     network: Pixels
@@ -31,11 +31,11 @@ class PreparedFrames:
 
     @classmethod
     def room(cls, count: int, spec: PreprocessSpec, compared: PreprocessSpec | None) -> "PreparedFrames":
-        """Return room for frames."""
+        """Return arrays for `count` frames, not yet filled."""
         return cls(_empty(count, spec), None if compared is None else _empty(count, compared))
 
     def put(self, slot: int, image: Pixels, spec: PreprocessSpec, compared: PreprocessSpec | None) -> None:
-        """Prepare an image into its slot."""
+        """Prepare an image and store it as frame number `slot`."""
         preprocess([image], spec, self.network[slot : slot + 1])
         if self.compared is not None and compared is not None:
             preprocess([image], compared, self.compared[slot : slot + 1])
@@ -46,11 +46,11 @@ class PreparedFrames:
 
 @dataclass(frozen=True)
 class GateFrames:
-    """Frames that the gate judges a precision by.
+    """Frames for the gate.
 
     Attributes:
-        catalog: every golden image.
-        varied: one varied frame of each golden image, or of `MAX_VARIED` of them.
+        catalog: All golden images.
+        varied: One varied frame of each golden image, of at most `MAX_VARIED` of them.
     """
 
     catalog: PreparedFrames
@@ -58,15 +58,15 @@ class GateFrames:
 
 
 def calibration_frames(images: Sequence[Pixels], spec: PreprocessSpec) -> Pixels:
-    """Return golden images and varied frames of others in turn, `CALIBRATION_FRAMES` at most.
+    """Return at most `CALIBRATION_FRAMES` frames, (frames, height, width, 3) uint8: golden and varied ones in turn.
 
     Args:
-        images: the golden images, as read from their files.
-        spec: the package's preprocessing.
+        images: Golden images as read from their files, each (height, width, 3) uint8 BGR.
+        spec: Preprocessing of the network.
     """
     rng = np.random.default_rng(_CALIBRATION_SEED)
     indices = rng.permutation(len(images))
-    # A small catalogue contributes each image several times, each time with another variation.
+    # In a small catalogue each image comes several times, with another variation each time.
     chosen = np.resize(indices, min(CALIBRATION_FRAMES, 2 * len(images) + CALIBRATION_FRAMES // 2))
     frames = _empty(len(chosen), spec)
     for number, index in enumerate(progress(chosen.tolist(), len(chosen), "calibration frames", "image")):
@@ -77,12 +77,12 @@ def calibration_frames(images: Sequence[Pixels], spec: PreprocessSpec) -> Pixels
 
 
 def gate_frames(images: Sequence[Pixels], spec: PreprocessSpec, compared: PreprocessSpec | None = None) -> GateFrames:
-    """Return the frames to judge by; the same for the same catalogue.
+    """Return the frames for the gate; the same catalogue always gives the same frames.
 
     Args:
-        images: the golden images, as read from their files.
-        spec: the network's preprocessing.
-        compared: that of the comparison with golden images; None where there is none.
+        images: Golden images as read from their files, each (height, width, 3) uint8 BGR.
+        spec: Preprocessing of the network.
+        compared: Preprocessing of the comparison with golden images; None without a comparison.
     """
     rng = np.random.default_rng(_GATE_SEED)
     chosen = np.sort(rng.permutation(len(images))[:MAX_VARIED])
@@ -97,9 +97,9 @@ def gate_frames(images: Sequence[Pixels], spec: PreprocessSpec, compared: Prepro
 
 
 def _empty(count: int, spec: PreprocessSpec) -> Pixels:
-    """Return room for frames, on the disk: ten thousand of them are more than a small machine's memory."""
+    """Return an array in a file for frames: ten thousand frames exceed a small machine's memory."""
     shape = (count, spec.height, spec.width, 3)
     with scratch(f"{count} frames to judge by"), tempfile.TemporaryFile() as file:
         reserve(file, math.prod(shape))
-        # The map keeps the file.
+        # The map keeps the file open.
         return np.memmap(file, np.uint8, "w+", shape=shape)

@@ -1,4 +1,4 @@
-"""The gate: a precision is written only if the line would answer the same with it as with FP32."""
+"""The gate: export writes a precision only if the line would give the same answers with it as with FP32."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from partsight.runtime.core import FloatArray, progress, release_freed_memory
 from partsight.runtime.inference import PrototypeSearch, Session
 
 MIN_AGREEMENT = 0.999
-"""Share of frames that must get the answer that FP32 gives, of golden images and of varied frames each."""
+"""Share of golden images, and of varied frames, that must get the same answer as with FP32."""
 
 BATCH = 32
 
@@ -22,8 +22,8 @@ class ModelAnswers:
     """Answers of a model to some frames.
 
     Attributes:
-        score: (frames, classes) float32, the network's.
-        answer: (frames,) the class that the line would name, `answers.UNKNOWN` for none.
+        score: Scores of the network, (frames, classes) float32.
+        answer: Class that the line would name for each frame, (frames,); `answers.UNKNOWN` for none.
     """
 
     score: FloatArray
@@ -32,14 +32,14 @@ class ModelAnswers:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How a model's answers compare with FP32's over some frames.
+    """Agreement of a model's answers with FP32's, over some frames.
 
     Attributes:
         frames: Number of frames.
-        agreement: Share of them with the same answer, "unknown" included; a score that is not a number has none.
-        network_agreement: Share of them with the same best label of the network, before the second stage.
-        mean_drift, max_drift: Absolute difference of scores, over all frames and classes.
-        in_shortlist: Share of frames whose best label of FP32's network is among the candidates that the model's names.
+        agreement: Share of frames with the same answer, "unknown" included. A score that is not a number never agrees.
+        network_agreement: Share of frames for which both networks have the same best class, before the comparison.
+        mean_drift, max_drift: Mean and largest absolute difference of scores, over all frames and classes.
+        in_shortlist: Share of frames for which FP32's best class is among the candidates of the model's network.
     """
 
     frames: int
@@ -50,14 +50,14 @@ class Agreement:
     in_shortlist: float
 
     def passes(self, least: float) -> bool:
-        """Say whether enough answers agree, and every score is a number."""
-        # Of 1,424 frames one may differ, not 1.424: a share that is met by rounding is met.
+        """Return whether enough answers agree, and every score is a number."""
+        # Rounded to whole frames: with a share of 0.999 of 1,424 frames, one may differ.
         return self.agreement >= least and bool(np.isfinite(self.max_drift))
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Result of the gate for a model: on golden images, and on varied frames."""
+    """Result of the gate for a model, on golden images and on varied frames."""
 
     catalog: Agreement
     varied: Agreement
@@ -65,12 +65,12 @@ class Verdict:
 
     @property
     def is_passed(self) -> bool:
-        """Whether the model may be written."""
+        """Whether export may write the model."""
         return self.catalog.passes(self.least) and self.varied.passes(self.least)
 
 
 class PrecisionGate:
-    """Judges models by the answers of FP32 to the same frames."""
+    """Compares models with FP32 on the same frames."""
 
     def __init__(
         self,
@@ -80,13 +80,13 @@ class PrecisionGate:
         least_agreement: float = MIN_AGREEMENT,
         search: PrototypeSearch | None = None,
     ) -> None:
-        """Let FP32 answer all frames.
+        """Answer all frames with FP32.
 
         Args:
-            fp32: Model to compare with.
-            frames: Frames to judge by.
-            decider: Second stage, which gives the line's answers.
-            least_agreement: Share of answers that must agree.
+            fp32: FP32 model.
+            frames: Golden images and varied frames.
+            decider: Function from scores to the line's answers.
+            least_agreement: Share of answers that must agree, in [0, 1].
             search: Plain search for models that give bounds of scores, so that the gate compares every score.
         """
         self._frames, self._decider, self._least, self._search = frames, decider, least_agreement, search
@@ -95,16 +95,16 @@ class PrecisionGate:
         self._varied = self._answer(session, frames.varied, "FP32: varied frames")
 
     def open(self, model: onnx.ModelProto) -> Session:
-        """Load a model as it is judged: with the search, where there is one."""
-        release_freed_memory()  # INT8 tries a hundred models, each as large as the package's
+        """Load a model for the gate, with the search if there is one."""
+        release_freed_memory()  # INT8 may try a model for each layer, all of the package's size
         return Session(model.SerializeToString(), search=self._search)
 
     def judge(self, model: onnx.ModelProto, name: str) -> Verdict:
         """Compare a model with FP32 over all frames.
 
         Args:
-            model: of the same contract.
-            name: of the precision, for the progress bar.
+            model: Model with the same inputs and outputs as FP32.
+            name: Name of the precision, for the progress bar.
         """
         session, candidates = self.open(model), self._decider.candidates
         catalog = self._answer(session, self._frames.catalog, f"{name}: golden images")
@@ -116,12 +116,12 @@ class PrecisionGate:
         )
 
     def answered(self) -> Iterator[tuple[PreparedFrames, ModelAnswers]]:
-        """Yield both kinds of frames, and FP32's answers to them."""
+        """Yield golden images and varied frames, each with FP32's answers."""
         yield self._frames.catalog, self._catalog
         yield self._frames.varied, self._varied
 
     def would_pass(self, model: onnx.ModelProto) -> bool:
-        """Say whether a model passes, and stop at the first frame that shows that it does not."""
+        """Return whether a model passes; stop as soon as too many frames differ."""
         session = self.open(model)
         for frames, expected in ((self._frames.varied, self._varied), (self._frames.catalog, self._catalog)):
             allowed, differing = (1 - self._least) * len(frames) + 1e-9, 0
@@ -152,9 +152,9 @@ def compare_answers(expected: ModelAnswers, found: ModelAnswers, candidates: int
     """Compare the answers of a model with the answers of FP32.
 
     Args:
-        expected: of FP32.
-        found: of the model, to the same frames.
-        candidates: how many the network names, for `in_shortlist`.
+        expected: Answers of FP32.
+        found: Answers of the model to the same frames.
+        candidates: Number of candidates that the network names, for `in_shortlist`.
     """
     drift = np.nan_to_num(np.abs(found.score.astype(np.float64) - expected.score), nan=np.inf)
     best = labels_of(expected.score)

@@ -1,4 +1,4 @@
-"""The golden images that a run learned from, found again and checked."""
+"""Golden images of a run: export finds them again and checks that they have not changed."""
 
 from pathlib import Path
 
@@ -8,14 +8,14 @@ from partsight.train.run_folder import RunRecord
 
 
 def find_goldens(record: RunRecord, catalog_folder: Path | None) -> ImageFiles:
-    """Return the golden images in the order of the classes, after a check of every file.
+    """Check every golden image and return them in the order of the classes.
 
     Args:
-        record: of the run.
-        catalog_folder: where they are now; None for where they were in training.
+        record: Record of the run.
+        catalog_folder: Folder of the golden images, if they have moved since training; None for the same folder.
 
     Raises:
-        ExportError: one is missing or is not the image that was learned from.
+        ExportError: A golden image is missing or has changed since training.
     """
     root = catalog_folder or Path(record.catalog)
     for golden in progress(record.goldens, len(record.goldens), "checking golden images", "image"):
@@ -25,11 +25,11 @@ def find_goldens(record: RunRecord, catalog_folder: Path | None) -> ImageFiles:
         except OSError as error:
             raise ExportError(
                 f"{path}: the golden image of {golden.label} cannot be read ({error}); if the catalogue has moved, "
-                "say where to with --catalog"
+                "name its folder with --catalog"
             ) from error
         if found != golden.sha256:
             raise ExportError(
-                f"{path}: is not the golden image that {golden.label} was learned from (SHA-256 {found[:12]}…, "
+                f"{path}: the golden image of {golden.label} has changed since training (SHA-256 {found[:12]}…, "
                 f"expected {golden.sha256[:12]}…); train again with the new image, or restore the old one"
             )
     return ImageFiles([root / golden.file for golden in record.goldens])

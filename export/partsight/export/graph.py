@@ -1,4 +1,4 @@
-"""Looking at and changing an ONNX graph: constants, neighbours, removal."""
+"""An ONNX graph with access to constants and neighbouring nodes."""
 
 import itertools
 from collections import defaultdict
@@ -12,7 +12,7 @@ Array = npt.NDArray[np.float64]
 
 
 class Graph:
-    """An ONNX graph with its constants and connections at hand; changes go straight into the model."""
+    """View of an ONNX model's graph; changes apply to the model."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self.model = model
@@ -29,7 +29,7 @@ class Graph:
         self._outputs = {output.name for output in model.graph.output}
 
     def constant(self, name: str) -> npt.NDArray[Any] | None:
-        """Return a constant's value, or None if `name` is computed."""
+        """Return a constant's value; None if `name` is not a constant."""
         tensor = self._constants.get(name)
         return None if tensor is None else onnx.numpy_helper.to_array(tensor)
 
@@ -43,12 +43,12 @@ class Graph:
         return name
 
     def sole_consumer(self, name: str) -> Any | None:
-        """Return the only node that reads `name`, or None if there are several or it leaves the graph."""
+        """Return the only node that reads `name`; None if several nodes read it or it is an output of the graph."""
         consumers = self._consumers[name]
         return consumers[0] if len(consumers) == 1 and name not in self._outputs else None
 
     def sole_producer(self, node: Any, op_type: str) -> Any | None:
-        """Return the `op_type` node that makes `node`'s first input for it alone, or None."""
+        """Return the `op_type` node that computes `node`'s first input; None if another node reads that input too."""
         producer = self.producer.get(node.input[0])
         if producer is None or producer.op_type != op_type or self.sole_consumer(node.input[0]) is not node:
             return None
@@ -57,8 +57,8 @@ class Graph:
     def drop_unused(self) -> None:
         """Remove nodes, constants and inputs that no output depends on.
 
-        Of inputs there may be some: tf2onnx makes one of each constant that a Keras Normalization layer holds,
-        also where TensorFlow has long put its value into the arithmetic.
+        Inputs too: tf2onnx makes an input of each constant of a Keras Normalization layer, even if TensorFlow has
+        already replaced it by its value.
         """
         needed = set(self._outputs)
         kept = []
@@ -78,7 +78,7 @@ class Graph:
 
 
 def attribute(node: Any, name: str, default: Any) -> Any:
-    """Return a node's attribute, or `default` where it is not set."""
+    """Return a node's attribute; `default` if it is not set."""
     for item in node.attribute:
         if item.name == name:
             return onnx.helper.get_attribute_value(item)
@@ -86,7 +86,7 @@ def attribute(node: Any, name: str, default: Any) -> Any:
 
 
 def set_attribute(node: Any, name: str, value: Any) -> None:
-    """Set a node's attribute, in place of an earlier value."""
+    """Set or replace a node's attribute."""
     kept = [item for item in node.attribute if item.name != name]
     del node.attribute[:]
     node.attribute.extend([*kept, onnx.helper.make_attribute(name, value)])

@@ -1,4 +1,4 @@
-"""The gate of the matching graph: written only if it answers as the line does, on each provider of this machine."""
+"""The gate of the matching graph: export writes it only if each provider of this machine answers as NumPy does."""
 
 import importlib.util
 
@@ -18,13 +18,13 @@ def check_graph(graph: onnx.ModelProto, bank: Bank, matching: Matching, gate: Pr
     """Compare the graph with NumPy's answers over golden images and varied frames.
 
     Args:
-        graph: of `trace.matching_graph`.
-        bank: of references.
-        matching: of the package.
-        gate: with FP32's answers to the frames.
+        graph: Graph from `trace.matching_graph`.
+        bank: Bank of references.
+        matching: Settings of the comparison.
+        gate: Gate with FP32's answers to the frames.
 
     Raises:
-        ExportError: it names another part, accepts another frame, or agrees otherwise.
+        ExportError: The graph names another part, accepts another frame, or gives another agreement.
     """
     expected = Matcher(bank, matching.spec)
     providers = ["cpu", *(["openvino"] if importlib.util.find_spec("openvino") else [])]
@@ -47,7 +47,7 @@ def _check(expected: Matches, found: Matches, matching: Matching, what: str, sta
     worst = int(differing[0] if len(differing) else difference.argmax())
     if len(differing) or not difference[worst] <= _MAX_DIFFERENCE:
         raise ExportError(
-            f"{what} and NumPy disagree, so nothing was written: of frame {start + worst} NumPy says class "
+            f"{what} and NumPy disagree, so export wrote no package: for frame {start + worst} NumPy gives class "
             f"{expected.classes[worst, 0]} with agreement {expected.agreement[worst, 0]:.4f}, the graph "
             f"{found.classes[worst, 0]} with {found.agreement[worst, 0]:.4f}; expected the same class and acceptance, "
             f"and agreement within {_MAX_DIFFERENCE:g}. Please report it with the output of `partsight doctor`"

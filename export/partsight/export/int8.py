@@ -1,9 +1,10 @@
-"""INT8: static quantisation of the folded graph, in the form that ONNX Runtime and OpenVINO both compute in integers.
+"""INT8: static quantisation of the folded graph, in a form that ONNX Runtime and OpenVINO both compute in integers.
 
-Activations are 8 bits without sign, weights 8 bits with sign and one scale an output channel: on a CPU the pair that
-VNNI multiplies. QuantizeLinear and DequantizeLinear stand around each node (QDQ), and the runtimes fuse them. The
-placement is ONNX Runtime's, which drops a Relu or Clip that the next tensor's range implies; the ranges are those of
-`ranges`, which agreed more than its calibrators' methods (docs/export.md).
+A quantised number q stands for scale·(q - zero_point). Activations are uint8 with one scale and zero point a tensor.
+Weights are int8 with one scale an output channel and zero point 0. A CPU with VNNI multiplies such a pair at once.
+QuantizeLinear and DequantizeLinear nodes stand around each node (QDQ), and the runtimes fuse them. ONNX Runtime's
+quantiser places them; it drops a Relu or Clip if the next tensor's range implies it. The ranges come from `ranges`:
+with them, more answers agree with FP32 than with ONNX Runtime's own calibrators (docs/export.md).
 """
 
 from collections.abc import Mapping, Set
@@ -21,34 +22,35 @@ from partsight.export.trunk import layers, trunk_nodes
 from partsight.runtime.inference import INPUT_NAME
 
 OP_TYPES = frozenset({"Relu", "Clip", "Add", "Concat", "MaxPool", "AveragePool"})
-"""Operators that are quantised between convolutions."""
+"""Operators between convolutions that compute in INT8."""
 
 
 class Quantizer:
-    """Makes INT8 models of one network, in which any of its layers may stay FP32."""
+    """Makes INT8 models of one network; each may keep other layers in FP32."""
 
     def __init__(self, model: onnx.ModelProto, ranges: Mapping[str, Range]) -> None:
-        """Take a network.
+        """Take a network; the model does not change.
 
         Args:
-            model: folded FP32, with named nodes; left as it is.
-            ranges: of the trunk's tensors.
+            model: Folded FP32 model with named nodes.
+            ranges: Ranges of the trunk's tensors, by name.
         """
         self._model = model
         self._ranges = {name: _single(item.least_error()) for name, item in ranges.items()}
         nodes = trunk_nodes(model, OP_TYPES)
         self.layers = layers(model, nodes)
-        """Names of nodes, a layer each."""
+        """Layers of the trunk, each the names of its nodes."""
         self._image = _read_image(Graph(model), frozenset(nodes))
 
     def quantize(self, kept: Set[str] = frozenset()) -> onnx.ModelProto:
         """Return the model in INT8.
 
         Args:
-            kept: names of nodes that stay FP32.
+            kept: Names of the nodes that stay FP32.
         """
-        model = onnx.shape_inference.infer_shapes(self._model)  # of a copy
-        model.metadata_props.add(key="onnx.infer", value="onnxruntime.quant")  # or it would be done again, over files
+        model = onnx.shape_inference.infer_shapes(self._model)  # returns a copy
+        # This key keeps the quantiser from inferring shapes again, which writes temporary files.
+        model.metadata_props.add(key="onnx.infer", value="onnxruntime.quant")
         overrides: dict[str, list[dict[str, Any]]] = {}
         if self._image:
             pixels, _, zero_point = self._image
@@ -66,7 +68,7 @@ class Quantizer:
             extra_options={"TensorQuantOverrides": overrides},
         )
         quantizer.quantize_model()
-        quantizer.model.topological_sort()  # it appends its nodes at the end
+        quantizer.model.topological_sort()  # the quantiser appends its nodes at the end
         quantized: onnx.ModelProto = quantizer.model.model
         if self._image:
             _take_bytes(quantized, *self._image[:2])
@@ -76,19 +78,19 @@ class Quantizer:
 
 
 def _single(pair: tuple[float, float]) -> tuple[np.float32, np.float32]:
-    """Return a range in the one number type that ONNX Runtime's quantiser takes."""
+    """Return a range as float32, the only type that ONNX Runtime's quantiser takes."""
     return np.float32(pair[0]), np.float32(pair[1])
 
 
 def _read_image(graph: Graph, trunk: Set[str]) -> tuple[str, str, int] | None:
-    """Return how the image's bytes are the first convolution's input already, or None if they are not.
+    """Return how the first convolution can read the image's bytes without quantisation; None if it cannot.
 
-    Pixels are whole numbers from 0 to 255: as 8-bit numbers of scale 1 they are exact, and a whole-number shift that
-    all channels share is a zero point.
+    Pixels are whole numbers from 0 to 255, so uint8 with scale 1 holds them exactly. A shift before the convolution is
+    a zero point, if it is one whole number from -255 to 0 for all channels: pixel + shift = 1·(pixel - zero_point).
 
     Returns:
-        Names of the convolution's input and of the uint8 tensor (batch, 3, height, width) that it is made from, and the
-        zero point.
+        The name of the convolution's input, the name of its uint8 source, (batch, 3, height, width), and the zero
+        point.
     """
     transpose = graph.sole_consumer(INPUT_NAME)
     cast = None if transpose is None else graph.sole_consumer(transpose.output[0])
@@ -106,7 +108,7 @@ def _read_image(graph: Graph, trunk: Set[str]) -> tuple[str, str, int] | None:
 
 
 def _take_bytes(model: onnx.ModelProto, pixels: str, source: str) -> None:
-    """Let the first convolution's DequantizeLinear read the image's bytes themselves."""
+    """Connect the first convolution's DequantizeLinear directly to the image's bytes."""
     made = {node.output[0] for node in model.graph.node if node.op_type == "QuantizeLinear" and node.input[0] == pixels}
     for node in model.graph.node:
         if node.op_type == "DequantizeLinear" and node.input[0] in made:

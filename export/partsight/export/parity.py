@@ -1,4 +1,4 @@
-"""Parity: from image file to label, through Keras and through ONNX Runtime, over the whole catalogue."""
+"""Parity: Keras and ONNX Runtime must give every golden image the same label, from the image file on."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ MAX_SCORE_DIFFERENCE = 1e-4
 BATCH = 32
 
 _RANKED_ALIKE = 0.01
-"""Labels whose scores are nearer than this may change their order from machine to machine: a GPU computes in TF32."""
+"""Difference of two scores below which their order may depend on the machine, because a GPU computes in TF32."""
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,12 @@ class ParityComparison:
     """Answers of both sides to every golden image.
 
     Attributes:
-        difference: (images,), the largest absolute difference of scores of each.
-        keras_best, onnx_best: (images,), the best score of each.
-        keras_label, onnx_label: the best label of each, whether accepted or not.
-        is_pixels_equal: (images,) bool: whether the prepared pixels are those that training saw.
-        is_as_trained: (images,) bool: whether Keras still gives the label of the end of training, or one
-            whose score is hardly higher.
+        difference: Largest absolute difference of scores for each image, (images,).
+        keras_best, onnx_best: Best score for each image, (images,).
+        keras_label, onnx_label: Best label for each image, accepted or not.
+        is_pixels_equal: Whether the prepared pixels equal the pixels of the training, (images,) bool.
+        is_as_trained: Whether Keras still gives the label of the end of training, or one whose score is hardly higher,
+            (images,) bool.
     """
 
     difference: FloatArray
@@ -57,20 +57,20 @@ def check_parity(
     frames: Pixels,
     search: PrototypeSearch | None = None,
 ) -> Parity:
-    """Compare both sides and refuse a difference.
+    """Compare Keras and ONNX Runtime on all golden images.
 
     Args:
-        network: the run's keras.Model.
-        model: the ONNX file's bytes.
+        network: The run's keras.Model.
+        model: Bytes of the ONNX file.
         manifest: Manifest of the package; this function uses its labels and preprocessing.
         goldens: Records of training, in the order of the classes.
         frames: Golden images as export read and prepared them for the network, (images, height, width, 3) uint8 BGR.
-        search: for a model that gives bounds of scores; a plain one, so that every score is compared.
+        search: Plain search for a model that gives bounds of scores, so that the function compares every score.
 
     Raises:
-        ParityError: an image is prepared differently than in training, is given another label, or has scores
-            that differ by more than 1e-4. The message names the worst image and the likeliest cause.
-        RunError: both sides agree, but on other labels than the run's record says of its golden images.
+        ParityError: The prepared pixels or the label of an image differ, or its scores differ by more than 1e-4. The
+            message names the worst image and the likeliest cause.
+        RunError: Both sides agree, but on other labels than the run's record has.
     """
     session = Session(model, search=search)
     comparison = compare(network, session, manifest, goldens, frames)
@@ -92,8 +92,9 @@ def check_parity(
 def compare(
     network: Any, session: Session, manifest: Manifest, goldens: Sequence[GoldenRecord], frames: Pixels
 ) -> ParityComparison:
-    """Answer every image on both sides, with a progress bar."""
-    difference, keras_best, onnx_best, is_equal = [], [], [], []  # not the scores: of 100,000 parts they are 40 GB
+    """Answer every image on both sides."""
+    # It does not keep the scores: for 100,000 parts they would take 40 GB.
+    difference, keras_best, onnx_best, is_equal = [], [], [], []
     is_as_trained: list[bool] = []
     keras_label: list[str] = []
     onnx_label: list[str] = []
@@ -128,7 +129,7 @@ def compare(
 
 
 def keras_score(network: Any, batch: Pixels) -> FloatArray:
-    """Return Keras' scores of a batch of at most 32, padded to the one size that is compiled."""
+    """Return Keras' scores of at most 32 frames, (frames, classes); it pads the batch to 32, the only compiled size."""
     padded = np.zeros((BATCH, *batch.shape[1:]), np.uint8)
     padded[: len(batch)] = batch
     score: FloatArray = network.predict_on_batch(padded)[SCORE_NAME]
@@ -142,10 +143,10 @@ def _best(score: FloatArray, labels: Sequence[str]) -> tuple[str, ...]:
 def _describe_other_network(comparison: ParityComparison, goldens: Sequence[GoldenRecord]) -> str:
     first = int(comparison.is_as_trained.argmin())
     return (
-        "the run's model is not the network of its record, so nothing was written: "
+        "the run's model is not the network of its record, so export wrote no package: "
         f"{int((~comparison.is_as_trained).sum())} of {len(goldens)} golden images get another label than at the end "
         f"of training, such as {goldens[first].file}: received {comparison.keras_label[first]}, expected "
-        f"{goldens[first].predicted}. Its reject thresholds are another network's, too: train again"
+        f"{goldens[first].predicted}. The reject thresholds belong to another network too: train again"
     )
 
 
@@ -158,7 +159,7 @@ def _describe(
     frames: Pixels,
 ) -> str:
     difference = np.nan_to_num(comparison.difference, nan=np.inf)
-    # An image with a wrong label is worse than any with a wrong score, one with other pixels than both.
+    # Other pixels are worse than another label, and another label is worse than any difference of scores.
     badness = difference + 1e3 * ~comparison.is_label_equal + 1e6 * ~comparison.is_pixels_equal
     worst = int(badness.argmax())
     batch = np.ascontiguousarray(frames[worst : worst + 1])
@@ -172,10 +173,10 @@ def _describe(
         is_same_as_trained=comparison.keras_label[worst] == goldens[worst].predicted,
     )
     return (
-        f"ONNX Runtime and Keras disagree, so nothing was written: {int((~comparison.is_label_equal).sum())} of "
-        f"{len(frames)} labels differ, {int((~comparison.is_pixels_equal).sum())} images are prepared differently than "
-        f"in training, the largest score difference is {difference.max():.2g}; expected 0, 0 and at most "
-        f"{MAX_SCORE_DIFFERENCE:g}. Worst image: {goldens[worst].file}: Keras says "
+        f"ONNX Runtime and Keras disagree, so export wrote no package: {int((~comparison.is_label_equal).sum())} of "
+        f"{len(frames)} labels differ, {int((~comparison.is_pixels_equal).sum())} images have other pixels than in "
+        f"training, the largest score difference is {difference.max():.2g}; expected 0, 0 and at most "
+        f"{MAX_SCORE_DIFFERENCE:g}. Worst image: {goldens[worst].file}: Keras gives "
         f"{comparison.keras_label[worst]} ({comparison.keras_best[worst]:.4f}), ONNX Runtime "
         f"{comparison.onnx_label[worst]} ({comparison.onnx_best[worst]:.4f}). Likeliest cause: {cause}"
     )

@@ -1,4 +1,4 @@
-"""Precisions: FP16 and INT8 made from the folded FP32 graph, each behind the gate."""
+"""Precisions: FP16 and INT8 models from the folded FP32 graph, each only if the gate passes it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,14 +18,14 @@ from partsight.runtime.package import Gate, Manifest, Precision
 from partsight.train.interrupts import interrupts_kept
 
 CALIBRATION = "least square error"
-"""Method for ranges, see `ranges.Range.least_error`."""
+"""Name of the method for ranges; see `ranges.Range.least_error`."""
 
 _RANKED_FRAMES = 16
 
 
 @dataclass(frozen=True)
 class Made:
-    """A model that passed the gate, and the gate's figures."""
+    """Model that passed the gate, and the gate's figures."""
 
     model: onnx.ModelProto
     gate: Gate
@@ -33,11 +33,11 @@ class Made:
 
 @dataclass(frozen=True)
 class Precisions:
-    """Precisions that the user wants, without FP32.
+    """Result for the precisions that the user wants, without FP32.
 
     Attributes:
-        made: those that passed.
-        refused: why the others were not written, for a person.
+        made: Models that passed the gate.
+        refused: Reasons why export does not write the others, for a person.
     """
 
     made: Mapping[Precision, Made] = field(default_factory=dict)
@@ -52,14 +52,14 @@ def make_precisions(
     wanted: Sequence[Precision],
     gate: PrecisionGate,
 ) -> Precisions:
-    """Make the precisions that are asked for and let the gate judge them.
+    """Make the wanted precisions and pass each through the gate.
 
     Args:
-        model: folded FP32; left as it is.
-        manifest: of the package, with its second stage if it has one.
-        images: the golden images, as read from their files.
-        wanted: The function ignores `fp32`.
-        gate: that judges them, with FP32's answers.
+        model: Folded FP32 model; it does not change.
+        manifest: Manifest of the package.
+        images: Golden images as read from their files, each (height, width, 3) uint8 BGR.
+        wanted: Precisions to make; the function ignores `fp32`.
+        gate: Gate with FP32's answers.
     """
     wanted = [precision for precision in wanted if precision != "fp32"]
     if not wanted:

@@ -1,4 +1,4 @@
-"""Ranges: how large the numbers in a network get, measured over calibration frames."""
+"""Ranges: smallest and largest numbers of each tensor in a network, measured over calibration frames."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,20 +11,20 @@ from partsight.runtime.core import FloatArray, Pixels, progress
 from partsight.runtime.inference import INPUT_NAME, import_onnxruntime
 
 LEVELS = 255
-"""Steps of an 8-bit number."""
+"""Number of steps between the smallest and the largest 8-bit number."""
 
 _BATCH = 4
-_SAMPLES = 4096  # of a tensor's numbers, from each batch
+_SAMPLES = 4096  # random numbers of a tensor, from each batch
 _NARROWINGS = np.linspace(0.1, 1.0, 37)
 
 
 @dataclass(frozen=True)
 class Range:
-    """Values of one tensor.
+    """Range of one tensor's values.
 
     Attributes:
-        low, high: least and largest number; low <= 0 <= high.
-        sample: some of the numbers, drawn at random.
+        low, high: Smallest and largest value; low <= 0 <= high, because INT8 must hold 0 exactly (padding, Relu).
+        sample: Random sample of the values, (samples,) float32.
     """
 
     low: float
@@ -33,13 +33,15 @@ class Range:
 
     @property
     def largest(self) -> float:
-        """Largest absolute value."""
+        """The largest absolute value."""
         return max(-self.low, self.high)
 
     def least_error(self) -> tuple[float, float]:
-        """Return the range for which rounding to 8 bits costs least, in mean square error over the sample.
+        """Return the range with the smallest mean square error of rounding to 8 bits, over the sample.
 
-        A narrower range has finer steps and cuts off values outside (OMSE, arXiv 1902.06822, section 3).
+        A few large values make the full range wide and its 255 steps coarse. A narrower range has finer steps, but it
+        clips values outside. The function tries 37 shares of the full range, from 0.1 to 1, and returns the best
+        (OMSE, arXiv 1902.06822, section 3).
         """
         best, found = np.inf, (self.low, self.high)
         for share in _NARROWINGS:
@@ -57,13 +59,13 @@ class Range:
 def measure_ranges(
     model: onnx.ModelProto, tensors: Sequence[str], frames: Pixels, seed: int = 0
 ) -> Mapping[str, Range]:
-    """Run the network over the frames and note the values of each tensor.
+    """Run the network over the frames and return the range of each tensor, by name.
 
     Args:
-        model: FP32; input `image_bgr`.
-        tensors: names of float tensors that it computes.
-        frames: (frames, height, width, 3) uint8 BGR, as `preprocess` makes them.
-        seed: of the samples.
+        model: FP32 model with the input `image_bgr`.
+        tensors: Names of its float tensors.
+        frames: Prepared frames, (frames, height, width, 3) uint8 BGR.
+        seed: Seed of the samples.
     """
     session = _session(model, tensors)
     rng = np.random.default_rng(seed)
@@ -83,7 +85,7 @@ def measure_ranges(
 
 
 def _session(model: onnx.ModelProto, tensors: Sequence[str]) -> Any:
-    """Load the model with tensors as further outputs; the runtime's Session knows only the contract's."""
+    """Load the model with the tensors as additional outputs, which the runtime's `Session` does not support."""
     wider = onnx.ModelProto()
     wider.CopyFrom(model)
     own = {output.name for output in model.graph.output}

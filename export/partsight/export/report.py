@@ -1,4 +1,4 @@
-"""The package's report, for a person before the package goes to a line."""
+"""The package's report, which a person reads before the package goes to a line."""
 
 from collections.abc import Mapping
 
@@ -19,25 +19,25 @@ _USES = {
 def package_report(
     run: RunFolder, manifest: Manifest, parity: Parity, summary: FoldSummary, sizes: Mapping[Precision, int]
 ) -> str:
-    """Return the report as HTML: the comparison with Keras first, then the precisions, then how it was trained.
+    """Return the report as HTML: comparison with Keras, precisions, training.
 
     Args:
-        run: that was exported.
-        manifest: of the package, with its models.
-        parity: of FP32 with Keras.
-        summary: of the folding.
-        sizes: of each model's file, in bytes.
+        run: Run of the package.
+        manifest: Manifest of the package.
+        parity: Comparison of FP32 with Keras.
+        summary: Result of folding.
+        sizes: Size of each model's file, in bytes.
     """
     verdict = (
-        f"{len(manifest.labels)} parts. ONNX Runtime gives the same label as Keras for {parity.labels_equal} of "
-        f"{parity.images} golden images, from the image file on; scores differ by at most "
+        f"{len(manifest.labels)} parts. The exported network gives the same label as the trained one for "
+        f"{parity.labels_equal} of {parity.images} golden images. Their scores differ by at most "
         f"{parity.max_score_difference:.1e}."
     )
     rows = (
-        ("labels equal", f"{parity.labels_equal} of {parity.images} (all are required)"),
+        ("equal labels", f"{parity.labels_equal} of {parity.images} (all must be equal)"),
         (
             "largest score difference",
-            f"{parity.max_score_difference:.1e} (at most {MAX_SCORE_DIFFERENCE:g} is allowed)",
+            f"{parity.max_score_difference:.1e} (allowed: at most {MAX_SCORE_DIFFERENCE:g})",
         ),
         ("golden accuracy in ONNX Runtime", f"{parity.top1_accuracy:.4f}"),
         ("BatchNormalization nodes", str(summary.batch_norm_left)),
@@ -56,12 +56,7 @@ def package_report(
 
 
 def _precisions(manifest: Manifest, sizes: Mapping[Precision, int]) -> list[Section]:
-    """Return the section on precisions, or none where only FP32 was asked for.
-
-    Args:
-        manifest: of the package, with its models.
-        sizes: of each model's file, in bytes.
-    """
+    """Return the section on precisions; an empty list if the user asked only for FP32."""
     if len(manifest.models) == 1 and not manifest.refused:
         return []
     rows = []
@@ -72,25 +67,23 @@ def _precisions(manifest: Manifest, sizes: Mapping[Precision, int]) -> list[Sect
         )
     rows += [(name.upper(), f"Not in this package: {reason}.") for name, reason in manifest.refused.items()]
     text = (
-        "FP16 and INT8 are faster and round more. Each was compared with FP32 on every golden image and on frames made "
-        "from them as a line might deliver them, and is in the package only if the line would give enough of them the "
-        "same answer."
+        "FP16 and INT8 are faster than FP32 but less exact. Export compared each with FP32 on all golden images and on "
+        "varied copies. A precision is in the package only if it gives the same answer to enough of these frames."
     )
     return [Section("Which precisions may the line use?", text=text, rows=tuple(rows))]
 
 
 def _describe_gate(gate: Gate) -> str:
-    """Return the gate's figures in words."""
     words = (
         f"Same answer as FP32 for {gate.agreement:.2%} of {gate.images} golden images and {gate.varied_agreement:.2%} "
-        f"of {gate.varied} varied frames ({100 * gate.least_agreement:.4g} % of each is required); scores drift by "
-        f"{gate.mean_score_drift:.2g} in the mean and {gate.max_score_drift:.2g} at most."
+        f"of {gate.varied} varied frames (required: {100 * gate.least_agreement:.4g} % of each). Scores differ by "
+        f"{gate.mean_score_drift:.2g} on average and by at most {gate.max_score_drift:.2g}."
     )
     if gate.network_agreement is not None and gate.in_shortlist is not None:
         words += (
-            f" The network alone has the best part of FP32 first for {gate.network_agreement:.2%} of varied frames, "
-            f"and among the candidates that the second stage looks at for {gate.in_shortlist:.2%}."
+            f" For {gate.network_agreement:.2%} of the varied frames the network's best part is the same as with FP32; "
+            f"for {gate.in_shortlist:.2%} FP32's best part is among the candidates for the comparison."
         )
     if gate.kept:
-        words += f" {len(gate.kept)} nodes stayed FP32, because they lose most."
+        words += f" {len(gate.kept)} nodes stay in FP32, because rounding changes their results most."
     return words

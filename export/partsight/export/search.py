@@ -1,6 +1,10 @@
-"""The cosine head of very many parts: the graph bounds the scores, and the package's search computes those that matter.
+"""Search for the best of very many scores: the graph computes bounds, and the runtime only the scores that matter.
 
-The prototypes go into a file of their own.
+The score of class k is the product p_k·e of its prototype and the embedding, both (d,). With orthonormal directions
+D, (d, n), the product splits into (Dᵀp_k)·(Dᵀe) and the product of both rests. By Cauchy and Schwarz the second is at
+most the product of the rests' lengths. So n + 1 multiplications bound a score from above, in place of d for the score.
+The runtime computes exact scores only for classes whose bound reaches the second best score. The prototypes go into a
+separate file.
 """
 
 from typing import Any, Literal
@@ -15,33 +19,33 @@ from partsight.runtime.inference import BOUND_NAME, EMBEDDING_NAME, SCORE_NAME, 
 from partsight.runtime.package import Decision
 
 SEARCH_FROM = 10_000
-"""Parts from which on a package has a search, unless the user decides: there the product takes a fifth of the network's
-time on a CPU, one frame at a time. Below, a network that gives the scores itself is the simpler package."""
+"""Smallest number of parts for a search, unless the user decides. With 10,000 parts the whole product takes a fifth of
+the network's time on a CPU, at one frame in a run. With fewer parts a package without search is simpler."""
 
 WhenSearch = Literal["auto", "always", "never"]
 WHEN_SEARCH: tuple[WhenSearch, ...] = ("auto", "always", "never")
 
 DIMENSIONS = 48
-"""Directions of the bounds. At 100,000 parts they are read from memory for each batch, 19 MB; with 32 twice as many
-classes reach the second best score."""
+"""Number of directions. At 100,000 parts each batch reads 19 MB of bounds from memory. With 32 directions in place of
+48, twice as many classes reach the second best score."""
 
-_REST_SLACK = 1e-6  # in squares up to 1, for the rounding of float32
+_REST_SLACK = 1e-6  # added to squares of at most 1, so that the rounding of float32 never makes a bound too low
 _MAX_DIFFERENCE = 1e-5
-_SAMPLE = 4096  # prototypes that the directions are taken from
+_SAMPLE = 4096  # prototypes from which the directions are computed
 _SPARE_DIRECTIONS = 16
 _ITERATIONS = 3
 
 
 def wants_search(when: WhenSearch, decision: Decision, classes: int) -> bool:
-    """Say whether a package shall have a search.
+    """Return whether a package gets a search.
 
     Args:
-        when: `auto` for a cosine head of `SEARCH_FROM` parts or more.
-        decision: of the network's scores.
-        classes: how many parts.
+        when: Option of the user; `auto` means yes for a cosine head of at least `SEARCH_FROM` parts.
+        decision: Decision on the network's scores, which names their kind.
+        classes: Number of parts.
 
     Raises:
-        ExportError: it shall always, and the head is not a cosine head.
+        ExportError: The option is `always`, but the head is not a cosine head.
     """
     is_cosine = decision.score == "cosine"
     if when == "always" and not is_cosine:
@@ -53,23 +57,23 @@ def wants_search(when: WhenSearch, decision: Decision, classes: int) -> bool:
 
 
 def replace_head(model: onnx.ModelProto, dimensions: int = DIMENSIONS) -> FloatArray:
-    """Put bounds of the scores in the place of the product with the prototypes.
+    """Replace the product with the prototypes by bounds of the scores.
 
     Args:
-        model: folded, with a cosine head; changed in place.
-        dimensions: of the bounds.
+        model: Folded model with a cosine head; it changes in place.
+        dimensions: Number of directions.
 
     Returns:
         The prototypes, (classes, d) float32.
 
     Raises:
-        ExportError: the graph does not end in such a product.
+        ExportError: The graph does not end in a product of embedding and prototypes.
     """
     index = find_prototypes(model.graph)
     if index is None:
         raise ExportError(
-            "the graph's scores are not the embedding times one constant; expected so of a cosine head: please report "
-            "it with the backbone's name, and export with --search never"
+            "the graph's scores are not the product of embedding and one constant; expected such a product of a cosine "
+            "head: export with --search never, and please report it with the backbone's name"
         )
     prototypes = np.ascontiguousarray(onnx.numpy_helper.to_array(model.graph.initializer[index]).T, np.float32)
     outputs = [item for item in model.graph.output if item.name != SCORE_NAME]
@@ -82,7 +86,10 @@ def replace_head(model: onnx.ModelProto, dimensions: int = DIMENSIONS) -> FloatA
 
 
 def _add_bounds(graph: onnx.GraphProto, prototypes: FloatArray, dimensions: int) -> None:
-    """Compute the embedding's share in the directions and the length of its rest, and multiply both."""
+    """Append the bounds, (batch, classes): [Dᵀe, length of e's rest] times the bound matrix, (n + 1, classes).
+
+    The square of the rest's length is |e|² - |Dᵀe|².
+    """
     directions = principal_directions(prototypes, dimensions)
     constants = {
         DIRECTIONS_NAME: directions,
@@ -109,16 +116,17 @@ def _add_bounds(graph: onnx.GraphProto, prototypes: FloatArray, dimensions: int)
 
 
 def principal_directions(prototypes: FloatArray, count: int) -> FloatArray:
-    """Return orthonormal directions near which prototypes lie, by subspace iteration (arXiv 0909.4061, section 4.4).
+    """Return the orthonormal directions in which prototypes are longest, by randomised subspace iteration.
 
-    Any directions bound the scores; these do so nearly best.
+    Any orthonormal directions give valid bounds; the principal ones give nearly the tightest (arXiv 0909.4061, section
+    4.4).
 
     Args:
-        prototypes: (classes, d) float32.
-        count: of directions, less than d.
+        prototypes: Prototypes, (classes, d) float32.
+        count: Number of directions, less than d.
 
     Returns:
-        (d, count) float32; the same for the same prototypes.
+        The directions, (d, count) float32; the same prototypes always give the same directions.
     """
     classes, size = prototypes.shape
     sample = prototypes[:: max(1, classes // _SAMPLE)]
@@ -132,15 +140,15 @@ def principal_directions(prototypes: FloatArray, count: int) -> FloatArray:
 
 
 def check_search(model: bytes, prototypes: FloatArray, batch: Pixels) -> None:
-    """Let the search find the best of some frames, and refuse it if the product with all prototypes finds others.
+    """Check that the search finds the same best scores as the product with all prototypes.
 
     Args:
-        model: the ONNX file's bytes.
-        prototypes: (classes, d) float32.
-        batch: (frames, height, width, 3) uint8 BGR, prepared.
+        model: Bytes of the ONNX file.
+        prototypes: Prototypes, (classes, d) float32.
+        batch: Prepared frames, (frames, height, width, 3) uint8 BGR.
 
     Raises:
-        ExportError: the best two scores are not the same.
+        ExportError: The best two scores of a frame differ.
     """
     searched, plain = (
         Session(model, search=PrototypeSearch(prototypes, is_plain=is_plain)).run(batch).score
@@ -150,6 +158,6 @@ def check_search(model: bytes, prototypes: FloatArray, batch: Pixels) -> None:
         difference = np.abs(found[best_first(found, 2)] - expected[best_first(expected, 2)]).max()
         if not difference <= _MAX_DIFFERENCE:
             raise ExportError(
-                f"the search finds best scores that are off by {difference:.2g}; expected those of the product with "
-                "all prototypes: please report it, and export with --search never"
+                f"the search's best scores differ by {difference:.2g} from the product with all prototypes; expected "
+                f"at most {_MAX_DIFFERENCE:g}: export with --search never, and please report it"
             )

@@ -1,4 +1,4 @@
-"""Layers that INT8 costs most are found by measurement and stay FP32, if that is enough to pass the gate."""
+"""Sensitive layers: layers that INT8 changes most stay in FP32, if the model passes the gate with them."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from partsight.runtime.core import FloatArray, Pixels, progress
 from partsight.runtime.inference import Session
 
 MAX_KEPT = 0.25
-"""Share of layers that may stay FP32: with more, INT8 would be hardly faster than FP32."""
+"""Largest share of layers that may stay FP32; with more, INT8 would be hardly faster than FP32."""
 
 _BATCH = 16
 
@@ -32,16 +32,16 @@ class PartlyQuantized:
 def keep_sensitive_layers(
     quantizer: Quantizer, fp32: onnx.ModelProto, gate: PrecisionGate, frames: Pixels
 ) -> PartlyQuantized:
-    """Return the model with the fewest layers in FP32 that passes, or the best there is if a quarter is not enough.
+    """Return the passing model with the fewest layers in FP32; if none passes, the model with a quarter in FP32.
 
-    Layers are ranked by how far the embedding moves when each alone is quantised. How many of the worst must stay is
-    found by halving, which assumes that one more kept layer never hurts; the gate judges the result in any case.
+    The function ranks layers by the change of the embedding if only that layer is INT8. Bisection finds the smallest
+    number of worst layers to keep. It assumes that one more kept layer never hurts; the gate judges the result anyway.
 
     Args:
-        quantizer: of the network.
-        fp32: the network.
-        gate: that the model with all layers quantised did not pass.
-        frames: (frames, height, width, 3) uint8 BGR to rank on.
+        quantizer: Quantizer of the network.
+        fp32: FP32 network.
+        gate: Gate that refused the model with all layers in INT8.
+        frames: Frames for the ranking, (frames, height, width, 3) uint8 BGR.
     """
     ranked = rank_layers(quantizer, fp32, gate, frames)
     enough = int(np.ceil(len(ranked) * MAX_KEPT))
@@ -59,7 +59,7 @@ def keep_sensitive_layers(
 def rank_layers(
     quantizer: Quantizer, fp32: onnx.ModelProto, gate: PrecisionGate, frames: Pixels
 ) -> list[tuple[str, ...]]:
-    """Return the layers, the one whose quantisation moves the embedding most first."""
+    """Return the layers by falling change of the embedding if only that layer is INT8."""
     expected = _embeddings(gate.open(fp32), frames)
     every = {name for layer in quantizer.layers for name in layer}
     drift = []

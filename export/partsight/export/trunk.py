@@ -1,8 +1,8 @@
-"""The trunk: the nodes of a folded graph that may be computed in a lower precision. The nodes after it never are.
+"""The trunk: the nodes of a folded graph that may compute in a lower precision.
 
-The trunk is all convolutions and the nodes between them. The image's cast and shift come before it; pooling, the
-head's normalisation, prototypes and softmax come after it and stay FP32 in every file: they cost next to nothing,
-FP16 overflows and INT8 blurs there first, and enrolment edits the prototypes.
+The trunk is all convolutions and the nodes between them. The image's cast and shift come before it. Pooling, the head's
+normalisation, prototypes and softmax come after it and stay FP32 in every file, for three reasons: they cost next to no
+time, FP16 overflows and INT8 loses accuracy there first, and enrolment edits the prototypes.
 """
 
 import itertools
@@ -18,7 +18,7 @@ _PASSES_ON = frozenset({"Relu", "Clip", "Add", "Mul"})
 
 
 def named(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return a copy in which every node has a name of its own, and shapes and types of tensors are noted."""
+    """Return a copy in which every node has a unique name, with shapes and types of all tensors."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     taken = {node.name for node in copy.graph.node}
@@ -36,8 +36,8 @@ def trunk_nodes(model: onnx.ModelProto, op_types: Iterable[str]) -> list[str]:
     """Return names of the trunk's nodes, in the graph's order.
 
     Args:
-        model: with named nodes.
-        op_types: Operators besides Conv that count if all of their inputs come from the trunk.
+        model: Model with named nodes.
+        op_types: Operators other than Conv that belong to the trunk if all of their inputs come from it.
     """
     graph, allowed, inside, found = Graph(model), frozenset(op_types), set[str](), []
     for node in graph.nodes:
@@ -53,8 +53,8 @@ def layers(model: onnx.ModelProto, nodes: Iterable[str]) -> list[tuple[str, ...]
     """Group nodes of the trunk into layers: a convolution with the nodes that compute on its output alone.
 
     Args:
-        model: with named nodes.
-        nodes: of the trunk. Those that belong to no convolution, such as a Concat, are a layer each.
+        model: Model with named nodes.
+        nodes: Names of the trunk's nodes. A node that belongs to no convolution, such as a Concat, is its own layer.
     """
     wanted = frozenset(nodes)
     layer_of: dict[str, list[str]] = {}
@@ -72,7 +72,7 @@ def layers(model: onnx.ModelProto, nodes: Iterable[str]) -> list[tuple[str, ...]
 
 
 def trunk_tensors(model: onnx.ModelProto, nodes: Iterable[str]) -> list[str]:
-    """Return every tensor that trunk nodes compute, or compute with."""
+    """Return names of all tensors that trunk nodes read or write."""
     wanted, constants = frozenset(nodes), {item.name for item in model.graph.initializer}
     constants |= {name for node in model.graph.node if node.op_type == "Constant" for name in node.output}
     names = [
@@ -86,7 +86,7 @@ def trunk_tensors(model: onnx.ModelProto, nodes: Iterable[str]) -> list[str]:
 
 
 def weights(model: onnx.ModelProto) -> Mapping[str, npt.NDArray[np.float32]]:
-    """Return the float32 initialisers by name."""
+    """Return the float32 constants of the graph, by name."""
     return {
         item.name: onnx.numpy_helper.to_array(item)
         for item in model.graph.initializer

@@ -1,1 +1,1 @@
-"""Retraining: from a folder of golden images to a run folder. Needs the extra `train`."""
+"""Training: from a folder of golden images to a run folder. Needs the extra `train`."""

@@ -1,7 +1,4 @@
-"""Activations at the cut: outputs of the frozen trunk for varied golden images, computed once and kept on disk.
-
-This is the bottleneck idea at any depth: layers that do not train need not run again in each epoch.
-"""
+"""Activations at the cut: outputs of the frozen trunk, computed once and cached on disk for all epochs."""
 
 import hashlib
 import logging
@@ -23,7 +20,7 @@ from partsight.train.features import BATCH, Extractor
 
 _LOG = logging.getLogger("partsight.train")
 _HELD_OUT = 0
-"""The number of the copy that is never trained on; those to train on count from 1."""
+"""Number of the copy that training never sees. Copies for training have the numbers 1, 2, …"""
 
 IndexArray = npt.NDArray[np.intp]
 
@@ -33,10 +30,10 @@ class Copies:
     """Varied copies of golden images. Copy `number` of an image depends on nothing but the image and the seed.
 
     Attributes:
-        goldens: the images, one a class.
-        variation: how far a copy may be from its image.
-        seed: of the drawing.
-        trunk: frozen network from frames to the activation at the cut.
+        goldens: Golden images, one for each class.
+        variation: Ranges of the changes, such as turn and light, that a copy may get.
+        seed: Seed of the random changes.
+        trunk: Frozen network from frames to the activation at the cut.
     """
 
     goldens: tuple[GoldenImage, ...]
@@ -46,14 +43,14 @@ class Copies:
 
     @property
     def identity(self) -> str:
-        """SHA-256 of everything on which the activations depend."""
+        """SHA-256 of all inputs: trunk, variation, seed and golden images."""
         digest = hashlib.sha256(f"{self.trunk.identity}\n{self.variation}\n{self.seed}\n".encode())
         for golden in self.goldens:
             digest.update(golden.sha256.encode())
         return digest.hexdigest()
 
     def prepared(self, index: int, number: int | None) -> Pixels:
-        """Return (height, width, 3) uint8: copy `number` of golden image `index`, or the image itself if None."""
+        """Return copy `number` of golden image `index`, (height, width, 3) uint8 BGR; None means the image itself."""
         golden = self.goldens[index]
         image = read_image(golden.path)
         if number is not None:
@@ -63,7 +60,10 @@ class Copies:
         return prepared
 
     def batches(self, wanted: Sequence[tuple[int, int | None]]) -> Iterator[FloatArray]:
-        """Yield (≤ 32, h, w, c) float32 activations of (index, number) pairs, preparing images while the trunk runs."""
+        """Yield activations of (index, number) pairs, at most 32 at a time, (batch, h, w, c) float32.
+
+        Other threads prepare the next images while the trunk runs.
+        """
         chunks = [wanted[start : start + BATCH] for start in range(0, len(wanted), BATCH)]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             ahead = [pool.submit(self.prepared, *pair) for pair in chunks[0]]
@@ -74,26 +74,29 @@ class Copies:
 
 
 class ActivationSource(Protocol):
-    """Where fine-tuning takes its activations from."""
+    """Activations for fine-tuning."""
 
     @property
     def classes(self) -> int:
-        """How many parts."""
+        """Number of parts."""
 
     @property
     def copies(self) -> int:
-        """How many varied copies of each part an epoch sees, next to its golden image."""
+        """Number of varied copies of each part in an epoch, without its golden image."""
 
     @property
     def goldens(self) -> FloatArray:
-        """(classes, h, w, c) float32 of the golden images themselves: exact, because the drop guard uses them."""
+        """Activations of the golden images, (classes, h, w, c) float32; the drop guard needs them exact."""
 
     @property
     def held_out(self) -> FloatArray:
-        """(classes, h, w, c) float16 of one varied copy of each part that is never trained on."""
+        """Activations of one copy of each part that training never sees, (classes, h, w, c) float16."""
 
     def batch(self, epoch: int, items: IndexArray) -> FloatArray:
-        """Return (len(items), h, w, c) float32; item i is copy i // classes of class i % classes, last the golden."""
+        """Return activations of items, (items, h, w, c) float32.
+
+        Item i stands for class `i % classes` and its copy `i // classes`. Copy number `copies` is the golden image.
+        """
         ...
 
 
@@ -107,23 +110,23 @@ class CachedSource:
 
     @property
     def classes(self) -> int:
-        """How many parts."""
+        """Number of parts."""
         return len(self.goldens)
 
     @property
     def copies(self) -> int:
-        """How many varied copies of each part."""
+        """Number of varied copies of each part."""
         return len(self.stored)
 
     def batch(self, epoch: int, items: IndexArray) -> FloatArray:  # noqa: ARG002 (every epoch sees the same copies)
-        """Return the items' activations, whatever the epoch."""
+        """Return activations of items; they are the same in every epoch."""
         files = (*self.stored, self.goldens)
         return np.stack([files[item // self.classes][item % self.classes] for item in items]).astype(np.float32)
 
 
 @dataclass(frozen=True)
 class FreshSource:
-    """Copies that are drawn again for each epoch; the trunk runs each time. See `ActivationSource`."""
+    """New copies for each epoch, which the trunk computes when they are needed; see `ActivationSource`."""
 
     goldens: FloatArray
     held_out: FloatArray
@@ -132,7 +135,7 @@ class FreshSource:
 
     @property
     def classes(self) -> int:
-        """How many parts."""
+        """Number of parts."""
         return len(self.goldens)
 
     def batch(self, epoch: int, items: IndexArray) -> FloatArray:
@@ -148,30 +151,33 @@ class FreshSource:
 
 @dataclass(frozen=True)
 class ActivationCache:
-    """Activations on disk: one memory-mapped file a copy, whole or not there; safe to interrupt."""
+    """Activations on disk, one memory-mapped file for each copy.
+
+    A file gets its name only when it is complete, so an interrupt leaves no damaged file.
+    """
 
     folder: Path
     max_bytes: float
 
     def open(self, copies: Copies, count: int) -> CachedSource:
-        """Return the activations of `count` copies, computing those that are missing.
+        """Return the activations of `count` copies; compute the missing ones.
 
-        Fewer copies are taken, with a warning, where `count` would not fit into `max_bytes`.
+        If `count` copies do not fit into `max_bytes`, it logs a warning and uses as many as fit.
 
         Raises:
-            TrainingError: not even one copy fits, or the activations are too large for float16.
-            OutputError: the folder cannot be written.
+            TrainingError: Not even one copy fits, or the activations are too large for float16.
+            OutputError: The folder cannot be written.
         """
         affordable = self._affordable(copies)
         if affordable < 1:
             raise TrainingError(
-                f"received a limit of {self.max_bytes / 1e9:.2f} GB for cached activations, where not even one copy of "
-                f"each image fits; expected at least {self._bytes(copies, 1) / 1e9:.2f} GB: raise the limit, cut "
-                "later, or use fresh variation"
+                f"received a limit of {self.max_bytes / 1e9:.2f} GB for cached activations; one copy of each image "
+                f"needs {self._bytes(copies, 1) / 1e9:.2f} GB: raise the limit with --max-cache-gb, cut later with "
+                "--cut, or use --fresh-variation"
             )
         if affordable < count:
             _LOG.warning(
-                "%d copies of each image would need %.2f GB of cache, %d fit into %.2f GB: training on %d",
+                "%d copies of each image need %.2f GB of cache, but only %d fit into %.2f GB: training uses %d",
                 count, self._bytes(copies, count) / 1e9, affordable, self.max_bytes / 1e9, affordable,
             )  # fmt: skip
         goldens, held_out = self._fixed(copies)
@@ -187,7 +193,8 @@ class ActivationCache:
 
     def _bytes(self, copies: Copies, count: int) -> int:
         values = len(copies.goldens) * int(np.prod(copies.trunk.network.outputs[0].shape[1:]))
-        return values * (2 * (count + 1) + 4)  # and the held-out copy, and the golden images in float32
+        # 2 bytes a value (float16) for each copy and the held-out copy, 4 (float32) for the golden images.
+        return values * (2 * (count + 1) + 4)
 
     def _affordable(self, copies: Copies) -> int:
         fixed, each = self._bytes(copies, 0), self._bytes(copies, 1) - self._bytes(copies, 0)
@@ -204,7 +211,7 @@ class ActivationCache:
 
 
 def _read(path: Path) -> FloatArray | None:
-    """Return the activations in a file; None if there is none, or it is damaged: computed again."""
+    """Return the activations in a file; None if the file is missing or damaged, so that it is computed again."""
     try:
         rows: FloatArray = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError):
@@ -213,11 +220,11 @@ def _read(path: Path) -> FloatArray | None:
 
 
 def _write(path: Path, copies: Copies, number: int | None, dtype: np.dtype) -> None:
-    """Compute one copy of every image into a file that gets its name when it is whole."""
+    """Compute one copy of every image and write its activations into a file."""
     what = "activations of golden images" if number is None else f"activations, {path.stem.replace('_', ' ')}"
     shape = (len(copies.goldens), *copies.trunk.network.outputs[0].shape[1:])
     batches = copies.batches([(index, number) for index in range(len(copies.goldens))])
-    # Written and not mapped: a write to a map on a full disk ends the process.
+    # Not through a memory map: on a full disk, a write to a map kills the process.
     with new_file(path) as file:
         header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
@@ -227,9 +234,9 @@ def _write(path: Path, copies: Copies, number: int | None, dtype: np.dtype) -> N
 
 def _append(file: BinaryIO, batch: FloatArray, dtype: np.dtype) -> None:
     largest = np.abs(batch).max()
-    if not largest <= np.finfo(dtype).max:  # NaN too
+    if not largest <= np.finfo(dtype).max:  # true for NaN as well
         raise TrainingError(
-            f"received an activation of {largest:g} at the cut, which {dtype} cannot hold; cut elsewhere, or check "
-            "that the weights fit the backbone"
+            f"received an activation of {largest:g} at the cut, which {dtype} cannot hold; choose another --cut, or "
+            "check that the weights belong to the backbone"
         )
     file.write(batch.astype(dtype).tobytes())

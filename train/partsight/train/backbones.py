@@ -1,4 +1,4 @@
-"""Backbones: the networks that features come from, each with its own normalisation."""
+"""Backbones: networks that turn a frame into features, each with its own normalisation."""
 
 import math
 import os
@@ -14,7 +14,7 @@ from partsight.train.lite0 import build_lite0
 
 @dataclass(frozen=True)
 class Normalization:
-    """Input of a backbone's pre-training: (pixel - mean) * scale in its channel order, pixels from 0 to 255."""
+    """Input of a backbone's pre-training: (pixel - mean) * scale in its channel order, with pixels from 0 to 255."""
 
     order: Literal["rgb", "bgr"]
     mean: tuple[float, float, float]
@@ -29,7 +29,7 @@ _TORCH = Normalization(
 _IN_THE_MODEL = Normalization("rgb", (0.0,) * 3, (1.0,) * 3)
 _LITE0 = Normalization("rgb", (127.0,) * 3, (1 / 128,) * 3)
 
-# By the beginning of a keras.applications name; the longest that fits counts.
+# The key is the beginning of a keras.applications name; the longest key that fits a name counts.
 _NORMALIZATION_BY_FAMILY: Mapping[str, Normalization] = {
     "DenseNet": _TORCH,
     "EfficientNet": _IN_THE_MODEL,
@@ -45,12 +45,12 @@ _NORMALIZATION_BY_FAMILY: Mapping[str, Normalization] = {
     "Xception": _MINUS_ONE_TO_ONE,
 }
 
-# tf2onnx knows neither how TensorFlow runs their grouped convolutions nor Erfc, which their activation is made of.
+# tf2onnx does not know their grouped convolutions, nor Erfc, the operation of their activation (GELU).
 _CANNOT_BE_EXPORTED = ("ConvNeXt",)
 
-# EfficientNetB0 to B7 divide by the square root of the deviation, a second time, before the first convolution
-# (tensorflow/tensorflow#49930). Keras builds that in for `imagenet` alone, although it belongs to the same weights from
-# a file. In Keras 3.15 no other family of keras.applications is built differently for its weights.
+# EfficientNetB0 to B7 scale each channel a second time, by 1/sqrt(deviation) (tensorflow/tensorflow#49930).
+# Keras adds this layer only for weights="imagenet". The same weights from a file need it too, so partsight adds it.
+# In Keras 3.15 no other family of keras.applications depends on its weights in this way.
 _SCALED_TWICE = "EfficientNetB"
 _SECOND_SCALE = tuple(1 / math.sqrt(deviation) for deviation in (0.229, 0.224, 0.225))
 
@@ -59,13 +59,13 @@ _DEFAULT_SIDE_PX = {"EfficientNetLite0": 224, "InceptionV3": 150, "VGG16": 150}
 
 @dataclass(frozen=True)
 class Backbone:
-    """A network that features come from.
+    """A network that turns a frame into features.
 
     Attributes:
-        name: `EfficientNetLite0`, or the name of a keras.applications model.
-        normalization: of its input.
-        side_px: default height and width of its input.
-        default_weights: `embedded` where partsight brings them, else `imagenet`, which Keras downloads.
+        name: Name `EfficientNetLite0`, or the name of a keras.applications model.
+        normalization: Normalisation of its input.
+        side_px: Default height and width of its input, in pixels.
+        default_weights: Name `embedded` for weights inside partsight, or `imagenet` for weights that Keras downloads.
     """
 
     name: str
@@ -74,17 +74,17 @@ class Backbone:
     default_weights: Literal["embedded", "imagenet"]
 
     def build(self, input_hw: tuple[int, int], weights: str) -> Any:
-        """Build the network without its classifier; its layers are the same whatever the weights.
+        """Build the network without its classifier; its layers do not depend on the weights.
 
         Args:
-            input_hw: height and width of the input.
-            weights: `embedded`, `imagenet`, `none` (random), or a file's path.
+            input_hw: Height and width of the input, in pixels.
+            weights: Name `embedded`, `imagenet` or `none` (random), or the path of a weights file.
 
         Returns:
             A keras.Model from (batch, height, width, 3) float32, normalised, to (batch, h, w, channels).
 
         Raises:
-            TrainingError: the weights cannot be had or do not fit, or the input is too small.
+            TrainingError: The weights are missing or do not fit, or the input is too small.
         """
         _check_weights(self, weights)
         source = None if weights == "none" else weights
@@ -96,11 +96,11 @@ class Backbone:
             raise TrainingError(
                 f"{self.name} with weights {weights!r} and input {input_hw[0]}×{input_hw[1]}: {error}"
             ) from error
-        except Exception as error:  # Keras raises a bare Exception when a download fails, any kind for a damaged file
+        except Exception as error:  # a failed download is a bare Exception, a damaged file raises any type
             if weights in ("none", "embedded") or isinstance(error, TrainingError):
                 raise
             if weights != "imagenet":
-                raise TrainingError(f"{self.name} with weights {weights!r}: not weights of it ({error})") from error
+                raise TrainingError(f"{self.name} with weights {weights!r}: not its weights ({error})") from error
             raise TrainingError(
                 f"the ImageNet weights of {self.name} could not be downloaded ({error}). Without internet: fetch the "
                 "'notop' weights file on another machine and pass its path as --weights, or use the default "
@@ -108,7 +108,7 @@ class Backbone:
             ) from error
 
     def cuts(self, network: Any) -> tuple[str, ...]:
-        """Return the layers of a built network at which fine-tuning may begin, in order: its blocks' ends."""
+        """Return the last layer of each block, in order: fine-tuning may start after any of them."""
         return block_ends(self.name, network)
 
 
@@ -116,13 +116,13 @@ def find_backbone(name: str) -> Backbone:
     """Return the backbone called `name`.
 
     Raises:
-        TrainingError: no backbone has that name, or export could never convert it.
+        TrainingError: No backbone has that name, or tf2onnx cannot convert it.
     """
     if name == "EfficientNetLite0":
         return Backbone(name, _LITE0, _DEFAULT_SIDE_PX[name], "embedded")
     if name.startswith(_CANNOT_BE_EXPORTED):
         raise TrainingError(
-            f"backbone {name!r} can be trained but never exported: tf2onnx does not know its operations "
+            f"backbone {name!r} can be trained but not exported: tf2onnx does not know its operations "
             f"StatefulPartitionedCall and Erfc; expected one of {', '.join(backbone_names())}"
         )
     families = [family for family in _NORMALIZATION_BY_FAMILY if name.startswith(family)]
@@ -165,7 +165,7 @@ def _check_weights(backbone: Backbone, weights: str) -> None:
     if weights in ("embedded", "imagenet"):
         other = "embedded" if has_embedded else "imagenet"
         raise TrainingError(f"{backbone.name} has no weights {weights!r}; expected {other}, none or a file's path")
-    if not os.path.isfile(weights):  # noqa: PTH113 (Path.is_file raises where it may not look)
+    if not os.path.isfile(weights):  # noqa: PTH113 (Path.is_file raises if it may not read the folder)
         raise TrainingError(
             f"weights {weights!r}: there is no such file; expected {backbone.default_weights}, none or a file's path"
         )

@@ -1,8 +1,12 @@
-"""The reject threshold: found without a picture of an unknown part, because there is none.
+"""The reject threshold: chosen from golden images alone, because there are no pictures of unknown parts.
 
-Golden images varied as a line varies stand for its frames: how well each is recognised says how often a taught part
-would be refused. With its own part left out of the comparison, the same frame shows a part that was not taught, and
-a hard one: its siblings were. How well it is recognised then says how often an unknown part would be given a label.
+Calibration varies golden images as a line varies its frames, and takes two scores of each varied frame:
+
+- `taught`: the score of the best part. If it is below the threshold, the line refuses a taught part.
+- `left_out`: the score of the best part other than its own. Without its own part the frame shows an unknown part, and a
+  hard one, because its siblings are taught. If it reaches the threshold, the line accepts an unknown part.
+
+The threshold is a quantile of `taught`: it refuses at most the allowed share of the frames whose best part is right.
 """
 
 from collections.abc import Callable, Sequence
@@ -33,23 +37,24 @@ from partsight.train.records import Calibration
 MAX_SAMPLE = 1000
 
 MIN_SAMPLE = 300
-"""Few frames in a hundred may be refused: of a dozen, the worst would set the threshold."""
+"""Smallest number of varied frames. The allowed share is about one in a hundred, and with a dozen frames the single
+worst one would set the threshold."""
 
 _BATCH = 32
 
 
 @dataclass(frozen=True)
 class CalibrationInput:
-    """Network and golden images that thresholds are chosen for.
+    """Input of the calibration: network and golden images.
 
     Attributes:
         goldens: Golden images, one for each class.
         spec: Preprocessing of the network.
         matching: Size of the references; calibration chooses the number of candidates.
         bank: References of the golden images.
-        score: Function of (batch, height, width, 3) uint8 prepared frames, at most 32; returns (batch, classes)
-            float32 scores.
-        head: Head of the network, which names the kind of its scores.
+        score: Function that takes at most 32 prepared frames, (batch, height, width, 3) uint8 BGR, and returns their
+            scores, (batch, classes) float32.
+        head: Head of the network; it says whether a score is a cosine or a probability.
     """
 
     goldens: Sequence[Pixels]
@@ -61,15 +66,15 @@ class CalibrationInput:
 
 
 def calibrate(trained: CalibrationInput, max_false_reject: float, seed: int) -> Calibration:
-    """Choose thresholds that refuse at most a share of taught parts as the line would show them.
+    """Choose thresholds that refuse at most a given share of taught parts.
 
-    Up to 1,000 golden images, drawn at random, are varied once each; where there are fewer than 300, as often as it
-    takes for so many frames. Classes are pooled: with one image a class there is nothing to fit for each.
+    It draws at most 1,000 golden images and varies each once. With fewer than 300 images it varies them several times,
+    so that there are 300 frames. One threshold serves all parts: one image is too little for a threshold of its own.
 
     Args:
         trained: Network and golden images.
-        max_false_reject: Share of the frames, in [0, 1].
-        seed: Seed of the drawing.
+        max_false_reject: Share of taught parts that the threshold may refuse, in [0, 1].
+        seed: Seed of the drawing and of the variation.
     """
     rng = np.random.default_rng(seed)
     size = min(MAX_SAMPLE, len(trained.goldens))
@@ -91,7 +96,7 @@ def calibrate(trained: CalibrationInput, max_false_reject: float, seed: int) -> 
     by_network = VariedAnswers.joined([answer_by_score(batch.score, batch.classes) for batch in varied])
     decision = choose_threshold(by_agreement, "agreement", max_false_reject)
     of_network = choose_threshold(by_network, trained.head.score, max_false_reject)
-    if len(trained.goldens) == 1:  # with it left out there was nothing to take a frame for
+    if len(trained.goldens) == 1:  # without its own part, a frame has no other part to agree with
         decision, of_network = (
             msgspec.structs.replace(item, expected_false_accept=None) for item in (decision, of_network)
         )
@@ -112,9 +117,9 @@ class _VariedBatch:
     """Varied frames.
 
     Attributes:
-        classes: (frames,) of their parts.
-        score: (frames, classes) float32, the network's.
-        frames: (frames, height, width, 3) uint8 BGR, prepared for the comparison.
+        classes: Classes of the parts that the frames show, (frames,).
+        score: Scores of the network, (frames, classes) float32.
+        frames: Frames prepared for the comparison, (frames, height, width, 3) uint8 BGR.
     """
 
     classes: npt.NDArray[np.intp]
@@ -123,12 +128,12 @@ class _VariedBatch:
 
 
 def _varied(trained: CalibrationInput, chosen: npt.NDArray[np.intp], rng: np.random.Generator) -> list[_VariedBatch]:
-    """Return varied frames of classes, made with a progress bar."""
+    """Return varied frames of the chosen classes, in batches."""
     batches = []
     starts = range(0, len(chosen), _BATCH)
     for start in progress(starts, len(starts), "varying golden images", f"×{_BATCH}"):
         classes = chosen[start : start + _BATCH]
-        goldens = {index: trained.goldens[index] for index in np.unique(classes)}  # a small catalogue's come often
+        goldens = {index: trained.goldens[index] for index in np.unique(classes)}  # read each only once a batch
         images = [vary(goldens[index], Variation(), rng) for index in classes]
         score = trained.score(preprocess(images, trained.spec))
         batches.append(_VariedBatch(classes, score, preprocess(images, trained.matching.preprocess(trained.spec))))

@@ -28,9 +28,9 @@ from partsight.runtime.images import (
 from partsight.train.part_names import find_clashing, find_unusable, without_copy
 
 _TWIN_SIDE_PX = 64
-_TWIN_RMS = 1.0  # grey levels of 255 at 64×64 px: below the noise of an industrial camera
+_TWIN_RMS = 1.0  # in grey levels of 0 to 255, at 64×64 px: less than the noise of an industrial camera
 
-_COPY_LEVELS = 8  # of brightness: saving as JPEG changes no spot more, and another part changes one by 14 or more
+_COPY_LEVELS = 8  # in grey levels: JPEG changes no spot by more, another part changes one by at least 14
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Catalog:
         goldens: One golden image for each part, sorted by label.
         color: `bgr` if the images are in colour, `mono` if they are grey.
         twins: Pairs of labels whose images a camera could hardly tell apart.
-        golden_hw: (height, width) of all images, in pixels; None if they differ.
+        golden_hw: Height and width of all images, in pixels; None if they differ.
     """
 
     root: Path
@@ -73,12 +73,12 @@ class Catalog:
 
     @property
     def images(self) -> ImageFiles:
-        """The golden images' pixels, in the order of the classes, read when asked for."""
+        """The golden images' pixels, in the order of the classes; each access reads a file."""
         return ImageFiles([golden.path for golden in self.goldens])
 
     @property
     def sha256(self) -> str:
-        """Of all labels and image files: changes when any of them does."""
+        """SHA-256 of all labels and image files."""
         digest = hashlib.sha256()
         for golden in self.goldens:
             digest.update(f"{golden.label}\0{golden.sha256}\n".encode())
@@ -91,14 +91,13 @@ def read_catalog(root: str | Path, region: Region | None = None) -> Catalog:
     The part's name is the folder's name, or the file's without its suffix. Every image is decoded.
 
     Args:
-        root: the folder.
-        region: of each image, that the network will see; None for all of it.
+        root: Folder of the catalogue.
+        region: Region of each image that the network will see; None for all of it.
 
     Raises:
-        CatalogError: there is nothing to learn from, a part has no image or several, an image cannot be used or is
-            too small for the region, sizes differ though there is a region, a name cannot be used, two parts have the
-            same image or names that are one elsewhere, or grey and colour are mixed. All faults are named at once, so
-            that one pass fixes them.
+        CatalogError: The catalogue has faults; the message lists all of them. A part has no image or several. An image
+            or a name is unusable, or an image is too small for the region. Sizes differ although there is a region.
+            Two parts have the same image, or names that are equal on another system. Grey and colour are mixed.
     """
     root = Path(root)
     mistake = describe_mistake(root, "catalog")
@@ -179,7 +178,7 @@ def _find_in_folders(folders: Sequence[Path]) -> tuple[dict[str, Path], list[str
 
 
 def _find_inner_parts(part: Listing) -> str:
-    """Return the first of a part's folders that holds images, which nobody would read; "" if there is none."""
+    """Return the first folder inside a part's folder that holds images; "" if there is none."""
     for folder in part.folders:
         try:
             found = list_images(folder)
@@ -236,13 +235,13 @@ def _same_pixels(images: list[_Image], region: Region | None) -> list[str]:
 
 
 def _copies(images: list[_Image]) -> list[str]:
-    """Name parts that are a file manager's copy of a golden image, saved again."""
+    """Return a fault for each part that is a file manager's copy of a golden image, saved again."""
     by_label = {image.golden.label: image for image in images}
     faults = []
     for label, image in by_label.items():
         origin = by_label.get(without_copy(label), image)
         if origin is image or origin.pixels_sha256 == image.pixels_sha256:
-            continue  # equal ones are a fault already
+            continue  # equal files are a fault already
         difference = _brightness(image.small) - _brightness(origin.small)
         if np.abs(difference).max() < _COPY_LEVELS:
             faults.append(
@@ -267,7 +266,7 @@ def _mixed_color(images: list[_Image]) -> list[str]:
 
 
 def _mixed_sizes(images: list[_Image]) -> list[str]:
-    """Name sizes of which a region would cut another spot each."""
+    """Return a fault if sizes differ, because a region then shows a different spot in each size."""
     labels = {image.size_hw: image.golden.label for image in images}
     if len(labels) < 2:
         return []

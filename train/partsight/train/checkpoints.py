@@ -1,4 +1,4 @@
-"""State of fine-tuning, on disk after every epoch: whole or absent, so that a kill loses one epoch."""
+"""Checkpoints: the state of fine-tuning on disk after every epoch, so that a kill loses at most one epoch."""
 
 import logging
 import zipfile
@@ -20,13 +20,13 @@ _LOG = logging.getLogger("partsight.train")
 
 
 class TuneProgress(msgspec.Struct):
-    """How far fine-tuning has come.
+    """Progress of a fine-tuning.
 
     Attributes:
-        history: of every epoch so far.
-        best_epoch: the one whose weights are kept.
-        dropped: whether golden accuracy fell below the floor.
-        stopped: why no further epoch follows; None while one does.
+        history: Figures of each epoch so far.
+        best_epoch: Epoch with the best weights so far.
+        dropped: Whether golden accuracy fell below the floor.
+        stopped: Reason why training ended; None while it continues.
     """
 
     history: list[TuneEpoch] = field(default_factory=list)
@@ -37,15 +37,15 @@ class TuneProgress(msgspec.Struct):
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """The state after the last epoch, in a folder whose name is of everything on which the result depends."""
+    """The state after the last epoch, in a folder whose name is a digest of all inputs of the training."""
 
     folder: Path
 
     def save(self, progress: TuneProgress, variables: Sequence[Any], best: Sequence[FloatArray]) -> None:
-        """Write the state in place of the one before.
+        """Replace the saved state.
 
         Raises:
-            OutputError: it cannot be written.
+            OutputError: The state cannot be written.
         """
         arrays: dict[str, Any] = {"progress": np.frombuffer(msgspec.json.encode(progress), np.uint8)}
         arrays |= {f"variable_{index}": values(variable) for index, variable in enumerate(variables)}
@@ -54,13 +54,13 @@ class Checkpoints:
             np.savez(file, **arrays)
 
     def load(self, variables: Sequence[Any], best_count: int) -> tuple[TuneProgress, list[FloatArray]] | None:
-        """Put the state into `variables` and return the rest of it; None if there is none.
+        """Load the saved state into `variables` and return the rest of it; None if there is none.
 
-        One that is damaged is as good as none, with a warning: it only saves time.
+        If the file is damaged, it logs a warning and returns None: a lost state only costs time.
 
         Args:
-            variables: as they were given to `save`.
-            best_count: how many arrays `best` had there.
+            variables: Keras variables, in the order of `save`.
+            best_count: Number of arrays of `best` in `save`.
         """
         path = self.folder / STATE_NAME
         try:
@@ -71,7 +71,7 @@ class Checkpoints:
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, msgspec.DecodeError) as error:
-            _LOG.warning("%s cannot be read (%s): fine-tuning begins again", path, error)
+            _LOG.warning("%s cannot be read (%s): fine-tuning starts again from epoch 1", path, error)
             return None
         for variable, array in zip(variables, found, strict=True):
             variable.assign(array)

@@ -1,4 +1,4 @@
-"""Cuts of a network in two: only between blocks, never through one (keras-team/keras-io#995)."""
+"""Cuts: layers between two blocks, after which a network can be split (keras-team/keras-io#995)."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -8,8 +8,8 @@ from typing import Any
 from partsight.runtime.core import TrainingError
 from partsight.train.framework import keras
 
-# By the beginning of a keras.applications name; the longest that fits counts. The group names the block: of several
-# layers in one block that could be cut at, such as a convolution's normalisation and its activation, the last counts.
+# The key is the beginning of a keras.applications name; the longest key that fits a name counts. The pattern's group is
+# the block: if a block has several boundaries, such as a normalisation and its activation, only the last is its end.
 _BLOCK_ENDS_BY_FAMILY: Mapping[str, str] = {
     "DenseNet": r"(conv\d+_block\d+_concat|pool\d+_pool)",
     "EfficientNet": r"(block\d+[a-z])_(?:project_bn|project_activation|add)",
@@ -27,14 +27,16 @@ _BLOCK_ENDS_BY_FAMILY: Mapping[str, str] = {
 
 
 def boundaries(network: Any) -> tuple[str, ...]:
-    """Return the layers whose output is the only tensor that crosses from the layers before to the layers after.
+    """Return the layers whose output is the only tensor between the layers before and the layers after.
+
+    A layer inside a residual or inception block is no boundary, because the shortcut or a branch bypasses it. The
+    function reads the graph, so it works for any network.
 
     Args:
-        network: a functional keras.Model with one input.
+        network: Functional keras.Model with one input.
 
     Returns:
-        Names in the order of the network, without the input. Found from the graph, so it holds for any network; a
-        layer inside a residual or inception block is none, because the shortcut or a branch passes it by.
+        Names in the order of the network, without the input.
     """
     nodes = _nodes(network)
     index_of = {id(node): index for index, node in enumerate(nodes)}
@@ -47,15 +49,15 @@ def boundaries(network: Any) -> tuple[str, ...]:
         if index > 0 and still_needed <= index and len(node.output_tensors) == 1:
             names.append(node.operation.name)
         still_needed = max(still_needed, last_use[index])
-    return tuple(name for name in names if names.count(name) == 1)  # a layer used twice names no one place
+    return tuple(name for name in names if names.count(name) == 1)  # a layer that is used twice is ambiguous
 
 
 def block_ends(architecture: str, network: Any) -> tuple[str, ...]:
-    """Return the layers at which a network of keras.applications, or EfficientNet-Lite0, may be cut, in order.
+    """Return the last layer of each block, in order.
 
     Args:
-        architecture: its name, such as `InceptionV3`. All boundaries are block ends of one that is not known.
-        network: the network, without its classifier.
+        architecture: Name of the network, such as `InceptionV3`. For an unknown name, each boundary is a block end.
+        network: Network without its classifier.
     """
     found = boundaries(network)
     families = [family for family in _BLOCK_ENDS_BY_FAMILY if architecture.startswith(family)]
@@ -67,7 +69,7 @@ def block_ends(architecture: str, network: Any) -> tuple[str, ...]:
 
 
 def cuts_that_train(network: Any, cuts: Sequence[str]) -> tuple[str, ...]:
-    """Return the members of `cuts` after which a layer of the network can train: BatchNormalization never does."""
+    """Return the cuts that leave something to train after them; BatchNormalization does not count, it never trains."""
     layers = layers_in_order(network)
     last = max((index for index, layer in enumerate(layers) if _can_train(layer)), default=0)
     before = {layer.name for layer in layers[:last]}
@@ -75,21 +77,20 @@ def cuts_that_train(network: Any, cuts: Sequence[str]) -> tuple[str, ...]:
 
 
 def check_cut(cut: str | None, allowed: Sequence[str], useful: Sequence[str] | None = None) -> str:
-    """Return the layer to cut at: `cut`, or the one at three quarters of the network if it is None.
+    """Return the layer to cut after: `cut`, or by default the block end at three quarters of the network.
 
     Args:
         cut: Layer that the user named; None for the default.
-        allowed: ends of blocks, in order.
+        allowed: Ends of blocks, in order.
         useful: Cuts after which something trains; None for all.
 
     Raises:
-        TrainingError: there is no such place, it is inside a block, or nothing would train after it.
+        TrainingError: There is no such layer, it is inside a block, or nothing would train after it.
     """
     useful = allowed if useful is None else useful
     if not useful:
         raise TrainingError(
-            "received a network that has no place to cut it at after which anything would train; use another backbone, "
-            "or --budget quick"
+            "received a network without a cut after which a layer can train; use another backbone, or --budget quick"
         )
     if cut is None:
         default = allowed[len(allowed) * 3 // 4]
@@ -105,8 +106,8 @@ class Split:
     """A network in two parts that share its layers.
 
     Attributes:
-        trunk: keras.Model from the network's input to the activation at the cut.
-        tail: keras.Model from that activation to the network's output.
+        trunk: A keras.Model from the network's input to the activation at the cut.
+        tail: A keras.Model from that activation to the network's output.
     """
 
     trunk: Any
@@ -114,10 +115,10 @@ class Split:
 
 
 def split(network: Any, cut: str) -> Split:
-    """Cut a functional network after the layer `cut`, which may be inside a network that is a layer of it.
+    """Cut a functional network after the layer `cut`, which may be inside a nested network.
 
     Raises:
-        TrainingError: there is no such layer.
+        TrainingError: There is no such layer.
     """
     for node in _nodes(network):
         layer = node.operation
@@ -134,15 +135,15 @@ def split(network: Any, cut: str) -> Split:
 
 
 def inner_network(model: Any) -> Any:
-    """Return the backbone in `model`: the first network that is a layer of it, or `model` if it is flat."""
+    """Return the backbone in `model`: its first nested network, or `model` itself if it has none."""
     return next((layer for layer in model.layers if isinstance(layer, keras.Model)), model)
 
 
 def find_network(model: Any, cut: str) -> Any:
-    """Return the network that `cut` is a layer of: `model`, or the one inside it at any depth.
+    """Return the network with the layer `cut`: `model`, or a network nested in it at any depth.
 
     Raises:
-        TrainingError: there is no such layer.
+        TrainingError: There is no such layer.
     """
     for layer in model.layers:
         if layer.name == cut:
@@ -153,15 +154,14 @@ def find_network(model: Any, cut: str) -> Any:
 
 
 def layers_in_order(network: Any) -> list[Any]:
-    """Return a functional network's layers so that each comes after those whose outputs it takes."""
+    """Return a functional network's layers, each after the layers whose outputs it reads."""
     return list({id(node.operation): node.operation for node in _nodes(network)}.values())
 
 
 def describe(network: Any) -> str:
-    """Return a description of a functional network's computation, without weights: equal for equal networks.
+    """Return class, configuration and inputs of each layer, without weights; equal networks have equal descriptions.
 
-    It is each layer's class, configuration and inputs. Names are left out, because they count up within a process, and
-    `trainable`, on which no answer depends.
+    It leaves out names, because Keras numbers them within a process, and `trainable`, because it changes no answer.
     """
     nodes = _nodes(network)
     index_of = {id(node): index for index, node in enumerate(nodes)}
@@ -181,7 +181,7 @@ def _describe(node: Any) -> str:
 
 
 def _nodes(network: Any) -> list[Any]:
-    # Keras has no public view of the graph. Greater depth is nearer to the input.
+    # Keras has no public access to the graph. A node of greater depth is nearer to the input.
     by_depth = network._nodes_by_depth
     return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
 
@@ -192,7 +192,7 @@ def _names(network: Any) -> set[str]:
 
 
 def _between(start: Any, end: Any) -> Any:
-    if start is end:  # nothing in between: Keras makes no model of a tensor that it did not take in
+    if start is end:  # nothing in between, and Keras builds no model from a tensor to itself
         passed = keras.Input(start.shape[1:])
         return keras.Model(passed, passed)
     return keras.Model(start, end)

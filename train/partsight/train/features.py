@@ -1,4 +1,4 @@
-"""Bottleneck features: outputs of the frozen backbone for each image, computed once and kept on disk."""
+"""Bottleneck features: outputs of the frozen backbone for each image, computed once and cached on disk."""
 
 import hashlib
 import io
@@ -27,9 +27,9 @@ class Extractor:
     """A frozen network from frames to feature vectors.
 
     Attributes:
-        network: keras.Model from (batch, height, width, 3) uint8 BGR to (batch, d) float32.
-        spec: the preprocessing before it.
-        identity: SHA-256 of everything on which its features depend; names its folder in the cache.
+        network: A keras.Model from (batch, height, width, 3) uint8 BGR to (batch, d) float32.
+        spec: Preprocessing of its frames.
+        identity: SHA-256 of weights, layers and preprocessing; the name of its folder in the cache.
     """
 
     network: Any
@@ -38,26 +38,26 @@ class Extractor:
 
     @classmethod
     def of(cls, network: Any, spec: PreprocessSpec, architecture: str) -> "Extractor":
-        """Describe a network; its features are known again by its weights, layers and preprocessing.
+        """Return an extractor whose identity follows from weights, layers and preprocessing.
 
         Args:
-            network: the frozen network.
-            spec: the preprocessing before it.
-            architecture: Name of the network, for the properties that its layers do not show.
+            network: Frozen network, a keras.Model.
+            spec: Preprocessing of its frames.
+            architecture: Name of the network, for properties that its layers do not show.
         """
-        seen = msgspec.structs.replace(spec, golden_hw=None)  # which changes no pixel
+        seen = msgspec.structs.replace(spec, golden_hw=None)  # it changes no pixel
         parts = [architecture, describe(network), repr(seen), tf.__version__, keras.__version__]
         parts += [sha256_bytes(np.ascontiguousarray(weight).tobytes()) for weight in network.get_weights()]
         return cls(network, spec, sha256_bytes("\n".join(parts).encode()))
 
     def features(self, images: Iterable[Pixels], total: int, what: str) -> FloatArray:
-        """Return (total, d) float32 of `total` images, with a progress bar; they are never all in memory."""
+        """Return the features of `total` images, (total, d) float32; show progress and read 32 images at a time."""
         source = iter(images)
         bar = progress(range(-(-total // BATCH)), -(-total // BATCH), what, f"×{BATCH}")
         return np.concatenate([self.run(preprocess(list(itertools.islice(source, BATCH)), self.spec)) for _ in bar])
 
     def run(self, batch: Pixels) -> FloatArray:
-        """Return the features of one batch of at most 32 prepared images, padded to the one size that is compiled."""
+        """Return the features of at most 32 prepared images; it pads the batch to 32, the only compiled size."""
         padded = np.zeros((BATCH, *batch.shape[1:]), np.uint8)
         padded[: len(batch)] = batch
         rows: FloatArray = self.network.predict_on_batch(padded)
@@ -66,19 +66,19 @@ class Extractor:
 
 @dataclass(frozen=True)
 class FeatureCache:
-    """Features on disk, one file for each image content and extractor; safe to interrupt and to share."""
+    """Features on disk, one file for each image content and extractor; trainings may share it."""
 
     folder: Path
 
     def golden_features(self, extractor: Extractor, goldens: Sequence[GoldenImage]) -> tuple[FloatArray, int]:
-        """Return the features of golden images, computing only those that are not cached.
+        """Return the features of golden images; compute only features that the cache lacks.
 
         Args:
-            extractor: the frozen network.
-            goldens: the images.
+            extractor: Frozen network.
+            goldens: Golden images.
 
         Returns:
-            (len(goldens), d) float32, and how many of them were computed now.
+            Features, (images, d) float32, and the number of images computed in this call.
         """
         folder = self.folder / extractor.identity[:32]
         rows = [_load(_file(folder, golden)) for golden in goldens]
@@ -90,7 +90,7 @@ class FeatureCache:
             found = extractor.run(preprocess(images, extractor.spec))
             for index, row in zip(chunk, found, strict=True):
                 rows[index] = row
-                # Thousands of flushes would take minutes of a hard disk, and each file says itself whether it is whole.
+                # No flush: thousands would take minutes on a hard disk, and each file carries a digest of its content.
                 write_file(_file(folder, goldens[index]), _encode(row), is_flushed=False)
         return np.stack([row for row in rows if row is not None]), len(missing)
 
@@ -100,7 +100,7 @@ def _file(folder: Path, golden: GoldenImage) -> Path:
 
 
 def _load(path: Path) -> FloatArray | None:
-    """Return the features in a file; None if there is none, or it is not as it was written: computed again."""
+    """Return the features in a file; None if the file is missing or damaged, so that they are computed again."""
     try:
         data = path.read_bytes()
         content, digest = data[:-_DIGEST_BYTES], data[-_DIGEST_BYTES:]
@@ -113,7 +113,7 @@ def _load(path: Path) -> FloatArray | None:
 
 
 def _encode(row: FloatArray) -> bytes:
-    """Return NumPy's file of the features, and its SHA-256."""
+    """Return the features as an .npy file, followed by its SHA-256."""
     buffer = io.BytesIO()
     np.save(buffer, row, allow_pickle=False)
     content = buffer.getvalue()

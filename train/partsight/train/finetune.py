@@ -1,7 +1,8 @@
-"""Fine-tuning: the end of the backbone learns to tell the parts apart, and never forgets a golden image.
+"""Fine-tuning: the end of the backbone learns to distinguish the parts without losing a golden image.
 
-It starts from the head that knows the golden images (linear probe, then fine-tune: arXiv 2202.10054) and trains what
-comes after the cut on varied copies. The drop guard stops it as soon as it knows fewer golden images than before.
+Stage 1 trains the head alone, stage 2 the layers after the cut on varied copies. Random head weights would distort the
+pre-trained features in the first steps, so the head comes first (linear probe, then fine-tune: arXiv 2202.10054). The
+drop guard stops stage 2 when golden accuracy falls below stage 1's.
 """
 
 import logging
@@ -34,12 +35,12 @@ class Stage1:
     """Start of a fine-tuning: the result of stage 1.
 
     Attributes:
-        backbone: the kind of the network in `extractor`.
-        extractor: the network from frames to features.
-        head: the kind of head.
-        head_model: the trained head.
-        golden_accuracy: of extractor and head together.
-        goldens: the images, in the order of the head's classes.
+        backbone: Backbone of the extractor.
+        extractor: Network from frames to features.
+        head: Kind of the head.
+        head_model: Trained head, a keras.Model.
+        golden_accuracy: Golden accuracy of extractor and head, in [0, 1].
+        goldens: Golden images, in the order of the head's classes.
     """
 
     backbone: Backbone
@@ -52,12 +53,12 @@ class Stage1:
 
 @dataclass(frozen=True)
 class Tuned:
-    """Result of a fine-tuning. Network and head are those of stage 1, with other weights.
+    """Result of a fine-tuning, which changes the weights of stage 1's network in place.
 
     Attributes:
-        extractor: the network from frames to features.
-        features: (classes, d) float32 of the golden images.
-        record: how it went.
+        extractor: Network from frames to features.
+        features: Features of the golden images, (classes, d) float32.
+        record: Course of the fine-tuning.
     """
 
     extractor: Extractor
@@ -69,13 +70,13 @@ def find_cut(backbone: Backbone, extractor: Extractor, head: Head, cut: str | No
     """Return the layer after which to fine-tune: `cut`, or the default if it is None.
 
     Args:
-        backbone: the kind of the network in `extractor`.
-        extractor: the network from frames to features.
-        head: that comes after it. The prototypes of a cosine head do not train, so something else has to.
+        backbone: Backbone of the extractor.
+        extractor: Network from frames to features.
+        head: Head after it. The prototypes of a cosine head do not train, so a layer after the cut must.
         cut: Layer that the user named; None for the default.
 
     Raises:
-        TrainingError: the cut is not between blocks, or nothing would train after it.
+        TrainingError: The cut is not between blocks, or nothing would train after it.
     """
     network = inner_network(extractor.network)
     allowed = backbone.cuts(network)
@@ -88,15 +89,15 @@ def finetune(stage1: Stage1, config: TrainConfig, folder: Path, recipe: Recipe |
     After an interrupt, the same call continues after the last finished epoch, and returns the same weights.
 
     Args:
-        stage1: where to start.
-        config: Decisions of a person: cut, copies, epochs, cache and seed.
-        folder: the cache, for activations and for the state after each epoch.
-        recipe: how to train; None for the head's default.
+        stage1: Result of stage 1.
+        config: Options of the user: cut, copies, epochs, cache and seed.
+        folder: Cache folder, for activations and for the state after each epoch.
+        recipe: Optimiser, loss and variation; None for the head's default.
 
     Raises:
-        TrainingError: the cut is not between blocks or nothing would train after it, the cache is too small, golden
-            accuracy before the first step is not stage 1's, or a BatchNormalization layer changed.
-        OutputError: the cache cannot be written.
+        TrainingError: The cut is not between blocks, or nothing would train after it. The cache is too small. Golden
+            accuracy before the first step is not stage 1's. Or a BatchNormalization layer changed.
+        OutputError: The cache cannot be written.
     """
     recipe = recipe or Recipe.of(stage1.head)
     extractor, backbone = stage1.extractor, stage1.backbone
@@ -136,7 +137,7 @@ def _freeze_and_compile(
 
 
 def _identity(tuner: Tuner, copies: Copies) -> str:
-    """Return the SHA-256 of everything on which the result depends, before the first step."""
+    """Return the SHA-256 of all inputs of the training; it names the folder of the checkpoints."""
     facts = (copies.identity, tuner.source.copies, type(tuner.source).__name__, tuner.epochs, tuner.recipe)
     return sha256_bytes(f"{facts} {weights_sha256(tuner.scorer)}".encode())
 

@@ -1,4 +1,4 @@
-"""Training a head on bottleneck features until it knows every golden image."""
+"""Training of a head on bottleneck features until it recognises every golden image."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,16 +10,16 @@ from partsight.runtime.core import FloatArray, progress
 from partsight.train.framework import keras
 from partsight.train.heads import Head, score_output
 
-BATCH = 256  # large: with a dense head a step's cost is Adam's, over 63 million weights
+BATCH = 256  # large, because Adam's update of a dense head's 63 million weights dominates a step
 
 
 class Epoch(msgspec.Struct, frozen=True):
     """One pass over the golden images; epoch 0 is the state before the first.
 
     Attributes:
-        epoch: its number.
-        loss: mean training loss in it; None for epoch 0.
-        golden_accuracy: share of golden images recognised after it.
+        epoch: Number of the epoch.
+        loss: Mean training loss; None for epoch 0.
+        golden_accuracy: Share of golden images that the network recognises after the epoch, in [0, 1].
     """
 
     epoch: int
@@ -29,12 +29,12 @@ class Epoch(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class HeadFit:
-    """How training a head went.
+    """Course of the training of a head.
 
     Attributes:
-        history: every epoch.
-        reached: whether the target accuracy was reached.
-        outcome: why it stopped, for a person.
+        history: Figures of every epoch.
+        reached: Whether training reached the target accuracy.
+        outcome: Reason why it stopped, for a person.
     """
 
     history: tuple[Epoch, ...]
@@ -46,11 +46,11 @@ def fit_head(head: Head, model: Any, features: FloatArray, target: float, max_ep
     """Train a head on the golden images' features; class i is row i.
 
     Args:
-        head: its kind.
-        model: from `head.build`; changed in place.
-        features: (classes, d) float32.
-        target: golden accuracy at which training stops, in [0, 1].
-        max_epochs: after which it stops without.
+        head: Kind of the head.
+        model: Result of `head.build`; training changes it in place.
+        features: Features of the golden images, (classes, d) float32.
+        target: Golden accuracy that ends the training, in [0, 1].
+        max_epochs: Largest number of epochs.
     """
     head.initialise(model, features)
     scorer = keras.Model(model.inputs, score_output(model))
@@ -65,7 +65,7 @@ def fit_head(head: Head, model: Any, features: FloatArray, target: float, max_ep
 
 
 def golden_accuracy(scorer: Any, features: FloatArray) -> float:
-    """Return the share of rows i whose best score is class i."""
+    """Return the share of golden images that get their own class: row i of `features` belongs to class i."""
     score = scorer.predict(features, BATCH, verbose=0)
     return float(np.mean(score.argmax(axis=1) == np.arange(len(features))))
 
@@ -77,11 +77,11 @@ def _judge(history: tuple[Epoch, ...], target: float) -> HeadFit:
         return HeadFit(history, True, f"reached a golden accuracy of {last.golden_accuracy:.4f} {when}")
     losses = [epoch.loss for epoch in history if epoch.loss is not None]
     if not all(np.isfinite(losses)):
-        why = "the loss is not a number: the weights or the normalisation do not fit the backbone"
+        why = "the loss is not a number: the weights do not fit the backbone; check --weights"
     elif len(losses) <= 4:
-        why = "too few epochs to tell more: allow more"
+        why = "too few epochs to find a cause: raise --max-epochs"
     elif losses[-1] < 0.97 * losses[-4]:
-        why = "the loss was still falling: allow more epochs"
+        why = "the loss was still falling: raise --max-epochs"
     else:
-        why = "the loss no longer falls: the features of some parts are too alike; see the report's closest pairs"
+        why = "the loss no longer falls: some parts look too alike; see the closest pairs in the report"
     return HeadFit(history, False, f"stopped after {last.epoch} epochs at {last.golden_accuracy:.4f} < {target}: {why}")

@@ -1,6 +1,6 @@
-"""Keras on TensorFlow, as partsight needs it, whatever a user's keras.json and variables say to other projects.
+"""Keras on TensorFlow: training and export import `keras` and `tf` from here, so that Keras has the right backend.
 
-Every module of training and export takes `keras` and `tf` from here, so that Keras is imported with the right backend.
+A user's keras.json and KERAS_BACKEND are for other projects and do not change partsight's results.
 """
 
 import os
@@ -13,12 +13,12 @@ from typing import Any
 from partsight.runtime.core import TrainingError
 
 _BACKEND = "tensorflow"
-_NOWHERE = os.path.join(os.devnull, "keras")  # noqa: PTH118 (a folder that cannot exist: Keras reads and writes nothing)
+_NOWHERE = os.path.join(os.devnull, "keras")  # noqa: PTH118 (it cannot exist, so Keras reads and writes no file)
 
 
 @contextmanager
 def _environment(**values: str) -> Iterator[None]:
-    """Set variables of the environment, and remove Keras' other ones, until the end of the block."""
+    """Set environment variables within the block, and hide all other variables of Keras."""
     before = {name: value for name, value in os.environ.items() if name.startswith("KERAS_")}
     for name in before:
         del os.environ[name]
@@ -32,7 +32,7 @@ def _environment(**values: str) -> Iterator[None]:
 
 
 def _import_keras() -> Any:
-    """Import Keras with TensorFlow as its backend; where a program has imported it, it stays as it is."""
+    """Import Keras with TensorFlow as its backend; if the program has imported Keras already, return that one."""
     if "keras" in sys.modules:
         import keras  # noqa: PLC0415
 
@@ -41,7 +41,7 @@ def _import_keras() -> Any:
     try:
         with _environment(KERAS_BACKEND=_BACKEND, **home):
             import keras  # noqa: PLC0415
-    except (AttributeError, OSError, TypeError, ValueError):  # keras.json holds what Keras refuses, or cannot be read
+    except (AttributeError, OSError, TypeError, ValueError):  # Keras cannot read keras.json, or refuses its values
         with _environment(KERAS_BACKEND=_BACKEND, KERAS_HOME=_NOWHERE):
             import keras  # noqa: PLC0415
     return keras
@@ -60,20 +60,20 @@ def require_tensorflow() -> None:
     """Check that Keras computes with TensorFlow in this program.
 
     Raises:
-        TrainingError: the program has imported it with another backend.
+        TrainingError: The program has imported Keras with another backend.
     """
     if keras.config.backend() != _BACKEND:
         raise TrainingError(
             f"Keras runs on the backend {keras.config.backend()!r} in this program; expected {_BACKEND!r}: set "
-            f"KERAS_BACKEND={_BACKEND} before the program imports Keras, or call partsight in a process of its own"
+            f"KERAS_BACKEND={_BACKEND} before the program imports Keras, or call partsight in a separate process"
         )
 
 
 @contextmanager
 def keras_settings() -> Iterator[None]:
-    """Let Keras compute in float32, channels last and with an epsilon of 1e-7 in the block or function, as by default.
+    """Set Keras to its defaults within the block or function: float32, channels last, an epsilon of 1e-7.
 
-    Afterwards Keras has the program's settings again. Meanwhile they also change for the program's other threads.
+    Afterwards it restores the program's settings. Within the block, the program's other threads see the defaults too.
     """
     config = keras.config
     before = (
@@ -88,7 +88,7 @@ def keras_settings() -> Iterator[None]:
         change(value)
     try:
         with warnings.catch_warnings():
-            # Keras with NumPy 2: nothing that callers can change, and an end of the work under `python -W error`.
+            # Keras with NumPy 2 causes it. Callers cannot avoid it, and `python -W error` would end the program.
             warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
             yield
     finally:

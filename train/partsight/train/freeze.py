@@ -1,10 +1,14 @@
 """The freeze plan: which layers train, and the check that BatchNormalization does not.
 
-A head that knew every part collapses when the network below it is trained and its BatchNormalization layers use a
-batch's statistics in training and moving ones in inference (keras-team/keras#9214, #9965). Nothing but a layer's own
-`trainable = False` puts it into inference mode: `base(x, training=False)` does not in Keras 3 (#20285), setting a
-parent's flag sets its children's, and a flag set after the first step of a compiled model does nothing. So one
-function sets all flags and compiles last, and a guard looks at the variables themselves.
+BatchNormalization normalises with the batch's statistics in training, but with moving statistics in inference. If it
+trains, the head learns from features that inference never shows, and accuracy collapses (keras-team/keras#9214, #9965).
+Only a layer's own `trainable = False` puts it into inference mode. Three ways to set flags fail:
+
+- `base(x, training=False)` has no such effect in Keras 3 (keras-team/keras#20285).
+- A parent's flag overwrites its children's flags.
+- A flag that changes after the first step of a compiled model has no effect.
+
+So `freeze` alone sets all flags and compiles last, and `BatchNormGuard` compares the variables themselves.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,7 +23,7 @@ from partsight.train.framework import keras
 from partsight.train.records import FreezeRow
 
 REST = "features and head"
-"""The block of all that comes after the backbone."""
+"""Name of the block with all layers after the backbone."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +31,9 @@ class FreezePlan:
     """The layers that train.
 
     Attributes:
-        cut: the layer after which layers train.
-        rows: each block, in the order of the network.
-        batch_norms: names of the layers that are in inference mode, wherever they are.
+        cut: Layer after which layers train.
+        rows: Blocks, in the order of the network.
+        batch_norms: Names of all BatchNormalization layers; each is in inference mode, before and after the cut.
     """
 
     cut: str
@@ -37,7 +41,7 @@ class FreezePlan:
     batch_norms: tuple[str, ...]
 
     def table(self) -> str:
-        """Return the plan as a table for people."""
+        """Return the plan as a text table."""
         width = max(len(row.block) for row in self.rows)
         lines = [f"{'block, by its last layer':<{max(width, 24)}}  layers  parameters  trains?"]
         for row in self.rows:
@@ -50,27 +54,27 @@ class FreezePlan:
 def freeze(
     model: Any, cut: str, allowed: Sequence[str], compile_last: Callable[[], None], held: Sequence[Any] = ()
 ) -> FreezePlan:
-    """Let the layers after `cut` train and no others; this function alone sets `trainable`.
+    """Let only the layers after `cut` train, and no BatchNormalization layer.
 
     Args:
-        model: the whole keras.Model, backbone and head; the backbone may be a layer of it at any depth.
-        cut: the layer after which the backbone trains.
-        allowed: layers of the backbone at which it may be cut, in order; see `Backbone.cuts`.
+        model: The whole keras.Model, backbone and head; the backbone may be nested at any depth.
+        cut: Layer after which the backbone trains.
+        allowed: Layers after which the backbone may be cut, in order; see `Backbone.cuts`.
         compile_last: Function that compiles the model that will train: `model`, or another one with the same layers.
-        held: Layers after the cut that still do not train.
+        held: Layers after the cut that do not train, such as a cosine head's prototypes.
 
     Raises:
         TrainingError: `cut` is not one of `allowed`.
     """
     check_cut(cut, allowed)
     backbone = find_network(model, cut)
-    # One by one: Keras passes a flag on to children only where it changes, and a parent's hides its children's.
+    # Layer by layer: Keras passes a flag to children only if it changes, and a parent's flag hides its children's.
     for layer in model._flatten_layers():
         layer.trainable = True
     for layer in (*_frozen(model, backbone, cut), *held):
         layer.trainable = False
     batch_norms = batch_norm_layers(model)
-    for layer in batch_norms:  # after every flag of a parent, which sets its children's
+    for layer in batch_norms:  # last, because a parent's flag overwrites its children's
         layer.trainable = False
     rows = _rows(model, backbone, allowed)
     compile_last()
@@ -85,11 +89,11 @@ def batch_norm_layers(model: Any) -> list[Any]:
 
 @dataclass(frozen=True)
 class BatchNormGuard:
-    """The variables of every BatchNormalization layer as they were: gamma, beta, moving mean and variance.
+    """Copies of the variables of all BatchNormalization layers: gamma, beta, moving mean and variance.
 
     Attributes:
-        layers: the layers.
-        before: of each, its variables.
+        layers: BatchNormalization layers.
+        before: Variables of each layer when the guard was made, each (channels,) float32.
     """
 
     layers: tuple[Any, ...]
@@ -97,31 +101,31 @@ class BatchNormGuard:
 
     @classmethod
     def of(cls, model: Any) -> "BatchNormGuard":
-        """Remember the variables of a model."""
+        """Copy the variables of a model's BatchNormalization layers."""
         layers = tuple(batch_norm_layers(model))
         return cls(layers, tuple(_values(layer) for layer in layers))
 
     def check(self, when: str) -> None:
-        """Compare with the remembered numbers.
+        """Compare the layers' variables with the copies.
 
         Args:
-            when: for the message, such as `after the first step`.
+            when: Time of the check, for the message, such as "in the first step".
 
         Raises:
-            TrainingError: a variable changed, if only by a bit.
+            TrainingError: A variable changed, even by a single bit.
         """
         for layer, before in zip(self.layers, self.before, strict=True):
             for variable, old in zip(layer.variables, before, strict=True):
                 if not np.array_equal(keras.ops.convert_to_numpy(variable), old):
                     raise TrainingError(
-                        f"{variable.name} of the BatchNormalization layer {layer.name} changed {when}; expected it to "
-                        "stay as it was trained: something set `trainable` after the freeze plan did. Set no flags "
-                        "outside `freeze`, which compiles last"
+                        f"{variable.name} of the BatchNormalization layer {layer.name} changed {when}; expected no "
+                        "change: other code set `trainable` after the freeze plan. Set `trainable` only through "
+                        "`freeze`, which compiles last"
                     )
 
 
 def _frozen(model: Any, backbone: Any, cut: str) -> Iterable[Any]:
-    """Yield the layers up to the cut: of the backbone, and before it in the networks around it."""
+    """Yield the backbone's layers up to the cut, and the layers before the backbone in the networks around it."""
     while model is not backbone:
         around = layers_in_order(model)
         inside = next(layer for layer in around if isinstance(layer, keras.Model) and _holds(layer, backbone))
@@ -138,7 +142,7 @@ def _holds(model: Any, network: Any) -> bool:
 
 
 def _leaves(model: Any) -> Iterator[Any]:
-    """Yield the layers of a model and of the networks inside it, in their order."""
+    """Yield the layers of a model and of its nested networks, in their order."""
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             yield from _leaves(layer)

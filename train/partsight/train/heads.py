@@ -1,4 +1,4 @@
-"""Heads: from features to scores."""
+"""Heads: the last layers of the network, from features to one score for each part."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,10 +12,12 @@ from partsight.train.framework import keras, ops
 from partsight.train.layers import CenteredUnit, CosineSimilarity
 
 COSINE_SHARPNESS = 32.0
-"""Multiplies cosines before the softmax of the training loss, which could not tell classes apart otherwise."""
+"""Factor for cosines before the softmax of the training loss. Cosines differ by at most 2, and the softmax of so small
+differences is nearly uniform, so that the loss would hardly fall."""
 
 LOGIT_LEAD = 10.0
-"""By which a golden image's own logit leads in a new dense head: a probability near 1, but not saturated."""
+"""Lead of a golden image's own logit over the next one in a new dense head. Two logits 10 apart give a probability of
+1 - 5e-5: near 1, but not so near that gradients vanish."""
 
 
 @dataclass(frozen=True)
@@ -24,12 +26,13 @@ class Head:
 
     Attributes:
         name: Value of the option `--head`.
-        pooling: how the backbone's (h, w, channels) becomes the feature vector that the head takes.
+        pooling: Way from the backbone's output, (batch, h, w, channels), to the features, (batch, d).
         score: Kind of its scores.
-        build: (feature size, classes) to a keras.Model from (batch, d) to {score, embedding}.
-        initialise: sets weights from the golden images' features, (classes, d), where the head can.
-        loss: from class indices and scores.
-        learning_rate: of Adam.
+        build: Function of feature size and number of classes; returns a keras.Model from features, (batch, d), to
+            {score, embedding}.
+        initialise: Function that sets the weights of such a model from the golden images' features, (classes, d).
+        loss: Function of class indices, (batch,), and scores, (batch, classes).
+        learning_rate: Learning rate of Adam.
     """
 
     name: str
@@ -45,7 +48,7 @@ def find_head(name: str) -> Head:
     """Return the head called `name`.
 
     Raises:
-        TrainingError: there is none of that name.
+        TrainingError: No head has that name.
     """
     try:
         return HEADS[name]
@@ -73,12 +76,16 @@ def _build_cosine(feature_size: int, classes: int) -> Any:
 
 
 def _nearest_golden(model: Any, features: FloatArray) -> None:
-    """Make the dense head a nearest-golden-image classifier, whatever else it learns from there.
+    """Make a new dense head a nearest-golden-image classifier, so that training starts near its goal.
 
-    The first layer is scaled so that each unit's input has mean 0 and variance 1 over the golden images: bottleneck
-    features are large, all positive and much alike (data-dependent initialisation, arXiv 1602.07868). The second
-    computes minus the squared distance to each golden image's embedding, which is linear in the embedding
-    up to a term that softmax cancels (arXiv 1703.05175, section 2.4).
+    First layer: bottleneck features are large, positive and alike, so random units would all answer the same. The
+    function scales each unit so that its input has mean 0 and variance 1 over the golden images (data-dependent
+    initialisation, arXiv 1602.07868).
+
+    Second layer: the wanted logit of class k is -s·|e - g_k|². Here e is the embedding, g_k the embedding of golden
+    image k, both (1000,), and s the sharpness. Let m be the mean of all g_k, and p_k = g_k - m. Then the logit equals
+    2s·p_k·e - s·(|p_k|² + 2·p_k·m), plus a term without k that softmax cancels. The first term gives the kernel, the
+    second the bias (prototypical networks, arXiv 1703.05175, section 2.4). Subtracting m keeps the numbers small.
     """
     hidden = model.get_layer(EMBEDDING_NAME)
     kernel = np.asarray(hidden.kernel)
@@ -98,7 +105,12 @@ def _nearest_golden(model: Any, features: FloatArray) -> None:
 
 
 def _sharpness(prototypes: FloatArray, squares: FloatArray) -> float:
-    """Return the factor with which the typical golden image's logit leads the next class's by `LOGIT_LEAD`."""
+    """Return the factor that gives the median golden image's own logit a lead of `LOGIT_LEAD`.
+
+    Args:
+        prototypes: Embeddings of the golden images without their mean, (classes, 1000).
+        squares: Squared lengths of the prototypes, (classes,).
+    """
     if len(prototypes) == 1:
         return 1.0
     distances = squares[:, None] + squares[None, :] - 2 * prototypes @ prototypes.T
@@ -107,11 +119,14 @@ def _sharpness(prototypes: FloatArray, squares: FloatArray) -> float:
 
 
 def _imprint(model: Any, features: FloatArray) -> None:
-    """Set each prototype to its golden image's own embedding (weight imprinting, arXiv 1712.07136)."""
+    """Set each prototype to its golden image's own embedding (weight imprinting, arXiv 1712.07136).
+
+    The mean of all features, (d,), becomes the center of `CenteredUnit`. With one part there is nothing to subtract.
+    """
     center = features.mean(axis=0) if len(features) > 1 else np.zeros_like(features[0])
     centered = features - center
     model.get_layer(EMBEDDING_NAME).center.assign(center)
-    lengths = np.maximum(np.linalg.norm(centered, axis=1, keepdims=True), 1e-12)  # all parts may look the same
+    lengths = np.maximum(np.linalg.norm(centered, axis=1, keepdims=True), 1e-12)  # 0 if all parts look the same
     model.get_layer(SCORE_NAME).prototypes.assign((centered / lengths).T)
 
 

@@ -1,4 +1,4 @@
-"""Interrupts that libraries swallow."""
+"""Interrupts: Ctrl-C ends the work even if a library swallows it."""
 
 import signal
 import threading
@@ -19,7 +19,7 @@ def interrupts_kept() -> Iterator[None]:
     Raises:
         KeyboardInterrupt: There was an interrupt in the block.
     """
-    # A function set by signal.signal is called by the main thread only, and only there can it be set.
+    # Python sets and calls signal handlers only in the main thread.
     ours = threading.current_thread() is threading.main_thread()
     if not ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield

@@ -1,4 +1,4 @@
-"""The Keras layers that are partsight's own. Importing this module lets Keras load a run's model."""
+"""partsight's own Keras layers. Import this module before Keras loads a run's model."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -6,19 +6,19 @@ from typing import Any, Literal
 from partsight.train.framework import keras, ops
 
 _EPSILON = 1e-7
-"""Keras' default, whatever a program that loads a run's model has set."""
+"""Keras' default, fixed here because the program that loads a run's model may have changed it."""
 
 
 @keras.saving.register_keras_serializable(package="partsight")
 class FrameNormalization(keras.layers.Layer):
-    """uint8 BGR frames to the input of the backbone's pre-training: channel order, mean, scale.
+    """Converts uint8 BGR frames into the backbone's input: channel order, mean, scale.
 
-    It is part of the model, so that no caller can forget it; export folds it into the first convolution.
+    It is part of the model, so that no caller can forget it. Export folds it into the first convolution.
 
     Args:
-        order: channel order of the backbone.
-        mean: of each channel in the backbone's order, on the scale 0 to 255; subtracted first.
-        scale: multiplied after it, one for each channel.
+        order: Channel order of the backbone.
+        mean: Mean of each channel, in the backbone's order and in grey levels of 0 to 255.
+        scale: Factor of each channel, for values after the subtraction of the mean.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class FrameNormalization(keras.layers.Layer):
         self.scale = tuple(float(value) for value in scale)
 
     def call(self, frames: Any) -> Any:
-        """Map (batch, height, width, 3) uint8 BGR to float32 in the backbone's order."""
+        """Map frames, (batch, height, width, 3) uint8 BGR, to float32 in the backbone's order."""
         pixels = ops.cast(frames, "float32")
         if self.order == "rgb":
             pixels = ops.take(pixels, [2, 1, 0], axis=-1)
@@ -43,18 +43,18 @@ class FrameNormalization(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="partsight")
 class CenteredUnit(keras.layers.Layer):
-    """Subtracts the catalogue's mean and scales to length 1.
+    """Subtracts the mean of the golden images' features and scales the result to length 1.
 
-    Centred and L2-normalised features make the nearest prototype a strong classifier from one image a class
-    (SimpleShot, arXiv 1911.04623).
+    With such features, the nearest prototype is a good classifier even with one image for each class (SimpleShot,
+    arXiv 1911.04623).
     """
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Create the mean, which `heads` sets from the golden images."""
+        """Create the mean, (d,); `heads` sets it from the golden images."""
         self.center = self.add_weight(name="center", shape=(input_shape[-1],), initializer="zeros", trainable=False)
 
     def call(self, features: Any) -> Any:
-        """Map (batch, d) to (batch, d) of length 1."""
+        """Map features, (batch, d), to embeddings of length 1, (batch, d)."""
         return ops.normalize(features - self.center, axis=-1, epsilon=_EPSILON)
 
 
@@ -63,7 +63,7 @@ class CosineSimilarity(keras.layers.Layer):
     """Cosine between an embedding of length 1 and one prototype for each class.
 
     Args:
-        classes: how many.
+        classes: Number of classes.
     """
 
     def __init__(self, classes: int, **kwargs: Any) -> None:
@@ -71,11 +71,11 @@ class CosineSimilarity(keras.layers.Layer):
         self.classes = classes
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Create the prototypes, one a column, which start as the golden images' own embeddings."""
+        """Create the prototypes, (d, classes); `heads` sets each column to a golden image's embedding."""
         self.prototypes = self.add_weight(name="prototypes", shape=(input_shape[-1], self.classes))
 
     def call(self, embedding: Any) -> Any:
-        """Map (batch, d) to (batch, classes) in [-1, 1]."""
+        """Map embeddings, (batch, d), to cosines, (batch, classes), in [-1, 1]."""
         return ops.matmul(embedding, ops.normalize(self.prototypes, axis=0, epsilon=_EPSILON))
 
     def get_config(self) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""EfficientNet-Lite0, with weights that come with partsight, so that training needs no internet.
+"""EfficientNet-Lite0, whose weights come with partsight, so that training needs no internet.
 
-Architecture: EfficientNet-Lite0 (Tan and Le, arXiv 1905.11946, in its Lite variant): no squeeze-and-excitation,
-ReLU6, stem and head not scaled. Padding is symmetric, as in the source of the weights.
+Architecture: the Lite variant of EfficientNet (Tan and Le, arXiv 1905.11946). It has no squeeze-and-excitation, uses
+ReLU6, and scales neither stem nor head. Padding is symmetric, as in the source of the weights.
 """
 
 from importlib import resources
@@ -39,14 +39,14 @@ def build_lite0(input_hw: tuple[int, int], weights: str | Path | None) -> Any:
     """Build EfficientNet-Lite0 without its classifier.
 
     Args:
-        input_hw: height and width of the input.
-        weights: `embedded`, the path of an `.npz` in the same layout or of Keras weights, or None for random ones.
+        input_hw: Height and width of the input, in pixels.
+        weights: Name `embedded`, the path of an `.npz` in the same layout or of Keras weights; None for random ones.
 
     Returns:
         A keras.Model from (batch, height, width, 3) float32 RGB, normalised, to (batch, h/32, w/32, 1280).
 
     Raises:
-        TrainingError: the weights cannot be read or are another network's.
+        TrainingError: The weights cannot be read, or belong to another network.
     """
     inputs = keras.Input((*input_hw, 3))
     x = _conv(inputs, 32, 3, "stem", stride=2)
@@ -105,7 +105,7 @@ def _load_npz(model: Any, path: Path) -> None:
             for layer in model.layers:
                 if layer.weights:
                     layer.set_weights([arrays[key].astype(np.float32) for key in _keys(layer)])
-    except Exception as error:  # of nearly any kind: whatever NumPy and zipfile meet in damaged bytes
+    except Exception as error:  # NumPy and zipfile raise nearly any type for damaged bytes
         raise TrainingError(
             f"{path}: not weights of EfficientNet-Lite0 ({error}); expected an .npz laid out as {EMBEDDED_WEIGHTS}"
         ) from error

@@ -1,4 +1,4 @@
-"""HTML reports: one file each, pictures inside, readable offline."""
+"""HTML reports: one file each, with the pictures inside, so that it opens without a network."""
 
 import base64
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ class Section:
     """A part of a report.
 
     Attributes:
-        title: its heading.
-        text: a paragraph under it.
-        rows: name and value of each fact.
+        title: Heading.
+        text: Paragraph below the heading.
+        rows: Names and values of facts.
         pictures: Captions and PNG files.
     """
 
@@ -25,7 +25,7 @@ class Section:
 
 
 def render_page(title: str, verdict: str, is_good: bool, sections: list[Section]) -> str:
-    """Return a report as HTML; all text is escaped, so labels may hold any character."""
+    """Return a report as HTML; the template escapes all text, so labels may hold any character."""
     environment = Environment(loader=PackageLoader("partsight.train"), autoescape=select_autoescape())
     environment.filters["data_uri"] = _data_uri
     template = environment.get_template("report.html")

@@ -1,4 +1,4 @@
-"""Names of parts, as folders and files of a catalogue give them."""
+"""Names of parts: checks of the names that a catalogue's folders and files give to parts."""
 
 import re
 from collections import defaultdict
@@ -11,11 +11,11 @@ _COPY = re.compile(
     r"|(?:copy of|copie de|c[oó]pia d[eio]|kopie v[ao]n) (.+)",
     re.IGNORECASE,
 )
-"""Names that Explorer, Finder and Files give to a copy."""
+"""Pattern of the names that Explorer, Finder and Files give to a copy."""
 
 
 def find_clashing(labels: Iterable[str]) -> list[str]:
-    """Return a fault for each group of names that are one name on other systems."""
+    """Return a fault for each group of names that another system takes for one name."""
     by_folded: dict[str, list[str]] = defaultdict(list)
     for label in labels:
         by_folded[folded(label)].append(label)
@@ -28,17 +28,17 @@ def find_clashing(labels: Iterable[str]) -> list[str]:
 
 
 def find_unusable(labels: Iterable[str]) -> list[str]:
-    """Return a fault for each name that cannot be read off a line's screen, or that no UTF-8 text can hold."""
+    """Return a fault for each name that a screen cannot show or that UTF-8 cannot encode."""
     faults = []
     for label in labels:
         if any("\ud800" <= letter <= "\udfff" for letter in label):  # on Linux a file's name may be any bytes
-            faults.append(f"{label!a}: a name that is not UTF-8, so that no result could name the part; rename it")
+            faults.append(f"{label!a}: the name is not UTF-8, so no result can hold it; rename it")
         elif not is_usable(label):
             faults.append(f"{label!r}: is no name for a part; expected {USABLE}: rename it")
     return faults
 
 
 def without_copy(label: str) -> str:
-    """Return the name that a file manager made a copy's name from; the label itself if it is no copy's."""
+    """Return the original's name if a file manager named the label as a copy; else the label itself."""
     match = _COPY.fullmatch(label)
     return next((name for name in match.groups() if name), label) if match else label

@@ -1,4 +1,4 @@
-"""The pictures of the training report, as Matplotlib figures drawn without a screen."""
+"""Plots of the training report, as Matplotlib figures that need no screen."""
 
 from collections.abc import Sequence
 
@@ -33,7 +33,7 @@ def curves(history: Sequence[Epoch], target: float) -> Figure:
         loss.set(xlabel="epoch", ylabel="training loss")
     else:
         loss.axis("off")
-        loss.text(0.5, 0.5, "no epoch was needed:\nthe head starts from\nthe golden images themselves", ha="center")
+        loss.text(0.5, 0.5, "training needed no epoch:\nthe head starts from\nthe golden images", ha="center")
     return figure
 
 
@@ -63,7 +63,7 @@ def tuning_curves(record: TuneRecord) -> Figure:
 
 
 def misclassification(goldens: Sequence[GoldenRecord]) -> Figure:
-    """Draw one dot a part: the margin of its golden image to the next part, red if the network takes it for another."""
+    """Draw one dot for each part: its golden image's margin to the next part, red if the network names another part."""
     figure = Figure(figsize=(8, 3.4), layout="constrained")
     axes = figure.subplots()
     margins = np.array([golden.margin for golden in goldens])
@@ -77,7 +77,7 @@ def misclassification(goldens: Sequence[GoldenRecord]) -> Figure:
 
 
 def reject_curves(calibration: Calibration) -> Figure:
-    """Draw both errors by threshold, and the exchange between them, with and without the comparison."""
+    """Draw both errors by threshold, and one error against the other, with and without the comparison."""
     figure = Figure(figsize=(8.6, 3.4), layout="constrained")
     cost, trade = figure.subplots(1, 2)
     curve, decision = calibration.matched_curve, calibration.matched_decision
@@ -87,7 +87,7 @@ def reject_curves(calibration: Calibration) -> Figure:
     cost.axvline(decision.threshold, color=_NEUTRAL, linestyle="--", linewidth=1, label="chosen threshold")
     cost.set(xlabel="threshold on the agreement", ylabel="% of frames", ylim=(0, 100))
     cost.legend(fontsize=8)
-    pairs = ((calibration.curve, "network alone", _NEUTRAL), (curve, "with the golden image laid over", _RIGHT))
+    pairs = ((calibration.curve, "network alone", _NEUTRAL), (curve, "with comparison", _RIGHT))
     for values, label, color in pairs:
         refused = [100 * (1 - value) for value in values.false_accept]
         trade.plot([100 * value for value in values.false_reject], refused, color=color, label=label)
@@ -97,7 +97,7 @@ def reject_curves(calibration: Calibration) -> Figure:
 
 
 def tolerance_curves(tolerances: Tolerances) -> Figure:
-    """Draw the answers by amount, one panel for each kind of difference; the tolerated range is shaded."""
+    """Draw the answers by amount, one panel for each kind of difference, with the tolerated range shaded."""
     figure = Figure(figsize=(9, 4.6), layout="constrained")
     panels = figure.subplots(2, 3)
     for axes in panels.flat[len(tolerances.series) :]:
@@ -110,7 +110,7 @@ def tolerance_curves(tolerances: Tolerances) -> Figure:
 
 
 def _draw_series(axes: Axes, series: ToleranceSeries) -> None:
-    positions = range(len(series.points))  # amounts lie at even distances, as small ones are close together
+    positions = range(len(series.points))  # equal distances, because small amounts are close together
     amounts = [point.amount for point in series.points]
     axes.set_title(f"{series.name}: {series.describe()}", fontsize=9)
     shares = {name: [100 * getattr(point, name) for point in series.points] for name in ("right", "unknown", "wrong")}
@@ -130,7 +130,7 @@ def _draw_series(axes: Axes, series: ToleranceSeries) -> None:
 
 
 def variation_samples(images: Sequence[Pixels], variation: Variation, seed: int) -> Figure:
-    """Draw a few golden images, each with copies as the line is thought to vary it."""
+    """Draw a few golden images, each next to varied copies."""
     rng = np.random.default_rng(seed)
     indices = np.sort(rng.choice(len(images), min(4, len(images)), replace=False))
     figure = Figure(figsize=(9, 1.35 * len(indices)), layout="constrained")
@@ -145,7 +145,7 @@ def variation_samples(images: Sequence[Pixels], variation: Variation, seed: int)
 
 
 def closest_pairs(goldens: Sequence[GoldenRecord], images: Sequence[Pixels], count: int = 30) -> Figure:
-    """Draw the golden images that are hardest to tell from another part's, next to that image."""
+    """Draw the golden images with the smallest margins, each next to the golden image of the nearest part."""
     index_of = {golden.label: index for index, golden in enumerate(goldens)}
     by_difficulty = sorted(goldens, key=lambda golden: (golden.predicted == golden.label, golden.margin))
     once = {frozenset((golden.label, golden.nearest)): golden for golden in reversed(by_difficulty)}
@@ -171,5 +171,5 @@ def _thumbnail(image: Pixels, side: int = 128) -> Pixels:
 
 
 def _short(label: str, longest: int = 44) -> str:
-    # Siblings differ at either end, so the middle goes.
+    # Names of siblings differ at an end, so the middle is left out.
     return label if len(label) <= longest else f"{label[: longest // 2]}…{label[-longest // 2 + 1 :]}"

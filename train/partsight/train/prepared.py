@@ -1,4 +1,4 @@
-"""Golden images, prepared for the package in one pass over the catalogue."""
+"""Prepared golden images: gallery and bank for the package, from one pass over the catalogue."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from partsight.runtime.package import Gallery, prepare_gallery
 
 @dataclass(frozen=True)
 class PreparedGoldens:
-    """Golden images after the one pass that prepares them.
+    """Golden images, prepared for the package.
 
     Attributes:
         gallery: Golden images and bank, as the package holds them.
@@ -23,7 +23,7 @@ class PreparedGoldens:
 
 
 def prepare(goldens: Sequence[Pixels], spec: PreprocessSpec, matching: MatchingSpec) -> PreparedGoldens:
-    """Read each golden image once and prepare it for the package, with a progress bar.
+    """Read each golden image once and prepare it for the package.
 
     Args:
         goldens: Golden images, each (height, width, 3) uint8 BGR or (height, width) uint8.
@@ -37,7 +37,7 @@ def prepare(goldens: Sequence[Pixels], spec: PreprocessSpec, matching: MatchingS
 
 @dataclass
 class _Hashed:
-    """Yields golden images, and notes the SHA-256 of each as the network sees it."""
+    """Yields golden images and keeps the SHA-256 of each prepared image."""
 
     goldens: Sequence[Pixels]
     spec: PreprocessSpec

@@ -20,26 +20,27 @@ TRAINED_VARIATION = Variation(
     noise_levels=3.5,
     jpeg_quality=85,
 )
-"""Variation of the copies: 1.5 times that of a line (parallax and key light: 1.0 times), so that hardly any frame
-exceeds the trained range."""
+"""Variation of the copies: 1.5 times a line's, so that hardly any frame exceeds the trained range. Parallax and key
+light stay at 1.0 times."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the tail is trained.
+    """Settings for the training of the layers after the cut.
 
     Attributes:
-        batch: images a step.
-        learning_rate: the highest, of AdamW.
-        warmup_share: of all steps, in which the learning rate rises from 0; then it falls along a cosine.
-        weight_decay: of AdamW.
-        margin: subtracted from the right part's cosine in the loss (CosFace, arXiv 1801.09414).
-        sharpness: multiplies cosines in the loss.
-        average: of the running average of weights, the share that a step keeps (arXiv 1803.05407).
-        imprints: times an epoch that the prototypes of a cosine head are set to the golden images' new embeddings.
-        patience: epochs without a better held-out accuracy after which it stops.
-        tolerance: by which golden accuracy may fall below stage 1's.
-        variation: of the copies.
+        batch: Number of images in a step.
+        learning_rate: Highest learning rate of AdamW.
+        warmup_share: Share of all steps in which the learning rate rises from 0. Then it falls along a cosine.
+        weight_decay: Weight decay of AdamW.
+        margin: Amount that the loss subtracts from the right part's cosine. So the network must separate the parts by
+            more than this amount (CosFace, arXiv 1801.09414).
+        sharpness: Factor for cosines before the softmax of the loss.
+        average: Share of the running average of weights that a step keeps; 0 for no average (arXiv 1803.05407).
+        imprints: Number of times an epoch that a cosine head's prototypes become the golden images' new embeddings.
+        patience: Number of epochs without a better held-out accuracy after which training stops.
+        tolerance: Amount by which golden accuracy may fall below stage 1's.
+        variation: Variation of the copies.
     """
 
     batch: int = 64
@@ -56,11 +57,11 @@ class Recipe:
 
     @classmethod
     def of(cls, head: Head) -> "Recipe":
-        """Return the default for a head. One that trains itself moves far sooner than its backbone should."""
+        """Return the default for a head. A dense head trains too, and needs a lower rate to protect the backbone."""
         return cls() if head.score == "cosine" else cls(learning_rate=5e-5)
 
     def optimizer(self, steps: int) -> Any:
-        """Return AdamW for a training of so many steps; it keeps the running average of weights."""
+        """Return AdamW for a training of `steps` steps; it keeps the running average of weights."""
         warmup = max(1, round(self.warmup_share * steps))
         schedule = keras.optimizers.schedules.CosineDecay(
             0.0, max(1, steps - warmup), warmup_target=self.learning_rate, warmup_steps=warmup
@@ -73,7 +74,7 @@ class Recipe:
         )
 
     def loss(self, head: Head) -> Callable[[Any, Any], Any]:
-        """Return the loss, of class indices and scores."""
+        """Return the loss, a function of class indices, (batch,), and scores, (batch, classes)."""
         if head.score != "cosine":
             return head.loss
 

@@ -1,4 +1,4 @@
-"""Records that calibration and fine-tuning leave in a run's record."""
+"""Records of calibration and fine-tuning, as parts of a run's record."""
 
 import msgspec
 
@@ -8,7 +8,7 @@ from partsight.runtime.package import Decision, Share
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):
-    """When a part counts as unknown, by the network alone and by comparison with golden images.
+    """Thresholds below which a part counts as unknown, for the network alone and for the comparison.
 
     Attributes:
         decision: Decision on the network's score.
@@ -33,10 +33,10 @@ class FreezeRow(msgspec.Struct, frozen=True):
     """One block of the network, from one possible cut to the next.
 
     Attributes:
-        block: the name of the layer that it ends with.
-        layers: how many it has.
-        parameters: how many numbers they hold.
-        trains: whether its weights change in fine-tuning. Its BatchNormalization layers never do.
+        block: Name of its last layer.
+        layers: Number of its layers.
+        parameters: Number of its weights.
+        trains: Whether its weights change in fine-tuning. BatchNormalization layers never change.
     """
 
     block: str
@@ -66,7 +66,7 @@ class TuneEpoch(msgspec.Struct, frozen=True):
 
 
 class TuneRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """How fine-tuning went.
+    """Course of a fine-tuning.
 
     Attributes:
         plan: Blocks in the order of the network.

@@ -1,4 +1,4 @@
-"""The training report, for a person before export."""
+"""The training report, which a person reads before export."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,14 +17,14 @@ REPORT_NAME = "report.html"
 _REJECT_PLOT, _TUNING_PLOT, _TOLERANCE_PLOT = "reject_curves.png", "tuning_curves.png", "tolerances.png"
 
 
-@style.context("default")  # a user's matplotlibrc may ask for fonts or a LaTeX that the machine lacks
+@style.context("default")  # a user's matplotlibrc may name fonts or a LaTeX that the machine lacks
 def write_report(folder: Path, record: RunRecord, images: Sequence[Pixels]) -> None:
     """Write the plots and the report into a run folder.
 
     Args:
-        folder: the run folder, in the making.
-        record: of the run.
-        images: the golden images, in the order of `record.goldens`.
+        folder: Run folder.
+        record: Record of the run.
+        images: Golden images, each (height, width, 3) uint8 BGR, in the order of `record.goldens`.
     """
     figures = {
         _REJECT_PLOT: plots.reject_curves(record.calibration),
@@ -64,9 +64,9 @@ def _verdict(record: RunRecord) -> str:
     samples = found.matched_decision.samples
     parts = f"{len(record.labels)} part{'s' if len(record.labels) > 1 else ''}"
     return (
-        f"{parts}, one golden image each. Of {samples} frames as the line should deliver them, "
-        f"{round(found.expected_right * samples)} were given the right part, {round(found.expected_wrong * samples)} a "
-        f"wrong one, and the rest were answered unknown. Golden images: {record.outcome}."
+        f"{parts}, one golden image each. partsight named the right part for {round(found.expected_right * samples)} "
+        f"of {samples} varied golden images and a wrong part for {round(found.expected_wrong * samples)}; it answered "
+        f"unknown for the rest. Training: {record.outcome}."
     )
 
 
@@ -76,53 +76,54 @@ def _expectation(record: RunRecord, plot_folder: Path) -> Section:
     unknown = 1 - found.expected_right - found.expected_wrong
     return Section(
         "What to expect on the line?",
-        f"Estimated on {found.matched_decision.samples} frames: golden images, varied as a controlled line varies. "
-        "Compare the samples with frames of your line: if yours vary more, expect less.",
+        f"An estimate from {found.matched_decision.samples} varied golden images. They vary as frames of a line with "
+        "fixed camera and light do. Compare the pictures below with frames of your line. If your frames vary more, "
+        "expect fewer right answers.",
         rows=(
             ("right part", f"{found.expected_right:.2%}"),
             ("wrong part", f"{found.expected_wrong:.2%}"),
-            ("answered unknown, although taught", f"{max(unknown, 0):.2%}"),
+            ("taught part answered unknown", f"{max(unknown, 0):.2%}"),
             (
-                "unknown part given a label",
-                "unknown: there is one part alone" if accepted is None else f"{accepted:.2%}",
+                "unknown part answered with a label",
+                "no estimate with a single part" if accepted is None else f"{accepted:.2%}",
             ),
         ),
-        pictures=(("Golden images (left) and how the line is thought to vary them", plot_folder / "variation.png"),),
+        pictures=(("Golden images (left) and their varied copies", plot_folder / "variation.png"),),
     )
 
 
 def _tolerances(tolerances: Tolerances, plot_folder: Path) -> Section:
     return Section(
         "Does it fit the line?",
-        f"Golden images of {tolerances.parts} parts were changed in one respect at a time. A difference is tolerated "
-        f"as long as at least {MIN_KEPT:.0%} of the frames that are right without it stay right. Compare with your "
-        "line: `docs/fit.md` says what to do if it differs more.",
+        f"partsight changed golden images of {tolerances.parts} parts in one respect at a time. A difference is "
+        f"tolerated if at least {MIN_KEPT:.0%} of the right answers stay right. If your line differs more, follow "
+        "`docs/fit.md`.",
         rows=tuple((series.name, series.describe()) for series in tolerances.series),
         pictures=(("Share of frames that are right, unknown and wrong", plot_folder / _TOLERANCE_PLOT),),
     )
 
 
 def _unknown_parts(calibration: Calibration, plot_folder: Path) -> Section:
-    title = "What each threshold costs, and (right) the exchange between both errors"
+    title = "Errors by threshold (left), and one error against the other (right)"
     decision, spec = calibration.matched_decision, calibration.matching
     accepted = decision.expected_false_accept
-    refused = "unknown: there is one part alone"
+    refused = "no estimate with a single part"
     if accepted is not None:
-        refused = f"{1 - accepted:.1%} of frames expected, where siblings of the part are taught"
+        refused = f"{1 - accepted:.1%} of frames expected, for a part that resembles taught parts"
     rows = (
         ("reject threshold", f"agreement of {decision.threshold:.3f}"),
         ("taught parts refused", f"{decision.expected_false_reject:.1%} of frames expected"),
         ("unknown parts refused", refused),
-        ("equally alike", f"a lead of less than {spec.least_margin:g} over the next part is answered unknown too"),
+        ("smallest lead", f"{spec.least_margin:g} of agreement over the next part; with less the answer is unknown"),
         ("network alone", f"threshold {calibration.decision.threshold:.3f} on the {calibration.decision.score}"),
-        ("found by", decision.method),
+        ("method", decision.method),
     )
     return Section(
         "When is a part unknown?",
-        "A frame is laid over the golden images of the likeliest parts; where it agrees with none, the part is "
-        "answered unknown. The threshold was chosen without a picture of an unknown part: golden images were "
-        "varied as the line varies, and each part in turn was left out, so that it was unknown among its "
-        "siblings. More refused taught parts mean fewer accepted unknown ones.",
+        "partsight compares each frame with the golden images of the likeliest parts. If the agreement with each is "
+        "below the threshold, the answer is unknown. Training chose the threshold from varied golden images. To "
+        "estimate unknown parts, it left each part out in turn. A higher threshold refuses more unknown parts, and "
+        "more taught parts too.",
         rows=rows,
         pictures=() if accepted is None else ((title, plot_folder / _REJECT_PLOT),),
     )
@@ -131,9 +132,9 @@ def _unknown_parts(calibration: Calibration, plot_folder: Path) -> Section:
 def _look_alikes(record: RunRecord, plot_folder: Path) -> Section:
     return Section(
         "Which parts look most alike?",
-        "If two of them are the same part under two names, keep one. If they differ in something that the picture "
-        "does not show, no recogniser can tell them apart: change the view or the light.",
-        rows=tuple(("hardly different pixels", f"{first} and {second}") for first, second in record.twins),
+        "If two of them are the same part under two names, keep one. If the pictures do not show the difference, "
+        "partsight cannot tell the parts apart: change the view or the light.",
+        rows=tuple(("nearly equal images", f"{first} and {second}") for first, second in record.twins),
         pictures=(("Each part next to its nearest one", plot_folder / "closest_pairs.png"),),
     )
 
@@ -142,8 +143,8 @@ def _golden_images(record: RunRecord, plot_folder: Path) -> Section:
     wrong = sum(golden.predicted != golden.label for golden in record.goldens)
     return Section(
         "Does the network know its golden images?",
-        f"{len(record.goldens) - wrong} of {len(record.goldens)} golden images are recognised by the network alone. "
-        "This says that learning worked.",
+        f"The network alone recognises {len(record.goldens) - wrong} of {len(record.goldens)} golden images. "
+        "All or nearly all should be right. This checks the training; it does not predict the answers on the line.",
         pictures=(
             ("Golden accuracy and training loss", plot_folder / "curves.png"),
             ("Margin of each golden image to the next part", plot_folder / "misclassification.png"),
@@ -156,17 +157,17 @@ def _fine_tuning(record: TuneRecord, plot_folder: Path) -> list[Section]:
     return [
         Section(
             "Did fine-tuning help, and forget nothing?",
-            f"The end of the network was trained on {record.copies} varied copies of each golden image. Other copies, "
-            f"which it never saw, are recognised in {best.held_out_accuracy:.2%} of cases, against "
-            f"{first.held_out_accuracy:.2%} before. The drop guard stops training as soon as fewer golden images are "
-            f"recognised than the dashed line allows; it {'stopped it' if record.dropped else 'had no cause to'}.",
+            f"Fine-tuning trained the end of the network on {record.copies} varied copies of each golden image. Of "
+            f"other copies, which it never saw, the network recognises {best.held_out_accuracy:.2%}; before, it was "
+            f"{first.held_out_accuracy:.2%}. The drop guard stops training if golden accuracy falls below the dashed "
+            f"line; {'it stopped this training' if record.dropped else 'it did not stop this training'}.",
             rows=_tuning_rows(record),
             pictures=(("Accuracy by epoch with the drop guard, and training loss", plot_folder / _TUNING_PLOT),),
         ),
         Section(
             "Which layers were trained?",
-            f"Blocks up to {record.cut} stayed as they were. All {record.batch_norm_layers} BatchNormalization layers "
-            "stayed in inference mode; after every epoch their numbers were compared and not one had changed.",
+            f"Blocks up to {record.cut} did not change. All {record.batch_norm_layers} BatchNormalization layers "
+            "stayed in inference mode: partsight compared their numbers after every epoch, and none had changed.",
             rows=tuple((row.block, _describe_block(row)) for row in record.plan),
         ),
     ]
@@ -175,7 +176,7 @@ def _fine_tuning(record: TuneRecord, plot_folder: Path) -> list[Section]:
 def _tuning_rows(record: TuneRecord) -> tuple[tuple[str, str], ...]:
     lowest = min(epoch.golden_accuracy for epoch in record.history)
     return (
-        ("how it ended", record.outcome),
+        ("outcome", record.outcome),
         ("golden accuracy", f"lowest {lowest:.4f}, allowed {record.floor:.4f}"),
         ("time", f"{sum(epoch.seconds for epoch in record.history):.0f} s in {len(record.history) - 1} epochs"),
     )
@@ -187,7 +188,7 @@ def _describe_block(row: FreezeRow) -> str:
 
 def _time_rows(record: RunRecord) -> tuple[tuple[str, str], ...]:
     rows = tuple((name, f"{value:.0f} s") for name, value in record.seconds.items())
-    return (*rows, ("together", f"{sum(record.seconds.values()):.0f} s"))
+    return (*rows, ("total", f"{sum(record.seconds.values()):.0f} s"))
 
 
 def _provenance_rows(record: RunRecord) -> tuple[tuple[str, str], ...]:

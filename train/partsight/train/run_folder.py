@@ -23,7 +23,7 @@ Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Decisions of a person about training.
+    """Options of a training.
 
     Attributes:
         backbone: Name of the backbone; see `backbones.find_backbone`.
@@ -31,7 +31,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
         weights: Weights of the backbone: `embedded`, `imagenet`, `none` or a file's path; None for its default.
         side_px: Height and width of the network's input, in pixels; None for the backbone's default.
         region: Region of golden images and frames that the network sees; None for all of it.
-        seed: Seed of all that is drawn.
+        seed: Seed of all random numbers.
         target_accuracy: Golden accuracy that stops the training of the head.
         max_epochs: Largest number of epochs without that accuracy.
         max_false_reject: Share of taught parts that the reject threshold may refuse.
@@ -61,7 +61,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GoldenRecord(msgspec.Struct, frozen=True):
-    """One golden image and the answer of the trained model: the reference for export.
+    """One golden image and the trained model's answer, which export compares with.
 
     Attributes:
         label: Name of the part.
@@ -87,8 +87,8 @@ class GoldenRecord(msgspec.Struct, frozen=True):
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Record of a run; the class order is the order of `goldens`.
 
-    `history` is that of the head on frozen features, `tuning` that of the fine-tuning after it; None for quick runs.
-    `tolerances` and `gallery_sha256` are None in runs of partsight 0.1.
+    `history` holds the epochs of the head on frozen features. `tuning` holds the fine-tuning after it; None for quick
+    runs. `tolerances` and `gallery_sha256` are None in runs of partsight 0.1.
     """
 
     schema_version: Literal[1] = 1
@@ -131,7 +131,7 @@ class RunFolder:
         """Read a run's record.
 
         Raises:
-            RunError: there is no run, or it is damaged.
+            RunError: The folder holds no finished run, or its record is damaged.
         """
         path = Path(path)
         try:
@@ -153,7 +153,7 @@ class RunFolder:
         """Return the stacked keras.Model, checked against the record.
 
         Raises:
-            RunError: the file is not the one that training wrote, or cannot be read.
+            RunError: The file is not the one that training wrote, or cannot be read.
         """
         import partsight.train.layers  # noqa: F401, PLC0415 (registers the layers that the file names)
         from partsight.train.framework import keras, keras_settings  # noqa: PLC0415 (reading a record needs no Keras)
@@ -168,14 +168,14 @@ class RunFolder:
         try:
             with keras_settings():
                 return keras.saving.load_model(path, compile=False)
-        except Exception as error:  # of any kind: it goes over several libraries, and reads the file again
-            raise RunError(f"{path}: cannot be loaded ({error}); is the disk sound? If so, train again") from error
+        except Exception as error:  # several libraries read the file and raise errors of any type
+            raise RunError(f"{path}: cannot be loaded ({error}); check the disk, then train again") from error
 
     def load_gallery(self) -> Gallery | None:
         """Return the golden images and the bank that training prepared; None for a run of partsight 0.1.
 
         Raises:
-            RunError: a file is missing or is not the one that training wrote.
+            RunError: A file is missing, or is not the one that training wrote.
         """
         if self.record.gallery_sha256 is None:
             return None

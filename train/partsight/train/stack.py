@@ -1,4 +1,4 @@
-"""Putting the network together: frames → normalisation → backbone → pooling → head."""
+"""The whole network: frames → normalisation → backbone → pooling → head."""
 
 import hashlib
 from typing import Any
@@ -18,7 +18,7 @@ def build_extractor(backbone: Backbone, weights: str, head: Head, spec: Preproce
     """Build the frozen network from frames to the features that `head` takes.
 
     Raises:
-        TrainingError: the backbone cannot be built with these weights.
+        TrainingError: The backbone cannot be built with these weights.
     """
     frames = keras.Input((spec.height, spec.width, 3), dtype="uint8", name=INPUT_NAME)
     normalization = backbone.normalization
@@ -37,7 +37,7 @@ def stack(extractor: Extractor, head_model: Any) -> Any:
 
 
 def weights_sha256(model: Any) -> str:
-    """Return the SHA-256 of all weights, in order: equal for equal models, whatever file they are in."""
+    """Return the SHA-256 of all weights, in order; it does not depend on the file format."""
     digest = hashlib.sha256()
     for weight in model.get_weights():
         digest.update(np.ascontiguousarray(weight).tobytes())

@@ -1,4 +1,4 @@
-"""Tolerated differences between frames and golden images, measured for the report, before the package exists."""
+"""Tolerances: differences between frames and golden images that the line may have, measured for the report."""
 
 from collections.abc import Sequence
 
@@ -15,21 +15,15 @@ from partsight.train.calibration import CalibrationInput
 from partsight.train.records import Calibration
 
 SAMPLE = 16
-"""Largest number of parts: with more, a quick training of a few parts would take much longer."""
+"""Largest number of parts in the sample; a larger sample would make quick trainings much longer."""
 
 
 class TrainedRecognizer:
-    """Answers as a package of this training will: the network scores frames, and the bank decides."""
+    """Recogniser of a training: it answers as the package will, by network, bank and thresholds."""
 
     def __init__(self, trained: CalibrationInput, calibration: Calibration, labels: Sequence[str]) -> None:
-        """Take the network, the bank and the thresholds.
-
-        Args:
-            trained: Network and bank.
-            calibration: Thresholds and candidates.
-            labels: Parts in the order of the classes.
-        """
-        # Images of the gallery show the region alone, and have a size of their own.
+        """Take network and bank, thresholds, and the parts in the order of the classes."""
+        # The gallery's images show only the region, so their size differs from a frame's.
         self._spec = msgspec.structs.replace(trained.spec, region=None, golden_hw=None)
         self._score, self._labels, self._calibration = trained.score, labels, calibration
         self._matcher = Matcher(trained.bank, calibration.matching)
@@ -45,7 +39,7 @@ class TrainedRecognizer:
 def measure_tolerances(
     trained: CalibrationInput, calibration: Calibration, gallery: Gallery, labels: Sequence[str], seed: int
 ) -> Tolerances:
-    """Measure how far frames may differ from the golden images, with at most `SAMPLE` parts.
+    """Measure how far frames may differ from the golden images, on at most `SAMPLE` parts.
 
     Args:
         trained: Network and bank.

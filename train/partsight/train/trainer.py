@@ -1,4 +1,4 @@
-"""Training, whole: from a folder of golden images to a run folder."""
+"""Training: all steps from a folder of golden images to a run folder."""
 
 import datetime
 import importlib.metadata
@@ -55,7 +55,7 @@ _PACKAGES = ("partsight", "tensorflow", "keras", "numpy", "opencv-python-headles
 
 @dataclass
 class _Stopwatch:
-    """Seconds by stage, for the report; an interrupt that a library swallowed ends the stage."""
+    """Seconds of each stage, for the report; Ctrl-C ends a stage even if a library swallows it."""
 
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -69,15 +69,7 @@ class _Stopwatch:
 
 @dataclass(frozen=True)
 class _Task:
-    """Configuration and golden images of a training.
-
-    Attributes:
-        config: Decisions of a person.
-        catalog: Golden images.
-        spec: Preprocessing of the network.
-        matching: Size of the references.
-        weights: Name of the backbone's weights, or the path of their file.
-    """
+    """Configuration and golden images of a training; `weights` is a name or the path of a file."""
 
     config: TrainConfig
     catalog: Catalog
@@ -88,17 +80,7 @@ class _Task:
 
 @dataclass(frozen=True)
 class _Learned:
-    """Result of a training.
-
-    Attributes:
-        model: Stacked keras.Model.
-        fit: Training of the head.
-        tuning: Fine-tuning; None for a quick run.
-        prepared: Golden images, prepared for the package.
-        calibration: Thresholds.
-        tolerances: Differences that frames may have.
-        scores: (classes, classes) float32 scores of the golden images.
-    """
+    """Result of a training: the stacked keras.Model and its figures; `tuning` is None for a quick run."""
 
     model: Any
     fit: HeadFit
@@ -107,6 +89,7 @@ class _Learned:
     calibration: Calibration
     tolerances: Tolerances
     scores: FloatArray
+    """Scores of the golden images, (classes, classes) float32."""
 
 
 @keras_settings()
@@ -118,17 +101,17 @@ def train(
     Args:
         catalog_folder: Folder with the golden images; see `catalog.read_catalog`.
         out: Run folder to write; it must not exist.
-        config: Decisions of a person.
+        config: Options of the training.
         cache_folder: Folder for features that later trainings use again; None for `.partsight-cache` next to `out`.
 
     Returns:
-        The finished run. Training writes it even below the target accuracy; `record.reached` says which.
+        The finished run. Training writes it even below the target accuracy; see `record.reached`.
 
     Raises:
         CatalogError: The catalogue has faults.
         TrainingError: The configuration is wrong; backbone, weights or head are not available; or Keras does not run
             on TensorFlow in this program.
-        OutputError: `out` exists, or the disk refuses it.
+        OutputError: `out` exists or cannot be written.
     """
     require_tensorflow()
     out = Path(out)
@@ -149,19 +132,19 @@ def train(
 
 
 def make_deterministic(seed: int) -> None:
-    """Make everything after this call repeatable on the same machine: seeds Python, NumPy and TensorFlow."""
+    """Seed Python, NumPy and TensorFlow, so that the same machine repeats the same training exactly."""
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of the software that a result depends on."""
+    """Return the versions of Python and libraries, the platform and the number of cores."""
     found = {"python": platform.python_version(), "platform": platform.platform(), "cores": str(os.cpu_count())}
     for package in _PACKAGES:
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            continue  # another distribution of the same library, such as opencv-python
+            continue  # the library comes from another distribution, such as opencv-python
     return found
 
 
@@ -170,14 +153,14 @@ def _read_task(catalog_folder: str | Path, config: TrainConfig) -> _Task:
         msgspec.convert(msgspec.to_builtins(config), TrainConfig)
     except msgspec.ValidationError as error:
         raise TrainingError(
-            f"the configuration cannot be used: {error}; see TrainConfig for the allowed values"
+            f"the configuration is not valid: {error}; see TrainConfig for the allowed values"
         ) from error
     backbone = find_backbone(config.backbone)
     find_head(config.head)
     catalog = read_catalog(catalog_folder, config.region)
     side = config.side_px or backbone.side_px
     spec = PreprocessSpec(side, side, catalog.color, config.region, golden_hw=catalog.golden_hw)
-    # One pass over a camera's frame serves the network and the comparison.
+    # Preprocessing shrinks a frame once to `via`, and from there to the sizes of network and comparison.
     matching = matching_spec(catalog.images[0], spec)
     spec = msgspec.structs.replace(spec, via=via_size(spec, matching))
     return _Task(config, catalog, spec, matching, config.weights or backbone.default_weights)
@@ -189,7 +172,7 @@ def _learn(task: _Task, cache: FeatureCache, watch: _Stopwatch) -> _Learned:
         backbone = find_backbone(config.backbone)
         extractor = build_extractor(backbone, task.weights, head, task.spec)
         if config.budget == "full":
-            find_cut(backbone, extractor, head, config.cut)  # a wrong one is found before the work
+            find_cut(backbone, extractor, head, config.cut)  # fail before the work if the cut is wrong
     with watch.stage("features of golden images"):
         features, _ = cache.golden_features(extractor, task.catalog.goldens)
     with watch.stage("train the head"):

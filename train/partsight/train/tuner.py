@@ -1,4 +1,4 @@
-"""The loop of fine-tuning: epochs, the drop guard, the best weights, and going on after a kill."""
+"""The loop of fine-tuning: epochs, drop guard, best weights, and restart after a kill."""
 
 import math
 import time
@@ -18,21 +18,21 @@ from partsight.train.records import TuneEpoch
 
 @dataclass(frozen=True)
 class Imprinter:
-    """Keeps the prototypes of a cosine head at the golden images' own embeddings, as in stage 1.
+    """Keeps the prototypes of a cosine head equal to the golden images' embeddings, as in stage 1.
 
-    They do not train. Where they do, they learn to tell siblings apart in place of the backbone, and neither a frame
-    of the line nor a part that is enrolled later gains from that.
+    The prototypes do not train. If they did, they would learn to separate siblings in place of the backbone. That helps
+    neither frames of the line nor parts enrolled later.
 
     Attributes:
-        embedder: keras.Model from the activation at the cut to embeddings, (batch, d) of length 1.
-        prototypes: the head's variable, (d, classes).
+        embedder: A keras.Model from the activation at the cut to embeddings of length 1, (batch, d).
+        prototypes: Prototypes of the head, a variable (d, classes).
     """
 
     embedder: Any
     prototypes: Any
 
     def imprint(self, goldens: FloatArray) -> None:
-        """Set the prototypes from activations of the golden images, (classes, h, w, c)."""
+        """Set the prototypes from the golden images' activations at the cut, (classes, h, w, c)."""
         self.prototypes.assign(predict(self.embedder, goldens).T)
 
 
@@ -41,14 +41,14 @@ class Tuner:
     """Network, data and guard of a fine-tuning.
 
     Attributes:
-        scorer: compiled keras.Model from the activation at the cut, (batch, h, w, c), to scores, (batch, classes).
-        source: of the activations.
-        recipe: how to train.
-        epochs: at most.
-        seed: of the order of the images.
-        stage1_accuracy: golden accuracy before fine-tuning.
-        guard: over the BatchNormalization layers.
-        imprinter: of a cosine head; None for a head that trains.
+        scorer: Compiled keras.Model from the activation at the cut, (batch, h, w, c), to scores, (batch, classes).
+        source: Source of the activations.
+        recipe: Optimiser, loss and variation.
+        epochs: Largest number of epochs.
+        seed: Seed of the order of the images.
+        stage1_accuracy: Golden accuracy before fine-tuning, in [0, 1].
+        guard: Guard over the BatchNormalization layers.
+        imprinter: Imprinter of a cosine head; None for a dense head, which trains.
     """
 
     scorer: Any
@@ -66,12 +66,12 @@ class Tuner:
         return self.stage1_accuracy - self.recipe.tolerance
 
     def run(self, checkpoints: Checkpoints) -> TuneProgress:
-        """Train until there is a reason to stop, and leave the best weights in the network.
+        """Train until a rule ends the training, and leave the best weights in the network.
 
         Raises:
-            TrainingError: golden accuracy before the first step is not stage 1's, or a BatchNormalization layer
+            TrainingError: Golden accuracy before the first step is not stage 1's, or a BatchNormalization layer
                 changed.
-            OutputError: a checkpoint cannot be written.
+            OutputError: A checkpoint cannot be written.
         """
         optimizer, weights = self.scorer.optimizer, self.scorer.weights
         optimizer.build(self.scorer.trainable_variables)
@@ -87,11 +87,11 @@ class Tuner:
         return state
 
     def epoch(self, number: int) -> tuple[TuneEpoch, list[FloatArray]]:
-        """Train for one epoch; return how it went, and the weights that were measured and may be kept."""
+        """Train for one epoch; return its figures and the weights that they belong to."""
         started, weights = time.perf_counter(), self.scorer.weights
         loss = self._train(number)
         raw = [values(weight) for weight in weights]
-        if self.recipe.average:  # the guard measures the running average of the weights, and the run keeps it
+        if self.recipe.average:  # measure and keep the running average of the weights
             self.scorer.optimizer.finalize_variable_values(self.scorer.trainable_variables)
         self._imprint()
         found = self._measure(number, loss, started)
@@ -100,26 +100,26 @@ class Tuner:
         return found, kept
 
     def accuracy(self, rows: FloatArray) -> float:
-        """Return the share of rows i, (classes, h, w, c), whose best score is class i."""
+        """Return the share of rows, (classes, h, w, c), that get their own class: row i belongs to class i."""
         return float(np.mean(predict(self.scorer, rows).argmax(axis=1) == np.arange(len(rows))))
 
     def _before(self) -> TuneEpoch:
-        """Measure before the first step; it must be the very network of stage 1."""
+        """Measure before the first step, and check that the network is stage 1's."""
         before = self._measure(0, None, time.perf_counter())
         if abs(before.golden_accuracy - self.stage1_accuracy) > self.recipe.tolerance:
             raise TrainingError(
                 f"before the first step golden accuracy is {before.golden_accuracy:.4f}; expected stage 1's "
-                f"{self.stage1_accuracy:.4f}: the activations are not this network's. Remove the cache folder and "
+                f"{self.stage1_accuracy:.4f}: the activations belong to another network. Remove the cache folder and "
                 "train again"
             )
         return before
 
     def _train(self, epoch: int) -> float:
-        """Train on every copy and every golden image once; returns the mean loss."""
+        """Train once on every copy and every golden image; return the mean loss."""
         classes, batch = self.source.classes, self.recipe.batch
         items = np.random.default_rng([self.seed, epoch]).permutation(classes * (self.source.copies + 1))
         steps = steps_an_epoch(self.source, self.recipe)
-        items = np.resize(items, steps * batch)  # the last step is filled up with the first items: one shape only
+        items = np.resize(items, steps * batch)  # fill the last step with the first items: all steps have one shape
         total = 0.0
         for step in progress(range(steps), steps, f"fine-tuning, epoch {epoch} of {self.epochs}", "step"):
             if step % -(-steps // self.recipe.imprints) == 0:
@@ -143,14 +143,14 @@ class Tuner:
         return TuneEpoch(epoch, loss, golden, held_out, rate, round(time.perf_counter() - started, 2))
 
     def _judge(self, state: TuneProgress, found: TuneEpoch) -> bool:
-        """Add an epoch to the history, decide whether another follows, and say whether it is the best so far."""
+        """Add an epoch to the history, apply the stopping rules, and return whether the epoch is the best."""
         state.history.append(found)
         if not self._is_sound(found):
             state.dropped = True
             state.stopped = self._describe_drop(found)
             return False
         held_out = [epoch.held_out_accuracy for epoch in state.history]
-        is_best = found.held_out_accuracy >= held_out[state.best_epoch]  # of equals the later, which averages more
+        is_best = found.held_out_accuracy >= held_out[state.best_epoch]  # a tie goes to the later epoch
         if is_best:
             state.best_epoch = found.epoch
         if found.epoch >= self.epochs:
@@ -164,19 +164,19 @@ class Tuner:
 
     def _describe_drop(self, found: TuneEpoch) -> str:
         return (
-            f"stopped by the drop guard in epoch {found.epoch}: golden accuracy {found.golden_accuracy:.4f} with loss "
-            f"of {found.loss:.4g}; expected at least {self.floor:.4f}, stage 1's {self.stage1_accuracy:.4f} less "
-            f"{self.recipe.tolerance:g}: cut later, or train on more copies"
+            f"stopped by the drop guard in epoch {found.epoch}: golden accuracy {found.golden_accuracy:.4f}, loss "
+            f"{found.loss:.4g}; expected at least {self.floor:.4f} (stage 1's {self.stage1_accuracy:.4f} minus "
+            f"{self.recipe.tolerance:g}): cut later with --cut, or raise --copies"
         )
 
 
 def steps_an_epoch(source: ActivationSource, recipe: Recipe) -> int:
-    """Return how many steps it takes to train on every copy and every golden image once."""
+    """Return the number of steps in an epoch: one pass over every copy and every golden image."""
     return -(-source.classes * (source.copies + 1) // recipe.batch)
 
 
 def predict(model: Any, rows: FloatArray) -> FloatArray:
-    """Return a model's output for memory-mapped rows, which are never all in memory."""
+    """Return a model's output for memory-mapped rows, (rows, …); it reads 64 rows at a time."""
     batch = 64
     starts = range(0, len(rows), batch)
     return np.concatenate(

@@ -1,7 +1,7 @@
 """Does it fit? How far frames may differ from the golden images, measured on varied golden images.
 
-Each golden image is varied lightly, as a line in good order does, and then in one respect alone and by a known
-amount: turn, shift, scale, light, blur or colour order. The recogniser answers all of these frames.
+For each frame, the module changes a golden image in one respect by a known amount: turn, shift, scale, light, blur or
+colour order. It adds a light variation, as on a line in good order. The recogniser answers all of these frames.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,11 +16,11 @@ from partsight.runtime.core import Pixels, progress
 from partsight.runtime.recognition import Answer
 
 MIN_KEPT = 0.95
-"""Share of the frames that are right without a difference and must stay right with it, for a tolerated amount."""
+"""Share of right answers that must stay right with a difference, so that its amount counts as tolerated."""
 
 _BATCH = 32
 _LIGHTLY = Variation(rotation_deg=1.0, shift_percent=1.0, scale_percent=0.2, tilt_deg=0.3, parallax_percent=0.3)
-_BLUR_WIDTH_PX = 256  # width of the image for which the blur is given
+_BLUR_WIDTH_PX = 256  # image width that the amounts of blur refer to
 
 
 class Recognizing(Protocol):
@@ -35,9 +35,9 @@ class TolerancePoint:
     """Answers to frames that differ by one amount.
 
     Attributes:
-        amount: difference, in the unit of the series.
-        right, unknown, wrong: shares of the frames that get their own part, no part and another part.
-        kept: share of the frames that are right without the difference and stay right with it; 0 if none is right.
+        amount: Amount of the difference, in the unit of the series.
+        right, unknown, wrong: Shares of the frames that get their own part, no part and another part.
+        kept: Share of the right answers without the difference that stay right with it; 0 if none is right.
     """
 
     amount: float
@@ -52,9 +52,9 @@ class ToleranceSeries:
     """Answers to frames that differ in one respect.
 
     Attributes:
-        name: respect, such as "turn".
-        unit: unit of the amounts; empty for colour order, whose amount is 1 for swapped channels.
-        points: answers by rising amount; amount 0 is the light variation alone.
+        name: Name of the respect, such as "turn".
+        unit: Unit of the amounts; empty for colour order, whose amount is 1 for swapped channels.
+        points: Answers by rising amount; amount 0 is the light variation alone.
     """
 
     name: str
@@ -63,7 +63,7 @@ class ToleranceSeries:
 
     @property
     def tolerated(self) -> tuple[float, float]:
-        """Lowest and highest amount up to which, from 0, each measured amount keeps `MIN_KEPT` of the right answers."""
+        """The lowest and the highest tolerated amount: all measured amounts from 0 to it keep `MIN_KEPT`."""
         amounts = [point.amount for point in self.points]
         zero = amounts.index(0)
         fits = [point.kept >= MIN_KEPT or index == zero for index, point in enumerate(self.points)]
@@ -75,7 +75,7 @@ class ToleranceSeries:
         return amounts[lowest], amounts[highest]
 
     def describe(self) -> str:
-        """Return the tolerated range for people, such as "up to 12°"."""
+        """Return the tolerated range as text, such as "up to 12°"."""
         low, high = self.tolerated
         if not self.unit:
             return "yes" if high else "no"
@@ -89,9 +89,9 @@ class Tolerances:
     """How far frames may differ from the golden images.
 
     Attributes:
-        parts: number of parts in the sample.
-        right_unvaried: share of the frames that get their own part if they are varied lightly and differ in nothing.
-        series: answers by the kind of difference.
+        parts: Number of parts in the sample.
+        right_unvaried: Share of frames that get their own part with the light variation alone.
+        series: Answers for each kind of difference.
     """
 
     parts: int
@@ -104,8 +104,8 @@ def measure_fit(
 ) -> Tolerances:
     """Measure how far frames may differ from the golden images.
 
-    What comes into view at the border repeats the border's pixels. Each part gets the same light variation at every
-    amount, so that amounts differ in nothing else.
+    Turns, shifts and smaller scales uncover area at the border, which the function fills with the border's pixels. Each
+    part gets the same light variation at every amount, so that nothing else differs.
 
     Args:
         recognizer: Recogniser that was taught the parts.
@@ -113,7 +113,7 @@ def measure_fit(
             uint8. A sequence may read them from files; it reads each at most three times.
         labels: Parts of the golden images, in the same order.
         sample: Largest number of parts; the seed draws them.
-        seed: Seed of all that is drawn.
+        seed: Seed of the sample and of the variation.
     """
     chosen = np.sort(np.random.default_rng(seed).permutation(len(labels))[:sample])
     differences = _DIFFERENCES if goldens[int(chosen[0])].ndim == 3 else _DIFFERENCES[:-1]
@@ -166,7 +166,7 @@ def _point(amount: float, right_unvaried: np.ndarray, is_right: np.ndarray, is_u
 
 
 def _series(difference: "_Difference", trials: Sequence["_Trial"], points: Sequence[TolerancePoint]) -> ToleranceSeries:
-    """Return the points of one difference and the point without a difference, which is the first of all."""
+    """Return the points of one difference with the point of amount 0, which is the first of all points."""
     own = [
         point for trial, point in zip(trials, points, strict=True) if trial.difference is difference and trial.amount
     ]
@@ -199,7 +199,7 @@ def _warp(image: Pixels, degrees: float, scale: float, shift: tuple[float, float
 
 
 def _light(image: Pixels, ev: float, _angle: float) -> Pixels:
-    """Multiply the grey levels by 2 to the power of `ev`; what becomes brighter than white is white."""
+    """Multiply the grey levels by 2 to the power of `ev`, and clip them at white."""
     levels = np.clip(np.rint(np.arange(256) * 2.0**ev), 0, 255).astype(np.uint8)
     return np.asarray(cv2.LUT(image, levels), np.uint8)
 
@@ -217,9 +217,9 @@ class _Difference:
     """One respect in which frames differ.
 
     Attributes:
-        name, unit: as in `ToleranceSeries`.
-        amounts: amounts to measure, without 0.
-        apply: function of an image, an amount and a drawn angle in radians, which gives the direction.
+        name, unit: Name and unit, as in `ToleranceSeries`.
+        amounts: Amounts to measure, without 0.
+        apply: Function of an image, an amount and a random direction in radians; returns the changed image.
     """
 
     name: str
@@ -236,7 +236,7 @@ class _Trial:
     amount: float
 
     def frame(self, golden: Pixels, seed: Sequence[int]) -> Pixels:
-        """Return the golden image with the difference, varied lightly; all trials of one seed are varied alike."""
+        """Return the golden image with the difference and the light variation; one seed always gives the same one."""
         rng = np.random.default_rng(seed)
         angle = float(rng.uniform(0, 2 * np.pi))
         if self.amount:
