@@ -1,5 +1,6 @@
 """The gate of the matching graph passes a sound graph, and refuses one with a single defect."""
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -145,7 +146,7 @@ def test_how_much_agreement_may_differ(
     if passes:
         check_graph(graph, case.bank, MATCHING, Shown(case))  # type: ignore[arg-type]
     else:
-        assert "of frame 2 NumPy says class 2 with agreement 0.9" in refused(graph)
+        assert re.search(r"frame 2 .*class 2 .*0\.9", refused(graph))
 
 
 def test_another_acceptance(
@@ -160,4 +161,4 @@ def test_another_acceptance(
             return found
 
     monkeypatch.setattr(graph_gate, "GraphMatcher", Unsure)
-    assert "of frame 5 NumPy says class 5 with agreement" in refused(graph)
+    assert re.search(r"frame 5 .*class 5 ", refused(graph))
