@@ -4,7 +4,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from partsight.runtime.calibration import MAX_SCREENED_PARTS, Ranks, with_candidates, with_more_candidates
+from partsight.runtime.calibration import Ranks, with_candidates, with_more_candidates
+from partsight.runtime.calibration.candidates import MAX_SCREENED_PARTS
 from partsight.runtime.matching import MatchingSpec
 
 

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from partsight.runtime.cameras.polled import PolledCamera
 from partsight.runtime.core.errors import CameraLostError, SinkGoneError
 from partsight.runtime.core.process import ProcessBound
 from partsight.runtime.line import Line
-from partsight.runtime.sinks import open_sink
+from partsight.runtime.sinks import Sink, open_sink
 from partsight.runtime.sinks.record import Record
 from tests.processes import answer_of_a_fork
 from tests.runtime.sinks.broker import free_port
@@ -132,7 +133,7 @@ PROGRAM = """
 import atexit, os, sys
 import numpy as np
 from partsight.runtime import MicroBatcher, PartsightError, Recognizer
-from partsight.runtime.sinks import open_sink
+from partsight.runtime.sinks import Sink, open_sink
 recognizer = Recognizer(sys.argv[1])
 batcher = MicroBatcher(recognizer)
 sinks = [open_sink(address) for address in sys.argv[2:]]
@@ -161,6 +162,16 @@ def test_the_end_of_another_process(matching_package: Path, tmp_path: Path) -> N
     assert "Exception" not in done.stderr
 
 
+def refused_in_a_fork(held: list[Sink]) -> str:
+    """Write to a sink of the parent, close it, and let it be collected."""
+    with pytest.raises(SinkGoneError, match=f"process {os.getppid()}"):
+        held[0].write(event(1))
+    held[0].close()
+    held.clear()
+    gc.collect()
+    return "done"
+
+
 @forks
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_sinks_that_keep_results(kind: Kind, tmp_path: Path) -> None:
@@ -169,15 +180,7 @@ def test_sinks_that_keep_results(kind: Kind, tmp_path: Path) -> None:
     held = [open_sink(kind.address(tmp_path))]
     held[0].write(event(0))
 
-    def use() -> str:
-        with pytest.raises(SinkGoneError, match=f"process {os.getppid()}"):
-            held[0].write(event(1))
-        held[0].close()
-        held.clear()
-        gc.collect()
-        return "done"
-
-    assert answer_of_a_fork(use) == "done"
+    assert answer_of_a_fork(partial(refused_in_a_fork, held)) == "done"
     held[0].write(event(2))
     held[0].close()
     assert [record.sequence for record in kind.read(tmp_path)] == [0, 2]
@@ -191,15 +194,7 @@ def test_a_sink_that_serves() -> None:
     held = [open_sink(f"{live.scheme}://127.0.0.1:{port}{live.options}")]
     held[0].write(event(0))
 
-    def use() -> str:
-        with pytest.raises(SinkGoneError, match=f"process {os.getppid()}"):
-            held[0].write(event(1))
-        held[0].close()
-        held.clear()
-        gc.collect()
-        return "done"
-
-    assert answer_of_a_fork(use) == "done"
+    assert answer_of_a_fork(partial(refused_in_a_fork, held)) == "done"
     held[0].write(event(2))
     assert live.last(port) == (2, 2)
     held[0].close()

@@ -22,6 +22,9 @@ GRAPH_FILE = "matching.onnx"
 VERSION_1_HW = (47, 64)
 """Height and width of golden images in `write_version_1_package`: no multiples of 6."""
 
+ORANGE, VIOLET = (0, 128, 255), (255, 0, 128)
+"""Colours of new parts, BGR."""
+
 
 def write_package(path: Path, *, is_searched: bool = False, spec: MatchingSpec = SPEC, **changes: object) -> Path:
     """Write the tiny package with a golden image and a reference for each label."""

@@ -17,36 +17,18 @@ from partsight.runtime.package.gallery import decode_golden_image, encode_golden
 from partsight.runtime.package.manifest import SCHEMA_VERSION
 from partsight.runtime.recognition import load_bank
 from tests.runtime.enrolment.enrolling import (
+    ORANGE,
     SPEC,
     VERSION_1_HW,
+    VIOLET,
     picture,
     write_package,
     write_version_1_package,
 )
 from tests.tiny import COLOURS_BGR, solid
 
-ORANGE, VIOLET, OLIVE = (0, 128, 255), (255, 0, 128), (0, 128, 128)
+OLIVE = (0, 128, 128)
 OLD = tuple(COLOURS_BGR)
-
-
-@pytest.fixture(scope="module")
-def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_package(tmp_path_factory.mktemp("packages") / "old.partsight")
-
-
-@pytest.fixture
-def orange(tmp_path: Path) -> Path:
-    return picture(tmp_path / "orange.png", ORANGE)
-
-
-@pytest.fixture
-def violet(tmp_path: Path) -> Path:
-    return picture(tmp_path / "violet.png", VIOLET)
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "new.partsight"
 
 
 @pytest.fixture

@@ -26,11 +26,6 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_package(tmp_path_factory.mktemp("packages") / "old.partsight", is_searched=True)
 
 
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "new.partsight"
-
-
 def prototypes(path: Path) -> np.ndarray:
     return np.asarray(np.load(path / PROTOTYPE_FILE, allow_pickle=False))
 

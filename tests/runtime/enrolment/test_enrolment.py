@@ -20,26 +20,10 @@ from partsight.runtime.enrolment import enroll
 from partsight.runtime.images.preprocessing import PreprocessSpec, Region
 from partsight.runtime.inference.session import Session
 from partsight.runtime.package.manifest import METADATA_KEY, Decision, Manifest
-from tests.runtime.enrolment.enrolling import picture, rewrite_model, write_package
+from tests.runtime.enrolment.enrolling import ORANGE, VIOLET, picture, rewrite_model, write_package
 from tests.tiny import COLOURS_BGR, SIDE_PX, solid, tiny_manifest, write_tiny_package
 
-ORANGE, VIOLET = (0, 128, 255), (255, 0, 128)
 OLD = tuple(COLOURS_BGR)
-
-
-@pytest.fixture(scope="module")
-def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_package(tmp_path_factory.mktemp("packages") / "old.partsight")
-
-
-@pytest.fixture
-def orange(tmp_path: Path) -> Path:
-    return picture(tmp_path / "orange.png", ORANGE)
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "new.partsight"
 
 
 def prototypes(path: Path) -> np.ndarray:

@@ -7,7 +7,6 @@ May import `core`, `matching`, `package` and `recognition`.
 
 from partsight.runtime.calibration.answers import VariedAnswers, answer_by_agreement, answer_by_score
 from partsight.runtime.calibration.candidates import (
-    MAX_SCREENED_PARTS,
     Ranks,
     rank_by_score,
     with_candidates,
@@ -20,7 +19,6 @@ from partsight.runtime.calibration.variation import Variation, vary
 
 __all__ = [
     "MAX_FRAMES",
-    "MAX_SCREENED_PARTS",
     "MIN_FRAMES",
     "MIN_KEPT",
     "Ranks",

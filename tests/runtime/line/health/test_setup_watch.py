@@ -1,4 +1,3 @@
-import logging
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,18 +9,6 @@ from partsight.runtime.core.errors import PartsightError
 from partsight.runtime.line.health import setup_watch
 from partsight.runtime.line.health.setup_watch import RefusedFrames, SetupWatch
 from tests.runtime.line.health.checks import NEARER, NO_FIT, PACKAGE, Checks, event, events
-
-
-@pytest.fixture(autouse=True)
-def hear_all(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "partsight.line")
-
-
-@pytest.fixture
-def checks(monkeypatch: pytest.MonkeyPatch) -> Checks:
-    checks = Checks()
-    monkeypatch.setattr(setup_watch, "find_misfit", checks)
-    return checks
 
 
 def test_kept_frames_are_few_and_small() -> None:

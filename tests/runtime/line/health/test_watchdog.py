@@ -1,27 +1,13 @@
-import logging
 import re
 
 import pytest
 
-from partsight.runtime.line.health import watchdog
 from partsight.runtime.line.health.drift import WINDOW, Recent, Sample
 from partsight.runtime.line.health.expected_range import ExpectedRange, ExpectedRanges
 from partsight.runtime.line.health.watchdog import CHECK_AGAIN_S, NOTHING_S, RecognitionWatchdog
 from tests.runtime.line.health.checks import NEARER, NO_FIT, PACKAGE, Checks, event, events
 
 EXPECTED = ExpectedRanges(ExpectedRange(0.8, 1.25), ExpectedRange(-0.1, 0.1))
-
-
-@pytest.fixture(autouse=True)
-def hear_all(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "partsight.line")
-
-
-@pytest.fixture
-def checks(monkeypatch: pytest.MonkeyPatch) -> Checks:
-    checks = Checks()
-    monkeypatch.setattr(watchdog, "find_misfit", checks)
-    return checks
 
 
 def measured(focus: float | None, exposure: float | None) -> Recent:
