@@ -13,9 +13,12 @@ import pytest
 
 from partsight.runtime.core.arrays import Pixels
 from partsight.runtime.images.image_file import read_image
-from partsight.runtime.matching import Bank, Matcher, Matches, MatchingSpec, match, prepare_all
+from partsight.runtime.matching import Bank, Matcher, Matches, MatchingSpec, Rule, match, prepare_all
 from partsight.runtime.matching import matcher as module
+from partsight.runtime.matching.matcher import lead_of
 from partsight.runtime.matching.operations import ArrayOperations
+from partsight.runtime.matching.parallax import Parallax
+from partsight.runtime.matching.poses import Poses
 from partsight.runtime.package.gallery import decode_golden_image, encode_golden_image
 from tests.laid import as_compared, golden, laid, matrix_at
 from tests.reference_matching import ReferenceMatcher
@@ -34,6 +37,9 @@ from tests.runtime.matching.headers import (
 
 THRESHOLD = 0.3
 """About that of packages of these parts."""
+
+MAX_PARALLAX_PX = 2e-3
+"""What rounding makes of the parallax of a golden image that fits a frame badly."""
 
 
 @pytest.fixture(scope="module")
@@ -63,20 +69,27 @@ def assert_alike(found: Matches, expected: Matches, atol: float = 1e-5) -> None:
     np.testing.assert_array_equal(found.references, expected.references)
     np.testing.assert_allclose(found.agreement, expected.agreement, atol=atol)
     np.testing.assert_allclose(np.array(found.poses.values), np.array(expected.poses.values), atol=atol)
+    np.testing.assert_allclose(found.lead, expected.lead, atol=atol)
+    for name in ("right", "down"):  # in pixels
+        found_px, expected_px = getattr(found.parallax, name), getattr(expected.parallax, name)
+        np.testing.assert_allclose(found_px, expected_px, atol=MAX_PARALLAX_PX if atol else 0)
 
 
 def some(matches: Matches, index: Sequence[int]) -> Matches:
     """The answers to some of the frames."""
     rows = list(index)
     poses = type(matches.poses)(*(values[rows] for values in matches.poses.values))
-    return Matches(matches.classes[rows], matches.agreement[rows], poses, matches.references[rows])
+    parallax = Parallax(matches.parallax.right[rows], matches.parallax.down[rows])
+    return Matches(
+        matches.classes[rows], matches.agreement[rows], poses, matches.references[rows], parallax, matches.lead[rows]
+    )
 
 
 def test_the_right_sibling_wins_when_the_network_scores_all_alike(images: list[Pixels], matcher: Matcher) -> None:
     frames = np.stack([frame_of(image) for image in images])
     found = matcher.match(frames, tied(matcher, len(images)))
     assert found.classes[:, 0].tolist() == list(range(len(images)))
-    assert found.is_accepted(0.6, SPEC).all()
+    assert found.is_accepted(Rule(0.6), SPEC).all()
     np.testing.assert_array_equal(found.margin, found.agreement[:, 0] - found.agreement[:, 1])
     assert (np.diff(found.agreement, axis=1) <= 0).all()
     np.testing.assert_array_equal(matcher.bank.class_of[found.references], found.classes)
@@ -128,7 +141,7 @@ def test_few_parts(images: list[Pixels], classes: int, by_thumbnail: int) -> Non
         found = match_one(few, frame_of(images[index]), score)
         assert found.classes[0, 0] == index
         assert sorted(found.classes[0].tolist()) == list(range(classes))
-        assert found.is_accepted(0.5, few.spec).all()
+        assert found.is_accepted(Rule(0.5), few.spec).all()
 
 
 def test_the_margin_of_one_part_is_its_agreement(images: list[Pixels]) -> None:
@@ -143,21 +156,115 @@ def test_what_two_golden_images_fit_equally_well_is_not_accepted(images: list[Pi
     found = match_one(twins, frame_of(images[1]))
     assert set(found.classes[0, :2].tolist()) == {0, 1}
     assert found.margin[0] < 1e-6
-    assert not found.is_accepted(0.1, twins.spec)
+    assert not found.is_accepted(Rule(0.1), twins.spec)
     lenient = msgspec.structs.replace(twins.spec, least_margin=0.0)
-    assert found.is_accepted(0.1, lenient)
-    assert not found.is_accepted(0.99, lenient)
+    assert found.is_accepted(Rule(0.1), lenient)
+    assert not found.is_accepted(Rule(0.99), lenient)
+
+
+def matches_of(agreement: np.ndarray, lead: Sequence[float] = ()) -> Matches:
+    """Matches that agree so well."""
+    none = np.zeros_like(agreement)
+    leads = np.array(lead or [0.0] * len(agreement), np.float32)
+    return Matches(none.astype(int), agreement, Poses(*[none] * 5), none.astype(int), Parallax(none, none), leads)
 
 
 def test_is_accepted() -> None:
     agreement = np.array([[0.75, 0.25], [0.5, 0.4375], [0.5, 0.5], [0.0, 0.0], [np.nan, 0.25]], np.float32)
-    found = Matches(np.zeros((5, 2), int), agreement, None, None)  # type: ignore[arg-type]
-    spec = MatchingSpec(height=36, width=36, least_margin=0.0625)
+    found = matches_of(agreement)
+    spec = MatchingSpec(height=36, width=36, least_margin=0.125)
     for threshold, accepted in ((0.5, [1, 1, 0, 0, 0]), (0.75, [1, 0, 0, 0, 0]), (0.76, [0] * 5), (1e300, [0] * 5)):
-        assert found.is_accepted(threshold, spec).tolist() == [bool(value) for value in accepted]
-    assert found.is_accepted(-1e300, spec).tolist() == [True, True, False, False, False]
+        assert found.is_accepted(Rule(threshold), spec).tolist() == [bool(value) for value in accepted]
+    assert found.is_accepted(Rule(-1e300), spec)[[0, 1, 2, 4]].tolist() == [True, True, False, False]
     nothing = msgspec.structs.replace(spec, least_margin=1e300)
-    assert not found.is_accepted(0.0, nothing).any()
+    assert not found.is_accepted(Rule(0.1), nothing).any()
+
+
+def test_the_least_margin_is_a_share_of_the_best_agreement() -> None:
+    found = matches_of(np.array([[0.5, 0.4375], [0.75, 0.6875], [0.125, 0.09375], [0.5, 0.5]], np.float32))
+    spec = MatchingSpec(height=36, width=36, least_margin=0.125)
+    assert found.least_margin(spec).tolist() == [0.0625, 0.09375, 0.015625, 0.0625]
+    assert found.is_accepted(Rule(0.1), spec).tolist() == [True, False, True, False]
+
+
+AGREEMENT = np.array([[0.75, 0.25], [0.5, 0.4375], [0.5, 0.25], [0.25, 0.0]], np.float32)
+LEAD = (0.5, -0.5, 0.25, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("rule", "needed", "accepted"),
+    [
+        (Rule(0.5), [0.5, 0.5, 0.5, 0.5], [1, 1, 1, 0]),
+        (Rule(0.75), [0.75, 0.75, 0.75, 0.75], [1, 0, 0, 0]),
+        (Rule(0.75, by_margin=1.0), [0.25, 0.6875, 0.5, 0.5], [1, 0, 1, 0]),
+        (Rule(0.75, by_network=0.5), [0.5, 1.0, 0.625, 0.25], [1, 0, 0, 1]),
+        (Rule(0.75, by_margin=0.5, by_network=0.5), [0.25, 0.96875, 0.5, 0.125], [1, 0, 1, 1]),
+        (Rule(0.25, by_network=-1.0), [0.75, -0.25, 0.5, 1.25], [1, 1, 1, 0]),
+    ],
+)
+def test_margin_and_network_count_together_with_the_agreement(
+    rule: Rule, needed: list[float], accepted: list[int]
+) -> None:
+    found = matches_of(AGREEMENT, LEAD)
+    assert found.needed(rule).tolist() == needed
+    assert found.needed(rule).dtype == np.float32
+    spec = MatchingSpec(height=36, width=36, least_margin=0.0625)
+    assert found.is_accepted(rule, spec).tolist() == [bool(value) for value in accepted]
+
+
+def test_no_rule_accepts_a_frame_that_two_parts_fit() -> None:
+    found = matches_of(np.array([[0.875, 0.84375]], np.float32), (1.0,))
+    spec = MatchingSpec(height=36, width=36, least_margin=0.0625)
+    assert not found.is_accepted(Rule(0.5, by_margin=9.0, by_network=9.0), spec).any()
+
+
+def test_without_a_second_the_agreement_counts_as_the_margin() -> None:
+    found = matches_of(np.array([[0.5]], np.float32))
+    assert found.needed(Rule(0.75, by_margin=0.5)).tolist() == [0.5]
+
+
+@pytest.mark.parametrize(
+    ("score", "index", "expected"),
+    [
+        ([0.25, 0.75, 0.5], 1, 0.25),
+        ([0.25, 0.75, 0.5], 0, -0.5),
+        ([0.25, 0.75, 0.5], 2, -0.25),
+        ([0.5, 0.5, 0.25], 0, 0),  # as good as another
+        ([0.5, 0.5, 0.25], 1, 0),
+        ([0.5, 0.5, 0.5], 2, 0),
+        ([0.25, 0.5, 0.5], 0, -0.25),
+        ([1.0, -1.0], 0, 1),  # clipped
+        ([1.0, -1.0], 1, -1),
+        ([0.75], 0, 0),  # no other class
+        ([np.nan, 0.25], 1, 1),
+        ([np.nan, 0.25], 0, -1),
+        ([np.nan, np.nan], 0, 0),
+        ([-np.inf, 0.25], 1, 1),
+        ([np.inf, 0.25], 0, 0.75),
+        ([np.inf, np.inf], 1, 0),
+    ],
+)
+def test_lead_of_the_network(score: list[float], index: int, expected: float) -> None:
+    found = lead_of(np.float32([score]), np.array([[index]]), ArrayOperations())
+    assert found.shape == (1,) and found.dtype == np.float32
+    assert found[0] == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_lead_is_that_of_the_class_that_agrees_best(images: list[Pixels], matcher: Matcher) -> None:
+    frame = frame_of(images[HEADER_12])
+    assert match_one(matcher, frame, scores(c1=0.75, c3=0.25)).lead[0] == pytest.approx(0.5)
+    assert match_one(matcher, frame, scores(c1=0.25, c3=0.75)).lead[0] == pytest.approx(-0.5)
+
+
+def test_an_excluded_class_has_no_lead(images: list[Pixels], matcher: Matcher) -> None:
+    """A frame of a part that is left out: the network's answer must not know that part either."""
+    excluded = np.zeros((1, len(HEADERS)), bool)
+    excluded[0, HEADER_12] = True
+    score = np.full((1, len(HEADERS)), 0.25, np.float32)
+    score[0, HEADER_12] = 0.75
+    found = matcher.match(frame_of(images[HEADER_12])[None], score, excluded)
+    assert found.classes[0, 0] != HEADER_12
+    assert found.lead[0] == 0
 
 
 CLASS_OF = (0, 1, 1, 1, 2)
@@ -186,7 +293,7 @@ def test_the_best_reference_counts_and_its_class_is_named_once(
     assert found.references[0, 0] == index
     named = found.classes[0, found.agreement[0] > 0].tolist()
     assert len(named) == len(set(named))
-    assert found.is_accepted(0.6, several.spec).all()
+    assert found.is_accepted(Rule(0.6), several.spec).all()
     alone = match_one(matcher_of([views[index]]), frame_of(views[index]))
     assert found.agreement[0, 0] == pytest.approx(alone.agreement[0, 0], abs=1e-3)
 
@@ -337,7 +444,7 @@ def test_frames_need_not_be_square(images: list[Pixels], more: tuple[int, int]) 
     frames = np.stack([as_compared(laid(image, turn_deg=2, x=0.01)) for image in wide])
     found = matcher.match(frames, tied(matcher, 3))
     assert found.classes[:, 0].tolist() == [0, 1, 2]
-    assert found.is_accepted(0.6, matcher.spec).all()
+    assert found.is_accepted(Rule(0.6), matcher.spec).all()
     for frame in range(3):
         pose = matrix_at(frames.shape[1:], found.poses, frame)
         assert np.rad2deg(np.arctan2(pose[1, 0], pose[0, 0])) == pytest.approx(2, abs=0.3)
@@ -400,7 +507,7 @@ def compared(folder: Path, names: Sequence[str]) -> Tally:
         if own is not None:
             score[own] = np.sort(score)[-rng.integers(1, 4)]
         expected, found = reference.match(frame, score, THRESHOLD), match_one(matcher, frame, score)
-        label = int(found.classes[0, 0]) if found.is_accepted(THRESHOLD, SPEC)[0] else None
+        label = int(found.classes[0, 0]) if found.is_accepted(Rule(THRESHOLD), SPEC)[0] else None
         expected_label = expected.classes[0] if expected.accepted else None
         is_alike = label == expected_label
         is_near = abs(expected.agreement[0] - THRESHOLD) < 0.03 or expected.margin < reference.least_margin + 0.03

@@ -30,6 +30,7 @@ from tests.runtime.matching.case import (
 )
 
 MAX_DIFFERENCE = 1e-3  # of agreement; rounding makes 1e-5
+MAX_PARALLAX_PX = 0.01
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +44,8 @@ def graph(case: Case) -> onnx.ModelProto:
 
 
 def assert_same(found: list[Any], expected: Matches) -> None:
-    """Compare classes, agreement, references and poses; finalists that agree equally may stand in any order."""
-    classes, agreement, references, poses = found
+    """Compare all outputs; finalists that agree equally may stand in any order."""
+    classes, agreement, references, poses, parallax, lead = found
     valid = expected.agreement > 0
     print("largest difference of agreement:", np.abs(agreement - expected.agreement).max())
     assert np.abs(agreement - expected.agreement).max() < MAX_DIFFERENCE
@@ -52,6 +53,10 @@ def assert_same(found: list[Any], expected: Matches) -> None:
     assert (classes == expected.classes)[valid].all()
     assert (references == expected.references)[valid].all()
     assert np.abs(poses - np.stack(expected.poses.values, -1))[valid].max() < MAX_DIFFERENCE
+    shifts = np.stack([expected.parallax.right, expected.parallax.down], 2)
+    assert parallax.shape == shifts.shape
+    assert np.abs(parallax - shifts)[valid].max() < MAX_PARALLAX_PX
+    assert np.abs(lead - expected.lead).max() < MAX_DIFFERENCE
 
 
 @pytest.mark.parametrize("count", [1, 5, 16])
@@ -60,7 +65,7 @@ def test_answers_as_arrays_do(case: Case, graph: onnx.ModelProto, count: int) ->
     expected = by_arrays(case, count)
     assert_same(found, expected)
     assert (expected.classes[:, 0] == case.classes[:count]).mean() > 0.9
-    assert [values.dtype for values in found] == [np.int64, np.float32, np.int64, np.float32]
+    assert [values.dtype for values in found] == [np.int64, np.float32, np.int64] + [np.float32] * 3
 
 
 @pytest.mark.parametrize("count", [1, 16])
@@ -111,7 +116,8 @@ def test_operators_sizes_and_names(case: Case, graph: onnx.ModelProto) -> None:
     assert {name for name, axis in in_bank.items() if axis == "classes"} == {"bank.references_of"}
     assert set(in_bank.values()) == {"references", "classes"}
     rest = {name: axis for name, axis in first.items() if name not in in_bank}
-    assert rest == dict.fromkeys(("frames", "score", "classes", "agreement", "references", "poses"), "batch")
+    names = ("frames", "score", "classes", "agreement", "references", "poses", "parallax", "lead")
+    assert rest == dict.fromkeys(names, "batch")
 
 
 def test_coordinates_stay_float32(graph: onnx.ModelProto) -> None:
@@ -183,7 +189,7 @@ class TestSabotage:
         swapped = {**feeds(case), "frames": np.ascontiguousarray(case.frames[..., ::-1])}
         assert self._difference(case, graph, swapped) > 10 * MAX_DIFFERENCE
 
-    @pytest.mark.parametrize("name", ["thumbnails", "middle", "fine_rows", "image", "slope"])
+    @pytest.mark.parametrize("name", ["thumbnails", "middle", "fine_rows", "fine_slopes", "image", "slope"])
     def test_rows_of_the_bank_that_are_shifted(self, case: Case, graph: onnx.ModelProto, name: str) -> None:
         values = feeds(case)
         values[bank_name(name)] = np.roll(values[bank_name(name)], 1, axis=0)

@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from partsight.runtime.core import FloatArray, Pixels
-from partsight.runtime.matching import Matcher, Matches, MatchingSpec
+from partsight.runtime.matching import Matcher, Matches, MatchingSpec, Rule
 
-_REFUSED = 0.0  # replaces the agreement of a frame that two parts fit; no threshold accepts it
+_REFUSED = 0.0  # replaces the evidence of a frame that two parts fit; no threshold accepts it
 _NO_OTHER_PART = -1.0  # replaces the best score of the other parts where there are none; the lowest cosine
 
 
@@ -71,6 +71,7 @@ def answer_by_agreement(
     frames: Pixels,
     score: FloatArray,
     classes: npt.NDArray[np.intp],
+    rule: Rule,
     excluded: npt.NDArray[np.bool_] | None = None,
 ) -> VariedAnswers:
     """Return the answers that matching gives.
@@ -80,14 +81,29 @@ def answer_by_agreement(
         frames: Frames prepared for matching, (frames, height, width, 3) uint8 BGR.
         score: Scores of the network, (frames, classes) float32.
         classes: Index of each frame's own part, (frames,).
+        rule: Weights of margin and lead.
         excluded: Other parts that both answers leave out, (frames, classes); None for none.
     """
     is_own = _is_own(score, classes)
     left_out = is_own if excluded is None else is_own | excluded
     matches, others = matcher.match(frames, score, excluded), matcher.match(frames, score, left_out)
-    taught = _scores_of(matches, matcher.spec)
-    is_right = (matches.classes[:, 0] == classes) & (taught > _REFUSED)
-    return VariedAnswers(taught, _scores_of(others, matcher.spec), is_right)
+    return answer_by_matches(matches, others, classes, matcher.spec, rule)
+
+
+def answer_by_matches(
+    matches: Matches, others: Matches, classes: npt.NDArray[np.intp], spec: MatchingSpec, rule: Rule
+) -> VariedAnswers:
+    """Return the answers that matching gives; their scores are the evidence of the rule, see `Matches.evidence`.
+
+    Args:
+        matches: Comparison of frames with all parts.
+        others: Comparison of the same frames without each frame's own part.
+        classes: Index of each frame's own part, (frames,).
+        spec: Specification of matching.
+        rule: Weights of margin and lead.
+    """
+    is_right = (matches.classes[:, 0] == classes) & (matches.agreement[:, 0] > 0) & matches.is_distinct(spec)
+    return VariedAnswers(_scores_of(matches, spec, rule), _scores_of(others, spec, rule), is_right)
 
 
 def _is_own(score: FloatArray, classes: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
@@ -95,6 +111,6 @@ def _is_own(score: FloatArray, classes: npt.NDArray[np.intp]) -> npt.NDArray[np.
     return np.asarray(np.arange(score.shape[1]) == classes[:, None])
 
 
-def _scores_of(matches: Matches, spec: MatchingSpec) -> FloatArray:
-    """Return (frames,) best agreement, or `_REFUSED` where a second part fits as well."""
-    return np.where(matches.is_accepted(_REFUSED, spec), matches.agreement[:, 0], np.float32(_REFUSED))
+def _scores_of(matches: Matches, spec: MatchingSpec, rule: Rule) -> FloatArray:
+    """Return (frames,) evidence, or `_REFUSED` where a second part fits as well."""
+    return np.where(matches.is_distinct(spec), matches.evidence(rule), np.float32(_REFUSED))

@@ -5,6 +5,7 @@ import numpy as np
 
 from partsight.runtime.calibration.answers import VariedAnswers
 from partsight.runtime.core import FloatArray
+from partsight.runtime.matching import Rule
 from partsight.runtime.package import Decision
 
 _CURVE_POINTS = 200
@@ -46,7 +47,7 @@ def false_accept(answers: VariedAnswers, threshold: float | np.floating) -> floa
     return float(np.mean(answers.left_out >= threshold))
 
 
-def choose_threshold(answers: VariedAnswers, score: str, max_false_reject: float) -> Decision:
+def choose_threshold(answers: VariedAnswers, score: str, max_false_reject: float, rule: Rule | None = None) -> Decision:
     """Choose the threshold that refuses at most a share of the frames that would get their own label.
 
     A frame that would get the label of another part does not count: the threshold should refuse it.
@@ -55,21 +56,24 @@ def choose_threshold(answers: VariedAnswers, score: str, max_false_reject: float
         answers: Answers to varied golden images.
         score: Kind of their scores: "agreement", "cosine" or "probability".
         max_false_reject: Share of frames, in [0, 1].
+        rule: Rule that was fitted to the same frames, whose evidence the answers hold; None for a threshold alone.
     """
     counted = answers.taught[answers.is_right] if answers.is_right.any() else answers.taught
-    threshold = float(np.quantile(counted, max_false_reject, method="lower"))
+    threshold = rule.threshold if rule else float(np.quantile(counted, max_false_reject, method="lower"))
     if score == "agreement" and not answers.is_right.any():
         threshold = 1.0  # no threshold gives a frame its own label, so none may give it another
     size = len(answers)
     values = {
         "score": score,
         "threshold": threshold,
-        "method": f"quantile of the best scores of {size} varied golden images; each part left out in turn",
+        "method": f"quantile of {size} varied golden images; each part left out in turn",
         "samples": size,
         "expected_false_reject": false_reject(answers, threshold),
         "expected_false_accept": false_accept(answers, threshold),
         "taught_scores": _quantiles(answers.taught),
         "unknown_scores": _quantiles(answers.left_out),
+        "by_margin": rule.by_margin if rule else 0.0,
+        "by_network": rule.by_network if rule else 0.0,
     }
     return msgspec.convert(values, Decision)
 

@@ -6,10 +6,12 @@ The bank holds the prepared references. May import `core`, `images` and `inferen
 
 from partsight.runtime.matching.appearance import Appearance, appearance_of
 from partsight.runtime.matching.bank import BANK_FILE, Bank, decode_bank, encode_bank
+from partsight.runtime.matching.explanation import Overlay, Spot, compare_golden_images, lay_over, worst_spots
 from partsight.runtime.matching.graph_matcher import GRAPH_FILE, GraphMatcher
-from partsight.runtime.matching.matcher import Matcher, Matches, match, usable_cores
+from partsight.runtime.matching.matcher import Matcher, Matches, joined, match, usable_cores
+from partsight.runtime.matching.poses import PartPose
 from partsight.runtime.matching.preparation import prepare_all
-from partsight.runtime.matching.spec import MAX_PX, MatchingSpec, matching_spec, via_size
+from partsight.runtime.matching.spec import MAX_PX, MatchingSpec, Rule, matching_spec, via_size
 
 __all__ = [
     "BANK_FILE",
@@ -21,12 +23,20 @@ __all__ = [
     "Matcher",
     "Matches",
     "MatchingSpec",
+    "Overlay",
+    "PartPose",
+    "Rule",
+    "Spot",
     "appearance_of",
+    "compare_golden_images",
     "decode_bank",
     "encode_bank",
+    "joined",
+    "lay_over",
     "match",
     "matching_spec",
     "prepare_all",
     "usable_cores",
     "via_size",
+    "worst_spots",
 ]

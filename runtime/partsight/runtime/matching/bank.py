@@ -38,6 +38,9 @@ class Bank:
         fine_rows: Rows for shift right and down, turn, shear, stretch and gain, (references, 6, points) int8.
         fine_scale: Factor of each of these rows, (references, 6) float32.
         fine_prior: Pull of the shear and stretch so far on each unknown, (references, 6, 2) float32.
+        fine_slopes: Gradient to the right and down at these points, (references, 2, points) int8.
+        fine_slope_scale: Factor of each direction, in grey levels a pixel, (references, 2) float32.
+        parallax_inverse: Inverse matrix of each cell, (references, 3, cells) float32; see `parallax`.
         image: Blue, green and red at the points of `Layout.judged`, (references, 3, points) uint8.
         squares: Sums of the squares of each channel of `image`, (references, 3) float32.
         slope: Length of the gradient over all channels at these points, (references, points) uint8, in grey levels a
@@ -56,6 +59,9 @@ class Bank:
     fine_rows: Any
     fine_scale: Any
     fine_prior: Any
+    fine_slopes: Any
+    fine_slope_scale: Any
+    parallax_inverse: Any
     image: Any
     squares: Any
     slope: Any
@@ -119,7 +125,15 @@ def decode_bank(data: Any, classes: int, size_hw: tuple[int, int], source: str) 
         raise PackageError(
             f"{source}: the classes of its references are not 0 to {classes - 1}; export the package again"
         )
-    for name in ("thumbnails", "middle_scale", "fine_scale", "fine_prior", "squares"):
+    for name in (
+        "thumbnails",
+        "middle_scale",
+        "fine_scale",
+        "fine_prior",
+        "fine_slope_scale",
+        "parallax_inverse",
+        "squares",
+    ):
         if not np.isfinite(records[name]).all():
             raise PackageError(f"{source}: has a {name} that is not a number; export the package again")
     return records

@@ -12,13 +12,14 @@ from partsight.runtime.core import FloatArray, Pixels
 from partsight.runtime.inference import ModelSettings, compile_model, create_session, find_provider
 from partsight.runtime.matching.bank import FIELDS, Bank
 from partsight.runtime.matching.matcher import Matches
+from partsight.runtime.matching.parallax import Parallax
 from partsight.runtime.matching.poses import Poses
 from partsight.runtime.matching.spec import MatchingSpec
 
 GRAPH_FILE = "matching.onnx"
 """Its name in a package."""
 
-OUTPUTS = ("classes", "agreement", "references", "poses")
+OUTPUTS = ("classes", "agreement", "references", "poses", "parallax", "lead")
 
 
 class GraphMatcher:
@@ -48,8 +49,11 @@ class GraphMatcher:
 
     def match(self, frames: Pixels, score: FloatArray) -> Matches:
         """Compare frames with the golden images that could fit; see `matcher.match`."""
-        classes, agreement, references, poses = self._run(np.ascontiguousarray(frames), np.asarray(score, np.float32))
-        return Matches(classes, agreement, Poses(*np.moveaxis(poses, -1, 0)), references)
+        classes, agreement, references, poses, parallax, lead = self._run(
+            np.ascontiguousarray(frames), np.asarray(score, np.float32)
+        )
+        shifts = Parallax(parallax[:, :, 0], parallax[:, :, 1])
+        return Matches(classes, agreement, Poses(*np.moveaxis(poses, -1, 0)), references, shifts, lead)
 
     def preload(self, max_bytes: int) -> None:
         """Do nothing: `__init__` has copied the bank."""

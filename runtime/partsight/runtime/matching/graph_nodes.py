@@ -22,7 +22,7 @@ IR_VERSION = 10
 
 # fmt: off
 ALLOWED_OPERATORS = frozenset((
-    "Add", "And", "AveragePool", "Cast", "Clip", "Concat", "Conv", "Cos", "Div", "Equal", "Floor", "Gather",
+    "Add", "And", "AveragePool", "Cast", "Clip", "Concat", "Conv", "Cos", "Div", "Equal", "Floor", "Gather", "GatherND",
     "GatherElements", "Gemm", "Greater", "GreaterOrEqual", "GridSample", "Identity", "Less", "LessOrEqual",
     "MatMul", "Mul", "Neg", "Pad", "ReduceSum", "Reshape", "Round", "Sin", "Slice", "Sqrt", "Squeeze", "Sub",
     "TopK", "Transpose", "Unsqueeze", "Where",

@@ -70,8 +70,8 @@ class GraphOperations:
             (channels, frames, candidates, rows × columns) float32.
         """
         _, channels, height, width = images.shape
-        x = _grid_axis(places.x_of_column, places.x_of_row, width)
-        y = _grid_axis(places.y_of_column, places.y_of_row, height)
+        x = _grid_axis(places.x_of_column, places.x_of_row, places.shift_x, width)
+        y = _grid_axis(places.y_of_column, places.y_of_row, places.shift_y, height)
         _, candidates, rows, columns = x.shape
         grid = GraphOperations.stack([x, y]).reshape(-1, candidates * rows, columns, 2)
         # ONNX Runtime's CPU kernel is fast only with zeros as padding (microsoft/onnxruntime#27359). `_grid_axis` clips
@@ -108,6 +108,13 @@ class GraphOperations:
     def pick(values: Node, index: Node) -> Node:
         """Return values[..., index] along the last axis, row by row."""
         return values.trace.add("GatherElements", [values, index], index.shape, axis=len(values.shape) - 1)
+
+    @staticmethod
+    def pick_blocks(values: Node, index: Node) -> Node:
+        """Return values[:, index], frame by frame: (frames, fewer, rows, columns) of (frames, candidates, …)."""
+        shape = (*index.shape, *values.shape[2:])
+        indices = index.trace.add("Unsqueeze", [index, integers([2])], (*index.shape, 1))
+        return values.trace.add("GatherND", [values, indices], shape, batch_dims=1)
 
     @staticmethod
     def best(values: Node, count: int) -> Node:
@@ -213,7 +220,7 @@ def _pooled(images: Node, size: int, step: int) -> Node:
     return images.trace.add("AveragePool", [images], shape, kernel_shape=(size, size), strides=(step, step))
 
 
-def _grid_axis(of_column: Node, of_row: Node, size: int) -> Node:
+def _grid_axis(of_column: Node, of_row: Node, shift: Any, size: int) -> Node:
     """Return places along one axis of an image, in GridSample's unit, (frames, candidates, rows, columns).
 
     GridSample (align_corners=0) counts from -1 at the outer edge of the first pixel to 1 at that of the last, so the
@@ -223,7 +230,11 @@ def _grid_axis(of_column: Node, of_row: Node, size: int) -> Node:
     Args:
         of_column: Part of each place that its column adds, (frames, candidates, columns), in pixels.
         of_row: Part of each place that its row adds, (frames, candidates, rows), in pixels.
+        shift: Part that both add, (frames, candidates, rows, columns), in pixels; 0 for none.
         size: Size of the axis, in pixels.
     """
     of_column, of_row = of_column * (2 / size) + (1 / size - 1), of_row * (2 / size)
-    return GraphOperations.clip(of_column[:, :, None, :] + of_row[:, :, :, None], 1 / size - 1, 1 - 1 / size)
+    places = of_column[:, :, None, :] + of_row[:, :, :, None]
+    if isinstance(shift, Node):
+        places = places + shift * (2 / size)
+    return GraphOperations.clip(places, 1 / size - 1, 1 - 1 / size)

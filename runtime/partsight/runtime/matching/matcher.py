@@ -7,16 +7,18 @@ of the light, noise, a little blur) and for nothing else.
     screening   all references, at 1/6 of the size     by_thumbnail + by_network candidates
     alignment   candidates, at 1/3 of the size         finalists
     alignment   finalists, at full size
+    parallax    finalists, at full size
     agreement   finalists, at full size                the answer
 """
 
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -24,12 +26,13 @@ from partsight.runtime.core import FloatArray, Pixels
 from partsight.runtime.matching.agreement import agree
 from partsight.runtime.matching.alignment import NEVER, align_fine, align_middle, choose
 from partsight.runtime.matching.bank import Bank
-from partsight.runtime.matching.layout import Layout
+from partsight.runtime.matching.layout import Grid, Layout
 from partsight.runtime.matching.levels import levels_of
 from partsight.runtime.matching.operations import ArrayOperations
-from partsight.runtime.matching.poses import Poses
+from partsight.runtime.matching.parallax import Parallax, fit_parallax
+from partsight.runtime.matching.poses import Places, Poses
 from partsight.runtime.matching.screening import rank, screen
-from partsight.runtime.matching.spec import MatchingSpec
+from partsight.runtime.matching.spec import MatchingSpec, Rule
 
 _FRAMES_A_STEP = 8
 """Number of frames that one thread works on at once: more do not fit into its cache, fewer wait for Python's lock."""
@@ -47,12 +50,17 @@ class Matches:
             finalist.
         poses: Pose of each golden image in its frame.
         references: Rows of the bank, int64.
+        parallax: Parallax of each golden image.
+        lead: Lead of the network's score for the best class over its score for any other class, (frames,) float32 in
+            [-1, 1]; negative if the network names another part.
     """
 
     classes: Any
     agreement: Any
     poses: Poses
     references: Any
+    parallax: Parallax
+    lead: Any
 
     @property
     def margin(self) -> Any:
@@ -61,11 +69,36 @@ class Matches:
             return self.agreement[:, 0]
         return self.agreement[:, 0] - self.agreement[:, 1]
 
-    def is_accepted(self, threshold: float, spec: MatchingSpec) -> Any:
+    def places(self, grid: Grid, ops: ArrayOperations) -> Places:
+        """Return the places in frames, in pixels, of the points of a full-size grid on the finalists' golden images."""
+        return self.parallax.places(self.poses, grid, ops)
+
+    def needed(self, rule: Rule) -> Any:
+        """Return the least agreement that each frame needs for a label, (frames,) float32."""
+        # As float32, so that a graph and Python compare the same numbers.
+        threshold, by_margin, by_network = (
+            np.float32(np.clip(value, -99, 99)) for value in msgspec.structs.astuple(rule)
+        )
+        if not by_margin and not by_network:  # exactly the threshold, even if the margin is no number
+            return self.lead * np.float32(0) + threshold
+        return self.margin * -by_margin + self.lead * -by_network + threshold
+
+    def evidence(self, rule: Rule) -> Any:
+        """Return what speaks for each frame's label, (frames,) float32: it is accepted from `rule.threshold` on."""
+        return self.agreement[:, 0] + self.margin * np.float32(rule.by_margin) + self.lead * np.float32(rule.by_network)
+
+    def is_accepted(self, rule: Rule, spec: MatchingSpec) -> Any:
         """Whether the best golden image agrees well enough and leads the second by the margin, (frames,) bool."""
-        # As float32, so that a graph and Python compare the same numbers. No agreement and no margin exceeds 1.
-        least, margin = np.clip([threshold, spec.least_margin], -2, 2).astype(np.float32)
-        return (self.agreement[:, 0] >= least) & (self.margin >= margin)
+        return (self.agreement[:, 0] >= self.needed(rule)) & self.is_distinct(spec)
+
+    def is_distinct(self, spec: MatchingSpec) -> Any:
+        """Whether a golden image agrees better than any other by the least margin, (frames,) bool."""
+        return (self.margin >= self.least_margin(spec)) & (self.agreement[:, 0] > 0)
+
+    def least_margin(self, spec: MatchingSpec) -> Any:
+        """Return the least margin that each frame needs for a label, (frames,) float32."""
+        # A share of the best agreement: agreements of 0.10 and 0.08 differ as clearly as those of 0.50 and 0.40.
+        return self.agreement[:, 0] * np.float32(np.clip(spec.least_margin, 0, 99))
 
 
 def match(
@@ -90,12 +123,35 @@ def match(
     finalists = choose(difference, classes, min(spec.finalists, bank.classes), ops)
     candidates, classes = ops.pick(candidates, finalists.index), ops.pick(classes, finalists.index)
     poses = align_fine(levels.fine, candidates, poses.pick(finalists.index, ops), bank, layout, ops)
-    agreement = agree(levels.colour, candidates, poses, bank, spec, layout, ops)
+    parallax = fit_parallax(levels.fine, candidates, poses, bank, layout, ops)
+    agreement = agree(levels.colour, candidates, poses, parallax, bank, spec, ops)
     agreement = ops.where(finalists.is_valid, agreement, np.float32(0))
     order = ops.best(agreement, agreement.shape[1])
+    classes = ops.pick(classes, order)
     return Matches(
-        ops.pick(classes, order), ops.pick(agreement, order), poses.pick(order, ops), ops.pick(candidates, order)
+        classes,
+        ops.pick(agreement, order),
+        poses.pick(order, ops),
+        ops.pick(candidates, order),
+        parallax.pick(order, ops),
+        lead_of(score if excluded is None else ops.where(excluded, np.float32(-1), score), classes[:, :1], ops),
     )
+
+
+def lead_of(score: Any, classes: Any, ops: ArrayOperations) -> Any:
+    """Return the lead of a class's score over the best score of all other classes, (frames,) in [-1, 1].
+
+    Args:
+        score: Scores of the network, (frames, classes) float32; one that is not a number counts as the lowest.
+        classes: Class of each frame, (frames, 1).
+        ops: Array operations.
+    """
+    score = ops.clip(ops.where(score >= -1.0, score, np.float32(-1)), -1.0, 1.0)
+    first = ops.best(score, min(2, score.shape[1]))
+    own = ops.pick(score, classes)
+    # The best other class is the second best where the class itself is the best.
+    others = ops.pick(score, ops.where(first[:, :1] == classes, first[:, -1:], first[:, :1]))
+    return ops.clip(own - others, -1.0, 1.0)[:, 0]
 
 
 class Matcher:
@@ -123,7 +179,7 @@ class Matcher:
 
         if len(frames) == 1:
             return matched(slice(1))
-        return _joined(list(self._pool.map(matched, parts_of(len(frames), self._cores))))
+        return joined(list(self._pool.map(matched, parts_of(len(frames), self._cores))))
 
     def rank(self, frames: Pixels, classes: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
         """Return how many other classes' thumbnails fit each frame better than its own class's, (frames,)."""
@@ -149,12 +205,15 @@ def parts_of(count: int, cores: int) -> Iterator[slice]:
     return (slice(start, stop) for start, stop in itertools.pairwise(edges))
 
 
-def _joined(parts: list[Matches]) -> Matches:
-    classes, agreement, references = (
-        np.concatenate([getattr(part, name) for part in parts]) for name in ("classes", "agreement", "references")
+def joined(parts: Sequence[Matches]) -> Matches:
+    """Return the matches of several batches as one."""
+    classes, agreement, references, lead = (
+        np.concatenate([getattr(part, name) for part in parts])
+        for name in ("classes", "agreement", "references", "lead")
     )
+    right, down = (np.concatenate([getattr(part.parallax, name) for part in parts]) for name in ("right", "down"))
     poses = Poses(*(np.concatenate(values) for values in zip(*(part.poses.values for part in parts), strict=True)))
-    return Matches(classes, agreement, poses, references)
+    return Matches(classes, agreement, poses, references, Parallax(right, down), lead)
 
 
 def _keep_freed_blocks() -> None:

@@ -118,6 +118,8 @@ class ArrayOperations:
         first = (np.arange(count, dtype=np.float32) * height + images.rows)[:, None, None]
         x = places.x_of_column[:, :, None, :] + places.x_of_row[:, :, :, None]
         y = (places.y_of_column + first)[:, :, None, :] + places.y_of_row[:, :, :, None]
+        x += places.shift_x
+        y += places.shift_y
         np.maximum(y, first[..., None], out=y)
         np.minimum(y, first[..., None] + (height - 2 * images.rows - 1), out=y)
         rows, columns = x.size // x.shape[-1], x.shape[-1]
@@ -149,6 +151,11 @@ class ArrayOperations:
         if values.ndim == 2:  # same result in a fifth of the time
             return values[np.arange(len(values))[:, None], index]
         return np.take_along_axis(values, index, axis=-1)
+
+    @staticmethod
+    def pick_blocks(values: np.ndarray, index: np.ndarray) -> Any:
+        """Return values[:, index], frame by frame: (frames, fewer, rows, columns) of (frames, candidates, …)."""
+        return values[np.arange(len(values))[:, None], index]
 
     @staticmethod
     def best(values: np.ndarray, count: int) -> Any:

@@ -11,11 +11,36 @@ centre of the golden image, to
 Lengths are in shares of the longest side, so one pose serves all levels.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from partsight.runtime.matching.layout import Grid
 from partsight.runtime.matching.operations import ArrayOperations
+
+
+@dataclass(frozen=True)
+class PartPose:
+    """Where a part lies in a frame, compared with its golden image.
+
+    Attributes:
+        shift_x, shift_y: Shift of the centre to the right and down, in shares of the longest side.
+        turn_deg: Turn in degrees, clockwise on the picture.
+        shear, stretch: Shear and vertical stretch, as shares.
+    """
+
+    shift_x: float
+    shift_y: float
+    turn_deg: float
+    shear: float
+    stretch: float
+
+    @property
+    def distortion(self) -> float:
+        """Length of shear and stretch, as a share."""
+        return math.hypot(self.shear, self.stretch)
 
 
 @dataclass(frozen=True)
@@ -39,6 +64,11 @@ class Poses:
     def values(self) -> tuple[Any, ...]:
         """The five unknowns, in order."""
         return self.x, self.y, self.angle, self.shear, self.stretch
+
+    def of_part(self, frame: int, candidate: int) -> PartPose:
+        """Return the pose of one candidate, from arrays."""
+        x, y, angle, shear, stretch = (float(values[frame, candidate]) for values in self.values)
+        return PartPose(x, y, float(np.degrees(angle)), shear, stretch)
 
     def pick(self, index: Any, ops: ArrayOperations) -> "Poses":
         """Return the poses of some candidates; `index` is (frames, fewer)."""
@@ -94,9 +124,12 @@ class Places:
     Attributes:
         x_of_column, y_of_column: Parts that depend on the column, (frames, candidates, columns) float32.
         x_of_row, y_of_row: Parts that depend on the row, (frames, candidates, rows) float32.
+        shift_x, shift_y: Parts that depend on both, (frames, candidates, rows, columns) float32; 0 for a pose alone.
     """
 
     x_of_column: Any
     x_of_row: Any
     y_of_column: Any
     y_of_row: Any
+    shift_x: Any = 0.0
+    shift_y: Any = 0.0

@@ -18,6 +18,7 @@ from partsight.runtime.core import FloatArray, Pixels
 from partsight.runtime.matching.layout import Grid, Layout
 from partsight.runtime.matching.levels import levels_of
 from partsight.runtime.matching.operations import ArrayOperations
+from partsight.runtime.matching.parallax import parallax_inverse
 from partsight.runtime.matching.screening import thumbnail_of
 
 MAX_RECORD_BYTES = 120_000
@@ -32,6 +33,9 @@ RECORD_FIELDS = (
     "fine_rows",
     "fine_scale",
     "fine_prior",
+    "fine_slopes",
+    "fine_slope_scale",
+    "parallax_inverse",
     "image",
     "squares",
     "slope",
@@ -99,14 +103,24 @@ def _prepare_middle(level: FloatArray, grid: Grid) -> dict[str, np.ndarray]:
 
 
 def _prepare_fine(level: FloatArray, grid: Grid) -> dict[str, np.ndarray]:
-    """Return the fields of full size: values, and rows for shift, turn, shear, stretch and gain."""
+    """Return the fields of full size: values, rows for shift, turn, shear, stretch and gain, and for the parallax."""
     golden, by_x, by_y = _at(level, grid)
     right, down = _shares(grid)
     # A shear s moves the point (right, down) by (s down, 0), a stretch by (0, s down); a turn by s (-down, right).
     slopes = np.stack([by_x, by_y, right * by_y - down * by_x, down * by_x, down * by_y, golden])
     inverse, prior = _pseudo_inverse(slopes, STIFFNESS * golden.size)
     packed, scale = _packed(inverse)
-    return {"fine": golden.astype(np.uint8), "fine_rows": packed, "fine_scale": scale, "fine_prior": prior}
+    steps = np.stack([by_x, by_y]) / np.float32(max(level.shape))  # in grey levels a pixel
+    packed_steps, step_scale = _packed(steps)
+    return {
+        "fine": golden.astype(np.uint8),
+        "fine_rows": packed,
+        "fine_scale": scale,
+        "fine_prior": prior,
+        "fine_slopes": packed_steps,
+        "fine_slope_scale": step_scale,
+        "parallax_inverse": parallax_inverse(steps[0], steps[1], grid),
+    }
 
 
 def _at(level: FloatArray, grid: Grid) -> tuple[FloatArray, FloatArray, FloatArray]:

@@ -97,14 +97,14 @@ def screen(
 
 
 def rank(coarse: Any, classes: Any, bank: "Bank", ops: ArrayOperations) -> Any:
-    """Return how many other classes' thumbnails fit each frame better than its own class's, (frames,).
+    """Return how many thumbnails of other classes fit each frame better than its own class's best, (frames,).
 
     Calibration finds the number of candidates with it. The graph does not have it.
     """
     basis, _ = orthonormal(span(coarse, ops), ops)
     fit = ops.explained(bank.thumbnails, ops.stack(basis)) - bank.thumbnail_squares
-    best = fit[:, bank.references_of].max(axis=2)
-    return (best > ops.pick(best, classes[:, None])).sum(axis=1)
+    own = ops.pick(fit[:, bank.references_of].max(axis=2), classes[:, None])
+    return (fit > own).sum(axis=1)
 
 
 def _best_of_each(named: Any, bank: "Bank", directions: Any, ops: ArrayOperations) -> Any:

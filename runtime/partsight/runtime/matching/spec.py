@@ -32,8 +32,8 @@ class MatchingSpec(msgspec.Struct, frozen=True, kw_only=True):
         tolerance_levels: Difference that noise and light explain, of 255 grey levels.
         tolerance_px: Misplacement of an edge that pose and blur explain, in pixels of a reference.
         tolerance_tilt: Stretch and shear of a tilted part under a camera that looks down at an angle, as a share.
-        least_margin: Smallest lead of the best agreement over the second; with less, two golden images fit equally
-            well.
+        least_margin: Smallest lead of the best agreement over the second, as a share of the best; with less, two golden
+            images fit equally well.
     """
 
     height: Side
@@ -44,7 +44,7 @@ class MatchingSpec(msgspec.Struct, frozen=True, kw_only=True):
     tolerance_levels: Positive = 6.0
     tolerance_px: Positive = 0.3
     tolerance_tilt: Positive = 0.018
-    least_margin: Annotated[float, msgspec.Meta(ge=0)] = 0.04
+    least_margin: Annotated[float, msgspec.Meta(ge=0)] = 0.1
 
     @property
     def size_hw(self) -> tuple[int, int]:
@@ -54,6 +54,24 @@ class MatchingSpec(msgspec.Struct, frozen=True, kw_only=True):
     def preprocess(self, spec: PreprocessSpec) -> PreprocessSpec:
         """Return the preprocessing of frames for matching: the network's, at the size of the references."""
         return msgspec.structs.replace(spec, height=self.height, width=self.width)
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """The least agreement that a frame needs for a label.
+
+    A large margin and a network that names the same part are evidence, too, so such a frame may need less agreement:
+    `threshold - by_margin * margin - by_network * lead`. This is the boundary of a logistic regression on agreement,
+    margin and lead, solved for the agreement.
+
+    Attributes:
+        threshold: Least agreement of a frame with margin 0 and lead 0.
+        by_margin: Reduction for each unit of margin.
+        by_network: Reduction for each unit of the network's lead; see `Matches.lead`.
+    """
+
+    threshold: float
+    by_margin: float = 0.0
+    by_network: float = 0.0
 
 
 def matching_spec(golden: Pixels, spec: PreprocessSpec) -> MatchingSpec:

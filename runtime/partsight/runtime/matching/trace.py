@@ -16,7 +16,8 @@ from partsight.runtime.matching.graph_nodes import BATCH, FRAMES_TRACED, Node, T
 from partsight.runtime.matching.graph_operations import GraphOperations
 
 FRAMES, SCORE = "frames", "score"
-CLASSES, AGREEMENT, REFERENCES, POSES = "classes", "agreement", "references", "poses"
+CLASSES, AGREEMENT, REFERENCES = "classes", "agreement", "references"
+POSES, PARALLAX, LEAD = "poses", "parallax", "lead"
 
 _CLASSES, _REFERENCES = "classes", "references"  # names of axes
 
@@ -38,6 +39,8 @@ def matching_graph(spec: MatchingSpec, bank: Bank) -> onnx.ModelProto:
     | `agreement` | (batch, finalists) float32 |
     | `references` | (batch, finalists) int64 |
     | `poses` | (batch, finalists, 5) float32: x, y, angle, shear, stretch |
+    | `parallax` | (batch, finalists, 2, rows, columns) float32: shift of each cell to the right and down, in pixels |
+    | `lead` | (batch,) float32 |
 
     The graph fixes the counts of candidates and finalists, and the most references of a class. Trace again:
 
@@ -61,6 +64,10 @@ def matching_graph(spec: MatchingSpec, bank: Bank) -> onnx.ModelProto:
     trace.output(AGREEMENT, matches.agreement)
     trace.output(REFERENCES, matches.references)
     trace.output(POSES, GraphOperations.stack(matches.poses.values))
+    right, down = (shift[:, :, None] for shift in (matches.parallax.right, matches.parallax.down))
+    shape = (FRAMES_TRACED, right.shape[1], 2, *right.shape[3:])
+    trace.output(PARALLAX, trace.add("Concat", [right, down], shape, axis=2))
+    trace.output(LEAD, matches.lead)
     return trace.model
 
 
