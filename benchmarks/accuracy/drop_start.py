@@ -11,7 +11,7 @@ from partsight.runtime.core import Pixels
 from partsight.runtime.images import PreprocessSpec
 from partsight.train.activations import ActivationCache, ActivationSource, Copies, IndexArray
 from partsight.train.backbones import Backbone
-from partsight.train.catalog import GoldenImage
+from partsight.train.catalog_checks import PartImage
 from partsight.train.cuts import check_cut, inner_network, split
 from partsight.train.features import Extractor
 from partsight.train.fit import fit_head
@@ -43,7 +43,7 @@ class Task:
     backbone: Backbone
     weights: str
     head: Head
-    goldens: tuple[GoldenImage, ...]
+    goldens: tuple[PartImage, ...]
     cut: str | None
     epochs: int
     copies: int

@@ -14,7 +14,8 @@ from partsight.runtime.images import PreprocessSpec
 from partsight.runtime.inference import EMBEDDING_NAME, SCORE_NAME
 from partsight.train.activations import ActivationCache, Copies
 from partsight.train.backbones import Backbone, find_backbone
-from partsight.train.catalog import GoldenImage, read_catalog
+from partsight.train.catalog import read_catalog
+from partsight.train.catalog_checks import PartImage
 from partsight.train.cuts import check_cut, inner_network, split
 from partsight.train.features import Extractor
 from partsight.train.framework import keras, keras_settings
@@ -54,7 +55,7 @@ def tail(
     backbone: Backbone,
     weights: str,
     spec: PreprocessSpec,
-    goldens: tuple[GoldenImage, ...],
+    goldens: tuple[PartImage, ...],
     cut: str | None,
     folder: Path,
 ) -> tuple[Tuner, str, int]:

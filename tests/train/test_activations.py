@@ -17,7 +17,8 @@ from partsight.runtime.images.image_file import read_image
 from partsight.runtime.images.preprocessing import preprocess
 from partsight.train import activations as module
 from partsight.train.activations import ActivationCache, Copies
-from partsight.train.catalog import GoldenImage, read_catalog
+from partsight.train.catalog import read_catalog
+from partsight.train.catalog_checks import PartImage
 from partsight.train.cuts import Split, split
 from partsight.train.features import Extractor
 from partsight.train.recipe import TRAINED_VARIATION
@@ -26,7 +27,7 @@ CUT = "b10_add"
 
 
 @pytest.fixture(scope="module")
-def goldens(small_catalog: Path) -> tuple[GoldenImage, ...]:
+def goldens(small_catalog: Path) -> tuple[PartImage, ...]:
     return read_catalog(small_catalog).goldens[:5]
 
 
@@ -41,7 +42,7 @@ def trunk(extractor: Extractor, parts: Split) -> Extractor:
 
 
 @pytest.fixture
-def copies(goldens: tuple[GoldenImage, ...], trunk: Extractor) -> Copies:
+def copies(goldens: tuple[PartImage, ...], trunk: Extractor) -> Copies:
     return Copies(goldens, TRAINED_VARIATION, 0, trunk)
 
 

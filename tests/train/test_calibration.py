@@ -1,6 +1,7 @@
 """Thresholds from golden images alone: even pictures with known scores, and real parts with siblings."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ from partsight.runtime.matching import Matcher, MatchingSpec, matching_spec
 from partsight.runtime.package import decode_golden_image, prepare_gallery
 from partsight.runtime.package.manifest import Decision
 from partsight.train import calibration as module
-from partsight.train.calibration import CalibrationInput, calibrate
+from partsight.train.calibration import Calibrated, CalibrationInput, calibrate
 from partsight.train.heads import find_head
 from partsight.train.records import Calibration
 from tests.laid import golden
@@ -65,6 +66,13 @@ def even(count: int) -> list[Pixels]:
 def run(
     goldens: Sequence[Pixels], share: float, seed: int = 0, head: str = "cosine", spec: PreprocessSpec = NETWORK
 ) -> tuple[Calibration, Scorer]:
+    found, scorer = calibrated(goldens, share, seed, head, spec)
+    return found.calibration, scorer
+
+
+def calibrated(
+    goldens: Sequence[Pixels], share: float, seed: int = 0, head: str = "cosine", spec: PreprocessSpec = NETWORK
+) -> tuple[Calibrated, Scorer]:
     scorer = Scorer([image.mean() for image in goldens])
     matching = matching_spec(goldens[0], spec)
     bank = prepare_gallery(goldens, spec, matching).bank
@@ -101,6 +109,18 @@ def test_the_decision_and_its_curve() -> None:
         assert decision.samples == 12
         assert re.findall(r"\d+", decision.method) == ["12"]
     assert run(even(12), 0.05, head="dense")[0].decision.score == "probability"
+
+
+def test_further_references_take_turns_with_the_golden_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MIN_SAMPLE", 12)
+    levels = np.array([20, 60, 200, 35, 110])
+    images = [np.full((32, 32, 3), level, np.uint8) for level in levels]
+    matching, scorer = matching_spec(images[0], NETWORK), Scorer([20, 60, 200])
+    bank = prepare_gallery([images[row] for row in (0, 1, 3, 4, 2)], NETWORK, matching, [0, 1, 1, 1, 2]).bank
+    head, further = find_head("cosine"), {1: images[3:]}
+    calibrate(CalibrationInput(images[:3], NETWORK, matching, bank, scorer, head, further), 0.01, 0)
+    shown = Counter(int(levels[np.abs(np.log(image.mean() / levels)).argmin()]) for image in scorer.images)
+    assert shown == {20: 4, 200: 4, 60: 1, 35: 2, 110: 1}
 
 
 def test_every_golden_image_is_varied_once() -> None:
@@ -222,12 +242,12 @@ def test_one_part(headers: list[Pixels], share: float) -> None:
 
 def test_the_line_accepts_what_was_foreseen(headers: list[Pixels], of_headers: Calibration) -> None:
     """References as export writes them, frames at the threshold that calibration chose."""
-    spec, threshold = of_headers.matching, of_headers.matched_decision.threshold
+    spec, rule = of_headers.matching, of_headers.matched_decision.rule
     matcher = Matcher(prepare_gallery(headers, NETWORK, spec).bank, spec)
     frames = preprocess(headers, spec.preprocess(NETWORK))
-    found = matcher.match(frames, np.zeros((len(headers), len(headers)), np.float32))
+    found = matcher.match(frames, np.eye(len(headers), dtype=np.float32))
     assert found.classes[:, 0].tolist() == list(range(len(headers)))
-    assert found.is_accepted(threshold, spec).all()
+    assert found.is_accepted(rule, spec).all()
 
 
 def test_calibration_chooses_the_candidates(headers: list[Pixels], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,3 +289,29 @@ def test_a_region(headers: list[Pixels]) -> None:
         reference = decode_golden_image(data, "here")
         assert reference.shape == (192, 174, 3)
         assert 10 < reference[:2].mean() < 245
+
+
+def test_answers_to_the_varied_frames(headers: list[Pixels]) -> None:
+    """Counted, they are the rates; the pictures are those of frames that failed: twins."""
+    goldens = [*headers, headers[0]]
+    found, _ = calibrated(goldens, 0.01)
+    frames = found.frames
+    assert sorted(frame.part for frame in frames) == list(range(len(goldens)))
+    count = Counter(frame.answer for frame in frames)
+    assert count["right"] / len(frames) == found.calibration.expected_right
+    assert count["wrong"] / len(frames) == found.calibration.expected_wrong
+    assert count["unknown"] > 0
+    for frame in frames:
+        assert frame.other != frame.part
+        assert (frame.answer == "right") <= (frame.best == frame.part)
+        assert frame.best == frame.part or frame.other_agreement == frame.agreement
+    assert found.failed.keys() == {index for index, frame in enumerate(frames) if frame.answer != "right"}
+    height, width = found.calibration.matching.size_hw
+    assert all(image.shape == (height, width, 3) for image in found.failed.values())
+
+
+def test_pictures_of_few_failed_frames_are_kept(headers: list[Pixels], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_FAILED", 2)
+    found, _ = calibrated([*headers[:2], *headers[:2]], 0.01)
+    assert len(found.failed) == 2
+    assert all(found.frames[index].answer != "right" for index in found.failed)

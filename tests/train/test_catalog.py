@@ -219,11 +219,120 @@ def test_part_without_image(tmp_path: Path) -> None:
     assert fault.startswith("nut: ")
 
 
-def test_part_with_two_images(tmp_path: Path) -> None:
-    save(tmp_path / "bolt" / "1.png", picture(0))
-    save(tmp_path / "bolt" / "2.jpg", picture(1))
+def files_of(root: Path, region: Region | None = None) -> dict[str, list[str]]:
+    """The names of the image files of each part: its golden image, then its further references."""
+    catalog = read_catalog(root, region)
+    files = {golden.label: [golden.path.name] for golden in catalog.goldens}
+    for label, group in catalog.further.items():
+        assert {image.label for image in group} == {label}
+        files[label] += [image.path.name for image in group]
+    assert [image.path.name for image in catalog.references] == [name for names in files.values() for name in names]
+    labels = list(files)
+    assert [labels[index] for index in catalog.class_of] == [image.label for image in catalog.references]
+    return files
+
+
+@pytest.mark.parametrize("golden", ["golden.png", "Golden.JPG", "golden.tiff"])
+def test_of_several_images_the_one_called_golden_is_the_golden_image(tmp_path: Path, golden: str) -> None:
+    for seed, name in enumerate(["10.png", "2.png", golden, "a.png", "golden 2.png"]):
+        save(tmp_path / "bolt" / name, picture(seed))
+    save(tmp_path / "nut" / "1.png", picture(9))
+    assert files_of(tmp_path) == {"bolt": [golden, "2.png", "10.png", "a.png", "golden 2.png"], "nut": ["1.png"]}
+
+
+def test_of_several_images_the_first_by_name_is_the_golden_image(tmp_path: Path) -> None:
+    for seed, name in enumerate(["frame 10.png", "frame 9.jpg", "Frame 100.png"]):
+        save(tmp_path / "bolt" / name, picture(seed))
+    assert files_of(tmp_path) == {"bolt": ["frame 9.jpg", "frame 10.png", "Frame 100.png"]}
+
+
+def test_pixels_of_further_references(tmp_path: Path) -> None:
+    for seed, label in enumerate(["bolt", "nut", "pin"]):
+        save(tmp_path / label / "1.png", picture(seed))
+        if label != "bolt":
+            save(tmp_path / label / "2.png", picture(seed + 10))
+    found = read_catalog(tmp_path).further_images()
+    assert sorted(found) == [1, 2]
+    for index, images in found.items():
+        np.testing.assert_array_equal(images[0], picture(index + 10)[:, :, ::-1])
+
+
+def test_the_hash_covers_further_references(tmp_path: Path) -> None:
+    for seed, label in enumerate(["bolt", "nut"]):
+        save(tmp_path / label / "1.png", picture(seed))
+    single = read_catalog(tmp_path)
+    lines = "".join(f"{golden.label}\0{golden.sha256}\n" for golden in single.goldens)
+    assert single.sha256 == hashlib.sha256(lines.encode()).hexdigest()  # as before parts had further references
+    found = {single.sha256}
+    for seed in (7, 8):
+        save(tmp_path / "nut" / "2.png", picture(seed))
+        found.add(read_catalog(tmp_path).sha256)
+    (tmp_path / "nut" / "2.png").rename(tmp_path / "bolt" / "2.png")
+    found.add(read_catalog(tmp_path).sha256)
+    assert len(found) == 4
+    assert read_catalog(tmp_path).goldens == single.goldens
+
+
+def test_two_images_called_golden(tmp_path: Path) -> None:
+    for seed, name in enumerate(["golden.png", "Golden.jpg", "3.png"]):
+        save(tmp_path / "bolt" / name, picture(seed))
     (fault,) = faults(tmp_path)
-    assert re.match(r"bolt: .*\b2 ", fault)
+    assert re.match(r"bolt: .*Golden\.jpg and golden\.png", fault)
+
+
+def test_the_same_image_among_further_references(tmp_path: Path) -> None:
+    for label, seeds in {"bolt": (0, 1), "nut": (2, 1), "pin": (3, 4, 3), "rivet": (5, 0)}.items():
+        for number, seed in enumerate(seeds):
+            save(tmp_path / label / f"{number}.png", picture(seed))
+    found = [fault.split(": ")[0] for fault in faults(tmp_path)]
+    assert sorted(found) == ["bolt and rivet/1.png", "bolt/1.png and nut/1.png", "pin and pin/2.png"]
+
+
+@pytest.mark.parametrize("name", ["golden copy.jpg", "golden - Kopie.jpg", "Copy of golden.jpg", "golden (1).jpg"])
+def test_a_further_reference_that_is_a_copy_saved_again(catalog_copy: Path, name: str) -> None:
+    part = min(catalog_copy.iterdir())
+    Image.open(part / "golden.jpg").save(part / name, quality=80)
+    (fault,) = faults(catalog_copy)
+    assert fault.startswith(f"{part.name}/{name}: ")
+    save(part / name, picture(0))
+    assert files_of(catalog_copy)[part.name] == ["golden.jpg", name]
+
+
+def test_further_references_that_are_unusable(tmp_path: Path) -> None:
+    for label in ("bolt", "nut", "pin"):
+        save(tmp_path / label / "1.png", picture(len(label)) + (label == "pin"))
+    save(tmp_path / "bolt" / "2.png", grey(1))
+    (tmp_path / "nut" / "2.png").write_bytes(b"no image")
+    (tmp_path / "pin" / "2.heic").write_bytes(b"no image")
+    found = faults(tmp_path)
+    for beginning in ("1 images are grey (bolt/2.png)", "nut: ", "pin/2.heic: "):
+        assert len([fault for fault in found if fault.startswith(beginning)]) == 1, beginning
+    assert str(tmp_path / "nut" / "2.png") in "".join(found)
+    assert len(found) == 3
+
+
+def test_further_references_and_the_region(tmp_path: Path) -> None:
+    save(tmp_path / "bolt" / "1.png", picture(0))
+    save(tmp_path / "bolt" / "2.png", np.concatenate([picture(1), picture(2)]))
+    region = Region(0, 0, 50, 40)
+    assert read_catalog(tmp_path).golden_hw is None
+    (fault,) = faults(tmp_path, region)
+    assert re.search("2 .*bolt has 50×40 px, bolt/2.png has 50×80 px", fault)
+    save(tmp_path / "bolt" / "2.png", picture(1)[:35])
+    assert [fault.split(": ")[0] for fault in faults(tmp_path, region)] == ["bolt/2.png"]
+    save(tmp_path / "bolt" / "2.png", picture(1))
+    assert files_of(tmp_path, region) == {"bolt": ["1.png", "2.png"]}
+
+
+def test_twins_by_a_further_reference(tmp_path: Path) -> None:
+    for seed, label in enumerate(["bolt", "nut", "pin"]):
+        save(tmp_path / label / "1.png", picture(seed))
+    for label, changes in {"bolt": (1,), "nut": (1, 2, 3)}.items():
+        for change in changes:
+            image = picture(8)
+            image[0, 0] ^= change + 8 * len(label)
+            save(tmp_path / label / f"{change + 1}.png", image)
+    assert read_catalog(tmp_path).twins == (("bolt", "nut"),)
 
 
 def test_part_with_two_files(tmp_path: Path) -> None:
@@ -365,8 +474,8 @@ def test_all_faults_are_named_at_once(tmp_path: Path) -> None:
         (root / path.stem).mkdir(parents=True)
         path.rename(root / path.stem / path.name)
     (root / "empty").mkdir()
-    for seed in (1, 2):
-        save(root / "several" / f"{seed}.png", picture(seed))
+    for seed, suffix in ((1, "png"), (2, "bmp")):
+        save(root / "several" / f"golden.{suffix}", picture(seed))
     for label, seed in {"Bolt": 3, "bolt": 4, "same": 5, "again": 5}.items():
         save(root / label / "golden.png", picture(seed))
     save(root / "grey" / "golden.png", grey(6))

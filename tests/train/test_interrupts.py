@@ -92,7 +92,7 @@ def weights_interrupted(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     assert len(opened) > 1, "Keras does not go on any more"
 
 
-@pytest.mark.usefixtures("weights_interrupted")
+@pytest.mark.usefixtures("tiny_backbone", "weights_interrupted")
 def test_a_model_that_is_saved(small_catalog: Path, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         train(small_catalog, tmp_path / "run", TrainConfig(side_px=64))
@@ -115,6 +115,7 @@ def test_an_interrupt_is_no_damaged_model(small_run: RunFolder, monkeypatch: pyt
         RunFolder.read(small_run.path).load_model()
 
 
+@pytest.mark.usefixtures("tiny_backbone")
 @pytest.mark.parametrize("name", ["read_catalog", "build_extractor", "fit_head", "calibrate", "write_report"])
 def test_every_stage_of_training(
     small_catalog: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str

@@ -30,8 +30,19 @@ class Counted(Sequence[Pixels]):
 def test_one_pass_gives_gallery_and_hashes() -> None:
     images = list(np.random.default_rng(0).integers(0, 256, (5, 48, 60, 3), np.uint8))
     counted = Counted(images)
-    found, expected = prepare(counted, NETWORK, MATCHING), prepare_gallery(images, NETWORK, MATCHING)
+    found, expected = prepare(counted, range(5), NETWORK, MATCHING), prepare_gallery(images, NETWORK, MATCHING)
     assert counted.read == list(range(5))
     assert found.gallery.files == expected.files
     assert found.gallery.records.tobytes() == expected.records.tobytes()
     assert found.pixels_sha256 == tuple(sha256_bytes(row.tobytes()) for row in preprocess(images, NETWORK))
+
+
+def test_several_references_of_a_class() -> None:
+    images = list(np.random.default_rng(0).integers(0, 256, (5, 48, 60, 3), np.uint8))
+    found, alone = prepare(images, [0, 0, 0, 1, 2], NETWORK, MATCHING), prepare_gallery(images, NETWORK, MATCHING)
+    assert found.gallery.files == alone.files
+    assert found.gallery.golden_files == tuple(alone.files[row] for row in (0, 3, 4))
+    assert found.gallery.records["class"].tolist() == [0, 0, 0, 1, 2]
+    assert found.gallery.records["image"].tobytes() == alone.records["image"].tobytes()
+    goldens = preprocess([images[row] for row in (0, 3, 4)], NETWORK)
+    assert found.pixels_sha256 == tuple(sha256_bytes(row.tobytes()) for row in goldens)

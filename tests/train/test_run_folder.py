@@ -9,9 +9,21 @@ import numpy as np
 import pytest
 
 from partsight.runtime.core.errors import RunError
+from partsight.runtime.core.storage import sha256_bytes
 from partsight.runtime.images.preprocessing import Region, preprocess
+from partsight.runtime.matching import BANK_FILE
+from partsight.runtime.package import Gallery
 from partsight.train.catalog import read_catalog
-from partsight.train.run_folder import MODEL_NAME, RECORD_NAME, RunFolder, RunRecord, TrainConfig
+from partsight.train.run_folder import (
+    MODEL_NAME,
+    RECORD_NAME,
+    ReferenceRecord,
+    RunFolder,
+    RunRecord,
+    TrainConfig,
+    reference_names,
+    write_gallery,
+)
 
 
 @pytest.fixture
@@ -107,7 +119,7 @@ def test_one_damaged_byte_raises_nothing_else(run: Path, byte: int) -> None:
 @pytest.mark.parametrize(
     ("field", "change"),
     [
-        ("schema_version", lambda document: document.update(schema_version=2)),
+        ("schema_version", lambda document: document.update(schema_version=3)),
         ("labels_sha", lambda document: document.pop("catalog_sha256")),
         ("golden_accuracy", lambda document: document.update(golden_accuracy=1.5)),
         ("side_px", lambda document: document["config"].update(side_px=31)),
@@ -130,6 +142,71 @@ def test_wrong_fields(run: Path, field: str, change: Callable[[dict[str, Any]], 
     edit(run, change)
     with pytest.raises(RunError, match=re.escape(RECORD_NAME)):
         RunFolder.read(run)
+
+
+def test_the_gallery_of_a_run(run: Path) -> None:
+    gallery = RunFolder.read(run).load_gallery()
+    assert gallery is not None
+    assert len(gallery.files) == len(gallery.records) == 12
+    assert gallery.files[3] == (run / "gallery" / "00003.jpg").read_bytes()
+
+
+@pytest.mark.parametrize("name", [BANK_FILE, "gallery/00011.jpg"])
+def test_an_altered_gallery(run: Path, name: str) -> None:
+    data = bytearray((run / name).read_bytes())
+    data[-1] ^= 1
+    (run / name).write_bytes(data)
+    with pytest.raises(RunError, match=re.escape(str(run))):
+        RunFolder.read(run).load_gallery()
+    (run / name).unlink()
+    with pytest.raises(RunError, match=re.escape(str(run / name))):
+        RunFolder.read(run).load_gallery()
+
+
+def test_names_of_references() -> None:
+    assert reference_names([0, 1, 2]) == tuple(f"gallery/0000{number}.jpg" for number in (0, 1, 2))
+    found = reference_names([0, 0, 1, 2, 2, 2])
+    assert found == tuple(f"gallery/0000{number}.jpg" for number in (0, 3, 1, 2, 4, 5))
+
+
+def test_a_gallery_with_further_references(run: Path) -> None:
+    single = RunFolder.read(run)
+    gallery = single.load_gallery()
+    assert gallery is not None
+    rows = [0, 0, 1, 2, 2, 2, *range(3, 12)]
+    several = Gallery(tuple(gallery.files[row] for row in rows), gallery.records[rows])
+    shutil.rmtree(run / "gallery")
+    digest = write_gallery(run, several)
+    labels = single.record.labels
+    further = [ReferenceRecord(labels[index], f"{number}.jpg", "0" * 64) for number, index in enumerate((0, 2, 2))]
+    edit(run, lambda document: document.update(gallery_sha256=digest, further=msgspec.to_builtins(further)))
+    read = RunFolder.read(run)
+    assert read.record.class_of == tuple(rows)
+    found = read.load_gallery()
+    assert found is not None
+    assert found.files == several.files
+    assert found.records.tobytes() == several.records.tobytes()
+    assert (run / "gallery" / "00013.jpg").read_bytes() == gallery.files[2]
+    assert found.golden_files == gallery.files
+
+
+def test_a_run_of_schema_version_1_has_its_references_prepared_again(
+    run: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its bank holds the records of an earlier comparison."""
+    expected = RunFolder.read(run).load_gallery()
+    assert expected is not None
+    assert not caplog.records
+    sums = [sha256_bytes(data) for data in (*expected.files, b"a bank of then")]
+    (run / BANK_FILE).write_bytes(b"a bank of then")
+    digest = sha256_bytes("".join(sums).encode())
+    edit(run, lambda document: document.update(schema_version=1, gallery_sha256=digest))
+    edit(run, lambda document: document.pop("further"))
+    found = RunFolder.read(run).load_gallery()
+    assert found is not None
+    assert found.files == expected.files
+    assert found.records.tobytes() == expected.records.tobytes()
+    assert "train again" in caplog.text
 
 
 def test_altered_model(run: Path) -> None:

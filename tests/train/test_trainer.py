@@ -22,6 +22,7 @@ from partsight.train.features import Extractor, FeatureCache
 from partsight.train.heads import find_head
 from partsight.train.run_folder import MODEL_NAME, RECORD_NAME, RunFolder, TrainConfig
 from partsight.train.trainer import train
+from tests.faults import tiny_backbone
 from tests.processes import running
 from tests.waiting import HANG_S, wait_until
 
@@ -105,6 +106,32 @@ def test_the_same_seed_and_catalogue_give_the_same_weights(small_catalog: Path, 
     assert 0 < decision.threshold <= 1
 
 
+@pytest.mark.usefixtures("tiny_backbone")
+def test_further_references_enter_the_comparison_and_not_the_network(small_catalog: Path, tmp_path: Path) -> None:
+    catalog = first_goldens(small_catalog, tmp_path / "golden", 4)
+    single = train(catalog, tmp_path / "single", SMALL)
+    labels = single.record.labels
+    for number in (10, 9):
+        image = read_image(catalog / labels[2] / "golden.jpg")
+        cv2.imwrite(str(catalog / labels[2] / f"{number}.png"), np.roll(image, number, axis=1))
+    several = train(catalog, tmp_path / "several", SMALL)
+    record = several.record
+    assert record.weights_sha256 == single.record.weights_sha256
+    assert record.goldens == single.record.goldens
+    assert record.catalog_sha256 == read_catalog(catalog).sha256 != single.record.catalog_sha256
+    assert [(item.label, item.file) for item in record.further] == [
+        (labels[2], f"{labels[2]}/9.png"),
+        (labels[2], f"{labels[2]}/10.png"),
+    ]
+    was, now = single.load_gallery(), several.load_gallery()
+    assert was is not None
+    assert now is not None
+    assert now.records["class"].tolist() == [0, 1, 2, 2, 2, 3] == list(record.class_of)
+    assert now.records[[0, 1, 2, 5]].tobytes() == was.records.tobytes()
+    assert now.golden_files == was.files
+    assert names(several.path / "gallery") == [f"0000{number}.jpg" for number in range(6)]
+
+
 def test_the_seed_draws_the_first_weights() -> None:
     kernels = []
     for seed in (1, 1, 2):
@@ -172,19 +199,25 @@ def test_parts_that_look_the_same_at_the_networks_size(tmp_path: Path) -> None:
             TrainingError,
             "block1_pool, .*, block4_pool$",
         ),
-        (
-            TrainConfig(backbone="NASNetMobile", weights="none", side_px=32, budget="full"),
-            TrainingError,
-            "--budget quick",
-        ),
     ],
-    ids=["backbone", "head", "weights", "too small", "region", "wrong cut", "last cut", "no cut"],
+    ids=["backbone", "head", "weights", "too small", "region", "wrong cut", "last cut"],
 )
 def test_what_cannot_be_trained(
     small_catalog: Path, tmp_path: Path, config: TrainConfig, error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
         train(small_catalog, tmp_path / "run", config)
+    assert names(tmp_path) == []
+
+
+@pytest.mark.usefixtures("tiny_backbone")
+def test_a_network_without_a_cut_cannot_be_fine_tuned(
+    small_catalog: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its only one is the end of the network, after which nothing would train."""
+    monkeypatch.setattr(tiny_backbone.TinyBackbone, "cuts", lambda *_: ("b2_out",))
+    with pytest.raises(TrainingError, match="--budget quick"):
+        train(small_catalog, tmp_path / "run", msgspec.structs.replace(SMALL, budget="full"))
     assert names(tmp_path) == []
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from partsight.runtime import ModelPackage, PackageError, Recognizer, read_image
+from partsight.runtime.core.errors import EnrollError
 from partsight.runtime.core.safe_folder import MANIFEST_NAME
 from partsight.runtime.core.storage import sha256_bytes
 from partsight.runtime.enrolment import Enrolled, enroll
@@ -61,6 +62,15 @@ def classes_of(path: Path) -> list[int]:
     return load_bank(ModelPackage.read(path)).records["class"].tolist()  # type: ignore[no-any-return]
 
 
+def files_of(path: Path) -> dict[str, int]:
+    """Return how many files of the gallery each part has; the gallery has no other files."""
+    manifest = ModelPackage.read(path).manifest
+    names = {label: manifest.reference_files(index) for index, label in enumerate(manifest.labels)}
+    files = {name.relative_to(path).as_posix() for name in (path / "gallery").glob("*.jpg")}
+    assert sorted(files) == sorted(name for group in names.values() for name in group)
+    return {label: len(group) for label, group in names.items()}
+
+
 def recognised(path: Path, *shown: str | tuple[int, int, int] | Path) -> list[str | None]:
     frames = [read_image(item) if isinstance(item, Path) else solid(item) for item in shown]
     with Recognizer(path) as recognizer:
@@ -103,11 +113,10 @@ def test_each_image_of_a_part_is_a_reference(package: Path, orange: Path, violet
     assert classes_of(out) == [0, 0, 1, 2, 3, 4]
     assert records_of(out, "cyan") == prepared(ORANGE, VIOLET)
     assert recognised(out, ORANGE, VIOLET, "green", "cyan") == ["cyan", "cyan", "green", None]
-    matching = ModelPackage.read(out).manifest.matching
-    assert matching
-    spec = SPEC.preprocess(PreprocessSpec(36, 36))
-    assert (out / matching.references[0]).read_bytes() == encode_golden_image(preprocess([solid(ORANGE)], spec)[0])
-    assert len(list((out / "gallery").glob("*.jpg"))) == 5
+    assert files_of(out) == {label: 1 + (label == "cyan") for label in OLD[1:]}
+    spec, names = SPEC.preprocess(PreprocessSpec(36, 36)), ModelPackage.read(out).manifest.reference_files(0)
+    expected = [encode_golden_image(preprocess([solid(colour)], spec)[0]) for colour in (ORANGE, VIOLET)]
+    assert [(out / name).read_bytes() for name in names] == expected
 
 
 def test_parts_with_several_references_stay_and_go(
@@ -115,12 +124,56 @@ def test_parts_with_several_references_stay_and_go(
 ) -> None:
     enroll(package, out, replacements={"cyan": [orange, violet]})
     third, fourth = tmp_path / "third.partsight", tmp_path / "fourth.partsight"
-    enroll(out, third, removals=["blue"], additions={"olive": [picture(tmp_path / "olive.png", OLIVE)]})
-    assert classes_of(third) == [0, 0, 1, 2, 3, 4, 5]
+    olive, brown = picture(tmp_path / "olive.png", OLIVE), picture(tmp_path / "brown.png", (0, 60, 120))
+    enroll(out, third, removals=["blue"], additions={"olive": [olive, brown]})
+    assert classes_of(third) == [0, 0, 1, 2, 3, 4, 5, 5]
+    assert files_of(third) == {label: 1 + (label in ("cyan", "olive")) for label in (*OLD[1:], "olive")}
     assert records_of(third, "cyan") == records_of(out, "cyan")
     assert recognised(third, ORANGE, VIOLET, OLIVE) == ["cyan", "cyan", "olive"]
     enroll(third, fourth, removals=["cyan"])
-    assert classes_of(fourth) == [0, 1, 2, 3, 4]
+    assert classes_of(fourth) == [0, 1, 2, 3, 4, 4]
+    assert set(files_of(fourth).values()) == {1, 2}
+
+
+def test_a_further_reference_that_looks_like_another_part(
+    package: Path, orange: Path, out: Path, tmp_path: Path
+) -> None:
+    """The report names the part that any of the images looks most like."""
+    red = picture(tmp_path / "almost red.png", (0, 6, 250))
+    alone = enroll(package, out, additions={"orange": [orange]}).parts[0].lookalike
+    both = enroll(package, tmp_path / "both.partsight", additions={"orange": [orange, red]}).parts[0].lookalike
+    assert alone is not None
+    assert both is not None
+    assert not alone.is_twin
+    assert both.is_twin
+    assert both.label == "red"
+
+
+def test_replacing_a_part_replaces_all_its_references(
+    package: Path, orange: Path, violet: Path, out: Path, tmp_path: Path
+) -> None:
+    enroll(package, out, replacements={"cyan": [orange, violet], "red": [picture(tmp_path / "1.png", OLIVE)]})
+    third = tmp_path / "third.partsight"
+    (part,) = enroll(out, third, replacements={"cyan": [violet]}).parts
+    assert part.images == 1
+    assert files_of(third) == dict.fromkeys(OLD, 1)
+    assert recognised(third, VIOLET, ORANGE) == ["cyan", None]
+    manifest = ModelPackage.read(third).manifest
+    assert manifest.matching is not None
+    assert manifest.matching.further == {}
+    assert manifest.provenance.enrolments[-1].images.keys() == {"cyan"}
+
+
+def test_a_further_reference_of_another_part(
+    package: Path, orange: Path, violet: Path, out: Path, tmp_path: Path
+) -> None:
+    enroll(package, out, replacements={"cyan": [orange, violet]})
+    with pytest.raises(EnrollError, match=r"cyan and new: .*violet\.png"):
+        enroll(out, tmp_path / "third.partsight", additions={"new": [picture(tmp_path / "2.png", OLIVE), violet]})
+    with pytest.raises(EnrollError, match=r"new: .*violet\.png"):
+        enroll(package, tmp_path / "third.partsight", additions={"new": [violet, orange, violet]})
+    enrolled = enroll(out, tmp_path / "third.partsight", additions={"new": [violet]}, removals=["cyan"])
+    assert enrolled.package.manifest.labels[-1] == "new"
 
 
 def test_the_last_old_part_may_go(package: Path, orange: Path, violet: Path, out: Path) -> None:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import cv2
 import msgspec
 import numpy as np
 import onnx
@@ -162,10 +163,24 @@ def test_a_twin_is_found(package: Path, tmp_path: Path, out: Path) -> None:
     assert part.right < 0.5
 
 
+def test_the_spot_that_tells_a_part_from_its_lookalike(package: Path, tmp_path: Path, out: Path) -> None:
+    image = solid("red", 96, 132)
+    image[14:26, 100:112] = 0
+    cv2.imwrite(str(tmp_path / "marked.png"), image)
+    (part,) = enroll(package, out, additions={"marked": [tmp_path / "marked.png"]}).parts
+    assert part.lookalike and part.lookalike.spot
+    assert (part.lookalike.label, part.lookalike.spot.where) == ("red", "upper right")
+    assert (part.lookalike.spot.x, part.lookalike.spot.y) == pytest.approx(
+        (53, 10), abs=8
+    )  # an even golden image fixes no pose
+    assert part.lookalike.spot.tolerances > 1
+
+
 def test_without_golden_images_the_network_decides(tiny_package: Path, orange: Path, out: Path) -> None:
     enrolled = enroll(tiny_package, out, additions={"orange": [orange]}, removals=["red"])
     assert recognised(out, ORANGE, "blue") == ["orange", "blue"]
     assert enrolled.parts[0].right > 0.9
+    assert enrolled.parts[0].lookalike and enrolled.parts[0].lookalike.spot is None
     assert enrolled.neighbours == 0
 
 

@@ -17,6 +17,7 @@ from partsight.runtime.images.image_file import ImageFiles
 from partsight.runtime.images.preprocessing import PreprocessSpec, Region, preprocess
 from partsight.runtime.matching import MatchingSpec, prepare_all
 from partsight.runtime.package.gallery import decode_golden_image, encode_golden_image
+from partsight.runtime.package.manifest import Decision
 from tests.laid import as_compared, golden
 
 SPEC = MatchingSpec(height=192, width=192)
@@ -37,7 +38,7 @@ class RealPackage:
         manifest = SimpleNamespace(
             labels=self.labels,
             preprocess=PreprocessSpec(224, 224, **preprocessing),
-            matching=SimpleNamespace(spec=SPEC, decision=SimpleNamespace(threshold=0.27, score="agreement")),
+            matching=SimpleNamespace(spec=SPEC, decision=Decision("agreement", 0.27, "by hand", 4, 0.01)),
         )
         return SimpleNamespace(
             manifest=manifest,

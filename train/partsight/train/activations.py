@@ -15,7 +15,7 @@ import numpy.typing as npt
 from partsight.runtime.calibration import Variation, vary
 from partsight.runtime.core import FloatArray, Pixels, TrainingError, new_file, progress
 from partsight.runtime.images import preprocess, read_image
-from partsight.train.catalog import GoldenImage
+from partsight.train.catalog_checks import PartImage
 from partsight.train.features import BATCH, Extractor
 
 _LOG = logging.getLogger("partsight.train")
@@ -36,7 +36,7 @@ class Copies:
         trunk: Frozen network from frames to the activation at the cut.
     """
 
-    goldens: tuple[GoldenImage, ...]
+    goldens: tuple[PartImage, ...]
     variation: Variation
     seed: int
     trunk: Extractor

@@ -13,7 +13,7 @@ import numpy as np
 
 from partsight.runtime.core import FloatArray, Pixels, progress, sha256_bytes, write_file
 from partsight.runtime.images import PreprocessSpec, preprocess, read_image
-from partsight.train.catalog import GoldenImage
+from partsight.train.catalog_checks import PartImage
 from partsight.train.cuts import describe
 from partsight.train.framework import keras, tf
 
@@ -70,7 +70,7 @@ class FeatureCache:
 
     folder: Path
 
-    def golden_features(self, extractor: Extractor, goldens: Sequence[GoldenImage]) -> tuple[FloatArray, int]:
+    def golden_features(self, extractor: Extractor, goldens: Sequence[PartImage]) -> tuple[FloatArray, int]:
         """Return the features of golden images; compute only features that the cache lacks.
 
         Args:
@@ -95,7 +95,7 @@ class FeatureCache:
         return np.stack([row for row in rows if row is not None]), len(missing)
 
 
-def _file(folder: Path, golden: GoldenImage) -> Path:
+def _file(folder: Path, golden: PartImage) -> Path:
     return folder / golden.sha256[:2] / f"{golden.sha256}.npy"
 
 

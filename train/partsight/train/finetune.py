@@ -14,7 +14,7 @@ from partsight.runtime.core import FloatArray, sha256_bytes
 from partsight.runtime.inference import EMBEDDING_NAME, SCORE_NAME
 from partsight.train.activations import ActivationCache, ActivationSource, Copies
 from partsight.train.backbones import Backbone
-from partsight.train.catalog import GoldenImage
+from partsight.train.catalog_checks import PartImage
 from partsight.train.checkpoints import Checkpoints, TuneProgress
 from partsight.train.cuts import check_cut, cuts_that_train, inner_network, split
 from partsight.train.features import Extractor
@@ -48,7 +48,7 @@ class Stage1:
     head: Head
     head_model: Any
     golden_accuracy: float
-    goldens: tuple[GoldenImage, ...]
+    goldens: tuple[PartImage, ...]
 
 
 @dataclass(frozen=True)

@@ -83,5 +83,5 @@ def _judge(history: tuple[Epoch, ...], target: float) -> HeadFit:
     elif losses[-1] < 0.97 * losses[-4]:
         why = "the loss was still falling: raise --max-epochs"
     else:
-        why = "the loss no longer falls: some parts look too alike; see the closest pairs in the report"
+        why = "the loss no longer falls: some parts look too alike; see the look-alikes in the report"
     return HeadFit(history, False, f"stopped after {last.epoch} epochs at {last.golden_accuracy:.4f} < {target}: {why}")

@@ -1,5 +1,7 @@
 """Records of calibration and fine-tuning, as parts of a run's record."""
 
+from typing import Literal
+
 import msgspec
 
 from partsight.runtime.calibration import RejectCurve
@@ -27,6 +29,47 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     matched_curve: RejectCurve
     expected_right: Share
     expected_wrong: Share
+
+
+class VariedFrame(msgspec.Struct, frozen=True):
+    """Answer to a varied golden image; parts are indices of the labels.
+
+    Attributes:
+        part: Part that it shows.
+        best: Part whose golden image agrees best.
+        answer: Whether its label is that of the part, another, or none.
+        agreement: Agreement with `best`, in [0, 1].
+        margin: Lead over the agreement with the second part.
+        other: Part other than `part` whose golden image agrees best.
+        other_agreement: Agreement with it; 0 if there is no other part.
+    """
+
+    part: int
+    best: int
+    answer: Literal["right", "wrong", "unknown"]
+    agreement: float
+    margin: float
+    other: int
+    other_agreement: float
+
+
+class LookAlike(msgspec.Struct, frozen=True):
+    """Two parts whose golden images agree; parts are indices of the labels.
+
+    Attributes:
+        first, second: Parts; the golden image of `second` is laid over that of `first`.
+        agreement: Agreement of the golden images, in [0, 1].
+        where: Spot where they differ most, in words, such as "upper right".
+        tolerances: Difference there, in multiples of the tolerance.
+        distortion: Shear and stretch that lay one over the other, as a share; the agreement counts it, too.
+    """
+
+    first: int
+    second: int
+    agreement: float
+    where: str
+    tolerances: float
+    distortion: float
 
 
 class FreezeRow(msgspec.Struct, frozen=True):

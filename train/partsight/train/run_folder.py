@@ -1,5 +1,8 @@
 """The run folder: training writes it, export reads it."""
 
+import itertools
+import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +13,13 @@ import msgspec
 from partsight.runtime.calibration import Tolerances
 from partsight.runtime.core import RunError, sha256_bytes
 from partsight.runtime.images import PreprocessSpec, Region, describe_mistake
-from partsight.runtime.matching import BANK_FILE, decode_bank, encode_bank
-from partsight.runtime.package import Gallery
+from partsight.runtime.matching import BANK_FILE, decode_bank, encode_bank, prepare_all
+from partsight.runtime.package import Gallery, decode_golden_image
 from partsight.train.fit import Epoch
 from partsight.train.interrupts import interrupts_kept
-from partsight.train.records import Calibration, TuneRecord
+from partsight.train.records import Calibration, LookAlike, TuneRecord, VariedFrame
+
+_log = logging.getLogger("partsight")
 
 RECORD_NAME = "run.json"
 MODEL_NAME = "model.keras"
@@ -84,14 +89,29 @@ class GoldenRecord(msgspec.Struct, frozen=True):
     nearest: str
 
 
-class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """Record of a run; the class order is the order of `goldens`.
+class ReferenceRecord(msgspec.Struct, frozen=True):
+    """A further reference of a part.
 
-    `history` holds the epochs of the head on frozen features. `tuning` holds the fine-tuning after it; None for quick
-    runs. `tolerances` and `gallery_sha256` are None in runs of partsight 0.1.
+    Attributes:
+        label: Name of the part.
+        file: Path in the catalogue, with forward slashes.
+        sha256: SHA-256 of the file.
     """
 
-    schema_version: Literal[1] = 1
+    label: str
+    file: str
+    sha256: str
+
+
+class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """Record of a run; the class order is the order of `goldens`, and `further` holds the parts' further references.
+
+    `history` holds the epochs of the head on frozen features. `tuning` holds the fine-tuning after it; None for quick
+    runs. `varied` holds the answers of the calibration to varied golden images, `look_alikes` the parts that look most
+    alike. In runs of partsight 0.1 these are empty, and `tolerances` and `gallery_sha256` are None.
+    """
+
+    schema_version: Literal[1, 2] = 2
     created: str
     config: TrainConfig
     backbone_weights: str
@@ -100,12 +120,15 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     catalog_sha256: str
     twins: tuple[tuple[str, str], ...]
     goldens: tuple[GoldenRecord, ...]
+    further: tuple[ReferenceRecord, ...] = ()
     history: tuple[Epoch, ...]
     tuning: TuneRecord | None = None
     golden_accuracy: Share
     reached: bool
     outcome: str
     calibration: Calibration
+    varied: tuple[VariedFrame, ...] = ()
+    look_alikes: tuple[LookAlike, ...] = ()
     tolerances: Tolerances | None = None
     model_sha256: str
     gallery_sha256: str | None = None
@@ -117,6 +140,12 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     def labels(self) -> tuple[str, ...]:
         """The parts' names, in the order of the classes."""
         return tuple(golden.label for golden in self.goldens)
+
+    @property
+    def class_of(self) -> tuple[int, ...]:
+        """Class of each row of the bank: of each part its golden image, then its further references."""
+        counts = Counter(reference.label for reference in self.further)
+        return tuple(index for index, label in enumerate(self.labels) for _ in range(1 + counts[label]))
 
 
 @dataclass(frozen=True)
@@ -172,34 +201,52 @@ class RunFolder:
             raise RunError(f"{path}: cannot be loaded ({error}); check the disk, then train again") from error
 
     def load_gallery(self) -> Gallery | None:
-        """Return the golden images and the bank that training prepared; None for a run of partsight 0.1.
+        """Return the references and the bank that training prepared; None for a run of partsight 0.1.
+
+        A run of an earlier schema has the bank of an earlier comparison: its references are prepared again.
 
         Raises:
             RunError: A file is missing, or is not the one that training wrote.
         """
+        class_of = self.record.class_of
         if self.record.gallery_sha256 is None:
             return None
         try:
-            files = tuple((self.path / name).read_bytes() for name in golden_image_names(len(self.record.labels)))
+            files = tuple((self.path / name).read_bytes() for name in reference_names(class_of))
             bank = (self.path / BANK_FILE).read_bytes()
         except OSError as error:
             raise RunError(f"{error.filename}: cannot be read ({error}); train again") from error
         if _gallery_sha256(files, bank) != self.record.gallery_sha256:
             raise RunError(f"{self.path}: {BANK_FILE} or the gallery is not the one that this run wrote; train again")
+        if self.record.schema_version == 1:
+            _log.warning(
+                "%s: its threshold was found with an earlier comparison; train again to find it anew", self.path
+            )
+            decoded = (decode_golden_image(data, str(self.path)) for data in files)
+            return Gallery(files, prepare_all(decoded, class_of))
         size_hw = self.record.calibration.matching.size_hw
-        return Gallery(files, decode_bank(bank, len(files), size_hw, str(self.path / BANK_FILE)))
+        return Gallery(files, decode_bank(bank, len(self.record.labels), size_hw, str(self.path / BANK_FILE)))
 
 
-def golden_image_names(count: int) -> tuple[str, ...]:
-    """Return the names of the gallery's files, in a run folder and in a package."""
-    return tuple(f"gallery/{index:05d}.jpg" for index in range(count))
+def reference_names(class_of: Sequence[int]) -> tuple[str, ...]:
+    """Return the names of the gallery's files, in a run folder and in a package.
+
+    A golden image has the number of its class. Further references have the numbers after them.
+
+    Args:
+        class_of: Class of each reference, rising; of each class the golden image first.
+    """
+    numbers = itertools.count(class_of[-1] + 1)
+    is_golden = [row == 0 or class_of[row - 1] != index for row, index in enumerate(class_of)]
+    named = [index if first else next(numbers) for index, first in zip(class_of, is_golden, strict=True)]
+    return tuple(f"gallery/{number:05d}.jpg" for number in named)
 
 
 def write_gallery(folder: Path, gallery: Gallery) -> str:
-    """Write golden images and bank into a run folder; return their SHA-256."""
+    """Write references and bank into a run folder; return their SHA-256."""
     bank = encode_bank(gallery.records)
     (folder / "gallery").mkdir()
-    for name, data in zip(golden_image_names(len(gallery.files)), gallery.files, strict=True):
+    for name, data in zip(reference_names(gallery.records["class"].tolist()), gallery.files, strict=True):
         (folder / name).write_bytes(data)
     (folder / BANK_FILE).write_bytes(bank)
     return _gallery_sha256(gallery.files, bank)

@@ -33,7 +33,8 @@ class TrainedRecognizer:
         matching = self._calibration.matching
         score = self._score(preprocess(frames, self._spec))
         matches = self._matcher.match(preprocess(frames, matching.preprocess(self._spec)), score)
-        return decide_matched(matches, matching, self._labels, self._calibration.matched_decision.threshold, top=1)
+        rule = self._calibration.matched_decision.rule
+        return decide_matched(matches, self._matcher.bank, matching, self._labels, rule, top=1)
 
 
 def measure_tolerances(
@@ -49,7 +50,8 @@ def measure_tolerances(
         seed: Seed of the sample and of the variation.
     """
     chosen = np.sort(np.random.default_rng(seed).permutation(len(labels))[:SAMPLE]).tolist()
-    images = [decode_golden_image(gallery.files[index], labels[index]) for index in chosen]
+    files = gallery.golden_files
+    images = [decode_golden_image(files[index], labels[index]) for index in chosen]
     if trained.spec.color == "mono":
         images = [np.ascontiguousarray(image[..., 0]) for image in images]
     recognizer = TrainedRecognizer(trained, calibration, labels)

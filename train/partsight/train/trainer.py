@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,11 @@ from partsight.runtime.core import (
     new_folder,
     sha256_bytes,
 )
-from partsight.runtime.images import PreprocessSpec
+from partsight.runtime.images import ImageFiles, PreprocessSpec
 from partsight.runtime.inference import SCORE_NAME
 from partsight.runtime.matching import MatchingSpec, matching_spec, via_size
 from partsight.train.backbones import find_backbone
-from partsight.train.calibration import CalibrationInput, calibrate
+from partsight.train.calibration import Calibrated, CalibrationInput, calibrate
 from partsight.train.catalog import Catalog, read_catalog
 from partsight.train.features import FeatureCache
 from partsight.train.finetune import Stage1, find_cut, finetune
@@ -35,13 +36,16 @@ from partsight.train.fit import BATCH, HeadFit, fit_head
 from partsight.train.framework import keras, keras_settings, require_tensorflow, tf
 from partsight.train.heads import find_head
 from partsight.train.interrupts import interrupts_kept
-from partsight.train.prepared import PreparedGoldens, prepare
-from partsight.train.records import Calibration, TuneRecord
+from partsight.train.look_alikes import Pair, find_look_alikes
+from partsight.train.pictures import ReportImages
+from partsight.train.prepared import PreparedReferences, prepare
+from partsight.train.records import TuneRecord
 from partsight.train.report import write_report
 from partsight.train.run_folder import (
     MODEL_NAME,
     RECORD_NAME,
     GoldenRecord,
+    ReferenceRecord,
     RunFolder,
     RunRecord,
     TrainConfig,
@@ -85,18 +89,19 @@ class _Learned:
     model: Any
     fit: HeadFit
     tuning: TuneRecord | None
-    prepared: PreparedGoldens
-    calibration: Calibration
+    prepared: PreparedReferences
+    calibrated: Calibrated
     tolerances: Tolerances
     scores: FloatArray
     """Scores of the golden images, (classes, classes) float32."""
+    look_alikes: tuple[Pair, ...]
 
 
 @keras_settings()
 def train(
     catalog_folder: str | Path, out: str | Path, config: TrainConfig, cache_folder: str | Path | None = None
 ) -> RunFolder:
-    """Learn the parts of a catalogue, one golden image each.
+    """Learn the parts of a catalogue, one golden image each; frames are compared with further references, too.
 
     Args:
         catalog_folder: Folder with the golden images; see `catalog.read_catalog`.
@@ -126,7 +131,8 @@ def train(
         learned.model.save(folder / MODEL_NAME)
         gallery_sha256 = write_gallery(folder, learned.prepared.gallery)
         record = _record(task, learned, watch, sha256_bytes((folder / MODEL_NAME).read_bytes()), gallery_sha256)
-        write_report(folder, record, task.catalog.images)
+        images = ReportImages(task.catalog.images, learned.calibrated.failed, learned.look_alikes)
+        write_report(folder, record, images, out)
         (folder / RECORD_NAME).write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=1))
     return RunFolder(out, record)
 
@@ -196,16 +202,21 @@ def _learn(task: _Task, cache: FeatureCache, watch: _Stopwatch) -> _Learned:
         return _scores(head_model, extractor.run(batch))
 
     with watch.stage("prepare golden images"):
-        prepared = prepare(task.catalog.images, task.spec, task.matching)
+        catalog = task.catalog
+        references = ImageFiles([image.path for image in catalog.references])
+        prepared = prepare(references, catalog.class_of, task.spec, task.matching)
     bank = prepared.gallery.bank
-    trained = CalibrationInput(task.catalog.images, task.spec, task.matching, bank, score, head)
+    further = catalog.further_images()
+    trained = CalibrationInput(catalog.images, task.spec, task.matching, bank, score, head, further)
     with watch.stage("calibrate the threshold"):
-        calibration = calibrate(trained, config.max_false_reject, config.seed)
+        calibrated = calibrate(trained, config.max_false_reject, config.seed)
+        calibration = calibrated.calibration
     with watch.stage("measure tolerances"):
         tolerances = measure_tolerances(trained, calibration, prepared.gallery, task.catalog.labels, config.seed)
-    return _Learned(
-        stack(extractor, head_model), fit, tuning, prepared, calibration, tolerances, _scores(head_model, features)
-    )
+    scores = _scores(head_model, features)
+    with watch.stage("find look-alikes"):
+        pairs = find_look_alikes(calibrated.frames, scores, prepared.gallery, calibration.matching)
+    return _Learned(stack(extractor, head_model), fit, tuning, prepared, calibrated, tolerances, scores, pairs)
 
 
 def _scores(head_model: Any, features: FloatArray) -> FloatArray:
@@ -224,12 +235,18 @@ def _record(task: _Task, learned: _Learned, watch: _Stopwatch, model_sha256: str
         catalog_sha256=catalog.sha256,
         twins=catalog.twins,
         goldens=_golden_records(task, learned),
+        further=tuple(
+            ReferenceRecord(image.label, image.path.relative_to(catalog.root).as_posix(), image.sha256)
+            for image in chain.from_iterable(catalog.further.values())
+        ),
         history=fit.history,
         tuning=learned.tuning,
         golden_accuracy=float(np.mean(learned.scores.argmax(axis=1) == np.arange(len(learned.scores)))),
         reached=fit.reached,
         outcome=f"{fit.outcome}; {learned.tuning.outcome}" if learned.tuning else fit.outcome,
-        calibration=learned.calibration,
+        calibration=learned.calibrated.calibration,
+        varied=learned.calibrated.frames,
+        look_alikes=tuple(pair.record for pair in learned.look_alikes),
         tolerances=learned.tolerances,
         model_sha256=model_sha256,
         gallery_sha256=gallery_sha256,

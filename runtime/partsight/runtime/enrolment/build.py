@@ -23,7 +23,7 @@ from partsight.runtime.enrolment.plan import Plan
 from partsight.runtime.images import preprocess
 from partsight.runtime.inference import PrototypeSearch, Session
 from partsight.runtime.matching import Bank, Matcher, encode_bank
-from partsight.runtime.package import Gate, Manifest, ModelPackage, Precision
+from partsight.runtime.package import Gate, Manifest, ModelPackage, Precision, merge_records
 from partsight.runtime.recognition import load_search
 
 MAX_NEIGHBOURS = 200
@@ -159,7 +159,7 @@ class Build:
         return self.models[precision].with_prototypes(self._prototypes(precision).T, manifest)
 
     def _new_records(self, records: np.ndarray) -> np.ndarray:
-        """Return the records of the new bank: old ones of parts that stay, and one for each new image."""
+        """Return the records of the new bank: old ones of parts that stay, and one of each new image."""
         new_index = np.full(len(self.old.manifest.labels), -1, np.int32)
         for item in self.plan.kept():
             new_index[item.old_index] = item.index
@@ -171,8 +171,7 @@ class Build:
             if placed.part.records is not None:
                 parts.append(placed.part.records.copy())
                 parts[-1]["class"] = placed.index
-        joined: np.ndarray = np.concatenate(parts)
-        return joined[np.argsort(joined["class"], kind="stable")]
+        return merge_records(*parts)
 
     def _neighbours(self) -> list[Sample]:
         """Return the golden images of old parts that are most like a new part, in the order of the labels."""

@@ -13,7 +13,7 @@ class Changes:
     """Changes to a package, as a caller asks for them.
 
     Attributes:
-        additions: Image files of each new part, by label; the gallery shows the first, frames are compared with all.
+        additions: Image files of each new part, by label: its golden image, and further references.
         replacements: Image files of parts that the package has, by label.
         removals: Labels of parts to remove.
     """

@@ -73,8 +73,8 @@ def enroll(
     Args:
         package: Folder of the package to start from; it stays as it is.
         out: Folder of the new package; must not exist.
-        additions: Image files of each new part, by label. The prototype is the mean of their embeddings. A frame is
-            compared with all images, and the gallery shows the first.
+        additions: Image files of each new part, by label: its golden image, and further references. A frame is compared
+            with all, and the best fit counts. The prototype is the mean of their embeddings.
         replacements: Image files of parts that the package has, by label.
         removals: Labels of parts to remove.
         seed: Seed of the varied images on which the rates are estimated.

@@ -207,11 +207,12 @@ def _answer(draft: Draft, samples: Sequence[Sample], images: Sequence[Pixels]) -
     others_new = np.isin(index, list(draft.new)) & (index != classes[:, None])
     by_network = AnswerPair(answer_by_score(score, classes, others_new), answer_by_score(score, classes))
     by_agreement, by_thumbnail = None, np.full(len(samples), score.shape[1])
-    if matcher is not None:
+    if matcher is not None and draft.manifest.matching is not None:
+        rule = draft.manifest.matching.decision.rule
         frames = _prepared(samples, images, matcher.spec.preprocess(spec))
-        before = after = answer_by_agreement(matcher, frames, score, classes)
+        before = after = answer_by_agreement(matcher, frames, score, classes, rule)
         if others_new.any():
-            before = answer_by_agreement(matcher, frames, score, classes, others_new)
+            before = answer_by_agreement(matcher, frames, score, classes, rule, others_new)
         by_agreement = AnswerPair(before, after)
         if matcher.spec.by_thumbnail:
             by_thumbnail = matcher.rank(frames, classes)

@@ -226,7 +226,7 @@ class _OldPart:
         batch = self._prepared(frames)
         score = np.zeros((len(frames), len(self._excluded)), np.float32)
         matches = self._matcher.match(batch, score, np.repeat(self._excluded[None], len(frames), axis=0))
-        return decide_matched(matches, self._spec, self.manifest.labels, self.decision.threshold, 1)
+        return decide_matched(matches, self._matcher.bank, self._spec, self.manifest.labels, self.decision.rule, 1)
 
     def appearance(self, frame: Pixels, _: str) -> Appearance:
         return appearance_of(self._prepared([frame])[0], self._golden)

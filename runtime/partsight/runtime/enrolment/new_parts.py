@@ -27,12 +27,12 @@ _MIN_LENGTH = 1e-3  # of the mean of embeddings, each of length 1
 
 @dataclass(frozen=True)
 class NewPartImages:
-    """Golden images of a part to add or replace.
+    """References of a part to add or replace: its golden image, and further ones.
 
     Attributes:
         label: Label of the part.
-        images: Golden images, each (height, width, 3) uint8 BGR, or (height, width) in a mono package. Each access
-            reads the file: many images may not fit into memory.
+        images: Golden image and further ones, each (height, width, 3) uint8 BGR, or (height, width) in a mono package.
+            Each access reads the file: many images may not fit into memory.
         sha256: SHA-256 of each image file.
         references: JPEG file of each image, as the gallery holds it; empty if the package has no matching.
         records: Record of each image in the bank, (images,); None if the package has no matching. The plan sets the
@@ -183,8 +183,8 @@ def _check_same_images(package: ModelPackage, changes: Changes, parts: Sequence[
     gone = {*changes.removals, *(part.label for part in parts)}
     owners: dict[str, list[str]] = defaultdict(list)
     if manifest.matching:
-        for label, name in zip(manifest.labels, manifest.matching.references, strict=True):
-            if label not in gone:
+        for index, label in enumerate(manifest.labels):
+            for name in () if label in gone else manifest.reference_files(index):
                 owners[manifest.files[name]].append(label)
     files: dict[str, Path] = {}
     for part in parts:

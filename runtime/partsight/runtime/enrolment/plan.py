@@ -1,22 +1,21 @@
 """The plan of an enrolment: the labels of the new package, in order, and where each part and file comes from."""
 
 import datetime
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import msgspec
 
 from partsight.runtime.enrolment.changes import Changes
 from partsight.runtime.enrolment.new_parts import NewPartImages
 from partsight.runtime.matching import BANK_FILE, GRAPH_FILE
-from partsight.runtime.package import SCHEMA_VERSION, Enrolment, Manifest, Matching, ModelPackage
+from partsight.runtime.package import SCHEMA_VERSION, Enrolment, Manifest, Matching, ModelPackage, unused_names
 
 Source = int | NewPartImages
 """Origin of a part: its index among the old package's labels, or new golden images."""
 
-_OUTLINE_FILE = "outlines.npy"  # in packages of schema version 1, which have no bank
-_NUMBERED = re.compile(r"gallery/(\d+)\.jpg")
+_OUTLINE_FILE = "outlines.npy"  # in packages of schema version 1
 
 
 @dataclass(frozen=True)
@@ -62,11 +61,10 @@ class Plan:
             old: Package to start from; files that stay keep its bytes.
             manifest: Manifest of the new package, as it will be written.
         """
-        matching = manifest.matching
-        new = {}
-        if matching:
-            new = {matching.references[placed.index]: placed.part.references[0] for placed in self.new_parts()}
-        stale = _made_anew(old.manifest) - set(matching.references if matching else ())
+        new: dict[str, bytes] = {}
+        for placed in self.new_parts():
+            new |= dict(zip(manifest.reference_files(placed.index), placed.part.references, strict=True))
+        stale = _made_anew(old.manifest) - set(_reference_files(manifest))
         for name in old.manifest.files:
             if name not in new and name not in stale:
                 yield name, old.file_bytes(name)
@@ -75,14 +73,19 @@ class Plan:
 
 def _made_anew(old: Manifest) -> set[str]:
     """Return the names of the files that depend on the parts of a package."""
-    stale = set(old.matching.references if old.matching else ())
+    stale = {*_reference_files(old)}
     if old.search:
         stale.add(old.search.file)
     if old.matching:
         stale.update(name for name in (old.matching.bank, old.matching.graph) if name)
-    if old.schema_version == 1:
-        stale.add(_OUTLINE_FILE)
+    if old.schema_version != SCHEMA_VERSION:
+        stale.update((_OUTLINE_FILE, BANK_FILE, GRAPH_FILE))
     return stale
+
+
+def _reference_files(manifest: Manifest) -> Iterator[str]:
+    """Yield the names of the files of all references."""
+    return chain.from_iterable(map(manifest.reference_files, range(len(manifest.labels))))
 
 
 def make_plan(package: ModelPackage, changes: Changes, parts: Sequence[NewPartImages]) -> Plan:
@@ -113,20 +116,29 @@ def make_plan(package: ModelPackage, changes: Changes, parts: Sequence[NewPartIm
         schema_version=SCHEMA_VERSION,
         labels=tuple(sources),
         provenance=provenance,
-        matching=_matching(old, stay, len(changes.additions)),
+        matching=_matching(old, sources),
     )
     return Plan(manifest, tuple(sources.values()))
 
 
-def _matching(old: Manifest, stay: Iterable[str], added: int) -> Matching | None:
-    """Name the golden image of each label: parts that stay keep their file's name, new ones get an unused number."""
+def _matching(old: Manifest, sources: Mapping[str, Source]) -> Matching | None:
+    """Name the references of each label: those that stay keep their file's name, others get an unused number.
+
+    A part that is replaced keeps the name of its golden image.
+    """
     matching = old.matching
     if matching is None:
         return None
-    names = dict(zip(old.labels, matching.references, strict=True))
-    numbers = [int(match[1]) for match in map(_NUMBERED.fullmatch, old.files) if match]
-    first = max(numbers, default=-1) + 1
-    fresh = [f"gallery/{number:05d}.jpg" for number in range(first, first + added)]
+    goldens, further = dict(zip(old.labels, matching.references, strict=True)), dict(matching.further)
+    added = [label for label in sources if label not in goldens]
+    new = {label: part.references[1:] for label, part in sources.items() if not isinstance(part, int)}
+    names = iter(unused_names(old.files, len(added) + sum(map(len, new.values()))))
+    goldens |= {label: next(names) for label in added}
+    further |= {label: tuple(next(names) for _ in files) for label, files in new.items()}
     return msgspec.structs.replace(
-        matching, references=(*(names[label] for label in stay), *fresh), bank=BANK_FILE, graph=GRAPH_FILE
+        matching,
+        references=tuple(goldens[label] for label in sources),
+        further={label: further[label] for label in sources if further.get(label)},
+        bank=BANK_FILE,
+        graph=GRAPH_FILE,
     )

@@ -8,10 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from partsight.runtime.calibration import VariedAnswers, false_accept, false_reject
-from partsight.runtime.core import FloatArray, Pixels
+from partsight.runtime.core import Pixels
 from partsight.runtime.enrolment.evaluation import AnswerPair, Draft, Evaluation
 from partsight.runtime.enrolment.new_parts import NewPartImages
 from partsight.runtime.images import preprocess
+from partsight.runtime.matching import Spot, worst_spots
 from partsight.runtime.package import Decision, Manifest
 
 TWIN_AGREEMENT = 0.5
@@ -23,20 +24,23 @@ TWIN_COSINE = 0.999
 
 @dataclass(frozen=True)
 class Lookalike:
-    """The other part whose golden image fits a new one best.
+    """The other part with a reference that fits an image of the new part best.
 
     Attributes:
         label: Label of the other part.
-        likeness: Agreement of the two golden images; their cosine if the package has no matching.
+        likeness: Agreement of the two images; their cosine if the package has no matching.
         is_confusable: Whether a frame of the new part would get the other's label if the new part were not taught.
         is_twin: Whether noise and light explain all differences: frames of both are often answered unknown, or as the
             other part.
+        spot: Where the new image differs most from the other, in pixels of the other at the size of the
+            comparison; None if the package has no matching.
     """
 
     label: str
     likeness: float
     is_confusable: bool
     is_twin: bool
+    spot: Spot | None = None
 
 
 @dataclass(frozen=True)
@@ -46,8 +50,8 @@ class NewPartReport:
     Attributes:
         label: Label of the part.
         replaced: Whether the package had the part before.
-        images: Number of its golden images.
-        frames: Number of varied golden images, on which the next three shares are estimated.
+        images: Number of its images: the golden image and further references, with all of which frames are compared.
+        frames: Number of varied copies of these images, on which the next three shares are estimated.
         right, refused, wrong: Shares of frames with its label, without a label, with another part's label.
         lookalike: Other part that it looks most like; None if there is no other part.
         misfits: Sentences on differences between its golden images and those of the package: scale, sharpness, light,
@@ -77,8 +81,7 @@ def report_part(evaluation: Evaluation, index: int, part: NewPartImages, misfits
     draft, own = evaluation.draft, evaluation.final.after.of_frames(evaluation.index == index)
     accepted = _is_accepted(draft.manifest, own)
     right = accepted & own.is_right
-    image = part.images[0]
-    score = draft.session.run(preprocess([image], draft.manifest.preprocess)).score[0]
+    lookalikes = [_find_lookalike(draft, index, image) for image in part.images]
     return NewPartReport(
         label=part.label,
         replaced=part.label in draft.manifest.provenance.enrolments[-1].replaced,
@@ -87,7 +90,7 @@ def report_part(evaluation: Evaluation, index: int, part: NewPartImages, misfits
         right=float(np.mean(right)),
         refused=1 - float(np.mean(accepted)),
         wrong=float(np.mean(accepted)) - float(np.mean(right)),
-        lookalike=_find_lookalike(draft, index, image, score),
+        lookalike=max(filter(None, lookalikes), key=lambda item: item.likeness, default=None),
         misfits=misfits,
     )
 
@@ -108,19 +111,19 @@ def _is_accepted(manifest: Manifest, answers: VariedAnswers) -> npt.NDArray[np.b
     return np.asarray(answers.taught >= np.float32(decision.threshold))
 
 
-def _find_lookalike(draft: Draft, index: int, image: Pixels, score: FloatArray) -> Lookalike | None:
-    """Compare a new golden image with those of all other parts.
+def _find_lookalike(draft: Draft, index: int, image: Pixels) -> Lookalike | None:
+    """Compare an image of a new part with the references of all other parts.
 
     Args:
         draft: The package, with the new part.
         index: Index of the new part among the labels.
-        image: Its golden image, as read.
-        score: The network's scores of that image, (classes,) float32.
+        image: Golden image or further reference of the part, as read.
 
     Returns:
         None if there is no other part.
     """
     manifest, matching = draft.manifest, draft.manifest.matching
+    score = draft.session.run(preprocess([image], manifest.preprocess)).score[0]
     if len(score) < 2:
         return None
     is_own = np.arange(len(score)) == index
@@ -128,12 +131,15 @@ def _find_lookalike(draft: Draft, index: int, image: Pixels, score: FloatArray) 
         frame = preprocess([image], matching.spec.preprocess(manifest.preprocess))
         matches = draft.matcher.match(frame, score[None], is_own[None])
         other, likeness = int(matches.classes[0, 0]), float(matches.agreement[0, 0])
-        threshold, twin = matching.decision.threshold, TWIN_AGREEMENT
+        is_confusable = float(matches.evidence(matching.decision.rule)[0]) >= matching.decision.threshold
+        twin = TWIN_AGREEMENT
+        spot = worst_spots(frame[0], matches, draft.matcher.bank, draft.matcher.spec)[0]
     else:
         others = np.where(is_own, -np.inf, score)
-        other, threshold, twin = int(others.argmax()), manifest.decision.threshold, TWIN_COSINE
-        likeness = float(others[other])
-    return Lookalike(manifest.labels[other], likeness, likeness >= threshold, likeness >= twin)
+        other, twin = int(others.argmax()), TWIN_COSINE
+        likeness, spot = float(others[other]), None
+        is_confusable = likeness >= manifest.decision.threshold
+    return Lookalike(manifest.labels[other], likeness, is_confusable, likeness >= twin, spot)
 
 
 def with_new_rates(evaluation: Evaluation) -> Manifest:

@@ -13,6 +13,7 @@ from partsight.runtime.package.gallery import (
 from partsight.runtime.package.manifest import (
     METADATA_KEY,
     SCHEMA_VERSION,
+    Commissioning,
     Decision,
     Enrolment,
     Gate,
@@ -27,6 +28,13 @@ from partsight.runtime.package.manifest import (
 )
 from partsight.runtime.package.onnx_file import check_onnx
 from partsight.runtime.package.package import MAX_MANIFEST_BYTES, ModelPackage, package_id_of
+from partsight.runtime.package.references import (
+    References,
+    add_references,
+    lost_references,
+    merge_records,
+    unused_names,
+)
 from partsight.runtime.package.sign import sign_package
 
 __all__ = [
@@ -34,6 +42,7 @@ __all__ = [
     "MAX_MANIFEST_BYTES",
     "METADATA_KEY",
     "SCHEMA_VERSION",
+    "Commissioning",
     "Decision",
     "Enrolment",
     "Gallery",
@@ -45,14 +54,19 @@ __all__ = [
     "Parity",
     "Precision",
     "Provenance",
+    "References",
     "Search",
     "Share",
+    "add_references",
     "check_digest",
     "check_onnx",
     "decode_golden_image",
+    "lost_references",
+    "merge_records",
     "package_id_of",
     "prepare_gallery",
     "resized",
     "sign_package",
+    "unused_names",
     "with_digest",
 ]

@@ -1,6 +1,6 @@
 """The gallery: golden images as JPEG files in a package, at the size of the comparison with frames."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -16,41 +16,50 @@ _MAX_SIDE_PX = 1024
 
 @dataclass(frozen=True)
 class Gallery:
-    """Golden images in the form that a package holds, prepared for matching.
+    """References in the form that a package holds, prepared for matching.
 
     Attributes:
-        files: One JPEG file for each golden image, in order.
-        records: One record of the bank for each golden image, (images,); its class is the index of the image.
+        files: One JPEG file for each reference, in the order of the bank.
+        records: One record of the bank for each reference, (references,).
     """
 
     files: tuple[bytes, ...]
     records: np.ndarray
 
     @property
+    def golden_files(self) -> tuple[bytes, ...]:
+        """File of the golden image of each class, which is the class's first reference, in order."""
+        return tuple(self.files[row] for row in self.bank.references_of[:, 0])
+
+    @property
     def bank(self) -> Bank:
-        """The bank of a package with one golden image for each class."""
+        """The bank of a package with these references; each class from 0 on must have one."""
         return Bank.of(self.records)
 
 
-def prepare_gallery(goldens: Iterable[Pixels], spec: PreprocessSpec, matching: MatchingSpec) -> Gallery:
-    """Preprocess, encode, decode and prepare each golden image once.
+def prepare_gallery(
+    references: Iterable[Pixels], spec: PreprocessSpec, matching: MatchingSpec, class_of: Sequence[int] | None = None
+) -> Gallery:
+    """Preprocess, encode, decode and prepare each reference once.
 
     The records come from the decoded files: a threshold that is found with them holds on the line, which compares
     frames with these files.
 
     Args:
-        goldens: Golden images, at least one, each (height, width, 3) or (height, width) uint8; each is read once.
+        references: Golden images and further references, at least one, each (height, width, 3) or (height, width)
+            uint8; each is read once.
         spec: Preprocessing of the network.
         matching: Size of the references.
+        class_of: Class of each reference; None for one of each class, in order.
     """
     files: list[bytes] = []
 
     def decoded() -> Iterator[Pixels]:
-        for golden in goldens:
-            files.append(encode_golden_image(preprocess([golden], matching.preprocess(spec))[0]))
+        for reference in references:
+            files.append(encode_golden_image(preprocess([reference], matching.preprocess(spec))[0]))
             yield decode_golden_image(files[-1], f"golden image {len(files)}")
 
-    records = prepare_all(decoded())
+    records = prepare_all(decoded(), class_of)
     return Gallery(tuple(files), records)
 
 

@@ -6,10 +6,10 @@ import msgspec
 
 from partsight.runtime.core import PackageError, sha256_bytes
 from partsight.runtime.images import PreprocessSpec
-from partsight.runtime.matching import MAX_PX, MatchingSpec
+from partsight.runtime.matching import MAX_PX, MatchingSpec, Rule
 
-SCHEMA_VERSION = 2
-"""Version 1 belongs to an earlier comparison; `_of_version_1` reads it."""
+SCHEMA_VERSION = 3
+"""Versions 1 and 2 belong to earlier comparisons; `_OLD` reads them. Their references are prepared at each start."""
 
 METADATA_KEY = "partsight.manifest"
 """Key of the manifest in an ONNX file's metadata, which makes the file usable without its package."""
@@ -41,6 +41,8 @@ class Decision(msgspec.Struct, frozen=True):
         taught_scores, unknown_scores: Quantiles of the best scores of these images at equal shares, from the lowest
             score to the highest: with all parts, and with the image's own part left out. They show the cost of another
             threshold. Enrolment keeps the quantiles of training. Empty in a package of an earlier partsight.
+        by_margin, by_network: Reduction of the threshold for each unit of margin, and of the network's lead; see
+            `matching.Rule`. Commissioning finds them; 0 without it.
     """
 
     score: Literal["cosine", "probability", "agreement"]
@@ -51,6 +53,13 @@ class Decision(msgspec.Struct, frozen=True):
     expected_false_accept: Share | None = None
     taught_scores: tuple[float, ...] = ()
     unknown_scores: tuple[float, ...] = ()
+    by_margin: float = 0.0
+    by_network: float = 0.0
+
+    @property
+    def rule(self) -> Rule:
+        """The least agreement that a frame needs."""
+        return Rule(self.threshold, self.by_margin, self.by_network)
 
 
 class Matching(msgspec.Struct, frozen=True):
@@ -60,9 +69,10 @@ class Matching(msgspec.Struct, frozen=True):
         spec: Settings of the comparison.
         decision: Decision on the agreement; it replaces the decision on the network's score.
         references: Files of the golden images in the package, one for each label, in order.
-        bank: File with the prepared references; None in a package of schema version 1, whose references each start
-            prepares from the golden images.
+        bank: File with the prepared references; None in a package of an earlier schema version, whose references each
+            start prepares from the golden images.
         graph: File with the comparison as an ONNX graph, for cards and other languages; None if there is none.
+        further: Files of further references of parts that have several, by label, in the order of the bank.
     """
 
     spec: MatchingSpec
@@ -70,6 +80,7 @@ class Matching(msgspec.Struct, frozen=True):
     references: tuple[str, ...]
     bank: str | None = None
     graph: str | None = None
+    further: dict[Label, tuple[str, ...]] = {}
 
 
 class Search(msgspec.Struct, frozen=True):
@@ -167,8 +178,35 @@ class Enrolment(msgspec.Struct, frozen=True, kw_only=True):
     images: dict[str, tuple[Sha256, ...]] = {}
 
 
+class Commissioning(msgspec.Struct, frozen=True, kw_only=True):
+    """A fit of the comparison to frames of the line.
+
+    Attributes:
+        created: Time of the change, UTC.
+        from_package: `package_id` of the package before the change.
+        from_keys: Ids of the trusted keys that had signed that package; empty if no signature was demanded.
+        frames: Number of frames of taught parts that were used.
+        unknown_frames: Number of frames of parts that are not taught.
+        is_confirmed: Whether a person named the part of each frame.
+        frames_sha256: SHA-256 over the sorted SHA-256 sums of all their files.
+        further: Number of further references that were added, by label.
+        spec_before, decision_before: Settings and decision of the comparison before the change.
+    """
+
+    created: str
+    from_package: str
+    from_keys: tuple[str, ...] = ()
+    frames: Count
+    unknown_frames: Count = 0
+    is_confirmed: bool = True
+    frames_sha256: Sha256
+    further: dict[Label, Count] = {}
+    spec_before: MatchingSpec
+    decision_before: Decision
+
+
 class Provenance(msgspec.Struct, frozen=True):
-    """Origin of the package: the training, and the enrolments after it, earliest first."""
+    """Origin of the package: the training, and the enrolments and commissionings after it, earliest first."""
 
     created: str
     backbone: str
@@ -179,6 +217,7 @@ class Provenance(msgspec.Struct, frozen=True):
     golden_accuracy: Share
     versions: dict[str, str]
     enrolments: tuple[Enrolment, ...] = ()
+    commissionings: tuple[Commissioning, ...] = ()
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -208,6 +247,19 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     refused: dict[Precision, str] = {}
     files: dict[str, Sha256] = {}
 
+    def reference_files(self, index: int) -> tuple[str, ...]:
+        """Return the files of a part's references: its golden image, then its further references.
+
+        Args:
+            index: Index of the part's label.
+
+        Returns:
+            No file if frames are not compared with golden images.
+        """
+        if self.matching is None:
+            return ()
+        return (self.matching.references[index], *self.matching.further.get(self.labels[index], ()))
+
     def without_files(self) -> "Manifest":
         """Return the copy for an ONNX file's metadata."""
         return msgspec.structs.replace(self, matching=None, search=None, models={}, refused={}, files={})
@@ -232,12 +284,12 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         try:
             version: Any = msgspec.json.decode(data, type=dict[str, msgspec.Raw]).get("schema_version")
             found = None if version is None else msgspec.json.decode(version)
-            if found not in (1, SCHEMA_VERSION):
+            if found not in (1, 2, SCHEMA_VERSION):
                 raise PackageError(
-                    f"{source}: the manifest has schema version {found}; expected 1 or {SCHEMA_VERSION}: install the "
+                    f"{source}: the manifest has schema version {found}; expected 1 to {SCHEMA_VERSION}: install the "
                     "partsight that made the package, or export the package again with this one"
                 )
-            manifest = msgspec.json.decode(data, type=cls) if found == SCHEMA_VERSION else _of_version_1(data)
+            manifest = _OLD[found](data) if found in _OLD else msgspec.json.decode(data, type=cls)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise PackageError(f"{source}: the manifest is damaged ({error}); export the package again") from error
         if not manifest.labels or len(set(manifest.labels)) != len(manifest.labels):
@@ -249,6 +301,12 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
                 "labels; expected one for each label: export the package again"
             )
         if matching:
+            unknown = matching.further.keys() - set(manifest.labels)
+            if unknown:
+                raise PackageError(
+                    f"{source}: the manifest names further references of {min(unknown)!r}, which is not among its "
+                    "labels; export the package again"
+                )
             try:
                 matching.spec.preprocess(manifest.preprocess)
             except ValueError as error:
@@ -287,6 +345,23 @@ def _of_version_1(data: bytes) -> Manifest:
     height, width = (6 * max(6, round(side / 6)) for side in (old.spec.height, old.spec.width))
     matching = Matching(MatchingSpec(height=height, width=width), old.decision, old.references)
     return msgspec.structs.replace(manifest, matching=matching)
+
+
+def _of_version_2(data: bytes) -> Manifest:
+    """Read a manifest of schema version 2, whose bank and graph belong to an earlier comparison.
+
+    Its least margin was no share of the agreement: the default replaces it.
+    """
+    manifest = msgspec.json.decode(data, type=Manifest)
+    if manifest.matching is None:
+        return manifest
+    old = manifest.matching.spec
+    spec = msgspec.structs.replace(old, least_margin=MatchingSpec(height=old.height, width=old.width).least_margin)
+    matching = msgspec.structs.replace(manifest.matching, spec=spec, bank=None, graph=None)
+    return msgspec.structs.replace(manifest, matching=matching)
+
+
+_OLD = {1: _of_version_1, 2: _of_version_2}
 
 
 def _check_digest(data: bytes, source: str) -> None:

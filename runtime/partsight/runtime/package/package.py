@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import get_args
 
@@ -30,6 +31,7 @@ from partsight.runtime.matching import decode_bank
 from partsight.runtime.package.gallery import decode_golden_image
 from partsight.runtime.package.manifest import Manifest, Matching, ModelFile, Precision
 from partsight.runtime.package.onnx_file import check_onnx
+from partsight.runtime.package.references import check_counts
 from partsight.runtime.signing import Demand, KeyLike, check_signatures, find_demands
 
 MAX_MANIFEST_BYTES = 64 * 2**20  # 100,000 parts take 20 MB
@@ -43,8 +45,6 @@ _EXPECTED = "expected a folder that `partsight export` wrote"
 @dataclass(frozen=True)
 class ModelPackage:
     """A model package on disk: its manifest was read, and every file that the manifest names is there.
-
-    It reads and checks files. `partsight.runtime.recognition` makes a recogniser of them.
 
     Attributes:
         path: Folder of the package.
@@ -158,7 +158,7 @@ class ModelPackage:
         return data
 
     def golden_image(self, index: int) -> Pixels:
-        """Return the golden image that frames are compared with, checked against the manifest.
+        """Return a part's golden image, checked against the manifest.
 
         Args:
             index: Index of the part's label.
@@ -169,7 +169,24 @@ class ModelPackage:
         Raises:
             PackageError: the package has no golden images, or the file was altered or damaged.
         """
-        name = self._matching().references[index]
+        return self.reference_image(index, 0)
+
+    def reference_image(self, index: int, reference: int) -> Pixels:
+        """Return one of a part's references, checked against the manifest.
+
+        Args:
+            index: Index of the part's label.
+            reference: Index among the part's references: 0 for its golden image, then its further references.
+
+        Returns:
+            Image as the package stores it, (height, width, 3) uint8 BGR.
+
+        Raises:
+            IndexError: the part has no such reference.
+            PackageError: the package has no golden images, or the file was altered or damaged.
+        """
+        self._matching()
+        name = self.manifest.reference_files(index)[reference]
         return decode_golden_image(self.file_bytes(name), f"{self.path}: {name}")
 
     def bank_records(self) -> np.ndarray | None:
@@ -178,10 +195,11 @@ class ModelPackage:
         The file is mapped into memory.
 
         Returns:
-            None in a package of schema version 1, which has no bank; `recognition.load_bank` computes it.
+            None in a package of an earlier schema version; `recognition.load_bank` computes them.
 
         Raises:
-            PackageError: the package has no golden images, or the file was altered or damaged.
+            PackageError: the package has no golden images; or the file was altered or damaged, or holds another number
+                of references of a part than the manifest names.
         """
         matching = self._matching()
         if matching.bank is None:
@@ -189,7 +207,9 @@ class ModelPackage:
         mapped = map_file(self._folder or self.path, matching.bank, self._max_bytes(matching.bank))
         self._check_hash(matching.bank, sha256_bytes(mapped), self._hash_of(matching.bank))
         source = f"{self.path}: {matching.bank}"
-        return decode_bank(mapped, len(self.manifest.labels), matching.spec.size_hw, source)
+        records = decode_bank(mapped, len(self.manifest.labels), matching.spec.size_hw, source)
+        check_counts(records, self.manifest, source)
+        return records
 
     def prototypes(self) -> FloatArray | None:
         """Return the prototypes, (classes, d) float32 and read-only, checked against the manifest.
@@ -260,14 +280,18 @@ class ModelPackage:
             )
 
     def _max_bytes(self, name: str) -> int:
-        if name.endswith(".npy"):  # a row for each label, or several: one for each reference
-            return min(_MAX_ARRAY_BYTES, _MAX_HEADER_BYTES + _MAX_ROW_BYTES * len(self.manifest.labels))
+        if name.endswith(".npy"):  # a row for each label, or for each reference
+            further = self.manifest.matching.further if self.manifest.matching else {}
+            rows = len(self.manifest.labels) + sum(map(len, further.values()))
+            return min(_MAX_ARRAY_BYTES, _MAX_HEADER_BYTES + _MAX_ROW_BYTES * rows)
         return _MAX_OTHER_BYTES if name in self.manifest.files else _MAX_MODEL_BYTES
 
     def _check_names(self) -> None:
         matching, search = self.manifest.matching, self.manifest.search
-        used = [*(matching.references if matching else ()), *([search.file] if search else ())]
-        used += [name for name in (matching.bank, matching.graph) if name] if matching else []
+        used = [search.file] if search else []
+        if matching:
+            used += [*matching.references, *chain.from_iterable(matching.further.values())]
+            used += [name for name in (matching.bank, matching.graph) if name]
         unnamed = [name for name in used if name not in self.manifest.files]
         if unnamed:
             raise PackageError(f"{self.path}: the manifest names no SHA-256 of {unnamed[0]}; export the package again")
