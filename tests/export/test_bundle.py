@@ -24,7 +24,7 @@ from partsight.runtime.calibration.variation import Variation, vary
 from partsight.runtime.core.errors import ExportError, OutputError, PackageError
 from partsight.runtime.core.safe_folder import MANIFEST_NAME
 from partsight.runtime.images.preprocessing import PreprocessSpec, Region, preprocess, second_step
-from partsight.runtime.matching import BANK_FILE, Bank, Matcher, MatchingSpec
+from partsight.runtime.matching import BANK_FILE, Bank, Matcher, Matches, MatchingSpec, Rule
 from partsight.runtime.matching.graph_nodes import ALLOWED_OPERATORS, BATCH, FRAMES_TRACED, Trace
 from partsight.runtime.package.manifest import Matching, Precision
 from partsight.runtime.package.onnx_file import check_onnx
@@ -32,7 +32,7 @@ from tests.runtime.enrolment.enrolling import write_package
 from tests.runtime.matching.case import FRAMES, PARTS, SPEC, Case, load_case, session, stretch_samples
 from tests.tiny import tiny_matching, write_tiny_package
 
-THRESHOLD, MIN_MARGIN = 0.45, 0.1
+PLAIN, MIN_MARGIN = Rule(0.45), 0.1
 NETWORK_HW = (150, 150)
 DOC = Path(__file__).parents[2] / "docs" / "bundle.md"
 
@@ -79,9 +79,14 @@ def images_of(case: Case, network_hw: tuple[int, int]) -> np.ndarray:
 
 
 def assert_same(
-    found: dict[str, Any], images: np.ndarray, case: Case, model: onnx.ModelProto, spec: MatchingSpec
-) -> None:
-    """Compare a bundle's outputs with those of the separate steps."""
+    found: dict[str, Any],
+    images: np.ndarray,
+    case: Case,
+    model: onnx.ModelProto,
+    spec: MatchingSpec,
+    rule: Rule = PLAIN,
+) -> Matches:
+    """Compare a bundle's outputs with those of the separate steps, and return these."""
     size_hw = tuple(dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim[1:3])
     (score,) = session(model).run(["score"], {"image_bgr": shrunk(images, size_hw)})
     matches = Matcher(case.bank, spec).match(shrunk(images, spec.size_hw), score)
@@ -90,8 +95,8 @@ def assert_same(
     assert (found["label_index"] == matches.classes[:, 0]).all()
     assert np.abs(found["agreement"] - matches.agreement[:, 0]).max() < 1e-3
     assert np.abs(found["margin"] - matches.margin).max() < 1e-3
-    assert (found["accepted"] == matches.is_accepted(THRESHOLD, spec)).all()
-    too_low = matches.agreement[:, 0] < np.float32(THRESHOLD)
+    assert (found["accepted"] == matches.is_accepted(rule, spec)).all()
+    too_low = matches.agreement[:, 0] < matches.needed(rule)
     reasons = np.where(
         found["accepted"], bundle.RECOGNISED, np.where(too_low, bundle.AGREES_WITH_NONE, bundle.TWO_PARTS_FIT)
     )
@@ -100,6 +105,7 @@ def assert_same(
     assert (found["top_index"][:, finalists:] == -1).all()
     assert np.abs(found["top_agreement"][:, :finalists] - matches.agreement[:, :finalists]).max() < 1e-3
     assert (found["top_agreement"][:, finalists:] == 0).all()
+    return matches
 
 
 def run(model: onnx.ModelProto, images: np.ndarray) -> dict[str, Any]:
@@ -110,8 +116,8 @@ def run(model: onnx.ModelProto, images: np.ndarray) -> dict[str, Any]:
 
 def joined(case: Case, model: onnx.ModelProto, spec: MatchingSpec = SPEC, **changes: Any) -> onnx.ModelProto:
     size_hw = tuple(dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim[1:3])
-    options = {"network_hw": size_hw, "batch": None, "threshold": THRESHOLD, "least_margin": MIN_MARGIN} | changes
-    return join(model, case.bank, spec, **options)
+    options = {"network_hw": size_hw, "batch": None, "rule": PLAIN} | changes
+    return join(model, case.bank, msgspec.structs.replace(spec, least_margin=MIN_MARGIN), **options)
 
 
 def with_margin(**changes: Any) -> MatchingSpec:
@@ -138,8 +144,25 @@ def test_each_reason(case: Case) -> None:
     model, images = network(), images_of(case, NETWORK_HW)
     twice = dataclasses.replace(case, bank=doubled(case))
     assert set(run(joined(case, model), images)["reason"]) >= {bundle.RECOGNISED}
-    assert set(run(joined(case, model, threshold=1.0), images)["reason"]) == {bundle.AGREES_WITH_NONE}
-    assert set(run(joined(twice, model, threshold=0.0), images)["reason"]) == {bundle.TWO_PARTS_FIT}
+    assert set(run(joined(case, model, rule=Rule(1.0)), images)["reason"]) == {bundle.AGREES_WITH_NONE}
+    assert set(run(joined(twice, model, rule=Rule(0.0)), images)["reason"]) == {bundle.TWO_PARTS_FIT}
+
+
+@pytest.mark.parametrize("rule", [Rule(0.8, by_margin=0.4), Rule(0.3, by_network=0.4), Rule(0.9, 0.25, -0.25)])
+def test_margin_and_network_count_as_in_the_steps(case: Case, rule: Rule) -> None:
+    model, images = softened(network()), images_of(case, NETWORK_HW)
+    found = run(joined(case, model, rule=rule), images)
+    matches = assert_same(found, images, case, model, with_margin(), rule)
+    assert (matches.is_accepted(rule, with_margin()) != matches.is_accepted(Rule(rule.threshold), with_margin())).any()
+    assert np.abs(matches.agreement[:, 0] - matches.needed(rule)).min() > 1e-3  # rounding decides no frame
+    assert set(found["reason"]) == {bundle.RECOGNISED, bundle.AGREES_WITH_NONE}
+
+
+def softened(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a network whose scores are probabilities."""
+    model.graph.node[-1].output[0] = "raw"
+    model.graph.node.append(helper.make_node("Softmax", ["raw"], ["score"]))
+    return model
 
 
 def doubled(case: Case) -> Any:
@@ -267,7 +290,10 @@ class TestOfAPackage:
                 "golden_hw": list(package.manifest.preprocess.golden_hw or ()),
             },
             "threshold": matching.decision.threshold,
+            "by_margin": matching.decision.by_margin,
+            "by_network": matching.decision.by_network,
             "least_margin": matching.spec.least_margin,
+            "reasons": ["recognised", "agrees_with_none", "two_parts_fit"],
             "precision": "fp32",
             "model_sha256": manifest.models["fp32"].sha256,
             "bank_sha256": manifest.files[BANK_FILE],
@@ -289,7 +315,7 @@ class TestOfAPackage:
         accepted = compare(written.path, package, frames)
         parts = len(package.manifest.labels)
         assert accepted[:parts].all()
-        assert accepted[parts : 2 * parts].mean() > 0.9
+        assert accepted[parts : 2 * parts].mean() > 0.3  # a dozen frames chose the threshold
         assert not accepted[2 * parts :].any()
 
     @pytest.mark.parametrize("batch", [1, 4])
@@ -311,7 +337,7 @@ class TestOfAPackage:
             framed[-1][10:266, 20:276] = frame
         compare(made.path, copy, framed)
 
-    @pytest.mark.parametrize("break_it", ["threshold", "least_margin", "bank", "grid"])
+    @pytest.mark.parametrize("break_it", ["threshold", "by_margin", "least_margin", "bank", "grid"])
     def test_a_bundle_that_is_wrong_in_one_place_shows(
         self, break_it: str, package: ModelPackage, example_parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -323,8 +349,10 @@ class TestOfAPackage:
                 records = bank.records.copy()
                 records["image"][0] = records["image"][1]
                 bank = Bank.of(records)
+            elif break_it == "least_margin":
+                spec = msgspec.structs.replace(spec, least_margin=0.99)  # a share of the agreement
             elif break_it != "grid":
-                options[break_it] = 0.9
+                options["rule"] = msgspec.structs.replace(options["rule"], **{break_it: 0.9})
             return right(network, bank, spec, **options)
 
         monkeypatch.setattr(bundle, "join", wrong)
@@ -456,6 +484,5 @@ def compare(
         assert facts["labels"][found["label_index"][index]] == result.top[0][0]
         assert found["agreement"][index] == pytest.approx(result.score, abs=1e-3)
         assert found["margin"][index] == pytest.approx(result.margin, abs=1e-3)
-        assert (found["reason"][index] == bundle.RECOGNISED) == result.accepted
-        assert (found["reason"][index] == bundle.AGREES_WITH_NONE) == (result.score < facts["threshold"])
+        assert facts["reasons"][found["reason"][index]] == result.reason
     return np.asarray(found["accepted"])

@@ -16,10 +16,11 @@ from partsight.runtime.core.errors import RunError
 from partsight.runtime.core.storage import sha256_bytes
 from partsight.runtime.images.preprocessing import preprocess
 from partsight.runtime.matching import BANK_FILE, GRAPH_FILE, MAX_PX, GraphMatcher
-from partsight.runtime.package import prepare_gallery
+from partsight.runtime.package import prepare_gallery, resized
 from partsight.runtime.package.manifest import METADATA_KEY, Manifest
 from partsight.runtime.recognition import load_bank
-from partsight.train.run_folder import RECORD_NAME, RunFolder
+from partsight.train.run_folder import RECORD_NAME, RunFolder, TrainConfig
+from partsight.train.trainer import train
 
 
 def test_every_file_is_in_the_manifest(package: ModelPackage) -> None:
@@ -124,6 +125,46 @@ def test_the_report_shows_the_comparison(package: ModelPackage) -> None:
         assert datum in text
     assert "http://" not in text.replace("http://www.w3.org", "")
     assert "https://" not in text.replace("https://www.w3.org", "")
+
+
+def test_a_run_with_further_references(small_catalog: Path, tiny_backbone: None, tmp_path: Path) -> None:
+    catalog = tmp_path / "golden"
+    for source in sorted(small_catalog.iterdir())[:3]:
+        shutil.copytree(source, catalog / source.name)
+    labels = sorted(path.name for path in catalog.iterdir())
+    moved = [np.roll(read_image(catalog / labels[1] / "golden.jpg"), shift, axis=0) for shift in (60, 120)]
+    for number, image in enumerate(moved):
+        cv2.imwrite(str(catalog / labels[1] / f"{number}.png"), image)
+    run = train(catalog, tmp_path / "run", TrainConfig(side_px=64))
+    shutil.rmtree(catalog / labels[1])
+    shutil.copytree(small_catalog / labels[1], catalog / labels[1])  # the run's own gallery has further references
+    package = export(run.path, tmp_path / "line.partsight", precisions=("fp32",))
+    matching = package.manifest.matching
+    assert matching is not None
+    assert matching.references == ("gallery/00000.jpg", "gallery/00001.jpg", "gallery/00002.jpg")
+    assert matching.further == {labels[1]: ("gallery/00003.jpg", "gallery/00004.jpg")}
+    package.check_hashes()
+    assert load_bank(package).records["class"].tolist() == [0, 1, 1, 1, 2]
+    with Recognizer(package.path) as recognizer:
+        found = recognizer.recognize_batch([*moved, read_image(catalog / labels[1] / "golden.jpg")])
+        assert [(answer.label, answer.reference) for answer in found] == [(labels[1], index) for index in (1, 2, 0)]
+    for number, image in enumerate(moved, start=1):
+        stored = resized(package.reference_image(1, number), (256, 256))
+        assert np.abs(stored.astype(int) - image).mean() < 4
+
+
+@pytest.mark.usefixtures("converted_once")
+def test_a_run_of_an_earlier_schema(small_run: RunFolder, package: ModelPackage, tmp_path: Path) -> None:
+    """Its bank has other records, so export prepares the references of its gallery again."""
+    run = Path(shutil.copytree(small_run.path, tmp_path / "run"))
+    files = [run / "gallery" / f"{index:05}.jpg" for index in range(12)]
+    (run / BANK_FILE).write_bytes(b"a bank of then")
+    sums = "".join(sha256_bytes(path.read_bytes()) for path in (*files, run / BANK_FILE))
+    record = msgspec.structs.replace(small_run.record, schema_version=1, gallery_sha256=sha256_bytes(sums.encode()))
+    (run / RECORD_NAME).write_bytes(msgspec.json.encode(record))
+    found = export(run, tmp_path / "line.partsight", precisions=("fp32",))
+    assert (found.path / BANK_FILE).read_bytes() == (package.path / BANK_FILE).read_bytes()
+    assert found.manifest.matching == package.manifest.matching
 
 
 def test_a_record_of_fewer_parts(small_run: RunFolder, tmp_path: Path) -> None:

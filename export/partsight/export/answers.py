@@ -18,7 +18,7 @@ def labels_of(score: FloatArray) -> np.ndarray:
 
 def answers_of(matches: Matches, matching: Matching) -> np.ndarray:
     """Return the class that the line names for each frame, (frames,); `UNKNOWN` for none."""
-    accepted = matches.is_accepted(matching.decision.threshold, matching.spec)
+    accepted = matches.is_accepted(matching.decision.rule, matching.spec)
     return np.where(accepted, matches.classes[:, 0], UNKNOWN)
 
 

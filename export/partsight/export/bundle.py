@@ -13,19 +13,19 @@ import onnx
 from partsight.runtime.core import ExportError, FloatArray, OutputError, new_file
 from partsight.runtime.images import PreprocessSpec, second_step
 from partsight.runtime.inference import INPUT_NAME, SCORE_NAME
-from partsight.runtime.matching import Bank, Matches, MatchingSpec, via_size
+from partsight.runtime.matching import Bank, Matches, MatchingSpec, Rule, via_size
 from partsight.runtime.matching.graph_nodes import BATCH, FRAMES_TRACED, SAME_OPSETS, Node, Trace
 from partsight.runtime.matching.graph_operations import GraphOperations
 from partsight.runtime.matching.trace import arrays_of, bank_name, trace_matching
 from partsight.runtime.package import ModelPackage, Precision
-from partsight.runtime.recognition import load_bank
+from partsight.runtime.recognition import REASONS, load_bank
 
 MAX_BYTES = 2**31 - 2**24
 """Largest size of network and bank in bytes. ONNX files are protocol buffers of at most 2 GiB, and the rest of the file
 takes less than 16 MiB."""
 
-RECOGNISED, AGREES_WITH_NONE, TWO_PARTS_FIT = range(3)
-"""Reasons by the value of the output `reason`."""
+RECOGNISED, AGREES_WITH_NONE, TWO_PARTS_FIT = range(len(REASONS))
+"""Values of the output `reason`: indices of `REASONS`."""
 
 TOP = 5
 """Number of parts in the output `top_index`."""
@@ -83,7 +83,7 @@ def bundle(package: str | Path, out: str | Path, *, precision: Precision = "fp32
     bank = load_bank(read)
     if matching is None or manifest.search is not None:
         raise ExportError(f"{read.path}: has a search file, which no graph can read; export again with --search never")
-    spec, threshold = manifest.preprocess, matching.decision.threshold
+    spec, decision = manifest.preprocess, matching.decision
     height, width = via_size(spec, matching.spec)
     _check_via_size(read.path, spec, matching.spec)
     network = onnx.load_from_string(read.model_bytes(precision))
@@ -93,8 +93,7 @@ def bundle(package: str | Path, out: str | Path, *, precision: Precision = "fp32
         matching.spec,
         network_hw=(spec.height, spec.width),
         batch=batch,
-        threshold=threshold,
-        least_margin=matching.spec.least_margin,
+        rule=decision.rule,
     )
     facts = {
         "schema_version": SCHEMA_VERSION,
@@ -108,16 +107,19 @@ def bundle(package: str | Path, out: str | Path, *, precision: Precision = "fp32
             "resize": spec.resize,
             "golden_hw": spec.golden_hw,
         },
-        "threshold": threshold,
+        "threshold": decision.threshold,
+        "by_margin": decision.by_margin,
+        "by_network": decision.by_network,
         "least_margin": matching.spec.least_margin,
         "model_sha256": manifest.models[precision].sha256,
         "bank_sha256": manifest.files.get(matching.bank or "", ""),
         "labels": list(manifest.labels),
+        "reasons": list(REASONS),
     }
     onnx.helper.set_model_props(model, {BUNDLE_KEY: json.dumps(facts, ensure_ascii=False)})
     with new_file(out) as file:
         file.write(model.SerializeToString(deterministic=True))
-    return Bundle(out, height, width, len(manifest.labels), threshold)
+    return Bundle(out, height, width, len(manifest.labels), decision.threshold)
 
 
 def join(
@@ -127,8 +129,7 @@ def join(
     *,
     network_hw: tuple[int, int],
     batch: int | None,
-    threshold: float,
-    least_margin: float,
+    rule: Rule,
 ) -> onnx.ModelProto:
     """Return one model that answers prepared frames as a package does; `docs/bundle.md` lists inputs and outputs.
 
@@ -138,11 +139,10 @@ def join(
     Args:
         network: Network of the package, FP32, FP16 or INT8.
         bank: Bank of references.
-        spec: Settings of the comparison.
+        spec: Settings of the comparison, with the least margin.
         network_hw: Height and width of the network's input, in pixels.
         batch: Number of frames in a run; None for any number.
-        threshold: Agreement below which the answer is unknown.
-        least_margin: Lead over the next part below which the answer is unknown.
+        rule: Least agreement that is accepted.
 
     Raises:
         ExportError: The network has no scores or another opset, or the file would be too large for ONNX.
@@ -158,7 +158,7 @@ def join(
     score = _append(network, resized(image, network_hw), bank.classes)
     arrays = {name: trace.store(bank_name(name), values) for name, values in arrays_of(bank).items()}
     matches = trace_matching(resized(image, spec.size_hw), score, Bank(records=None, **arrays), spec)
-    _answer(trace, matches, threshold, msgspec.structs.replace(spec, least_margin=least_margin))
+    _answer(trace, matches, rule, spec)
     return trace.model
 
 
@@ -240,10 +240,10 @@ def _append(network: onnx.ModelProto, image: Node, classes: int) -> Node:
     return trace.node(_PREFIX + SCORE_NAME, np.float32, (FRAMES_TRACED, classes))
 
 
-def _answer(trace: Trace, matches: Matches, threshold: float, spec: MatchingSpec) -> None:
+def _answer(trace: Trace, matches: Matches, rule: Rule, spec: MatchingSpec) -> None:
     """Append the decision, equal to `Matches`, and all outputs."""
-    agreement, accepted = matches.agreement[:, 0], matches.is_accepted(threshold, spec)
-    refused = _OPS.where(agreement >= np.float32(threshold), np.int64(TWO_PARTS_FIT), np.int64(AGREES_WITH_NONE))
+    agreement, accepted = matches.agreement[:, 0], matches.is_accepted(rule, spec)
+    refused = _OPS.where(agreement >= matches.needed(rule), np.int64(TWO_PARTS_FIT), np.int64(AGREES_WITH_NONE))
     missing = max(0, TOP - matches.agreement.shape[1])
     top_agreement = _OPS.concat([matches.agreement, *[matches.agreement[:, :1] * 0.0] * missing])[:, :TOP]
     top_index = _OPS.concat([matches.classes, *[matches.classes[:, :1]] * missing])[:, :TOP]

@@ -1,6 +1,7 @@
 """Export: all steps from a run folder to a model package."""
 
 import datetime
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -54,7 +55,7 @@ from partsight.runtime.package import (
 from partsight.train.framework import keras, keras_settings, require_tensorflow
 from partsight.train.heads import score_output
 from partsight.train.interrupts import interrupts_kept
-from partsight.train.run_folder import RunFolder, RunRecord, golden_image_names
+from partsight.train.run_folder import RunFolder, RunRecord, reference_names
 
 REPORT_FILE = "report.html"
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
@@ -138,12 +139,12 @@ def export(
         for precision, model in models.items():
             (folder / model.file).write_bytes(data[precision])
         sizes = {precision: len(item) for precision, item in data.items()}
-        report = package_report(run, manifest, parity, converted.summary, sizes)
+        report = package_report(run, manifest, parity, converted.summary, sizes, out)
         files = {
             REPORT_FILE: report.encode(),
             BANK_FILE: encode_bank(bank.records),
             GRAPH_FILE: graph.SerializeToString(deterministic=True),
-            **dict(zip(matching.references, gallery.files, strict=True)),
+            **dict(zip(reference_names(run.record.class_of), gallery.files, strict=True)),
         }
         if prototypes is not None:
             files[PROTOTYPE_FILE] = encode_prototypes(prototypes)
@@ -216,8 +217,17 @@ def _with_manifest(model: onnx.ModelProto, manifest: Manifest) -> bytes:
 
 
 def _matching(record: RunRecord) -> Matching:
-    calibration, names = record.calibration, golden_image_names(len(record.labels))
-    return Matching(calibration.matching, calibration.matched_decision, names, BANK_FILE, GRAPH_FILE)
+    calibration, of_part = record.calibration, defaultdict[str, list[str]](list)
+    for index, name in zip(record.class_of, reference_names(record.class_of), strict=True):
+        of_part[record.labels[index]].append(name)
+    return Matching(
+        calibration.matching,
+        calibration.matched_decision,
+        tuple(golden for golden, *_ in of_part.values()),
+        BANK_FILE,
+        GRAPH_FILE,
+        {label: tuple(further) for label, (_, *further) in of_part.items() if further},
+    )
 
 
 def _prepare_gallery(images: Sequence[Pixels], record: RunRecord) -> Gallery:

@@ -1,11 +1,13 @@
 """The package's report, which a person reads before the package goes to a line."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from partsight.export.folding import FoldSummary
 from partsight.export.parity import MAX_SCORE_DIFFERENCE
+from partsight.runtime.core import Level, Page, Section, Task, Verdict
 from partsight.runtime.package import Gate, Manifest, Parity, Precision
-from partsight.train.page import Section, render_page
+from partsight.train.advice import Finding, counted, findings_of, fitted, shown, tasks_of, worst
 from partsight.train.report import training_sections
 from partsight.train.run_folder import RunFolder
 
@@ -14,12 +16,18 @@ _USES = {
     "fp16": "for an NVIDIA GPU",
     "int8": "for a CPU with VNNI instructions",
 }
+_WORDS: dict[Level, str] = {"good": "Go", "care": "Go, with care", "bad": "No-go"}
+_SENTENCES: dict[Level, str] = {
+    "good": "This package may go on a line: it recognises {parts}.",
+    "care": "This package may go on a line if somebody first looks at the points below. It recognises {parts}.",
+    "bad": "This package must not go on a line yet. It knows {parts}, but not well enough.",
+}
 
 
 def package_report(
-    run: RunFolder, manifest: Manifest, parity: Parity, summary: FoldSummary, sizes: Mapping[Precision, int]
+    run: RunFolder, manifest: Manifest, parity: Parity, summary: FoldSummary, sizes: Mapping[Precision, int], out: Path
 ) -> str:
-    """Return the report as HTML: comparison with Keras, precisions, training.
+    """Return the report as HTML: go or no-go, what to do, then the figures of export and training.
 
     Args:
         run: Run of the package.
@@ -27,32 +35,75 @@ def package_report(
         parity: Comparison of FP32 with Keras.
         summary: Result of folding.
         sizes: Size of each model's file, in bytes.
+        out: Path that the package will have; the report's commands name it.
     """
-    verdict = (
-        f"{len(manifest.labels)} parts. The exported network gives the same label as the trained one for "
-        f"{parity.labels_equal} of {parity.images} golden images. Their scores differ by at most "
-        f"{parity.max_score_difference:.1e}."
+    findings = (*findings_of(run.record, run.path, str(out)), *findings_of_export(manifest, parity))
+    page = Page(
+        f"Package {out.name}",
+        judge(manifest, findings),
+        tasks(findings, out),
+        (
+            _comparison(parity, summary),
+            *_precisions(manifest, sizes),
+            *training_sections(run.record, run.path),
+        ),
     )
+    return page.to_html()
+
+
+def judge(manifest: Manifest, findings: tuple[Finding, ...]) -> Verdict:
+    """Return go or no-go, with the reasons of all findings."""
+    level = worst(findings)
+    sentence = _SENTENCES[level].format(parts=counted(len(manifest.labels), "part"))
+    return Verdict(level, _WORDS[level], sentence, tuple(item.reason for item in findings))
+
+
+def tasks(findings: tuple[Finding, ...], out: Path) -> tuple[Task, ...]:
+    """Return the to-do list: remedies of the findings, then the way to the line unless the verdict is no-go."""
+    if worst(findings) == "bad":
+        return (*tasks_of(findings), Task("Train again, and export again."))
+    package = shown(out)
+    line = (
+        Task(
+            "Let the package answer frames of the line and keep some, before anything acts on the answers.",
+            f'partsight run {package} --camera CAMERA --sink "images:kept?every=10"',
+        ),
+        Task("Say what the kept frames show.", f"partsight review kept --package {package}"),
+        Task(
+            "Fit the package to the line, with about 200 of these frames. All rates in this report come from simulated "
+            "frames; the new package has a report from real ones.",
+            f"partsight commission {package} kept --out {shown(fitted(str(out)))}",
+        ),
+    )
+    return (*tasks_of(findings), *line)
+
+
+def findings_of_export(manifest: Manifest, parity: Parity) -> tuple[Finding, ...]:
+    """Return the findings of export; a package is whole without a precision that failed its gate."""
+    reason = (
+        f"The package answers as the training did: same label for {parity.labels_equal:,} of "
+        f"{counted(parity.images, 'golden image')}."
+    )
+    refused = (
+        f"{name.upper()} is not in the package, because it gave other answers. Use FP32." for name in manifest.refused
+    )
+    return tuple(Finding("good", text) for text in (reason, *refused))
+
+
+def _comparison(parity: Parity, summary: FoldSummary) -> Section:
     rows = (
-        ("equal labels", f"{parity.labels_equal} of {parity.images} (all must be equal)"),
+        ("equal labels", f"{parity.labels_equal:,} of {parity.images:,} (all must be equal)"),
         (
             "largest score difference",
-            f"{parity.max_score_difference:.1e} (allowed: at most {MAX_SCORE_DIFFERENCE:g})",
+            f"{parity.max_score_difference:.1e} (allowed: at most {MAX_SCORE_DIFFERENCE:g}; scores go from −1 to 1)",
         ),
-        ("golden accuracy in ONNX Runtime", f"{parity.top1_accuracy:.4f}"),
+        ("golden images recognised", f"{parity.top1_accuracy:.2%} in ONNX Runtime"),
         ("BatchNormalization nodes", str(summary.batch_norm_left)),
         ("folded into convolutions", f"{summary.folded} affine nodes"),
-        ("per-channel Mul and Add left", str(summary.affine_left)),
+        ("per-channel Mul and Add left", f"{summary.affine_left} nodes"),
         ("channel order and scale", "in the first convolution" if summary.is_input_folded else "separate nodes"),
     )
-    comparison = Section("Does it answer as it was trained to?", rows=rows)
-    is_good = run.record.reached
-    return render_page(
-        "partsight: model package",
-        verdict,
-        is_good,
-        [comparison, *_precisions(manifest, sizes), *training_sections(run.record, run.path / "plots")],
-    )
+    return Section("Does it answer as it was trained to?", rows=rows)
 
 
 def _precisions(manifest: Manifest, sizes: Mapping[Precision, int]) -> list[Section]:

@@ -1,3 +1,4 @@
+import json
 import shutil
 import sys
 from dataclasses import replace
@@ -11,7 +12,7 @@ from partsight.runtime.inference import PROVIDERS, ModelSettings
 from partsight.runtime.recognition.loading import load
 from partsight.runtime.recognition.matching_stage import MatchingStage
 from tests.runtime.recognition.samples import COLOURS, answers, mixed
-from tests.tiny import SIDE_PX, solid
+from tests.tiny import SIDE_PX, add_further, solid
 
 
 @pytest.fixture
@@ -46,6 +47,51 @@ def test_golden_images_stay_on_disk_without_preload(stage: MatchingStage) -> Non
 def test_preload_reads_all_golden_images(stage: MatchingStage) -> None:
     stage.preload(lambda: True)
     assert in_memory(stage) == COLOURS
+
+
+def test_images_of_further_references(copied: Path) -> None:
+    add_further(copied, {"red": [solid("green"), solid("blue")], "blue": [solid("cyan")]})
+    found = load(copied, "cpu", ModelSettings()).matching_stage
+    assert found is not None
+    stage, red, blue = found, COLOURS.index("red"), COLOURS.index("blue")
+    before = [stage.reference_image(red, 2), stage.reference_image(blue, 1), stage.golden_image(red)]
+    assert np.abs(before[0].astype(int) - solid("blue", SIDE_PX, SIDE_PX)).max() <= 3  # JPEG
+    np.testing.assert_array_equal(before[2], solid("red", SIDE_PX, SIDE_PX))
+    with pytest.raises(IndexError):
+        stage.reference_image(blue, 2)
+    stage.preload(lambda: True)
+    shutil.rmtree(copied / "gallery")
+    after = [stage.reference_image(red, 2), stage.reference_image(blue, 1), stage.reference_image(red, 0)]
+    np.testing.assert_array_equal(before, after)
+
+
+def test_the_answer_names_the_reference_that_agreed_best(copied: Path) -> None:
+    rng = np.random.default_rng(3)
+    shades = [np.kron(rng.uniform(0.5, 1, (6, 8, 1)), np.ones((8, 8, 1))) for _ in range(2)]
+    first, second = ((solid((90, 90, 250)) * shade).astype(np.uint8) for shade in shades)
+    add_further(copied, {"red": [first, second]})
+    with Recognizer(copied) as recognizer:
+        found = recognizer.recognize_batch([second, solid("red"), solid("yellow"), first])
+    assert [(answer.label, answer.reference) for answer in found] == [("red", 2), ("red", 0), ("yellow", 0), ("red", 1)]
+    with Recognizer(copied, matching=False) as recognizer:
+        assert recognizer.recognize(solid("red")).reference is None
+
+
+def test_a_package_of_schema_version_2_is_compared_by_its_golden_images(
+    copied: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its bank has other records, and its gallery no further references: the log says which parts lost how many."""
+    document = json.loads((copied / "manifest.json").read_bytes())
+    enrolment = {"created": "now", "from_package": "x", "images": {"blue": ["0" * 64], "red": ["1" * 64, "2" * 64]}}
+    document["provenance"]["enrolments"] = [enrolment]
+    document["schema_version"] = 2
+    (copied / "manifest.json").write_text(json.dumps(document))
+    (copied / "bank.npy").write_bytes(b"bank of version 2")
+    with Recognizer(copied) as recognizer:
+        assert [recognizer.recognize(solid(colour)).label for colour in COLOURS] == COLOURS
+    lost = [record.getMessage() for record in caplog.records if "--replace" in record.getMessage()]
+    assert len(lost) == 1
+    assert "--label red " in lost[0]
 
 
 def test_preload_reads_as_many_golden_images_as_fit(stage: MatchingStage) -> None:

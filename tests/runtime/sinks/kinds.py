@@ -13,8 +13,11 @@ import numpy as np
 
 from partsight.runtime.cameras.camera import Frame
 from partsight.runtime.images.image_file import read_image
+from partsight.runtime.recognition import PartPose
 from partsight.runtime.sinks.csv import unescape_formula
 from partsight.runtime.sinks.record import Candidate, FrameEvent, Record
+
+NUMBERS = ("score", "margin", "latency_ms", "threshold", "least_margin")
 
 ODD_LABELS = (
     "plain",
@@ -45,6 +48,11 @@ def event(sequence: int, label: str | None = "M8x40", **changed: object) -> Fram
         "margin": 0.01,
         "top": (Candidate(label or "M8x40", 0.75), Candidate("M8x41", 0.74)),
         "latency_ms": 12.5,
+        "reason": "agrees_with_none" if label is None else "recognised",
+        "threshold": 0.5,
+        "least_margin": 0.04,
+        "pose": PartPose(0.01, -0.02, 1.5, 0.001, -0.002),
+        "reference": 0,
     }
     record = Record(**{**known, **changed})  # type: ignore[arg-type]
     return FrameEvent(
@@ -97,7 +105,7 @@ def read_csv(path: Path) -> list[Record]:
 
 
 def _record(row: dict[str, str]) -> Record:
-    numbers = {name: float(row[name]) if row[name] else None for name in ("score", "margin", "latency_ms")}
+    numbers = {name: float(row[name]) if row[name] else None for name in NUMBERS if name in row}
     texts = {
         name: unescape_formula(row[name]) for name in ("camera", "source", "run", "package_id", "signed_by", "error")
     }
@@ -107,6 +115,9 @@ def _record(row: dict[str, str]) -> Record:
         timestamp=float(row["timestamp"]),
         label=unescape_formula(row["label"]) if row["outcome"] == "recognised" else None,
         top=tuple(Candidate(label, score) for label, score in json.loads(row["top"])),
+        reason=row.get("reason") or None,  # type: ignore[arg-type]
+        pose=PartPose(**json.loads(row["pose"])) if row.get("pose") else None,
+        reference=int(row["reference"]) if row.get("reference") else None,
         **numbers,
         **texts,
     )
@@ -118,7 +129,9 @@ def read_sqlite(path: Path) -> list[Record]:
     rows = [dict(row) for row in connection.execute("SELECT * FROM result ORDER BY rowid")]
     assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
     connection.close()
-    return [msgspec.convert({**row, "top": json.loads(row["top"])}, Record) for row in rows]
+    for row in rows:
+        row |= {"top": json.loads(row["top"]), "pose": json.loads(row["pose"] or "null")}
+    return [msgspec.convert(row, Record) for row in rows]
 
 
 def read_images(folder: Path) -> list[Record]:

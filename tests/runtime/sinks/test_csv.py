@@ -30,8 +30,27 @@ def test_header_is_written_once(tmp_path: Path) -> None:
     assert len(lines) == 3
     assert lines[0] == (
         "schema_version,outcome,camera,source,sequence,run,timestamp,package_id,signed_by,label,score,margin,top,"
-        "latency_ms,error"
+        "latency_ms,error,reason,threshold,least_margin,pose,reference"
     )
+
+
+def test_a_table_of_an_earlier_partsight_keeps_its_columns(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Its readers know them; only a new file has all."""
+    path = tmp_path / "out.csv"
+    with open_sink(f"csv:{path}") as sink:
+        sink.write(event(0))
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = [row[:15] for row in csv.reader(file)]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\r\n").writerows(rows)
+    with open_sink(f"csv:{path}") as sink:
+        sink.write(event(1))
+    assert [(record.sequence, record.score, record.reason) for record in read_csv(path)] == [
+        (0, 0.75, None),
+        (1, 0.75, None),
+    ]
+    assert {len(line) for line in csv.reader(path.read_text(encoding="utf-8").splitlines())} == {15}
+    assert [record.event for record in caplog.records if hasattr(record, "event")] == ["earlier_table"]
 
 
 @pytest.mark.parametrize("kept", [1, 40, 150, -1])

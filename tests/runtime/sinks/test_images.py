@@ -31,6 +31,27 @@ def test_refused_and_nearly_so_are_kept(tmp_path: Path, query: str, expected: li
     assert sequences(tmp_path) == expected
 
 
+def test_a_sample_of_the_others_is_kept_too(tmp_path: Path) -> None:
+    """Kept by chance, though alike when a result is written again; each says how many frames it stands for."""
+    with open_sink(f"images:{tmp_path}?every=5") as sink:
+        for _ in range(2):
+            for sequence in range(200):
+                sink.write(event(sequence, margin=0.9))
+        sink.write(event(200, None))
+    stands_for = [msgspec.json.decode(path.read_bytes())["stands_for"] for path in sorted(tmp_path.glob("*.json"))]
+    assert stands_for[-1] == 1
+    assert set(stands_for[:-1]) == {5}
+    assert 20 <= len(stands_for) <= 60
+    assert len({sequence % 5 for sequence in sequences(tmp_path)}) > 1
+
+
+@pytest.mark.parametrize(("every", "expected"), [(0, False), (1, True)])
+def test_the_line_asks_before_it_queues_a_picture(tmp_path: Path, every: int, expected: bool) -> None:
+    with open_sink(f"images:{tmp_path}?every={every}") as sink:
+        assert sink.wants(event(0, margin=0.9).record) is expected  # type: ignore[attr-defined]
+        assert sink.wants(event(0, None).record)  # type: ignore[attr-defined]
+
+
 def test_the_oldest_go_first_by_number(tmp_path: Path) -> None:
     for start in (0, 3):  # and after a restart
         with open_sink(f"images:{tmp_path}?max_files=4") as sink:

@@ -55,6 +55,7 @@ def test_registers(port: int, tmp_path: Path) -> None:
         found = plc.read_input_registers(0, count=20).registers
         assert found == plc.read_holding_registers(0, count=20).registers
         assert found[:6] == [1, 1, 17, 2, 7500, 65536 - 100]
+        assert found[18:] == [1, 0]
         assert long(found, 6) == 70_000
         sink.write(event(1, "a,b"))
         assert plc.read_input_registers(2, count=1).registers == [18]
@@ -62,10 +63,13 @@ def test_registers(port: int, tmp_path: Path) -> None:
         assert plc.read_input_registers(1, count=4).registers == [1, 65535, 0, 0x8000]
         sink.write(event(3, None, score=9.9))
         assert plc.read_input_registers(1, count=4).registers == [2, 0, 2, 32767]
+        assert plc.read_input_registers(18, count=1).registers == [2]
+        sink.write(event(3, None, reason="two_parts_fit"))
+        assert plc.read_input_registers(18, count=1).registers == [3]
         sink.write(failed(4))
         found = plc.read_input_registers(0, count=20).registers
-        assert found[1] == 3
-        assert [long(found, at) for at in (8, 10, 12, 14, 16)] == [5, 3, 1, 1, 4]
+        assert (found[1], found[18]) == (3, 0)
+        assert [long(found, at) for at in (8, 10, 12, 14, 16)] == [6, 3, 2, 1, 5]
 
 
 def test_handshake(port: int, plc: ModbusTcpClient) -> None:

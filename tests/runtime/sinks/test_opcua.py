@@ -52,6 +52,7 @@ def test_last_result_and_counters(sink: Sink, port: int) -> None:
     found = read(port)
     assert (found["outcome"], found["label"], found["sequence"]) == ("recognised", 'Müller "M8"\n', 7)
     assert (found["score"], found["margin"], found["latency_ms"]) == (0.75, 0.01, 12.5)
+    assert (found["reason"], found["threshold"], found["least_margin"]) == ("recognised", 0.5, 0.04)
     assert (found["camera"], found["source"], found["run"]) == ("left", "usb:0", "r1")
     assert found["timestamp"].timestamp() == event(7).record.timestamp
     assert json.loads(found["record"]) == json.loads(event(7, 'Müller "M8"\n').record.to_json())
@@ -60,7 +61,8 @@ def test_last_result_and_counters(sink: Sink, port: int) -> None:
     sink.write(failed(9))
     found = read(port)
     assert (found["outcome"], found["label"], found["error"]) == ("failed", "", failed(9).record.error)
-    assert math.isnan(found["score"])
+    assert math.isnan(found["score"]) and math.isnan(found["threshold"])
+    assert found["reason"] == ""
     counts = [found[name] - before[name] for name in ("recognised", "unknown", "failed", "results")]
     assert counts == [2, 1, 1, 4]
 

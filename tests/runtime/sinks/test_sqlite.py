@@ -58,14 +58,32 @@ def test_file_that_is_no_database(tmp_path: Path) -> None:
         open_sink(f"sqlite:{tmp_path}/notes.txt")
 
 
-@pytest.mark.parametrize("pragma", ["application_id = 7", "user_version = 2"])
+@pytest.mark.parametrize("pragma", ["application_id = 7", "user_version = 3"])
 def test_database_of_somebody_else_or_another_version(tmp_path: Path, pragma: str) -> None:
     open_sink(f"sqlite:{tmp_path}/out.db").close()
     other = sqlite3.connect(tmp_path / "out.db")
     other.execute(f"PRAGMA {pragma}")
     other.close()
-    with pytest.raises(SinkError, match="0x70737274, version 1"):
+    with pytest.raises(SinkError, match="0x70737274, version 2"):
         open_sink(f"sqlite:{tmp_path}/out.db")
+
+
+def test_a_table_of_an_earlier_partsight_gets_the_new_columns(tmp_path: Path) -> None:
+    path = tmp_path / "out.db"
+    with open_sink(f"sqlite:{path}") as sink:
+        sink.write(event(0))
+    other = sqlite3.connect(path)
+    for name in ("reason", "threshold", "least_margin", "pose", "reference"):
+        other.execute(f"ALTER TABLE result DROP COLUMN {name}")
+    other.execute("PRAGMA user_version = 1")
+    other.commit()
+    other.close()
+    for sequence in (1, 2):  # once upgraded, it is opened as it is
+        with open_sink(f"sqlite:{path}") as sink:
+            sink.write(event(sequence))
+    found = read_sqlite(path)
+    assert [(record.sequence, record.reason) for record in found] == [(0, None), (1, "recognised"), (2, "recognised")]
+    assert found[2] == event(2).record
 
 
 def test_survives_a_power_cut(tmp_path: Path) -> None:

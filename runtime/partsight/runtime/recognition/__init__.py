@@ -3,20 +3,37 @@
 May import `core`, `images`, `inference`, `matching`, `signing` and `package`.
 """
 
+from partsight.runtime.matching import PartPose
+from partsight.runtime.recognition.explanation import Explanation, explain
 from partsight.runtime.recognition.loading import load_search
-from partsight.runtime.recognition.matching_stage import load_bank
+from partsight.runtime.recognition.matching_stage import MatchingStage, load_bank
 from partsight.runtime.recognition.micro_batcher import MicroBatcher
+from partsight.runtime.recognition.picture import draw_explanation, draw_overlay
 from partsight.runtime.recognition.pipeline import StartedBatch
 from partsight.runtime.recognition.preparer import Preparer
 from partsight.runtime.recognition.recognizer import Recognizer
-from partsight.runtime.recognition.results import Answer, Result, ScoredLabel, Stages, decide, decide_matched
+from partsight.runtime.recognition.results import (
+    REASONS,
+    Answer,
+    Reason,
+    Result,
+    ScoredLabel,
+    Stages,
+    decide,
+    decide_matched,
+)
 from partsight.runtime.recognition.threshold import SCORE_RANGES, threshold_warning
 
 __all__ = [
+    "REASONS",
     "SCORE_RANGES",
     "Answer",
+    "Explanation",
+    "MatchingStage",
     "MicroBatcher",
+    "PartPose",
     "Preparer",
+    "Reason",
     "Recognizer",
     "Result",
     "ScoredLabel",
@@ -24,6 +41,9 @@ __all__ = [
     "StartedBatch",
     "decide",
     "decide_matched",
+    "draw_explanation",
+    "draw_overlay",
+    "explain",
     "load_bank",
     "load_search",
     "threshold_warning",

@@ -11,8 +11,9 @@ import numpy as np
 from partsight.runtime.core import PartsightError, Pixels, ProcessBound
 from partsight.runtime.images import checked_frames
 from partsight.runtime.inference import Inference, Session
-from partsight.runtime.matching import usable_cores
+from partsight.runtime.matching import Rule, usable_cores
 from partsight.runtime.package import Manifest
+from partsight.runtime.recognition.explanation import Explanation, explain
 from partsight.runtime.recognition.matching_stage import MatchingStage
 from partsight.runtime.recognition.preparer import Prepared, Preparer, prefetch
 from partsight.runtime.recognition.results import Answer, Result, Stages, decide, decide_matched
@@ -61,7 +62,7 @@ class Decider:
     top: int
     matching_stage: MatchingStage | None
 
-    def decide(self, run: NetworkRun, threshold: float) -> BatchAnswers:
+    def decide(self, run: NetworkRun, rule: Rule) -> BatchAnswers:
         """Return the answers to the frames of a batch.
 
         Raises:
@@ -69,10 +70,10 @@ class Decider:
         """
         score, stage = run.inference.score, self.matching_stage
         if stage is None:
-            answers = decide(score, self.labels, threshold, self.top)
+            answers = decide(score, self.labels, rule.threshold, self.top)
         else:
             matches = stage.matcher.match(run.prepared.wait()[1], score)
-            answers = decide_matched(matches, stage.matching.spec, self.labels, threshold, self.top)
+            answers = decide_matched(matches, stage.matcher.bank, stage.matching.spec, self.labels, rule, self.top)
         return BatchAnswers(answers, time.perf_counter())
 
 
@@ -107,10 +108,7 @@ class StartedBatch(ProcessBound):
     def _timed(self, run: NetworkRun, found: BatchAnswers) -> list[Result]:
         stages = Stages(run.prepare_s * 1000, run.network_s * 1000, (found.ready_at - run.done_at) * 1000)
         latency_ms = (found.ready_at - self._started_at) * 1000  # the caller may wait for them later
-        return [
-            Result(answer.label, answer.score, answer.margin, answer.accepted, answer.top, latency_ms, stages)
-            for answer in found.answers
-        ]
+        return [Result.of(answer, latency_ms, stages) for answer in found.answers]
 
 
 class _Threads(ThreadPoolExecutor):
@@ -177,7 +175,7 @@ class Pipeline:
         for size in {1, self._batch_size} if self.session.provider.on_card else {1}:
             self.session.run(np.zeros((size, self._spec.height, self._spec.width, 3), np.uint8))
 
-    def start(self, frames: Sequence[Pixels], threshold: float, depth: int) -> Iterator[StartedBatch]:
+    def start(self, frames: Sequence[Pixels], rule: Rule, depth: int) -> Iterator[StartedBatch]:
         """Run the network on batches, and compare the frames of each: meanwhile if `depth` is at least 1.
 
         Raises:
@@ -186,7 +184,20 @@ class Pipeline:
         """
         started_at = time.perf_counter()
         for run in self.run_network(frames, 1 if self.matching_stage is None else 2):
-            yield StartedBatch(run, self._answers(run, threshold, depth), started_at)
+            yield StartedBatch(run, self._answers(run, rule, depth), started_at)
+
+    def explain(self, frame: Pixels, rule: Rule) -> Explanation:
+        """Return the answer to a frame, and why; see `Recognizer.explain`.
+
+        Raises:
+            FrameError: The frame is not such an array as `Recognizer.recognize` takes.
+            PackageError: A golden image is damaged or missing.
+        """
+        (run,) = self.run_network([frame], 1 if self.matching_stage is None else 2)
+        prepared = run.prepared.wait()[-1][0].copy()  # at the size of the comparison, if there is one
+        run.prepared.release()
+        decider = self._decider
+        return explain(prepared, run.inference.score, decider.labels, self.matching_stage, rule, decider.top)
 
     def infer(self, frames: Sequence[Pixels]) -> Inference:
         """Return the network's scores and embeddings of frames; see `Recognizer.infer`.
@@ -236,11 +247,11 @@ class Pipeline:
             chunk = frames[start : start + self._batch_size]
             yield time.perf_counter(), self._preparer.start(chunk, sizes)
 
-    def _answers(self, run: NetworkRun, threshold: float, depth: int) -> Future[BatchAnswers]:
+    def _answers(self, run: NetworkRun, rule: Rule, depth: int) -> Future[BatchAnswers]:
         if depth:
-            return self._comparing.submit(self._decider.decide, run, threshold)
+            return self._comparing.submit(self._decider.decide, run, rule)
         answers: Future[BatchAnswers] = Future()
-        answers.set_result(self._decider.decide(run, threshold))
+        answers.set_result(self._decider.decide(run, rule))
         return answers
 
     def _no_rows(self, columns: int) -> np.ndarray:

@@ -1,6 +1,5 @@
 """The recogniser: frames in, parts out. Programs embed this class."""
 
-import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,18 +11,18 @@ from partsight.runtime.core import (
     ProcessBound,
     check_path,
     check_positive,
-    is_number,
     warn_renamed,
 )
 from partsight.runtime.images import check_batch, preprocess
 from partsight.runtime.inference import Arithmetic, EngineSettings, Inference, ModelSettings
-from partsight.runtime.matching import Appearance, appearance_of
+from partsight.runtime.matching import Appearance, Rule, appearance_of
+from partsight.runtime.recognition.explanation import Explanation
 from partsight.runtime.recognition.loading import load
 from partsight.runtime.recognition.old_options import NEW_NAMES, OldOptions, check_known, read_engine
 from partsight.runtime.recognition.pipeline import Pipeline, StartedBatch
 from partsight.runtime.recognition.preparer import prefetch
 from partsight.runtime.recognition.results import Result
-from partsight.runtime.recognition.threshold import warn_of_threshold
+from partsight.runtime.recognition.threshold import check_threshold, warn_of_threshold
 from partsight.runtime.signing import KeyLike, read_keys
 
 
@@ -84,7 +83,7 @@ class Recognizer(ProcessBound):
         check_path(package)
         check_positive("batch_size", batch_size)
         check_positive("top", top)
-        _check_threshold(threshold)
+        check_threshold(threshold)
         check_known(old)
         for name in old:
             warn_renamed(f"Recognizer({name}=...)", f"Recognizer({NEW_NAMES[name]})")
@@ -159,7 +158,7 @@ class Recognizer(ProcessBound):
         pipeline = self._open()
         check_batch(frames, self.manifest.preprocess.color)
         depth = pipeline.prefetch_depth if len(frames) > self.batch_size else 0
-        for batch in prefetch(pipeline.start(frames, self.threshold, depth), depth):
+        for batch in prefetch(pipeline.start(frames, self._rule(), depth), depth):
             results += batch.wait()
         return results
 
@@ -186,8 +185,27 @@ class Recognizer(ProcessBound):
         check_batch(frames, self.manifest.preprocess.color)
         if not 0 < len(frames) <= self.batch_size:
             raise ValueError(f"received {len(frames)} frames; expected 1 to {self.batch_size}, which is batch_size")
-        (batch,) = pipeline.start(frames, self.threshold, pipeline.prefetch_depth)
+        (batch,) = pipeline.start(frames, self._rule(), pipeline.prefetch_depth)
         return batch
+
+    def explain(self, frame: Pixels) -> Explanation:
+        """Recognise the part in one frame, and say why: for people to look at, not for each frame of a line.
+
+        A package or a call without golden images (`matching=False`) explains by the network's scores, without overlays.
+
+        Args:
+            frame: Frame as for `recognize`.
+
+        Returns:
+            The answer of `recognize` and its reason; `draw_explanation` draws it.
+
+        Raises:
+            FrameError: As for `recognize`.
+            PackageError: A golden image is damaged or missing.
+        """
+        pipeline = self._open()
+        check_batch([frame], self.manifest.preprocess.color)
+        return pipeline.explain(frame, self._rule())
 
     def infer(self, frames: Sequence[Pixels]) -> Inference:
         """Return all scores and embeddings of the network: for calibration and comparison.
@@ -281,17 +299,12 @@ class Recognizer(ProcessBound):
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _rule(self) -> Rule:
+        """Return the package's rule, with the user's threshold."""
+        return Rule(self.threshold, self.decision.by_margin, self.decision.by_network)
+
     def _open(self) -> Pipeline:
         pipeline = self._pipeline
         if pipeline is None:
             raise PartsightError("this Recognizer is closed; create a new one")
         return pipeline
-
-
-def _check_threshold(threshold: float | None) -> None:
-    if threshold is None or (is_number(threshold) and math.isfinite(threshold)):  # no score is below or above NaN
-        return
-    raise ValueError(
-        f"threshold is {threshold!r}; expected a finite number, or None for the package's own: scores are at most 1, "
-        "so that a threshold above 1 refuses all frames, and -1 refuses none"
-    )

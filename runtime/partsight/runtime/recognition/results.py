@@ -1,13 +1,14 @@
 """Results: the part that a frame shows, from the scores of its candidates, and the time of the answer."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
 from partsight.runtime.core import FloatArray, best_first
-from partsight.runtime.matching import Matches, MatchingSpec
+from partsight.runtime.matching import Bank, Matches, MatchingSpec, PartPose, Rule
 
 
 class ScoredLabel(NamedTuple):
@@ -15,6 +16,13 @@ class ScoredLabel(NamedTuple):
 
     label: str
     score: float
+
+
+Reason = Literal["recognised", "agrees_with_none", "two_parts_fit"]
+"""Why a frame got a label or none: the score is below the threshold, or a second golden image fits about as well."""
+
+REASONS: tuple[Reason, ...] = get_args(Reason)
+"""Its values; a bundle's output `reason` is an index of this list."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +38,11 @@ class Answer:
             large enough. `label` is None exactly if not.
         top: The best candidates, best first, accepted or not. If frames are compared with golden images, only compared
             candidates.
+        reason: Why there is a label, or none.
+        threshold: Least score that this frame needed.
+        least_margin: Least margin that it needed; 0 if frames are not compared with golden images.
+        pose: Pose of the best candidate; None if frames are not compared with golden images.
+        reference: Which of its references agreed best, from 0, the golden image; None as for `pose`.
     """
 
     label: str | None
@@ -37,6 +50,11 @@ class Answer:
     margin: float
     accepted: bool
     top: tuple[ScoredLabel, ...]
+    reason: Reason
+    threshold: float
+    least_margin: float = 0.0
+    pose: PartPose | None = None
+    reference: int | None = None
 
 
 @dataclass(frozen=True)
@@ -55,7 +73,7 @@ class Stages:
     compare_ms: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Result(Answer):
     """An answer and its time.
 
@@ -66,6 +84,12 @@ class Result(Answer):
 
     latency_ms: float
     stages: Stages
+
+    @classmethod
+    def of(cls, answer: Answer, latency_ms: float, stages: Stages) -> "Result":
+        """Return an answer with its time."""
+        fields = {field.name: getattr(answer, field.name) for field in dataclasses.fields(answer)}
+        return cls(**fields, latency_ms=latency_ms, stages=stages)
 
 
 def decide(score: FloatArray, labels: Sequence[str], threshold: float, top: int) -> list[Answer]:
@@ -84,22 +108,28 @@ def decide(score: FloatArray, labels: Sequence[str], threshold: float, top: int)
 
 
 def decide_matched(
-    matches: Matches, spec: MatchingSpec, labels: Sequence[str], threshold: float, top: int
+    matches: Matches, bank: Bank, spec: MatchingSpec, labels: Sequence[str], rule: Rule, top: int
 ) -> list[Answer]:
     """Turn the comparison with golden images into answers.
 
     Args:
         matches: Comparison of each frame with its candidates.
+        bank: Bank of references.
         spec: Settings of the comparison.
         labels: Labels of the classes, in order.
-        threshold: Least agreement that is accepted.
+        rule: Least agreement that is accepted.
         top: Number of candidates to name.
     """
+    best = matches.references[:, 0] - bank.references_of[matches.classes[:, 0], 0]
     rows = zip(
         matches.classes.tolist(),
         matches.agreement.tolist(),
         matches.margin.tolist(),
-        matches.is_accepted(threshold, spec).tolist(),
+        matches.needed(rule).tolist(),
+        matches.least_margin(spec).tolist(),
+        matches.is_accepted(rule, spec).tolist(),
+        [matches.poses.of_part(frame, 0) for frame in range(len(best))],
+        best.tolist(),
         strict=True,
     )
     return [
@@ -109,8 +139,13 @@ def decide_matched(
             margin=margin,
             accepted=accepted,
             top=_compared(classes, agreement, labels)[:top],
+            reason="recognised" if accepted else "two_parts_fit" if agreement[0] >= needed else "agrees_with_none",
+            threshold=needed,
+            least_margin=least_margin,
+            pose=pose,
+            reference=reference,
         )
-        for classes, agreement, margin, accepted in rows
+        for classes, agreement, margin, needed, least_margin, accepted, pose, reference in rows
     ]
 
 
@@ -130,4 +165,6 @@ def _answer(row: FloatArray, order: np.ndarray, labels: Sequence[str], threshold
         margin=margin,
         accepted=accepted,
         top=tuple(ScoredLabel(labels[index], float(row[index])) for index in order[:top]),
+        reason="recognised" if accepted else "agrees_with_none",
+        threshold=threshold,
     )

@@ -1,9 +1,11 @@
 """The threshold: the good frames that a user's threshold refuses, and the unknown parts that it accepts."""
 
 import logging
+import math
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 
+from partsight.runtime.core import is_number
 from partsight.runtime.package import Decision
 
 SCORE_RANGES: Mapping[str, tuple[float, float]] = {"agreement": (0, 1), "probability": (0, 1), "cosine": (-1, 1)}
@@ -18,6 +20,20 @@ _FAR_ABOVE, _FAR_BELOW = 0.25, 0.5  # shares of the way from the package's own t
 _log = logging.getLogger("partsight.runtime")
 
 
+def check_threshold(threshold: float | None) -> None:
+    """Refuse a user's threshold that is no finite number; None stands for the package's own.
+
+    Raises:
+        ValueError: It is infinite, NaN, or of another kind.
+    """
+    if threshold is None or (is_number(threshold) and math.isfinite(threshold)):  # no score is below or above NaN
+        return
+    raise ValueError(
+        f"threshold is {threshold!r}; expected a finite number, or None for the package's own: scores are at most 1, "
+        "so that a threshold above 1 refuses all frames, and -1 refuses none"
+    )
+
+
 def threshold_warning(decision: Decision, threshold: float) -> str:
     """Return a warning about a user's threshold; empty if the threshold is usable.
 
@@ -26,7 +42,7 @@ def threshold_warning(decision: Decision, threshold: float) -> str:
         threshold: The user's threshold.
     """
     own = f"use {_own(decision)}"
-    least, most = SCORE_RANGES[decision.score]
+    least, most = _range(decision)
     if threshold > most:
         return f"threshold {threshold:g} refuses all frames: no score is above {most:g}; {own}"
     if threshold <= least:
@@ -63,6 +79,12 @@ def share_below(quantiles: Sequence[float], score: float) -> float:
     return (index - 1 + (score - low) / (high - low)) / (len(quantiles) - 1)
 
 
+def _range(decision: Decision) -> tuple[float, float]:
+    """Return the lowest and the highest score: margin and lead, at most 1 each, may add to it."""
+    least, most = SCORE_RANGES[decision.score]
+    return least, most + decision.by_margin + decision.by_network
+
+
 def _own(decision: Decision) -> str:
     share = f"{decision.expected_false_reject:.1%}"
     return f"the package's own, {decision.threshold:.3g}, which refuses {share} of good frames"
@@ -70,7 +92,7 @@ def _own(decision: Decision) -> str:
 
 def _by_distance(decision: Decision, threshold: float) -> str:
     """Judge a threshold by its distance from the package's own: for a package without quantiles of scores."""
-    least, most = SCORE_RANGES[decision.score]
+    least, most = _range(decision)
     above = (threshold - decision.threshold) / max(most - decision.threshold, 1e-9)
     below = (decision.threshold - threshold) / max(decision.threshold - least, 1e-9)
     if above < _FAR_ABOVE and below < _FAR_BELOW:

@@ -11,16 +11,18 @@ from typing import Any, cast
 from partsight.runtime.core import SinkError, load_plugin, plugin_names
 from partsight.runtime.sinks.address import Address, Options, name_of, parse, shown
 from partsight.runtime.sinks.files import check_folder
-from partsight.runtime.sinks.record import FrameEvent, Record, record_answer
+from partsight.runtime.sinks.record import RECORD_VERSION, FrameEvent, KeptRecord, Record, record_answer
 from partsight.runtime.sinks.serving import is_loopback, log_exposed
 from partsight.runtime.sinks.sink import CheckLine, Sink
 
 __all__ = [
     "PLUGINS",
+    "RECORD_VERSION",
     "SINKS",
     "Address",
     "CheckLine",
     "FrameEvent",
+    "KeptRecord",
     "Options",
     "Record",
     "Sink",

@@ -1,12 +1,17 @@
 """`csv:PATH`: a table for spreadsheets, one row a result."""
 
+import contextlib
 import csv
 import io
 import json
+import logging
 from pathlib import Path
 from typing import Self
 
+import msgspec
+
 from partsight.runtime.core import ProcessBound, SinkError, SinkGoneError
+from partsight.runtime.recognition import PartPose
 from partsight.runtime.sinks.address import Address
 from partsight.runtime.sinks.appending import AppendedFile, FileOptions
 from partsight.runtime.sinks.record import FrameEvent, Record
@@ -16,6 +21,8 @@ BLOCK_BYTES = 1 << 20
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
 """First characters that make a text a formula in spreadsheets (OWASP, "CSV Injection"), and the escape itself."""
 
+_log = logging.getLogger("partsight.sinks")
+
 
 class CsvTable(ProcessBound, unusable=SinkGoneError):
     """Appends to a table."""
@@ -23,10 +30,13 @@ class CsvTable(ProcessBound, unusable=SinkGoneError):
     def __init__(self, path: str | Path, options: FileOptions | None = None) -> None:
         """Open or create the table, and cut off a torn last row, which is logged.
 
+        A table of an earlier partsight keeps its columns, which is logged; a new file has all.
+
         Raises:
             SinkError: the file cannot be opened, is no such table, or another sink writes into it.
         """
-        head = _row(list(Record.__struct_fields__))
+        self._columns = _columns_of(Path(path))
+        head = _row(list(self._columns))
         self._file = AppendedFile(Path(path), options or FileOptions(), head=head, whole=_whole_rows, header=True)
 
     def write(self, event: FrameEvent) -> None:
@@ -35,7 +45,7 @@ class CsvTable(ProcessBound, unusable=SinkGoneError):
         Raises:
             SinkError: the disk is full or failed; the table holds whole rows, without this one.
         """
-        self._file.append(_row([_cell(getattr(event.record, name)) for name in Record.__struct_fields__]))
+        self._file.append(_row([_cell(getattr(event.record, name)) for name in self._columns]))
 
     def close(self) -> None:
         """Flush the table to the disk and close it. May be called twice."""
@@ -73,11 +83,27 @@ def unescape_formula(text: str) -> str:
     return text[1:] if text.startswith("'") else text
 
 
+def _columns_of(path: Path) -> tuple[str, ...]:
+    """Return the columns that rows of this table have."""
+    columns = Record.__struct_fields__
+    earlier = columns[: columns.index("reason")]
+    with contextlib.suppress(OSError), path.open("rb") as file:  # an error is reported when the file is opened
+        head = _row(list(earlier))
+        if file.read(len(head)) == head:
+            text = "%s: is a table of an earlier partsight and keeps its columns, without %s; name a new file for all"
+            missing = ", ".join(columns[len(earlier) :])
+            _log.warning(text, path, missing, extra={"event": "earlier_table"})
+            return earlier
+    return columns
+
+
 def _cell(value: object) -> str:
     if value is None or (isinstance(value, float) and not abs(value) < float("inf")):
         return ""
     if isinstance(value, tuple):  # candidates
         return json.dumps([[candidate.label, _finite(candidate.score)] for candidate in value], ensure_ascii=False)
+    if isinstance(value, PartPose):
+        return msgspec.json.encode(value).decode()
     return escape_formula(value) if isinstance(value, str) else str(value)
 
 

@@ -18,12 +18,14 @@ class DatabaseForm:
         version: Version of the tables (SQLite's user_version); a file with another version is refused.
         tables: SQL statements that make the tables.
         what: Name of the contents, for messages.
+        upgrade: SQL statements that make the tables from those of the version before; empty if there is none.
     """
 
     application: int
     version: int
     tables: str
     what: str
+    upgrade: str = ""
 
 
 @contextlib.contextmanager
@@ -79,7 +81,12 @@ def _prepare(connection: sqlite3.Connection, path: Path, form: DatabaseForm) -> 
             connection.execute(statement)
         connection.execute(f"PRAGMA application_id={form.application}")
         connection.execute(f"PRAGMA user_version={form.version}")
-    found = [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")]
+    found = _numbers(connection)
+    if form.upgrade and found == [form.application, form.version - 1]:
+        for statement in form.upgrade.split(";"):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version={form.version}")
+        found = _numbers(connection)
     connection.execute("COMMIT")
     if found != [form.application, form.version]:
         raise SinkError(
@@ -87,3 +94,8 @@ def _prepare(connection: sqlite3.Connection, path: Path, form: DatabaseForm) -> 
             f"{form.application:#x}, version {form.version}; it stays as it is: name another file"
         )
     connection.execute("PRAGMA journal_mode=WAL")
+
+
+def _numbers(connection: sqlite3.Connection) -> list[int]:
+    """Return application and version of a database."""
+    return [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")]

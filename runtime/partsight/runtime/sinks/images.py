@@ -1,10 +1,11 @@
-"""`images:FOLDER`: pictures of unknown parts and of close decisions, with their records, to learn from."""
+"""`images:FOLDER`: pictures of unknown parts, of close decisions and of a sample, with their records, to learn from."""
 
 import contextlib
 import os
 import re
 import zlib
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -15,7 +16,7 @@ import msgspec
 from partsight.runtime.core import Pixels, ProcessBound, ResultRefusedError, SinkError, SinkGoneError
 from partsight.runtime.sinks.address import Address, Options
 from partsight.runtime.sinks.files import check_folder, flush_folder
-from partsight.runtime.sinks.record import FrameEvent, Record
+from partsight.runtime.sinks.record import FrameEvent, KeptRecord, Record
 from partsight.runtime.sinks.sink import Sink
 
 _PARTIAL = ".partial"
@@ -28,13 +29,15 @@ class ImagesOptions(Options, frozen=True, kw_only=True):
 
     Attributes:
         margin: Margin to the second best below which pictures of recognised parts are kept; 0 keeps only unknown parts.
+        every: One in how many of the other recognised frames is kept, drawn by chance; 1 keeps all, 0 none.
         format: `png`, without loss, or `jpg`, a tenth as large and with loss.
         quality: Quality of jpg, 1 to 100.
-        max_files: Limit of pictures; the oldest are removed first.
-        max_mb: Limit of pictures and records, in MB (of 1,000,000 bytes); the oldest are removed first.
+        max_files: Limit of pictures that nobody has reviewed; the oldest are removed first.
+        max_mb: Limit of these pictures and their records, in MB (of 1,000,000 bytes); the oldest are removed first.
     """
 
     margin: Annotated[float, msgspec.Meta(ge=0)] = 0.05
+    every: Annotated[int, msgspec.Meta(ge=0)] = 0
     format: Literal["png", "jpg"] = "png"
     quality: Annotated[int, msgspec.Meta(ge=1, le=100)] = _QUALITY
     max_files: Annotated[int, msgspec.Meta(ge=1)] = 2000
@@ -62,10 +65,12 @@ class ImagesFolder(ProcessBound, unusable=SinkGoneError):
         check_folder(self._folder)
         try:
             self._folder.mkdir(exist_ok=True)
+            self._remove_halves()
             self._kept = self._take_stock()  # bytes of each pair, by its name without suffix, the oldest first
         except OSError as error:
             raise SinkError(f"{self._folder}: cannot be used ({error}); name a folder that you may write to") from error
         self._bytes = sum(self._kept.values())
+        self._changed_ns = 0  # time of the last change of the folder that is the sink's own
 
     def write(self, event: FrameEvent) -> None:
         """Keep the picture of a result that is worth learning from; skip any other, and a result without a frame.
@@ -78,7 +83,8 @@ class ImagesFolder(ProcessBound, unusable=SinkGoneError):
             raise SinkGoneError(f"{self._folder}: this sink is closed; open it again")
         if event.frame is None or not self.wants(event.record):
             return
-        record, picture = event.record.to_json(), self._encode(event.frame.image)
+        kept = KeptRecord(**msgspec.structs.asdict(event.record), stands_for=self._stands_for(event.record))
+        record, picture = kept.to_json(), self._encode(event.frame.image)
         name, size = _name(event.record), len(record) + len(picture)
         try:
             self._make_room(name, size)
@@ -94,6 +100,8 @@ class ImagesFolder(ProcessBound, unusable=SinkGoneError):
             ) from error
         self._kept[name] = size
         self._bytes += size
+        with contextlib.suppress(OSError):
+            self._changed_ns = self._folder.stat().st_mtime_ns
 
     def close(self) -> None:
         """Take no further pictures. May be called twice."""
@@ -106,7 +114,17 @@ class ImagesFolder(ProcessBound, unusable=SinkGoneError):
         self.close()
 
     def wants(self, record: Record) -> bool:
-        """Return whether the picture is worth learning from."""
+        """Return whether the picture is worth learning from.
+
+        The draw depends on nothing but the frame: a result that is written again is drawn alike, and parts that come
+        in turn do not hide from a count.
+        """
+        return self._is_doubtful(record) or (self._options.every > 0 and _key(record) % self._options.every == 0)
+
+    def _stands_for(self, record: Record) -> int:
+        return min(1, self._options.every) if self._is_doubtful(record) else self._options.every
+
+    def _is_doubtful(self, record: Record) -> bool:
         return record.outcome != "recognised" or record.margin is None or record.margin < self._options.margin
 
     def _encode(self, image: Pixels) -> bytes:
@@ -128,28 +146,42 @@ class ImagesFolder(ProcessBound, unusable=SinkGoneError):
                 f"{self._folder}: a picture of {size:,} bytes exceeds the limit of all, {limit:,.0f}; raise max_mb"
             )
         self._bytes -= self._kept.pop(name, 0)  # written twice: it replaces itself
-        while self._kept and (self._bytes + size > limit or len(self._kept) >= self._options.max_files):
+        if self._is_full(size) and self._folder.stat().st_mtime_ns != self._changed_ns:
+            self._kept = self._take_stock()  # a review has moved pictures out: they do not count
+            self._bytes = sum(self._kept.values())
+        while self._kept and self._is_full(size):
             oldest, freed = next(iter(self._kept.items()))
             self._remove(oldest)
             del self._kept[oldest]
             self._bytes -= freed
+
+    def _is_full(self, size: int) -> bool:
+        return self._bytes + size > self._options.max_mb * 1e6 or len(self._kept) >= self._options.max_files
 
     def _remove(self, name: str) -> None:
         for suffix in ("png", "jpg", "json"):  # the picture first: see `write`
             (self._folder / f"{name}.{suffix}").unlink(missing_ok=True)
 
     def _take_stock(self) -> "OrderedDict[str, int]":
-        files: dict[str, dict[str, int]] = {}
-        for path in self._folder.iterdir():
-            if path.name.endswith(_PARTIAL) and _NAME.fullmatch(path.name.removesuffix(_PARTIAL)):
-                path.unlink()
-            elif _NAME.fullmatch(path.name):  # other files in the folder are not ours
-                files.setdefault(path.stem, {})[path.suffix] = path.stat().st_size
-        for name, sizes in list(files.items()):
-            if ".json" not in sizes or len(sizes) == 1:
+        """Return the bytes of each pair, by its name without suffix, the oldest first."""
+        sizes: OrderedDict[str, int] = OrderedDict()
+        for path in sorted(self._files()):
+            with contextlib.suppress(FileNotFoundError):  # a review moves files meanwhile
+                sizes[path.stem] = sizes.get(path.stem, 0) + path.stat().st_size
+        return sizes
+
+    def _remove_halves(self) -> None:
+        names = Counter(path.stem for path in self._files())
+        for name, count in names.items():
+            if count == 1:
                 self._remove(name)
-                del files[name]
-        return OrderedDict((name, sum(files[name].values())) for name in sorted(files))
+        for path in self._folder.glob(f"*{_PARTIAL}"):
+            if _NAME.fullmatch(path.name.removesuffix(_PARTIAL)):
+                path.unlink()
+
+    def _files(self) -> Iterator[Path]:
+        """Yield pictures and records; other files in the folder are not the sink's."""
+        return (path for path in self._folder.iterdir() if _NAME.fullmatch(path.name))
 
 
 OPTIONS = ImagesOptions
@@ -171,8 +203,12 @@ def _name(record: Record) -> str:
     """Return a unique name that people can read and that sorts by time."""
     time = datetime.fromtimestamp(record.timestamp, UTC).strftime("%Y%m%dT%H%M%S%fZ")
     camera = re.sub(r"[^A-Za-z0-9-]", "-", record.camera)[:40]
-    key = zlib.crc32(f"{record.run}\n{record.camera}\n{record.sequence}".encode())
-    return f"{time}_{camera}_{record.sequence}_{key:08x}"
+    return f"{time}_{camera}_{record.sequence}_{_key(record):08x}"
+
+
+def _key(record: Record) -> int:
+    """Return 32 bits that depend on all that makes a frame unique."""
+    return zlib.crc32(f"{record.run}\n{record.camera}\n{record.sequence}".encode())
 
 
 def _write(path: Path, data: bytes) -> None:

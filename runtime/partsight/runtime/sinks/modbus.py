@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 import msgspec
 
 from partsight.runtime.core import ProcessBound, SinkError, SinkGoneError
+from partsight.runtime.recognition import REASONS
 from partsight.runtime.sinks.address import Address, Options
 from partsight.runtime.sinks.allow import AllowList, parse_networks
 from partsight.runtime.sinks.modbus_server import ModbusServer
@@ -226,7 +227,7 @@ class ModbusSink(ProcessBound, unusable=SinkGoneError):
     def _fill(self) -> list[int]:
         """Return the registers; see docs/results.md, which must say the same."""
         counts = self._counts
-        shown = [0, 0, 0, NO_NUMBER, NO_NUMBER, *two_words(0)]
+        shown, reason = [0, 0, 0, NO_NUMBER, NO_NUMBER, *two_words(0)], 0
         if self._last is not None:
             record = self._last
             shown = [
@@ -237,9 +238,10 @@ class ModbusSink(ProcessBound, unusable=SinkGoneError):
                 scaled(record.margin),
                 *two_words(record.sequence),
             ]
+            reason = 0 if record.reason is None else 1 + REASONS.index(record.reason)
         results = counts["recognised"] + counts["unknown"] + counts["failed"]
         counters = [results, counts["recognised"], counts["unknown"], counts["failed"], counts["missed"]]
-        return [LAYOUT, *shown, *(word for counter in counters for word in two_words(counter)), 0, 0]
+        return [LAYOUT, *shown, *(word for counter in counters for word in two_words(counter)), reason, 0]
 
     def _number(self, record: Record) -> int:
         if record.label is None:

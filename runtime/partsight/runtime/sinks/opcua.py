@@ -34,8 +34,8 @@ NAMESPACE = "urn:partsight:results"
 _URI = "urn:partsight"
 _START_S = 60.0  # a start takes 2.6 s on an idle machine
 
-_TEXTS = ("outcome", "label", "camera", "source", "run", "package_id", "signed_by", "error", "record")
-_NUMBERS = ("score", "margin", "latency_ms")
+_TEXTS = ("outcome", "label", "camera", "source", "run", "package_id", "signed_by", "error", "reason", "record")
+_NUMBERS = ("score", "margin", "threshold", "least_margin", "latency_ms")
 _COUNTERS = ("recognised", "unknown", "failed", "results")
 """The sink writes `results` last: a client that subscribes to it finds the whole result."""
 

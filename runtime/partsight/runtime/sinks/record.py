@@ -1,14 +1,16 @@
 """The record that partsight publishes of one frame. Its JSON is a contract with everyone who reads it."""
 
-from dataclasses import dataclass
-from typing import Literal
+import math
+from dataclasses import astuple, dataclass
+from typing import Annotated, Literal
 
 import msgspec
 
 from partsight.runtime.cameras import Frame
-from partsight.runtime.recognition import Recognizer, Result, Stages
+from partsight.runtime.recognition import PartPose, Reason, Recognizer, Result, Stages
 
 RECORD_VERSION = 1
+"""Rises when a field goes or changes its meaning. New fields come under the same version: readers skip unknown ones."""
 
 Outcome = Literal["recognised", "unknown", "failed"]
 
@@ -39,6 +41,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         top: The best candidates, best first.
         latency_ms: Milliseconds from the frame's arrival to its answer.
         error: Reason why there is no answer; empty if there is one.
+        reason, threshold, least_margin, pose, reference: See `Answer`; None as for `score`, and in records of an
+            earlier partsight.
     """
 
     schema_version: int = RECORD_VERSION
@@ -56,6 +60,11 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     top: tuple[Candidate, ...] = ()
     latency_ms: float | None = None
     error: str = ""
+    reason: Reason | None = None
+    threshold: float | None = None
+    least_margin: float | None = None
+    pose: PartPose | None = None
+    reference: int | None = None
 
     def __post_init__(self) -> None:
         """Make texts from outside writable: a file name on Linux need not be UTF-8."""
@@ -67,6 +76,17 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     def to_json(self) -> bytes:
         """Return one line of JSON in UTF-8, without its end."""
         return msgspec.json.encode(self)
+
+
+class KeptRecord(Record, frozen=True, kw_only=True):
+    """Record of a frame whose picture is kept.
+
+    Attributes:
+        stands_for: Number of the line's frames for which this one stands: 1 if all such frames are kept, N if one in N.
+            0 if the sink keeps only refused and close frames: they are no sample of the line.
+    """
+
+    stands_for: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
 @dataclass(frozen=True)
@@ -111,6 +131,11 @@ def record_answer(
         margin=_number(result.margin),
         top=tuple(Candidate(label, _number(score)) for label, score in result.top),
         latency_ms=round(latency_ms, 3),
+        reason=result.reason,
+        threshold=_number(result.threshold),
+        least_margin=_number(result.least_margin),
+        pose=result.pose if result.pose and all(map(math.isfinite, astuple(result.pose))) else None,
+        reference=result.reference,
     )
     return FrameEvent(record, frame, result.stages)
 

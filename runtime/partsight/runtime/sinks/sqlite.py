@@ -16,7 +16,7 @@ from partsight.runtime.sinks.sink import Sink
 
 FORM = DatabaseForm(
     application=0x70737274,  # "psrt"
-    version=1,
+    version=2,
     what="results of partsight",
     tables="""
         CREATE TABLE result (
@@ -35,9 +35,21 @@ FORM = DatabaseForm(
             top TEXT NOT NULL,
             latency_ms REAL,
             error TEXT NOT NULL,
+            reason TEXT,
+            threshold REAL,
+            least_margin REAL,
+            pose TEXT,
+            reference INTEGER,
             UNIQUE (run, camera, sequence)
         );
         CREATE INDEX result_by_time ON result (timestamp)
+    """,
+    upgrade="""
+        ALTER TABLE result ADD COLUMN reason TEXT;
+        ALTER TABLE result ADD COLUMN threshold REAL;
+        ALTER TABLE result ADD COLUMN least_margin REAL;
+        ALTER TABLE result ADD COLUMN pose TEXT;
+        ALTER TABLE result ADD COLUMN reference INTEGER
     """,
 )
 _COLUMNS = Record.__struct_fields__
@@ -66,7 +78,7 @@ class SqliteTable(ProcessBound, unusable=SinkGoneError):
     """Inserts into the table `result`; a result that is written twice is one row."""
 
     def __init__(self, path: str | Path, options: SqliteOptions | None = None) -> None:
-        """Open or create the database.
+        """Open or create the database; one of an earlier partsight gets the columns that it lacks.
 
         Raises:
             SinkError: the file cannot be opened, another program made it, or it has another version.
@@ -91,6 +103,7 @@ class SqliteTable(ProcessBound, unusable=SinkGoneError):
         record = event.record
         values = {name: _value(getattr(record, name)) for name in _COLUMNS}
         values["top"] = msgspec.json.encode(record.top).decode()
+        values["pose"] = None if record.pose is None else msgspec.json.encode(record.pose).decode()
         with sqlite_errors(self._path):
             inserted = connection.execute(_INSERT, values).rowcount
             if not inserted and connection.execute(_SAME, values).fetchone() != (1,):
