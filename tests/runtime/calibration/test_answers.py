@@ -7,7 +7,7 @@ import pytest
 
 from partsight.runtime.calibration import VariedAnswers, answer_by_agreement, answer_by_score
 from partsight.runtime.images import PreprocessSpec, preprocess
-from partsight.runtime.matching import Matcher, matching_spec
+from partsight.runtime.matching import Matcher, Rule, matching_spec
 from partsight.runtime.package import prepare_gallery
 from tests.laid import golden
 
@@ -51,10 +51,10 @@ def test_a_frame_that_two_parts_fit_agrees_with_none(example_parts: Path) -> Non
     spec = matching_spec(goldens[0], network)
     matcher = Matcher(prepare_gallery(goldens, network, spec).bank, spec)
     frames, score = preprocess(goldens, spec.preprocess(network)), np.zeros((3, 3), np.float32)
-    found = answer_by_agreement(matcher, frames, score, np.arange(3))
+    found = answer_by_agreement(matcher, frames, score, np.arange(3), Rule(0.0))
     assert found.is_right.tolist() == [False, True, False]
     assert (found.taught > 0.5).tolist() == [False, True, False]
     assert (found.left_out > 0.5).tolist() == [True, False, True]
     excluded = np.zeros((3, 3), bool)
     excluded[0, 2] = excluded[2, 0] = True
-    assert answer_by_agreement(matcher, frames, score, np.arange(3), excluded).is_right.all()
+    assert answer_by_agreement(matcher, frames, score, np.arange(3), Rule(0.0), excluded).is_right.all()

@@ -10,7 +10,7 @@ from partsight.runtime.calibration.setup import Setup
 from partsight.runtime.calibration.setup_check import MIN_FRAMES, SetupCheck, find_misfit
 from partsight.runtime.core.arrays import Pixels
 from partsight.runtime.matching.appearance import Appearance
-from partsight.runtime.recognition.results import Answer
+from partsight.runtime.recognition import Answer, Reason
 
 Change = Callable[[Pixels], Pixels]
 SIDE_PX, PARTS = 48, 8
@@ -49,7 +49,9 @@ class PixelJudge:
         differences = [float(np.abs(frame.astype(int) - golden).mean()) for golden in GOLDEN]
         best = int(np.argmin(differences))
         score = 1 / (1 + (differences[best] / 0.7) ** 2)
-        return Answer(str(best) if score > 0.4 else None, score, score, score > 0.4, ((str(best), score),))
+        is_known = score > 0.4
+        reason: Reason = "recognised" if is_known else "agrees_with_none"
+        return Answer(str(best) if is_known else None, score, score, is_known, ((str(best), score),), reason, 0.4)
 
     def appearance(self, frame: Pixels, label: str) -> Appearance | None:
         ev = float(np.log2(frame.mean() / GOLDEN[int(label)].mean()))
