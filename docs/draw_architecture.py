@@ -35,6 +35,7 @@ PLACES = {
     "sinks": Place(1, 5, "results"),
     "enrolment": Place(0, 6, "parts come and go"),
     "line": Place(1, 6, "months without a stop"),
+    "feedback": Place(2, 6, "what people said of answers"),
 }
 """All rooms but `core`, on which every room stands."""
 

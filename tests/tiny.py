@@ -15,6 +15,7 @@ from partsight.runtime.core.npy_file import PROTOTYPE_FILE, encode_prototypes
 from partsight.runtime.core.storage import new_folder, sha256_bytes
 from partsight.runtime.images.preprocessing import PreprocessSpec
 from partsight.runtime.matching import BANK_FILE, MatchingSpec, encode_bank, prepare_all
+from partsight.runtime.package import ModelPackage, add_references
 from partsight.runtime.package.digest import DIGEST_KEY, with_digest
 from partsight.runtime.package.gallery import decode_golden_image
 from partsight.runtime.package.manifest import (
@@ -28,6 +29,7 @@ from partsight.runtime.package.manifest import (
     Provenance,
     Search,
 )
+from partsight.runtime.recognition import load_bank
 
 SIDE_PX = 36
 COLOURS_BGR = {
@@ -183,6 +185,24 @@ def write_tiny_package(path: Path, *, is_searched: bool = False, **changes: obje
         (folder / "gallery").mkdir()
         for name, data in {**files, "model.fp32.onnx": model, "manifest.json": manifest.to_json()}.items():
             (folder / name).write_bytes(data)
+    return path
+
+
+def add_further(path: Path, images: dict[str, list[Pixels]]) -> Path:
+    """Add further references to parts of a package with matching, and return its path.
+
+    Args:
+        path: Package; it is changed in place.
+        images: Frames of each part, by label.
+    """
+    package = ModelPackage.examine(path)
+    more = add_references(package.manifest, np.array(load_bank(package).records), images)
+    files = {**more.files, BANK_FILE: encode_bank(more.records)}
+    for name, data in files.items():
+        (path / name).write_bytes(data)
+    hashes = package.manifest.files | {name: sha256_bytes(data) for name, data in files.items()}
+    manifest = msgspec.structs.replace(package.manifest, matching=more.matching, files=hashes)
+    (path / "manifest.json").write_bytes(manifest.to_json())
     return path
 
 

@@ -30,7 +30,9 @@ def test_a_bundle(call: Call, matching_package: Path, tmp_path: Path) -> None:
         f"parts:  {len(COLOURS_BGR)}; threshold {AGREEMENT_THRESHOLD:.4f}",
     ]
     frames = np.stack([solid(colour, SIDE_PX, SIDE_PX) for colour in [*COLOURS_BGR, (128, 128, 128)]])
-    index, accepted = session(out).run(["label_index", "accepted"], {"image_bgr": frames})
+    index, accepted, reason = session(out).run(["label_index", "accepted", "reason"], {"image_bgr": frames})
+    reasons = json.loads(session(out).get_modelmeta().custom_metadata_map["partsight.bundle"])["reasons"]
+    assert [reasons[value] for value in reason] == ["recognised"] * len(COLOURS_BGR) + ["agrees_with_none"]
     assert index[:-1].tolist() == list(range(len(COLOURS_BGR)))
     assert accepted.tolist() == [True] * len(COLOURS_BGR) + [False]
 

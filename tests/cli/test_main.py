@@ -22,7 +22,20 @@ from tests.cli.conftest import Ended
 from tests.processes import running
 from tests.waiting import HANG_S
 
-VERBS = ("train", "export", "enroll", "bundle", "run", "bench", "inspect", "keygen", "sign", "verify", "doctor")
+VERBS = (
+    "train",
+    "export",
+    "enroll",
+    "bundle",
+    "run",
+    "review",
+    "bench",
+    "inspect",
+    "keygen",
+    "sign",
+    "verify",
+    "doctor",
+)
 Call = Callable[..., Ended]
 
 

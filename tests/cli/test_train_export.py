@@ -102,6 +102,21 @@ def test_train_prints_the_paths(call: Call, catalog: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.usefixtures("tiny_backbone")
+def test_train_prints_the_number_of_further_references(call: Call, catalog: Path, tmp_path: Path) -> None:
+    folders = tmp_path / "folders"
+    for path in catalog.iterdir():
+        (folders / path.stem).mkdir(parents=True)
+        shutil.copy(path, folders / path.stem / path.name)
+    first, second, *_ = sorted(folders.iterdir())
+    rng = np.random.default_rng(0)
+    for path in (first / "z1.png", first / "z2.png", second / "z1.png"):
+        cv2.imwrite(str(path), rng.integers(0, 256, (96, 96, 3), np.uint8))
+    ended = call("train", folders, "--out", tmp_path / "run", *QUICK)
+    assert ended.code == 0, ended.err
+    assert ended.out.splitlines()[1].split()[:5] == ["3", "further", "references", "of", "2"]
+
+
+@pytest.mark.usefixtures("tiny_backbone")
 def test_below_target(call: Call, catalog: Path, tmp_path: Path) -> None:
     """Two parts are nearly equal inside the region, so training cannot tell them apart."""
     twins = Path(shutil.copytree(catalog, tmp_path / "twins"))

@@ -17,7 +17,8 @@ from partsight.cli.main import build_parser
 from partsight.runtime import cameras
 from partsight.runtime.cameras import Camera, CameraOptions, check_address, open_camera
 from tests.runtime.enrolment.enrolling import picture, write_package
-from tests.tiny import solid
+from tests.runtime.feedback.kept import keep
+from tests.tiny import COLOURS_BGR, solid
 
 ROOT = Path(__file__).parents[2]
 PAGES = [path for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))) if path.is_file()]
@@ -60,6 +61,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("build/demo", "examples/parts/line", "photos"):
         (folder / name).mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(folder / name / "1.png"), solid("red"))
+    keep(folder / "kept", *["M8x40"] * 3)
+    for label, bgr in COLOURS_BGR.items():
+        for number in range(4):  # frames of a line, each a little darker
+            shade = tuple(max(0, level - 4 * number) for level in bgr)
+            (folder / "frames" / label).mkdir(parents=True, exist_ok=True)
+            picture(folder / "frames" / label / f"{number}.png", shade)
     shades = {
         "frame": "red",
         "frame1": "red",

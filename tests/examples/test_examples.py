@@ -1,6 +1,7 @@
 """The examples run as their first lines describe."""
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -15,8 +16,11 @@ from pathlib import Path
 import cv2
 import pytest
 
+from partsight.runtime import ModelPackage
+from partsight.runtime.feedback import read_feedback
 from tests.cli.command import python
 from tests.processes import running
+from tests.runtime.calibration.commissioning import lines
 from tests.runtime.cameras.rigs import http_rig
 from tests.tiny import solid
 from tests.waiting import HANG_S, wait_until
@@ -40,7 +44,9 @@ def test_embed(tiny_package: Path, tmp_path: Path) -> None:
     assert [line.split()[-4] for line in done.stdout.splitlines()] == ["unknown", "blue", "red"]
 
 
-@pytest.mark.parametrize("program", ["embed.py", "show_answers.py", "two_cameras_plc.py", "bundle/recognize.py"])
+@pytest.mark.parametrize(
+    "program", ["embed.py", "feedback_circle.py", "show_answers.py", "two_cameras_plc.py", "bundle/recognize.py"]
+)
 def test_without_arguments_a_program_prints_its_usage(program: str) -> None:
     done = python(str(EXAMPLES / program))
     assert done.returncode in (1, 2)
@@ -62,6 +68,31 @@ def test_a_picture_of_answers(matching_package: Path, tmp_path: Path) -> None:
     assert width > height  # three columns of two pictures
     done = python(script, str(matching_package), "no.png")
     assert (done.returncode, "no.png" in done.stderr, "Traceback" in done.stderr) == (1, True, False)
+
+
+def test_a_running_line_learns_from_its_own_frames(tmp_path: Path) -> None:
+    """One run of the line: its package refuses many frames, and the package that takes its place refuses few."""
+    package, frames, work = lines.write_package(tmp_path / "old.partsight"), tmp_path / "frames", tmp_path / "work"
+    lines.write_frames(frames, 12)
+    unknown = tmp_path / "unknown"
+    for label in lines.LABELS:
+        lines.save(unknown / f"{label}.png", lines.part(label, seed=7))
+    done = python(str(EXAMPLES / "feedback_circle.py"), str(package), str(frames), str(work), "--unknown", str(unknown))
+    assert done.returncode == 0, done.stderr
+    before, after = (list(map(int, re.findall(r"(\d+) of \d+ frames", line))) for line in done.stdout.splitlines()[:2])
+    assert after[0] <= before[0] / 2
+    assert after[1] == len(lines.LABELS)  # of unknown parts it accepts none
+    feedback = read_feedback(work / "kept")
+    records = [frame.record for frame in feedback.frames if frame.record]
+    assert [record.package_id for record in records[-1:] + records[:1]] == [
+        ModelPackage.read(work / "commissioned.partsight").package_id,
+        ModelPackage.read(package).package_id,
+    ]
+    assert len({record.run for record in records}) == 1
+    learned = {frame.label for frame in feedback.of("confirmed")}
+    shown = {Path(record.source).parent.name for frame in feedback.of("open") if (record := frame.record)}
+    assert learned | shown == {*lines.LABELS, "unknown"}
+    assert learned & shown == set()
 
 
 def free_port() -> int:

@@ -22,9 +22,10 @@ ALLOWED = {
     "cameras": {"core", "images"},
     "package": {"core", "images", "matching", "signing"},
     "recognition": {"core", "images", "inference", "matching", "signing", "package"},
-    "calibration": {"core", "matching", "package", "recognition"},
+    "calibration": {"core", "images", "matching", "package", "recognition"},
     "sinks": {"core", "cameras", "recognition"},
     "enrolment": {"core", "images", "inference", "matching", "package", "recognition", "calibration"},
+    "feedback": {"core", "images", "sinks"},
     "line": {
         "core",
         "images",

@@ -11,7 +11,7 @@ from partsight.cli.dashed import restore
 from partsight.cli.exit_codes import ExitCode
 
 if TYPE_CHECKING:
-    from partsight.runtime.enrolment import Enrolled, NewPartReport
+    from partsight.runtime.enrolment import Enrolled, Lookalike, NewPartReport
     from partsight.runtime.package import Decision
 
 _MAX_SHOWN = 20
@@ -22,8 +22,9 @@ Make a new package from PACKAGE with parts added, replaced or removed: in second
 stays as it is. The new package has the same network, and the other parts keep their scores and golden images to the
 bit. Their labels keep their order, and new labels follow.
 
-partsight compares a frame with all images of a part, and the best fit counts. The gallery shows the first image. Take
-the images with the line's camera, as the golden images that the package was trained on.
+The first image of a part is its golden image. The others are further references: partsight compares a frame with all
+of them, and the best fit counts. Take the images with the line's camera, as the golden images that the package was
+trained on.
 
 The reject threshold stays. partsight estimates its effect on the new parts with varied copies of their images: the
 shares of frames that get their label (right), no label (unknown) and another part's label (wrong).
@@ -61,14 +62,16 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
         action="append",
         default=[],
         metavar=("NAME", "IMAGE"),
-        help="a part and its golden image, or several images of that part; once for each part; write a name that "
-        "begins with -- as --label=NAME",
+        help="a part, its golden image and, if you have some, further references; once for each part; write a name "
+        "that begins with -- as --label=NAME",
     )
-    parser.add_argument("--catalog", metavar="FOLDER", help="many parts at once: one folder or one image for each part")
+    parser.add_argument(
+        "--catalog", metavar="FOLDER", help="many parts at once: a folder like the CATALOG of `partsight train`"
+    )
     parser.add_argument(
         "--replace",
         action="store_true",
-        help="replace the golden images of the parts in --label and --catalog, which the package already has",
+        help="replace all images of the parts in --label and --catalog, which the package already has",
     )
     parser.add_argument(
         "--remove",
@@ -117,7 +120,8 @@ def _named(args: argparse.Namespace) -> dict[str, list[Path]]:
     if args.catalog:
         from partsight.train.catalog import read_catalog
 
-        named = {golden.label: [golden.path] for golden in read_catalog(args.catalog).goldens}
+        for image in read_catalog(args.catalog).references:
+            named.setdefault(image.label, []).append(image.path)
     for label, *images in args.label:
         if not images:
             args.parser.error(f"--label {label} names no image; use --label NAME IMAGE ...")
@@ -141,12 +145,19 @@ def _print_parts(parts: "Sequence[NewPartReport]") -> None:
     print(f"{'part':<{width}}  images  right  unknown  wrong  looks most like")
     for part in shown:
         other = part.lookalike
-        like = f"{other.label} ({other.likeness:.2f})" if other else "-"
+        like = f"{other.label} ({other.likeness:.2f}{_differs(other)})" if other else "-"
         shares = f"{part.right:>5.0%}  {part.refused:>7.0%}  {part.wrong:>5.0%}"
         print(f"{part.label:<{width}}  {part.images:>6}  {shares}  {like}")
     if len(shown) < len(parts):
         print(f"and {len(parts) - len(shown)} more, each at least {shown[-1].right:.0%} right")
     print()
+
+
+def _differs(other: "Lookalike") -> str:
+    """Return where a new part differs most from its lookalike, in words; empty if no golden images are compared."""
+    if other.spot is None:
+        return ""
+    return f"; differs most at the {other.spot.where}, {other.spot.tolerances:.1f} times the tolerance"
 
 
 def _print_package(enrolled: "Enrolled") -> None:

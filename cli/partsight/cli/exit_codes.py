@@ -19,6 +19,7 @@ MEANINGS = {
     ExitCode.ERROR: "an error, with its reason on stderr; or `doctor` found that partsight cannot run here",
     ExitCode.USAGE: "wrong usage, or a wrong file of --config",
     ExitCode.BELOW_TARGET: "training ended below its target accuracy",
-    ExitCode.SOME_FAILED: "`run` could not read or answer some frames, or could not write or deliver some results",
+    ExitCode.SOME_FAILED: "`run` or `explain` could not read or answer some frames, or `run` could not write or "
+    "deliver some results",
     ExitCode.INTERRUPTED: "interrupted (Ctrl-C)",
 }

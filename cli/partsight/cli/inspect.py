@@ -1,6 +1,7 @@
 """`partsight inspect`: show the content of a model package, and check its files."""
 
 import argparse
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from partsight.cli.exit_codes import ExitCode
@@ -74,6 +75,8 @@ def _print_package(package: "ModelPackage") -> None:
     matching = manifest.matching
     if matching:
         _print_field("matching", _matching(package, matching))
+        if matching.further:
+            _print_field("references", _several(matching.further))
         _print_decision("decision: comparison with golden images", matching.decision)
     _print_decision("decision: network alone" if matching else "decision", manifest.decision)
     for precision, model in manifest.models.items():
@@ -137,8 +140,14 @@ def _matching(package: "ModelPackage", matching: "Matching") -> str:
     return (
         f"{references} references of {parts} parts, {spec.width}×{spec.height} px, {bank}; candidates: "
         f"{spec.by_thumbnail} by thumbnail, {spec.by_network} by the network; {spec.finalists} finalists; a lead "
-        f"over the second best below {spec.least_margin:g} is unknown, too"
+        f"over the second best below {spec.least_margin:.0%} of the best is unknown, too"
     )
+
+
+def _several(further: Mapping[str, Sequence[str]]) -> str:
+    named = [f"{label} {1 + len(files)}" for label, files in further.items()]
+    shown = [*named[:_FIRST_LABELS], *(["..."] if len(named) > _FIRST_LABELS else [])]
+    return f"{len(named)} part{'s have' if len(named) > 1 else ' has'} several: {', '.join(shown)}"
 
 
 def _print_decision(title: str, decision: "Decision") -> None:
@@ -205,3 +214,8 @@ def _print_provenance(provenance: "Provenance") -> None:
     for change in provenance.enrolments:
         counts = f"{len(change.added)} added, {len(change.replaced)} replaced, {len(change.removed)} removed"
         _print_field("  enrolment", f"{counts}, {change.created}, from package {change.from_package}")
+    for fit in provenance.commissionings:
+        counts = (
+            f"{fit.frames} frames, {fit.unknown_frames} of unknown parts, {sum(fit.further.values())} references added"
+        )
+        _print_field("  commissioning", f"{counts}, {fit.created}, from package {fit.from_package}")

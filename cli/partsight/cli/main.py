@@ -9,11 +9,27 @@ import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
-from partsight.cli import bench, bundle, dashed, doctor, enroll, export, inspect, keygen, run, sign, train, verify
+from partsight.cli import (
+    bench,
+    bundle,
+    commission,
+    dashed,
+    doctor,
+    enroll,
+    explain,
+    export,
+    inspect,
+    keygen,
+    review,
+    run,
+    sign,
+    train,
+    verify,
+)
 from partsight.cli.exit_codes import MEANINGS, ExitCode
 from partsight.cli.streams import CLOSED, LossyStream, usable_streams
 
-_VERBS = (train, export, enroll, bundle, run, bench, inspect, keygen, sign, verify, doctor)
+_VERBS = (train, export, enroll, bundle, run, explain, review, commission, bench, inspect, keygen, sign, verify, doctor)
 
 _TRAIN_LIBRARIES = frozenset({"keras", "matplotlib", "onnx", "tensorflow", "tf2onnx"})
 
@@ -22,6 +38,9 @@ from golden images to the line:
   partsight train  examples/parts/golden --out runs/first
   partsight export runs/first --out line3.partsight
   partsight run    line3.partsight --camera folder:photos > results.jsonl
+  partsight explain line3.partsight photos --out why
+  partsight review kept --package line3.partsight
+  partsight commission line3.partsight kept --out fitted.partsight
   partsight enroll line3.partsight --label M8x40 m8x40.png --out line4.partsight
   partsight bundle line3.partsight --out line3.onnx
   partsight inspect line3.partsight

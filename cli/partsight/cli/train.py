@@ -15,8 +15,12 @@ _DESCRIPTION = """\
 Train a model on parts, from one golden image each, and write a run folder: the model, its history, plots and
 report.html.
 
-CATALOG is a folder with one image file for each part, or with one folder for each part that holds one image. The file
-or folder has the name of the part. All images must be as the line's camera delivers them: same view, light and colour.
+CATALOG is a folder with one image file for each part, or with one folder for each part. The file or folder has the name
+of the part. All images must be as the line's camera delivers them: same view, light and colour.
+
+A part's folder may hold several images. The one called golden, such as golden.png, is the golden image; without such a
+name it is the first by name. The network learns the golden image. The others are further references: partsight compares
+a frame with all of them, and the best fit counts.
 """
 
 _EXAMPLE = """\
@@ -176,6 +180,9 @@ def _run(args: argparse.Namespace) -> int:
     for first, second in record.twins:
         print(f"partsight: warning: {first} and {second} have nearly the same image", file=sys.stderr)
     print(f"{len(record.labels)} part{'s' if len(record.labels) > 1 else ''}: {record.outcome}")
+    if record.further:
+        parts = len({reference.label for reference in record.further})
+        print(f"{len(record.further)} further references of {parts} part{'s' if parts > 1 else ''}")
     print(f"run:    {finished.path}")
     print(f"report: {finished.path / 'report.html'}")
     return ExitCode.DONE if record.reached else ExitCode.BELOW_TARGET

@@ -12,9 +12,11 @@ from partsight.runtime.core import (
     CameraLostError,
     CameraTimeoutError,
     CatalogError,
+    CommissionError,
     DependencyError,
     EnrollError,
     ExportError,
+    FeedbackError,
     FrameError,
     ImageError,
     KeyFileError,
@@ -36,8 +38,20 @@ from partsight.runtime.core import (
 from partsight.runtime.core import warn_renamed as _warn_renamed
 from partsight.runtime.images import read_image
 from partsight.runtime.inference import EngineSettings, GpuSettings
+from partsight.runtime.matching import Overlay, Spot
 from partsight.runtime.package import ModelPackage
-from partsight.runtime.recognition import Answer, MicroBatcher, Recognizer, Result, ScoredLabel, Stages, StartedBatch
+from partsight.runtime.recognition import (
+    Answer,
+    Explanation,
+    MicroBatcher,
+    PartPose,
+    Recognizer,
+    Result,
+    ScoredLabel,
+    Stages,
+    StartedBatch,
+    draw_explanation,
+)
 
 __all__ = [
     "Answer",
@@ -45,10 +59,13 @@ __all__ = [
     "CameraLostError",
     "CameraTimeoutError",
     "CatalogError",
+    "CommissionError",
     "DependencyError",
     "EngineSettings",
     "EnrollError",
+    "Explanation",
     "ExportError",
+    "FeedbackError",
     "FrameError",
     "GpuSettings",
     "ImageError",
@@ -57,8 +74,10 @@ __all__ = [
     "MicroBatcher",
     "ModelPackage",
     "OutputError",
+    "Overlay",
     "PackageError",
     "ParityError",
+    "PartPose",
     "PartialFrameError",
     "PartsightError",
     "Pixels",
@@ -71,9 +90,11 @@ __all__ = [
     "SignatureError",
     "SinkError",
     "SinkGoneError",
+    "Spot",
     "Stages",
     "StartedBatch",
     "TrainingError",
+    "draw_explanation",
     "read_image",
 ]
 

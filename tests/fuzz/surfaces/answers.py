@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from partsight.runtime.core.topk import best_first
-from partsight.runtime.matching import Matches, MatchingSpec
+from partsight.runtime.matching import Bank, Matches, MatchingSpec, Rule
 from partsight.runtime.matching.operations import ArrayOperations
+from partsight.runtime.matching.parallax import Parallax
 from partsight.runtime.matching.poses import Poses
+from partsight.runtime.matching.preparation import record_type
 from partsight.runtime.recognition.results import Answer, decide, decide_matched
 from tests.fuzz.surface import Case, check
 
@@ -23,6 +25,9 @@ def open_answers(_folder: Path) -> Iterator[Case]:
     """Rows of any numbers: the answer names the best class, and accepts no score below the threshold and no NaN."""
     spec = MatchingSpec(height=36, width=36)
     names = [str(index) for index in range(5000)]
+    records = np.zeros(len(names), record_type(spec.size_hw))
+    records["class"] = range(len(names))
+    bank = Bank.of(records)
 
     def case(rng: random.Random) -> None:
         classes = rng.choice((1, 2, 3, 7, 40, 300, 5000))
@@ -38,9 +43,14 @@ def open_answers(_folder: Path) -> Iterator[Case]:
         check(answer.score == best or (math.isnan(best) and math.isnan(answer.score)), "the best is not the best")
         order = ArrayOperations.best(score[None], min(classes, 5))
         agreement = np.clip(np.take_along_axis(score[None], order, axis=1), 0, 1)
-        matches = Matches(order, agreement, Poses(*[agreement] * 5), order)
-        (answer,) = decide_matched(matches, spec, labels, threshold, top)
-        _check(answer, labels, threshold)
+        lead = np.float32([rng.choice((-1.0, 0.0, rng.uniform(-1, 1)))])
+        matches = Matches(order, agreement, Poses(*[agreement] * 5), order, Parallax(agreement, agreement), lead)
+        weights = [rng.choice((0.0, 0.0, rng.uniform(0, 2), *_ODD)) for _ in range(2)]
+        (answer,) = decide_matched(matches, bank, spec, labels, Rule(threshold, *weights), top)
+        _check(answer, labels, answer.threshold)
+        check(answer.accepted == (answer.reason == "recognised"), f"{answer.reason} of an answer {answer.label}")
+        check(answer.reason != "two_parts_fit" or answer.score >= answer.threshold, "none fits, let alone two")
+        check(answer.reference == 0, f"reference {answer.reference} of a part that has one")
 
     yield case
 

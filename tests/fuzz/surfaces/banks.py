@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from partsight.runtime.matching import Bank, MatchingSpec, decode_bank, encode_bank, match, prepare_all
+from partsight.runtime.matching import Bank, MatchingSpec, Rule, decode_bank, encode_bank, match, prepare_all
 from partsight.runtime.matching.operations import ArrayOperations
 from tests.fuzz.damage import damaged, garbage
 from tests.fuzz.surface import Case, check
@@ -31,7 +31,7 @@ def open_banks(_folder: Path) -> Iterator[Case]:
         check(set(bank.class_of.tolist()) == set(range(len(frames))), f"classes {bank.class_of}")
         with np.errstate(all="ignore"):
             matches = match(frames, score, bank, _SPEC, ArrayOperations())
-            accepted = matches.is_accepted(0.5, _SPEC)
+            accepted = matches.is_accepted(Rule(0.5), _SPEC)
         check(bool(((matches.classes >= 0) & (matches.classes < len(frames))).all()), "a class that was never taught")
         check(bool((matches.agreement[accepted, 0] >= 0.5).all()), "accepted below the threshold")
         check(not (matches.agreement > 1).any(), "an agreement above 1")

@@ -19,7 +19,8 @@ from tests.tiny import tiny_manifest, tiny_matching
 
 def whole_manifest() -> Manifest:
     """Return a manifest in which every field is used."""
-    manifest = msgspec.structs.replace(tiny_manifest(), matching=tiny_matching(), search=Search("p.npy"))
+    matching = msgspec.structs.replace(tiny_matching(), further={"red": ("gallery/00000.jpg", "gallery/00001.jpg")})
+    manifest = msgspec.structs.replace(tiny_manifest(), matching=matching, search=Search("p.npy"))
     enrolment = Enrolment(
         created="2025-01-02T00:00:00Z", from_package="0" * 16, added=("red",), images={"red": (sha256_bytes(b"red"),)}
     )
@@ -47,9 +48,12 @@ def open_manifests(_folder: Path) -> Iterator[Case]:
     facts = json.loads(whole)
     old_facts = _of_version_1(facts)
     old = json.dumps(old_facts).encode()
+    second_facts = {name: facts[name] for name in facts if name != "sha256"} | {"schema_version": 2}
+    second = json.dumps(second_facts).encode()
+    forms = (whole, facts), (whole, facts), (old, old_facts), (second, second_facts)
 
     def case(rng: random.Random) -> None:
-        data = hostile_json(rng, *rng.choice(((whole, facts), (whole, facts), (old, old_facts))))
+        data = hostile_json(rng, *rng.choice(forms))
         manifest = Manifest.from_json(data, "somewhere")
         check(len(set(manifest.labels)) == len(manifest.labels) > 0, "labels are none or not unique")
         check(all(0 < len(label) <= 1000 for label in manifest.labels), "a label is empty, or longer than a name")

@@ -1,4 +1,4 @@
-"""The base of every room: errors, array types, names, files that are written whole, and checks of arguments.
+"""The base of every room: errors, array types, names, files that are written whole, checks of arguments, reports.
 
 May import nothing of partsight.
 """
@@ -11,9 +11,11 @@ from partsight.runtime.core.errors import (
     CameraLostError,
     CameraTimeoutError,
     CatalogError,
+    CommissionError,
     DependencyError,
     EnrollError,
     ExportError,
+    FeedbackError,
     FrameError,
     ImageError,
     KeyFileError,
@@ -34,6 +36,7 @@ from partsight.runtime.core.errors import (
 from partsight.runtime.core.labels import USABLE, folded, is_usable, normalized
 from partsight.runtime.core.memory import release_freed_memory
 from partsight.runtime.core.npy_file import PROTOTYPE_FILE, decode_prototypes, encode_prototypes
+from partsight.runtime.core.page import Level, Page, Picture, Section, Table, Task, Verdict
 from partsight.runtime.core.plugins import import_extra, load_plugin, plugin_names
 from partsight.runtime.core.process import ProcessBound
 from partsight.runtime.core.progress_bars import progress, progress_bar
@@ -78,29 +81,38 @@ __all__ = [
     "CameraLostError",
     "CameraTimeoutError",
     "CatalogError",
+    "CommissionError",
     "DependencyError",
     "EnrollError",
     "ExportError",
+    "FeedbackError",
     "FloatArray",
     "FrameError",
     "HeldFolder",
     "ImageError",
     "KeyFileError",
+    "Level",
     "MetricsError",
     "OutputError",
     "PackageError",
+    "Page",
     "ParityError",
     "PartialFrameError",
     "PartsightError",
+    "Picture",
     "Pixels",
     "ProcessBound",
     "ProviderError",
     "ResultRefusedError",
     "RunError",
+    "Section",
     "SignatureError",
     "SinkError",
     "SinkGoneError",
+    "Table",
+    "Task",
     "TrainingError",
+    "Verdict",
     "best_first",
     "check_names",
     "check_output_folder",

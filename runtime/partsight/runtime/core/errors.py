@@ -14,6 +14,8 @@ PartsightError
 ├── ExportError        a model cannot be converted
 │   └── ParityError    the converted model and the Keras model answer differently
 ├── EnrollError        parts cannot be added, replaced or removed as requested
+├── CommissionError    a package cannot be fitted to frames of a line
+├── FeedbackError      a folder of kept frames cannot be read, or a decision is not possible
 ├── PackageError       a model package is damaged or altered, or a path is not a model package
 │   └── SignatureError  no trusted key has signed a model package
 ├── KeyFileError       a key that signs or checks packages cannot be used
@@ -84,6 +86,10 @@ class EnrollError(PartsightError):
     """Parts cannot be added to a package, replaced or removed as requested."""
 
 
+class CommissionError(PartsightError):
+    """A package cannot be fitted to frames of a line."""
+
+
 class PackageError(PartsightError):
     """A model package is damaged or altered, or a path is not a model package."""
 
@@ -106,6 +112,10 @@ class OutputError(PartsightError):
 
 class MetricsError(PartsightError):
     """Metrics cannot be served at the requested address."""
+
+
+class FeedbackError(PartsightError):
+    """A folder of kept frames cannot be read, or a decision about a frame is not possible."""
 
 
 class SinkError(PartsightError):

@@ -57,6 +57,9 @@ MAX_SCANS = 100
 
 _SCAN = b"\xff\xda"  # within the data of a scan, 0 or a restart marker follows each 0xFF
 
+_IN_TEXTS = dict.fromkeys(map(ord, "\t\n\r\f\x1b\ufeff"))
+"""Characters of texts that are not printable."""
+
 
 def format_of(head: bytes) -> str:
     """Return the format of a file by its first 512 bytes.
@@ -81,7 +84,7 @@ def _is_text(head: bytes) -> bool:
         text = codecs.getincrementaldecoder("utf-8")().decode(head)  # incremental: `head` may end within a letter
     except UnicodeDecodeError:
         return False
-    return all(letter.isprintable() or letter in "\t\n\r\f\x1b\ufeff" for letter in text)
+    return text.translate(_IN_TEXTS).isprintable()
 
 
 def has_too_many_scans(data: bytes) -> bool:
