@@ -8,9 +8,9 @@ J. C. van Houwelingen, "Ridge estimators in logistic regression", Applied Statis
 the agreement, is a `matching.Rule`.
 
 The threshold is a quantile of the right frames: it refuses the share that the user permits. Of few frames of a line,
-one or two odd ones would decide it. There it is the one of least detection cost (A. Martin and M. Przybocki, "The NIST 1999
-speaker recognition evaluation", Digital Signal Processing 10, 2000): the share of refused taught frames plus a price
-times the share of accepted unknown frames; the quantile is its upper limit.
+one or two odd ones would decide it. There it is the one of least detection cost (A. Martin and M. Przybocki, "The NIST
+1999 speaker recognition evaluation", Digital Signal Processing 10, 2000): the share of refused taught frames plus a
+price times the share of accepted unknown frames; the quantile is its upper limit.
 """
 
 from dataclasses import dataclass

@@ -81,7 +81,7 @@ def fit_to_line(old: ModelPackage, recognizer: Recognizer, listed: LineFrames, m
     first = answer(seen, Bank.of(records), matching.spec)
     set_up = check_set_up(recognizer, seen, first)
     line = _measure(recognizer, seen, first)
-    strict = strict_rule(first, fit_line_rule(first, max_false_reject), _TRIED_SHARE)
+    strict = strict_rule(first, fit_line_rule(first, rule, max_false_reject), _TRIED_SHARE)
     trials = () if seen.is_open.any() else try_references(seen, first, labels, strict)  # a person names references
     references = _add_references(old, records, seen, trials)
     used = {index for trial in trials for index in trial.added}
@@ -91,8 +91,8 @@ def fit_to_line(old: ModelPackage, recognizer: Recognizer, listed: LineFrames, m
     if used or spec != matching.spec:
         answers = answer(seen.of_frames(rows), Bank.of(references.records), spec, "comparing once more")
         references = replace(references, matching=msgspec.structs.replace(references.matching, spec=spec))
-    held = hold_out(answers, partial(fit_line_rule, max_false_reject=max_false_reject))
-    decision = _with_rates(fit_decision(answers, max_false_reject), answers, held)
+    held = hold_out(answers, partial(fit_line_rule, before=rule, max_false_reject=max_false_reject))
+    decision = _with_rates(fit_decision(answers, rule, max_false_reject), answers, held)
     return LineFit(seen, total - len(seen), set_up, line, trials, references, rows, before, answers, held, decision)
 
 
