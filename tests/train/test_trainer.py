@@ -68,7 +68,7 @@ def test_the_record_of_a_run(small_run: RunFolder, small_catalog: Path) -> None:
     assert decision.samples == verified.samples == 12
     assert (decision.score, verified.score) == ("cosine", "agreement")
     assert 0 < decision.threshold <= 1
-    assert 0 < verified.threshold <= 1
+    assert 0 < verified.threshold <= 1 + verified.by_margin + verified.by_network
     assert (record.calibration.matching.height, record.calibration.matching.width) == (192, 192)
     assert record.calibration.expected_right + record.calibration.expected_wrong <= 1
     for golden, expected in zip(record.goldens, catalog.goldens, strict=True):
