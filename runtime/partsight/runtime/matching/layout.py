@@ -14,7 +14,7 @@ _MIDDLE_STEP_PX = 2  # pixels of the middle level
 _SPOT_SHARE = 1 / 21  # of the longest side: about one pin of a long header
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # a key by identity: its arrays have no hash
 class Grid:
     """Points in rows and columns of one level.
 

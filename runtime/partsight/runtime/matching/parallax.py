@@ -17,6 +17,7 @@ holds its inverse.
 """
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -72,14 +73,14 @@ class Mesh:
         Returns:
             (frames, candidates, rows, columns).
         """
-        of_rows, of_columns = _windows(grid.rows, self.rows), _windows(grid.columns, self.columns)
+        of_rows, of_columns = _weights(grid, _windows)
         square = values.reshape(-1, values.shape[1], *grid.shape)
-        return np.ascontiguousarray(of_rows.T) @ (square @ of_columns)
+        return of_rows.T @ (square @ of_columns)
 
     def spread(self, shifts: Any, grid: Grid) -> Any:
         """Return values of cells, (frames, candidates, rows, columns), at the points of a grid by interpolation."""
-        of_rows, of_columns = _hats(grid.rows, self.rows), _hats(grid.columns, self.columns)
-        return of_rows @ (shifts @ np.ascontiguousarray(of_columns.T))
+        of_rows, of_columns = _weights(grid, _hats)
+        return of_rows @ (shifts @ of_columns.T)
 
 
 @dataclass(frozen=True)
@@ -159,6 +160,13 @@ def parallax_inverse(by_x: FloatArray, by_y: FloatArray, grid: Grid) -> FloatArr
 def _centres(side: int) -> FloatArray:
     count = max(2, round(side / _CELL_PX))
     return ((np.arange(count) + 0.5) * (side / count) - 0.5).astype(np.float32)
+
+
+@functools.lru_cache(32)
+def _weights(grid: Grid, weigh: Callable[[FloatArray, FloatArray], FloatArray]) -> tuple[FloatArray, FloatArray]:
+    """Return weights of each row of points for each row of cells, (points, cells), and those of the columns."""
+    mesh = Mesh.of(grid.size_hw)
+    return weigh(grid.rows, mesh.rows), weigh(grid.columns, mesh.columns)
 
 
 def _windows(points: FloatArray, centres: FloatArray) -> FloatArray:

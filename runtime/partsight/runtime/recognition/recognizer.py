@@ -61,8 +61,9 @@ class Recognizer(ProcessBound):
             precision: Number format in which the network is computed. For `bf16` OpenVINO computes the fp32 model so.
             batch_size: Most frames in one run of the network; longer batches are split.
             top: Number of candidates that a result names.
-            threshold: Least score that is accepted; None for the package's own. The log warns of a threshold that
-                refuses many good frames, or accepts most unknown parts, according to the package's calibration.
+            threshold: Least score that is accepted; None for the package's own. A margin and the network's lead may
+                lower it for a frame, see `Answer.threshold`. The log warns of a threshold that refuses many good
+                frames, or accepts most unknown parts, according to the package's calibration.
             matching: Whether to compare frames with golden images, if the package has them (an `.onnx` file alone has
                 none); False for the network's answer alone.
             engine: Use of the machine (threads, cache, card); None for the fastest.

@@ -29,8 +29,8 @@ def check_threshold(threshold: float | None) -> None:
     if threshold is None or (is_number(threshold) and math.isfinite(threshold)):  # no score is below or above NaN
         return
     raise ValueError(
-        f"threshold is {threshold!r}; expected a finite number, or None for the package's own: scores are at most 1, "
-        "so that a threshold above 1 refuses all frames, and -1 refuses none"
+        f"threshold is {threshold!r}; expected a finite number, or None for the package's own. A "
+        "threshold of 9 refuses all frames, and -9 refuses none"
     )
 
 
