@@ -11,7 +11,7 @@ from partsight.runtime.calibration.thresholds import choose_threshold
 from partsight.runtime.matching import MatchingSpec, Rule
 from partsight.runtime.package import Decision
 
-PRIOR_FRAMES = 50
+PRIOR_FRAMES = 20
 """Number of frames that the package's own rule counts as."""
 
 _NOTHING = Rule(1.0)

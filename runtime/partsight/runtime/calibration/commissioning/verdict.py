@@ -140,8 +140,8 @@ def _on_parts(parts: Sequence[PartFit], trials: Sequence[ReferenceTrial], out: s
 
 
 def _on_unknown(after: Outcome, out: str) -> Iterator[Task]:
-    accepted = after.unknown or after.siblings
-    if accepted.rate > _MAX_ACCEPTED:
+    accepted = after.unknown  # left-out parts are harder than what a line meets: they ask for no task
+    if accepted is not None and accepted.rate > _MAX_ACCEPTED:
         yield Task(
             f"Teach the parts that the line also sees: {100 * accepted.rate:.1f} % of frames of unknown parts get a "
             "label.",
