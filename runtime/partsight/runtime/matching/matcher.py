@@ -52,7 +52,7 @@ class Matches:
         references: Rows of the bank, int64.
         parallax: Parallax of each golden image.
         lead: Lead of the network's score for the best class over its score for any other class, (frames,) float32 in
-            [-1, 1]; negative if the network names another part.
+            [-1, 1]; negative if the network names another part, and 0 if there is only one class.
     """
 
     classes: Any

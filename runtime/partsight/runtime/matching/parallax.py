@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 STIFFNESS = 10.0
 """Weight of the shift itself, in grey levels² a pixel²: fainter gradients than about 3 levels a pixel move little."""
 
-_CELL_PX = 16  # of a reference whose longest side has 192 px
+_CELL_PX = 16  # references of packages have 192 px on their longest side
 _WINDOW_SIGMA_PX = 12.0  # standard deviation of the window, so that windows of neighbours overlap
 _STEPS = 2
 _MAX_SHIFT_PX = 3.0  # more is not relief, but another part
