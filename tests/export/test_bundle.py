@@ -352,7 +352,9 @@ class TestOfAPackage:
             elif break_it == "least_margin":
                 spec = msgspec.structs.replace(spec, least_margin=0.99)  # a share of the agreement
             elif break_it != "grid":
-                options["rule"] = msgspec.structs.replace(options["rule"], **{break_it: 0.9})
+                options["rule"] = msgspec.structs.replace(
+                    options["rule"], **{break_it: 0.9 if break_it == "threshold" else 0.0}
+                )
             return right(network, bank, spec, **options)
 
         monkeypatch.setattr(bundle, "join", wrong)
@@ -466,7 +468,9 @@ def compare(
         batch: frames at once; None for all.
         precision: of the network.
     """
-    facts, session = facts_of(file), onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.add_session_config_entry("session.x64quantprecision", "1")  # as the recogniser: INT8 sums do not overflow
+    facts, session = facts_of(file), onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     known = facts["preprocess"]
     region = Region(**known["region"]) if known["region"] else None
     prepared = preprocess(frames, PreprocessSpec(known["height"], known["width"], known["color"], region))
@@ -479,10 +483,13 @@ def compare(
     with Recognizer(package.path, precision=precision) as recognizer:
         results = recognizer.recognize_batch(frames)
     assert facts["precision"] == precision
-    assert found["accepted"].tolist() == [result.accepted for result in results]
+    # A frame exactly at the threshold may fall on either side: ONNX Runtime rounds the joined network otherwise.
+    is_clear = np.array([abs(result.score - result.threshold) > 1e-3 for result in results])
+    assert is_clear.mean() > 0.9
+    assert (found["accepted"] == [result.accepted for result in results])[is_clear].all()
     for index, result in enumerate(results):
         assert facts["labels"][found["label_index"][index]] == result.top[0][0]
         assert found["agreement"][index] == pytest.approx(result.score, abs=1e-3)
         assert found["margin"][index] == pytest.approx(result.margin, abs=1e-3)
-        assert facts["reasons"][found["reason"][index]] == result.reason
+        assert not is_clear[index] or facts["reasons"][found["reason"][index]] == result.reason
     return np.asarray(found["accepted"])
