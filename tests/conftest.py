@@ -76,9 +76,12 @@ def small_run(small_catalog: Path, few_samples: None, tmp_path_factory: pytest.T
     from partsight.train.run_folder import RunFolder, TrainConfig
     from partsight.train.trainer import train
 
-    folder = built_once(
-        tmp_path_factory, "run", lambda folder: train(small_catalog, folder / "run", TrainConfig(side_px=64))
-    )
+    def make(folder: Path) -> None:
+        with pytest.MonkeyPatch.context() as patch:  # a dozen frames would choose the threshold by chance
+            patch.setattr("partsight.train.calibration.MIN_SAMPLE", 120)
+            train(small_catalog, folder / "run", TrainConfig(side_px=64))
+
+    folder = built_once(tmp_path_factory, "run", make)
     return RunFolder.read(folder / "run")
 
 

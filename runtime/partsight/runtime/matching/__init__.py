@@ -8,7 +8,8 @@ from partsight.runtime.matching.appearance import Appearance, appearance_of
 from partsight.runtime.matching.bank import BANK_FILE, Bank, decode_bank, encode_bank
 from partsight.runtime.matching.explanation import Overlay, Spot, compare_golden_images, lay_over, worst_spots
 from partsight.runtime.matching.graph_matcher import GRAPH_FILE, GraphMatcher
-from partsight.runtime.matching.matcher import Matcher, Matches, joined, match, usable_cores
+from partsight.runtime.matching.matcher import Matcher, Matches, joined, lead_of, match, usable_cores
+from partsight.runtime.matching.operations import ArrayOperations
 from partsight.runtime.matching.poses import PartPose
 from partsight.runtime.matching.preparation import prepare_all
 from partsight.runtime.matching.spec import MAX_PX, MatchingSpec, Rule, matching_spec, via_size
@@ -18,6 +19,7 @@ __all__ = [
     "GRAPH_FILE",
     "MAX_PX",
     "Appearance",
+    "ArrayOperations",
     "Bank",
     "GraphMatcher",
     "Matcher",
@@ -33,6 +35,7 @@ __all__ = [
     "encode_bank",
     "joined",
     "lay_over",
+    "lead_of",
     "match",
     "matching_spec",
     "prepare_all",

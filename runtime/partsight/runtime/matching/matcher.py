@@ -63,6 +63,22 @@ class Matches:
     lead: Any
 
     @property
+    def arrays(self) -> tuple[Any, ...]:
+        """All arrays, in the order of `of_arrays`; the first axis of each is that of the frames."""
+        shifts = self.parallax.right, self.parallax.down
+        return self.classes, self.agreement, *self.poses.values, self.references, *shifts, self.lead
+
+    @classmethod
+    def of_arrays(cls, arrays: Sequence[Any]) -> "Matches":
+        """Return the matches of these arrays."""
+        classes, agreement, *poses, references, right, down, lead = arrays
+        return cls(classes, agreement, Poses(*poses), references, Parallax(right, down), lead)
+
+    def of_frames(self, chosen: Any) -> "Matches":
+        """Return the matches of some frames: indices, or a mask."""
+        return Matches.of_arrays([values[chosen] for values in self.arrays])
+
+    @property
     def margin(self) -> Any:
         """Lead of the best agreement over the second, (frames,); the agreement itself if there is no second."""
         if self.agreement.shape[1] == 1:
@@ -207,13 +223,8 @@ def parts_of(count: int, cores: int) -> Iterator[slice]:
 
 def joined(parts: Sequence[Matches]) -> Matches:
     """Return the matches of several batches as one."""
-    classes, agreement, references, lead = (
-        np.concatenate([getattr(part, name) for part in parts])
-        for name in ("classes", "agreement", "references", "lead")
-    )
-    right, down = (np.concatenate([getattr(part.parallax, name) for part in parts]) for name in ("right", "down"))
-    poses = Poses(*(np.concatenate(values) for values in zip(*(part.poses.values for part in parts), strict=True)))
-    return Matches(classes, agreement, poses, references, Parallax(right, down), lead)
+    arrays = zip(*(part.arrays for part in parts), strict=True)
+    return Matches.of_arrays([np.concatenate(values) for values in arrays])
 
 
 def _keep_freed_blocks() -> None:

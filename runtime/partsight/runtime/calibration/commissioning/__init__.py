@@ -8,7 +8,7 @@ from partsight.runtime.calibration.commissioning.commission import commission
 from partsight.runtime.calibration.commissioning.commissioned import Commissioned, FramesUsed, frames_for
 from partsight.runtime.calibration.commissioning.failures import Confusion, FailedFrame, PartFit
 from partsight.runtime.calibration.commissioning.frames import LineFrame, LineFrames, read_line_frames
-from partsight.runtime.calibration.commissioning.held_out import Coverage, Outcome, check_intervals
+from partsight.runtime.calibration.commissioning.held_out import Outcome
 from partsight.runtime.calibration.commissioning.measured_line import MeasuredLine, Spread
 from partsight.runtime.calibration.commissioning.reference_trials import ReferenceTrial
 from partsight.runtime.calibration.commissioning.verdict import percent
@@ -18,7 +18,6 @@ __all__ = [
     "REPORT_FILE",
     "Commissioned",
     "Confusion",
-    "Coverage",
     "FailedFrame",
     "FramesUsed",
     "LineFrame",
@@ -28,7 +27,6 @@ __all__ = [
     "PartFit",
     "ReferenceTrial",
     "Spread",
-    "check_intervals",
     "commission",
     "frames_for",
     "percent",

@@ -5,8 +5,8 @@ references or tolerances asks again.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,14 +14,13 @@ import numpy.typing as npt
 from partsight.runtime.calibration.commissioning.frames import LineFrame, LineFrames
 from partsight.runtime.core import CommissionError, FloatArray, FrameError, ImageError, Pixels, progress, sha256_bytes
 from partsight.runtime.images import PreprocessSpec, check_frame, preprocess, read_image
-from partsight.runtime.matching import Bank, Matcher, Matches, MatchingSpec, Rule
+from partsight.runtime.matching import Bank, Matcher, Matches, MatchingSpec, Rule, joined
 from partsight.runtime.recognition import Recognizer
 
 UNKNOWN = -1
 """Class of a frame whose part the package does not have, or whose part nobody named."""
 
 _BATCH = 32
-_ANY = TypeVar("_ANY")
 
 
 @dataclass(frozen=True)
@@ -136,15 +135,10 @@ class LineAnswers:
             self.classes[chosen],
             self.groups[chosen],
             self.weights[chosen],
-            of_frames(self.taught, chosen),
-            of_frames(self.left_out, chosen),
+            self.taught.of_frames(chosen),
+            self.left_out.of_frames(chosen),
             self.spec,
         )
-
-
-def of_frames(matches: Matches, chosen: npt.NDArray[Any]) -> Matches:
-    """Return the matches of some frames: indices, or a mask."""
-    return _mapped(lambda values: values[0][chosen], [matches])
 
 
 def see(recognizer: Recognizer, frames: LineFrames, spec: MatchingSpec) -> SeenFrames:
@@ -249,17 +243,4 @@ def match_all(
         part = slice(start, start + _BATCH)
         excluded = None if left_out is None else index == left_out[part, None]
         parts.append(matcher.match(frames[part], score[part], excluded))
-    return _joined(parts)
-
-
-def _joined(parts: Sequence[Matches]) -> Matches:
-    return _mapped(np.concatenate, parts)
-
-
-def _mapped(work: Any, parts: Sequence[_ANY]) -> _ANY:
-    """Return an object made of the same fields of several, arrays or objects of arrays, through a function."""
-    values = {}
-    for field in fields(parts[0]):  # type: ignore[arg-type]
-        found = [getattr(part, field.name) for part in parts]
-        values[field.name] = work(found) if isinstance(found[0], np.ndarray) else _mapped(work, found)
-    return replace(parts[0], **values)  # type: ignore[type-var]
+    return joined(parts)

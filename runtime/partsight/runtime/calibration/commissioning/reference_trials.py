@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from partsight.runtime.calibration.commissioning.line_answers import LineAnswers, SeenFrames, match_all
 from partsight.runtime.core import FloatArray
-from partsight.runtime.matching import Bank, MatchingSpec, Rule, prepare_all
+from partsight.runtime.matching import ArrayOperations, Bank, MatchingSpec, Rule, lead_of, prepare_all
 
 MAX_ADDED = 2
 """Most further references that one commissioning adds to a part."""
@@ -105,7 +105,7 @@ class _State:
     @property
     def recognised(self) -> npt.NDArray[np.bool_]:
         """Which frames get the label of their own part."""
-        lead = _lead(self.score, np.maximum(self.answers.classes, 0))
+        lead = lead_of(self.score, np.maximum(self.answers.classes, 0)[:, None], ArrayOperations())
         return _accepted(self.own, self.other, lead, self) & (self.own > self.other)
 
     def with_reference(self, part: int, agreement: FloatArray) -> "_State":
@@ -123,7 +123,9 @@ class _State:
         score = self.score.copy()
         taught = np.flatnonzero(own >= 0)
         score[taught, own[taught]] = -1
-        accepted = _accepted(agreement, self.other, _lead(score, np.full(len(own), part)), self)
+        accepted = _accepted(
+            agreement, self.other, lead_of(score, np.full((len(own), 1), part), ArrayOperations()), self
+        )
         return np.asarray(accepted & (own != part) & (agreement > self.other))
 
 
@@ -189,12 +191,3 @@ def _accepted(best: FloatArray, second: FloatArray, lead: FloatArray, state: _St
     agreement = np.stack([best, second], axis=1)
     both = replace(matches, classes=matches.classes[:, :1].repeat(2, axis=1), agreement=agreement, lead=lead)
     return np.asarray(both.is_accepted(state.rule, state.answers.spec))
-
-
-def _lead(score: FloatArray, classes: npt.NDArray[np.intp]) -> FloatArray:
-    """Return the lead of a class's score over all others, (frames,); see `Matches.lead`."""
-    rows = np.arange(len(score))
-    others = score.copy()
-    others[rows, classes] = -1
-    best = others.max(axis=1) if score.shape[1] > 1 else np.full(len(score), -1)
-    return np.asarray(np.clip(score[rows, classes] - best, -1, 1), np.float32)
