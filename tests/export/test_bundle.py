@@ -353,7 +353,7 @@ class TestOfAPackage:
                 spec = msgspec.structs.replace(spec, least_margin=0.99)  # a share of the agreement
             elif break_it != "grid":
                 options["rule"] = msgspec.structs.replace(
-                    options["rule"], **{break_it: 0.9 if break_it == "threshold" else 0.0}
+                    options["rule"], **{break_it: 9.0 if break_it == "threshold" else 0.0}
                 )
             return right(network, bank, spec, **options)
 

@@ -123,9 +123,8 @@ class _State:
         score = self.score.copy()
         taught = np.flatnonzero(own >= 0)
         score[taught, own[taught]] = -1
-        accepted = _accepted(
-            agreement, self.other, lead_of(score, np.full((len(own), 1), part), ArrayOperations()), self
-        )
+        lead = lead_of(score, np.full((len(own), 1), part), ArrayOperations())
+        accepted = _accepted(agreement, self.other, lead, self)
         return np.asarray(accepted & (own != part) & (agreement > self.other))
 
 
