@@ -65,7 +65,7 @@ def test_the_record_of_a_run(small_run: RunFolder, small_catalog: Path) -> None:
     assert record.model_sha256 == hashlib.sha256((small_run.path / MODEL_NAME).read_bytes()).hexdigest()
     assert {"python", "tensorflow", "keras", "numpy", "partsight"} <= set(record.versions)
     decision, verified = record.calibration.decision, record.calibration.matched_decision
-    assert decision.samples == verified.samples == 12
+    assert decision.samples == verified.samples == 120
     assert (decision.score, verified.score) == ("cosine", "agreement")
     assert 0 < decision.threshold <= 1
     assert 0 < verified.threshold <= 1 + verified.by_margin + verified.by_network
