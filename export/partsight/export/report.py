@@ -5,7 +5,7 @@ from pathlib import Path
 
 from partsight.export.folding import FoldSummary
 from partsight.export.parity import MAX_SCORE_DIFFERENCE
-from partsight.runtime.core import Level, Page, Section, Task, Verdict
+from partsight.runtime.core import Level, ReportPage, Section, Task, Verdict
 from partsight.runtime.package import Gate, Manifest, Parity, Precision
 from partsight.train.advice import Finding, counted, findings_of, fitted, shown, tasks_of, worst
 from partsight.train.report import training_sections
@@ -38,7 +38,7 @@ def package_report(
         out: Path that the package will have; the report's commands name it.
     """
     findings = (*findings_of(run.record, run.path, str(out)), *findings_of_export(manifest, parity))
-    page = Page(
+    page = ReportPage(
         f"Package {out.name}",
         judge(manifest, findings),
         tasks(findings, out),

@@ -11,7 +11,7 @@ from partsight.cli import options
 from partsight.cli.run.config import LineConfig
 from partsight.cli.run.toml_file import read_line_file
 from partsight.runtime.core.errors import PartsightError
-from partsight.runtime.line.metrics.server import parse_listen_address
+from partsight.runtime.sinks import parse_listen_address
 from tests.fuzz import wild
 from tests.fuzz.damage import damaged, garbage
 from tests.fuzz.surface import Case, check

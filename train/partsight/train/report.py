@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from partsight.runtime.calibration import MIN_KEPT, Tolerances, wilson
-from partsight.runtime.core import Page, Section
+from partsight.runtime.core import ReportPage, Section
 from partsight.train.advice import advise, counted
 from partsight.train.part_sections import failed_frames, look_alikes, several_references, weak_parts
 from partsight.train.pictures import (
@@ -35,7 +35,7 @@ def write_report(folder: Path, record: RunRecord, images: ReportImages, run: Pat
     """
     write_pictures(folder, record, images)
     advice = advise(record, run)
-    page = Page(f"Training {run.name}", advice.verdict, advice.tasks, training_sections(record, folder))
+    page = ReportPage(f"Training {run.name}", advice.verdict, advice.tasks, training_sections(record, folder))
     (folder / REPORT_NAME).write_text(page.to_html(), encoding="utf-8")
 
 

@@ -11,7 +11,7 @@ from partsight.runtime.cameras import CameraOptions, camera_schemes, without_cre
 from partsight.runtime.images import describe_mistake
 from partsight.runtime.inference import Arithmetic
 from partsight.runtime.line import Policy
-from partsight.runtime.sinks import shown
+from partsight.runtime.sinks import parse_listen_address, shown
 
 IMAGES = "files"
 """Name of the camera that stands for image files, which the command names one by one."""
@@ -164,8 +164,6 @@ def _check_image(image: str) -> None:
 
 
 def _check_listen_address(text: str) -> None:
-    from partsight.runtime.line.metrics.server import parse_listen_address
-
     try:
         parse_listen_address(text)
     except ValueError as error:

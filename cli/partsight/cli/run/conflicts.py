@@ -11,7 +11,7 @@ from partsight.runtime.core import CameraError, FrameError, ImageError, SinkErro
 from partsight.runtime.images import PreprocessSpec, check_frame, check_size
 from partsight.runtime.line import describe_stretch
 from partsight.runtime.package import Manifest
-from partsight.runtime.sinks import SINKS, Address, check_line, name_of, parse
+from partsight.runtime.sinks import SINKS, Address, check_line, name_of, parse, parse_listen_address
 
 _FILES = frozenset({"csv", "images", "jsonl", "sqlite"})
 _SERVERS = frozenset({"modbus", "opcua"})
@@ -59,8 +59,6 @@ def check_targets(config: LineConfig) -> None:
 def _taken_by_metrics(config: LineConfig) -> dict[str, str]:
     if config.metrics is None:
         return {}
-    from partsight.runtime.line.metrics.server import parse_listen_address  # here: each import delays the start
-
     return {_port(*parse_listen_address(config.metrics)): "metrics"}
 
 

@@ -19,7 +19,7 @@ from partsight.cli.run.progress import progress
 from partsight.runtime import PartsightError, SinkGoneError
 from partsight.runtime.cameras import Camera, FileCamera, open_camera
 from partsight.runtime.line import CameraCounters, Line, LineCounters, SinkCounters, Watch
-from partsight.runtime.sinks import name_of, open_sink
+from partsight.runtime.sinks import name_of, open_sink, parse_listen_address
 
 if TYPE_CHECKING:
     from partsight.runtime.line.health import SetupWatch
@@ -113,7 +113,7 @@ def _watch_health(line: Line, metrics: str | None, stack: ExitStack) -> None:
     """Warn of drifting cameras, and serve metrics if they have an address, until the stack closes."""
     from partsight.runtime.line.health import Health  # imported here: each import delays the start of a line
     from partsight.runtime.line.metrics import Metrics
-    from partsight.runtime.line.metrics.server import MetricsServer, parse_listen_address
+    from partsight.runtime.line.metrics.server import MetricsServer
 
     health = stack.enter_context(Health(line))
     if metrics is not None:

@@ -22,6 +22,7 @@ from partsight.runtime.core.errors import (
     MetricsError,
     OutputError,
     PackageError,
+    PageError,
     ParityError,
     PartialFrameError,
     PartsightError,
@@ -36,10 +37,10 @@ from partsight.runtime.core.errors import (
 from partsight.runtime.core.labels import USABLE, folded, is_usable, normalized
 from partsight.runtime.core.memory import release_freed_memory
 from partsight.runtime.core.npy_file import PROTOTYPE_FILE, decode_prototypes, encode_prototypes
-from partsight.runtime.core.page import Level, Page, Picture, Section, Table, Task, Verdict
 from partsight.runtime.core.plugins import import_extra, load_plugin, plugin_names
 from partsight.runtime.core.process import ProcessBound
 from partsight.runtime.core.progress_bars import progress, progress_bar
+from partsight.runtime.core.report_page import Level, Picture, ReportPage, Section, Table, Task, Verdict
 from partsight.runtime.core.safe_folder import (
     MANIFEST_NAME,
     SIGNATURE_NAME,
@@ -95,7 +96,7 @@ __all__ = [
     "MetricsError",
     "OutputError",
     "PackageError",
-    "Page",
+    "PageError",
     "ParityError",
     "PartialFrameError",
     "PartsightError",
@@ -103,6 +104,7 @@ __all__ = [
     "Pixels",
     "ProcessBound",
     "ProviderError",
+    "ReportPage",
     "ResultRefusedError",
     "RunError",
     "Section",

@@ -22,6 +22,7 @@ PartsightError
 ├── ProviderError      the requested execution provider is missing, or cannot run the model
 ├── OutputError        a file or folder cannot be written
 ├── MetricsError       metrics cannot be served at the requested address
+├── PageError          the operator's page cannot be served, or a request on it is not possible
 └── SinkError          a sink cannot be opened, or cannot take a result now
     ├── ResultRefusedError   a sink never takes this result; it may take the next one
     └── SinkGoneError        a sink takes no result any more
@@ -112,6 +113,10 @@ class OutputError(PartsightError):
 
 class MetricsError(PartsightError):
     """Metrics cannot be served at the requested address."""
+
+
+class PageError(PartsightError):
+    """The operator's page cannot be served, or a request on it is not possible."""
 
 
 class FeedbackError(PartsightError):

@@ -3,10 +3,8 @@
 import contextlib
 import os
 import re
-import zlib
 from collections import Counter, OrderedDict
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -85,7 +83,7 @@ class ImagesFolder(ProcessBound, unusable=SinkGoneError):
             return
         kept = KeptRecord(**msgspec.structs.asdict(event.record), stands_for=self._stands_for(event.record))
         record, picture = kept.to_json(), self._encode(event.frame.image)
-        name, size = _name(event.record), len(record) + len(picture)
+        name, size = event.record.name, len(record) + len(picture)
         try:
             self._make_room(name, size)
             # The record first: a picture in the folder always has one.
@@ -119,7 +117,7 @@ class ImagesFolder(ProcessBound, unusable=SinkGoneError):
         The draw depends on nothing but the frame: a result that is written again is drawn alike, and parts that come
         in turn do not hide from a count.
         """
-        return self._is_doubtful(record) or (self._options.every > 0 and _key(record) % self._options.every == 0)
+        return self._is_doubtful(record) or (self._options.every > 0 and record.key % self._options.every == 0)
 
     def _stands_for(self, record: Record) -> int:
         return min(1, self._options.every) if self._is_doubtful(record) else self._options.every
@@ -197,18 +195,6 @@ def open_address(address: Address) -> Sink:
     if not address.place:
         raise SinkError("sink images: names no folder; expected images:FOLDER")
     return ImagesFolder(address.place, options)
-
-
-def _name(record: Record) -> str:
-    """Return a unique name that people can read and that sorts by time."""
-    time = datetime.fromtimestamp(record.timestamp, UTC).strftime("%Y%m%dT%H%M%S%fZ")
-    camera = re.sub(r"[^A-Za-z0-9-]", "-", record.camera)[:40]
-    return f"{time}_{camera}_{record.sequence}_{_key(record):08x}"
-
-
-def _key(record: Record) -> int:
-    """Return 32 bits that depend on all that makes a frame unique."""
-    return zlib.crc32(f"{record.run}\n{record.camera}\n{record.sequence}".encode())
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -1,7 +1,10 @@
 """The record that partsight publishes of one frame. Its JSON is a contract with everyone who reads it."""
 
 import math
+import re
+import zlib
 from dataclasses import astuple, dataclass
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 import msgspec
@@ -72,6 +75,18 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
             text = getattr(self, name)
             if not text.isascii():
                 msgspec.structs.force_setattr(self, name, text.encode("utf-8", "backslashreplace").decode())
+
+    @property
+    def name(self) -> str:
+        """Unique name that people can read and that sorts by time; the sink `images:` names its pictures so."""
+        time = datetime.fromtimestamp(self.timestamp, UTC).strftime("%Y%m%dT%H%M%S%fZ")
+        camera = re.sub(r"[^A-Za-z0-9-]", "-", self.camera)[:40]
+        return f"{time}_{camera}_{self.sequence}_{self.key:08x}"
+
+    @property
+    def key(self) -> int:
+        """32 bits that depend on all that makes a frame unique."""
+        return zlib.crc32(f"{self.run}\n{self.camera}\n{self.sequence}".encode())
 
     def to_json(self) -> bytes:
         """Return one line of JSON in UTF-8, without its end."""

@@ -4,6 +4,7 @@ import asyncio
 import concurrent.futures
 import ipaddress
 import logging
+import re
 import socket
 import threading
 import time
@@ -19,7 +20,24 @@ CALL_S = 10.0
 
 _SELDOM_S = 60.0
 
+_LISTEN = re.compile(r"(?P<host>\[[^][]+\]|[^][:/@\s]*):(?P<port>[0-9]{1,5})")
+
 _log = logging.getLogger("partsight.sinks")
+
+
+def parse_listen_address(text: str) -> tuple[str, int]:
+    """Return the host and the port of `host:port`; of `:port`, this machine alone.
+
+    Args:
+        text: Address such as `:9100`, `0.0.0.0:9100` for all IPv4 addresses of this machine, or `[::1]:9100`.
+
+    Raises:
+        ValueError: the text is no such address.
+    """
+    found = _LISTEN.fullmatch(text)
+    if found is None or int(found["port"]) > 65535:
+        raise ValueError(f"received {text!r}; expected HOST:PORT, such as :9100, 0.0.0.0:9100 or [::1]:9100")
+    return found["host"].strip("[]") or "127.0.0.1", int(found["port"])
 
 
 def joined(scheme: str, host: str, port: int) -> str:

@@ -14,7 +14,8 @@ from partsight.runtime.core.errors import MetricsError, PartsightError
 from partsight.runtime.line import Line
 from partsight.runtime.line.metrics import server as metrics_server
 from partsight.runtime.line.metrics.registry import Metrics
-from partsight.runtime.line.metrics.server import MAX_CONNECTIONS, MetricsServer, parse_listen_address
+from partsight.runtime.line.metrics.server import MAX_CONNECTIONS, MetricsServer
+from partsight.runtime.sinks import parse_listen_address
 from tests.runtime.line.scripted import ScriptedCamera
 from tests.tiny import ONE_THREAD, solid
 from tests.waiting import HANG_S, wait_until

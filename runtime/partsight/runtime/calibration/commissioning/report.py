@@ -4,7 +4,7 @@ from partsight.runtime.calibration.commissioning.commissioned import Commissione
 from partsight.runtime.calibration.commissioning.line_answers import SeenFrames
 from partsight.runtime.calibration.commissioning.pictures import MAX_PICTURES, spread_picture, why_pictures
 from partsight.runtime.calibration.commissioning.verdict import percent
-from partsight.runtime.core import Page, Picture, Section, Table
+from partsight.runtime.core import Picture, ReportPage, Section, Table
 from partsight.runtime.package import Decision
 
 _MAX_ROWS, _MAX_NAMED = 40, 10
@@ -30,7 +30,7 @@ def to_html(done: Commissioned, name: str, seen: SeenFrames) -> str:
         _used(done),
         _decision(done),
     )
-    return Page(
+    return ReportPage(
         title=f"Commissioning of {name}",
         verdict=done.verdict,
         tasks=done.tasks,

@@ -4,7 +4,6 @@ import contextlib
 import io
 import logging
 import os
-import re
 import socket
 import socketserver
 import threading
@@ -33,24 +32,7 @@ _TEXT = "text/plain; charset=utf-8"
 _POLL_S = 0.1
 _NO_FILES_S = 0.1
 
-_LISTEN = re.compile(r"(?P<host>\[[^][]+\]|[^][:/@\s]*):(?P<port>[0-9]{1,5})")
-
 _log = logging.getLogger("partsight.line")
-
-
-def parse_listen_address(text: str) -> tuple[str, int]:
-    """Return the host and the port of `host:port`; of `:port`, this machine alone.
-
-    Args:
-        text: Address such as `:9100`, `0.0.0.0:9100` for all IPv4 addresses of this machine, or `[::1]:9100`.
-
-    Raises:
-        ValueError: the text is no such address.
-    """
-    found = _LISTEN.fullmatch(text)
-    if found is None or int(found["port"]) > 65535:
-        raise ValueError(f"received {text!r}; expected HOST:PORT, such as :9100, 0.0.0.0:9100 or [::1]:9100")
-    return found["host"].strip("[]") or "127.0.0.1", int(found["port"])
 
 
 class MetricsServer(ProcessBound):

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from partsight.runtime.core import Level, Page, Picture, Section, Table, Task, Verdict
+from partsight.runtime.core import Level, Picture, ReportPage, Section, Table, Task, Verdict
 
 ODD = "<script>alert('&\"1\"')</script>"
 VERDICT = Verdict("good", "Go", "sentence")
@@ -18,7 +18,7 @@ VERDICT = Verdict("good", "Go", "sentence")
 class Parsed(HTMLParser):
     """A page's tags in order, its text and the addresses in it."""
 
-    def __init__(self, page: Page) -> None:
+    def __init__(self, page: ReportPage) -> None:
         super().__init__()
         self.tags: list[str] = []
         self.text: list[str] = []
@@ -40,7 +40,7 @@ def picture(level: int = 9) -> Picture:
 def test_verdict_and_tasks_come_first() -> None:
     section = Section("section", "text", (("name", "value"),), Table(("head",), (("cell",),)), note="last")
     verdict = Verdict("bad", "No-go", "sentence", ("reason",))
-    page = Parsed(Page("title", verdict, (Task("do", "command"), Task("look")), (section,)))
+    page = Parsed(ReportPage("title", verdict, (Task("do", "command"), Task("look")), (section,)))
     body = page.text[page.text.index("title", 1 + page.text.index("title")) :]
     assert [text for text in body if text != "What to do"] == [
         *("title", "No-go", "sentence", "reason", "do", "command", "look"),
@@ -50,18 +50,18 @@ def test_verdict_and_tasks_come_first() -> None:
 
 @pytest.mark.parametrize("level", ["good", "care", "bad"])
 def test_the_level_chooses_the_colour(level: Level) -> None:
-    html = Page("title", Verdict(level, "word", "sentence"), (), ()).to_html()
+    html = ReportPage("title", Verdict(level, "word", "sentence"), (), ()).to_html()
     assert f'class="verdict {level}"' in html
     assert re.search(rf"\.{level} {{ border-color: #\w+; }}", html)
 
 
 def test_empty_things_leave_no_trace() -> None:
-    page = Parsed(Page("title", VERDICT, (), (Section("alone"),)))
+    page = Parsed(ReportPage("title", VERDICT, (), (Section("alone"),)))
     assert {"table", "figure", "ul", "ol", "pre", "p"} & set(page.tags) == {"p"}  # the verdict's sentence
 
 
 def test_a_page_needs_no_network() -> None:
-    page = Page("title", VERDICT, (), (Section("section", pictures=(picture(),), cards=(picture(), picture())),))
+    page = ReportPage("title", VERDICT, (), (Section("section", pictures=(picture(),), cards=(picture(), picture())),))
     sources = Parsed(page).sources
     assert len(sources) == 6
     for source in sources:
@@ -74,7 +74,7 @@ def test_a_page_needs_no_network() -> None:
 def test_every_text_is_escaped() -> None:
     odd = Picture(ODD, (b"",), ODD)
     section = Section(ODD, ODD, ((ODD, ODD),), Table((ODD,), ((ODD,),)), (odd,), (odd,), ODD)
-    page = Page(ODD, Verdict("good", ODD, ODD, (ODD,)), (Task(ODD, ODD),), (section,))
+    page = ReportPage(ODD, Verdict("good", ODD, ODD, (ODD,)), (Task(ODD, ODD),), (section,))
     parsed = Parsed(page)
     assert "script" not in parsed.tags
     assert "".join(parsed.text).count(ODD) == 18
@@ -82,7 +82,7 @@ def test_every_text_is_escaped() -> None:
 
 
 def test_long_names_may_break_in_a_table() -> None:
-    page = Parsed(Page("title", VERDICT, (), (Section("section", table=Table(("part",), (("M8_x-40<b>",),))),)))
+    page = Parsed(ReportPage("title", VERDICT, (), (Section("section", table=Table(("part",), (("M8_x-40<b>",),))),)))
     assert page.tags.count("wbr") == 2
     assert "b" not in page.tags[page.tags.index("table") :]
 

@@ -1,4 +1,4 @@
-"""The page: a report as one HTML file with its pictures inside, for a browser without a network and for paper."""
+"""A report as one HTML file with its pictures inside, for a browser without a network and for paper."""
 
 import base64
 import re
@@ -111,7 +111,7 @@ class Section:
 
 
 @dataclass(frozen=True)
-class Page:
+class ReportPage:
     """A report.
 
     Attributes:

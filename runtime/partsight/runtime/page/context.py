@@ -1,0 +1,50 @@
+"""The context: the parts of a page, which every screen gets."""
+
+from dataclasses import dataclass
+
+from partsight.runtime.line import Line
+from partsight.runtime.page.access.accounts import Accounts
+from partsight.runtime.page.access.audit import AuditLog
+from partsight.runtime.page.access.sessions import Sessions
+from partsight.runtime.page.event_log import EventLog
+from partsight.runtime.page.explainer import Explainer
+from partsight.runtime.page.health_history import HealthHistory
+from partsight.runtime.page.jobs import Jobs
+from partsight.runtime.page.package_shelf import PackageShelf
+from partsight.runtime.page.recent_results import RecentResults
+from partsight.runtime.page.reviews import Reviews
+from partsight.runtime.page.settings import PageSettings
+from partsight.runtime.page.shift import ShiftCounters
+
+
+@dataclass(frozen=True)
+class PageContext:
+    """Parts of a page.
+
+    Attributes:
+        line: The line that people watch.
+        settings: Settings of the page.
+        accounts, sessions, audit: Who may do what, and who did what.
+        recent: Last results of each camera, with pictures.
+        shift: Counters since the shift began.
+        explainer: Explains results on demand.
+        reviews: Frames that the line kept, and decisions about them; None if the line keeps none.
+        packages: Packages that the line may take.
+        jobs: Work in the background: commissioning and enrolment.
+        history: Measures of the cameras over hours.
+        events: Last events of the line's log.
+    """
+
+    line: Line
+    settings: PageSettings
+    accounts: Accounts
+    sessions: Sessions
+    audit: AuditLog
+    recent: RecentResults
+    shift: ShiftCounters
+    explainer: Explainer
+    reviews: Reviews | None
+    packages: PackageShelf
+    jobs: Jobs
+    history: HealthHistory
+    events: EventLog

@@ -1,0 +1,24 @@
+"""All routes of the page."""
+
+from partsight.runtime.page.call import PageRoute
+from partsight.runtime.page.screens import (
+    assets,
+    health,
+    improve,
+    live,
+    login,
+    people,
+    refused,
+    why,
+)
+
+ROUTES: tuple[PageRoute, ...] = (
+    *assets.ROUTES,
+    *login.ROUTES,
+    *live.ROUTES,
+    *why.ROUTES,
+    *refused.ROUTES,
+    *improve.ROUTES,
+    *health.ROUTES,
+    *people.ROUTES,
+)

@@ -1,0 +1,98 @@
+"""The server: uvicorn in a thread of its own, within limits that no browser can stretch."""
+
+import asyncio
+import socket
+import ssl
+import threading
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from partsight.runtime.core import PageError
+from partsight.runtime.page.settings import PageSettings
+from partsight.runtime.sinks import is_loopback, log_exposed
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
+MAX_CONNECTIONS = 100
+"""Connections at a time; one more gets 503."""
+
+
+class Server:
+    """Answers until it is closed."""
+
+    def __init__(self, app: "Starlette", settings: PageSettings) -> None:
+        """Take the port.
+
+        Raises:
+            PageError: it cannot listen there, or it would send passwords unencrypted over a network.
+        """
+        self._socket = _listen(settings)
+        self.host, self.port = self._socket.getsockname()[:2]
+        try:
+            config = uvicorn.Config(
+                app,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                date_header=False,
+                limit_concurrency=MAX_CONNECTIONS,
+                h11_max_incomplete_event_size=16 * 1024,
+                timeout_keep_alive=15,
+                timeout_graceful_shutdown=2,
+                http="h11",
+                ws="none",
+                lifespan="off",
+                proxy_headers=False,
+                ssl_certfile=settings.cert or None,
+                ssl_keyfile=settings.key or None,
+            )
+            config.load()
+        except (OSError, ssl.SSLError) as error:
+            self._socket.close()
+            raise PageError(f"page: certificate and key cannot be used ({error}); expected two PEM files") from error
+        self._scheme = "https" if settings.cert else "http"
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._run, name="partsight-page", daemon=True)
+
+    @property
+    def url(self) -> str:
+        """Address of the page."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self._scheme}://{host}:{self.port}/"
+
+    def start(self) -> None:
+        """Answer from now on."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop answering. May be called twice."""
+        self._server.should_exit = True
+        if self._thread.is_alive():
+            self._thread.join()
+        self._socket.close()
+
+    def _run(self) -> None:
+        asyncio.run(self._server.serve(sockets=[self._socket]))
+
+
+def _listen(settings: PageSettings) -> socket.socket:
+    host, port = settings.host, settings.port
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        is_private = is_loopback([str(address[0])])
+        if not (is_private or settings.cert or settings.insecure):
+            raise PageError(
+                f"page: {host} is open to the network, and without HTTPS everybody there can read passwords; give "
+                "cert=FILE&key=FILE, or insecure=true on a network that you trust"
+            )
+        listening = socket.create_server(address[:2], family=family)
+    except (OSError, UnicodeError) as error:
+        raise PageError(
+            f"page cannot be served at {host}:{port}: {error}; another program may use the port, or the address is "
+            "not this machine's: give another [HOST]:PORT"
+        ) from error
+    if not is_private:
+        log_exposed(f"page {host}:{port}", "see the page's login, and with an account what it shows", "every host")
+    return listening
