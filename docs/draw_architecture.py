@@ -36,6 +36,7 @@ PLACES = {
     "enrolment": Place(0, 6, "parts come and go"),
     "line": Place(1, 6, "months without a stop"),
     "feedback": Place(2, 6, "what people said of answers"),
+    "page": Place(1, 7, "what people see and do"),
 }
 """All rooms but `core`, on which every room stands."""
 

@@ -17,6 +17,7 @@ from partsight.cli import probe
 from partsight.cli.doctor import print_facts
 from partsight.cli.machine import (
     LIBRARIES,
+    PAGE_LIBRARIES,
     TRAIN_LIBRARIES,
     Cpu,
     CpuFeature,
@@ -78,7 +79,7 @@ def test_json(call: Call, well: None) -> None:
     assert facts["providers"][0] == {"name": "cpu", "usable": True, "reason": "", "fix": ""}
     assert facts["cpu"]["cores"] == os.cpu_count()
     assert 1 <= facts["cpu"]["usable_cores"] <= facts["cpu"]["cores"]
-    assert [job["name"] for job in facts["jobs"]] == ["run on the line", "enroll", "train and export"]
+    assert [job["name"] for job in facts["jobs"]] == ["run on the line", "serve the page", "enroll", "train and export"]
 
 
 def test_json_and_text_agree_on_a_machine_that_is_not_well(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,12 +116,13 @@ def test_an_installed_clash(tmp_path: Path) -> None:
 
 
 def test_jobs() -> None:
-    line, enrolling, training = find_jobs(["onnxruntime-gpu", *TRAIN_LIBRARIES])
+    line, page, enrolling, training = find_jobs(["onnxruntime-gpu", *TRAIN_LIBRARIES, *PAGE_LIBRARIES])
     assert (line.missing, line.fix, training.missing, training.fix) == ((), "", (), "")
-    assert (enrolling.missing, enrolling.fix) == ((), "")
-    (_, enrolling, _) = find_jobs(["onnxruntime"])
+    assert (enrolling.missing, enrolling.fix, page.missing, page.fix) == ((), "", (), "")
+    (_, page, enrolling, _) = find_jobs(["onnxruntime", "uvicorn"])
+    assert (page.missing, page.fix) == (("argon2-cffi", "starlette"), "pip install 'partsight[page]'")
     assert (enrolling.missing, enrolling.fix) == (("onnx",), "pip install 'partsight[enroll]'")
-    line, _, training = find_jobs(["numpy", "onnx"])
+    line, *_, training = find_jobs(["numpy", "onnx"])
     assert line.missing == ("onnxruntime",)
     assert line.fix.startswith("pip install 'partsight[cpu]'")
     assert training.missing == ("matplotlib", "tensorflow", "tf2onnx")

@@ -31,6 +31,7 @@ VERBS = (
     "review",
     "bench",
     "inspect",
+    "account",
     "keygen",
     "sign",
     "verify",

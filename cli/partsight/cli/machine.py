@@ -13,7 +13,7 @@ LIBRARIES = (
     *("jinja2", "msgspec", "numpy", "opencv-contrib-python", "opencv-contrib-python-headless", "opencv-python"),
     *("opencv-python-headless", "pillow", "tqdm", "onnxruntime", "onnxruntime-directml", "onnxruntime-gpu"),
     *("onnxruntime-openvino", "onnxruntime-qnn", "onnxruntime-training", "openvino", "tensorrt"),
-    *("tensorflow", "keras", "tf2onnx", "onnx", "matplotlib"),
+    *("tensorflow", "keras", "tf2onnx", "onnx", "matplotlib", "argon2-cffi", "starlette", "uvicorn"),
 )
 """Distributions whose versions `doctor` shows."""
 
@@ -25,6 +25,9 @@ _RIVALS = {
 
 TRAIN_LIBRARIES = ("matplotlib", "onnx", "tensorflow", "tf2onnx")
 """Libraries of the extra `train`."""
+
+PAGE_LIBRARIES = ("argon2-cffi", "starlette", "uvicorn")
+"""Libraries of the extra `page`."""
 
 # Name, flags in /proc/cpuinfo (one is enough), name in cv2.getCPUFeaturesLine, use.
 _X86_FEATURES = (
@@ -138,6 +141,7 @@ def find_jobs(installed: Iterable[str]) -> tuple[Job, ...]:
     has_engine = any(name.startswith(("onnxruntime", "openvino")) for name in has)
     on_the_line = () if has_engine else ("onnxruntime",)
     enrolling = () if "onnx" in has else ("onnx",)
+    page = tuple(name for name in PAGE_LIBRARIES if name not in has)
     training = tuple(name for name in TRAIN_LIBRARIES if name not in has)
     return (
         Job(
@@ -145,6 +149,7 @@ def find_jobs(installed: Iterable[str]) -> tuple[Job, ...]:
             on_the_line,
             "pip install 'partsight[cpu]' (or 'partsight[gpu]' for an NVIDIA GPU, never both)" if on_the_line else "",
         ),
+        Job("serve the page", page, "pip install 'partsight[page]'" if page else ""),
         Job("enroll", enrolling, "pip install 'partsight[enroll]'" if enrolling else ""),
         Job("train and export", training, "pip install 'partsight[train]'" if training else ""),
     )

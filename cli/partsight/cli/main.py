@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from partsight.cli import (
+    account,
     bench,
     bundle,
     commission,
@@ -29,7 +30,23 @@ from partsight.cli import (
 from partsight.cli.exit_codes import MEANINGS, ExitCode
 from partsight.cli.streams import CLOSED, LossyStream, usable_streams
 
-_VERBS = (train, export, enroll, bundle, run, explain, review, commission, bench, inspect, keygen, sign, verify, doctor)
+_VERBS = (
+    train,
+    export,
+    enroll,
+    bundle,
+    run,
+    account,
+    explain,
+    review,
+    commission,
+    bench,
+    inspect,
+    keygen,
+    sign,
+    verify,
+    doctor,
+)
 
 _TRAIN_LIBRARIES = frozenset({"keras", "matplotlib", "onnx", "tensorflow", "tf2onnx"})
 
@@ -38,6 +55,7 @@ from golden images to the line:
   partsight train  examples/parts/golden --out runs/first
   partsight export runs/first --out line3.partsight
   partsight run    line3.partsight --camera folder:photos > results.jsonl
+  partsight account add ada --role admin --data page
   partsight explain line3.partsight photos --out why
   partsight review kept --package line3.partsight
   partsight commission line3.partsight kept --out fitted.partsight

@@ -10,7 +10,7 @@ import pytest
 
 from partsight.cli.run.config import CameraConfig, LineConfig
 from partsight.cli.run.conflicts import check_devices, check_targets, differences
-from partsight.runtime import SinkError
+from partsight.runtime import PageError, SinkError
 from partsight.runtime.cameras import CameraOptions
 from partsight.runtime.core import CameraError, FrameError
 from partsight.runtime.images import PreprocessSpec, Region
@@ -34,10 +34,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def line(
-    *sinks: str, camera: str = "usb:0", options: CameraOptions | None = None, metrics: str | None = None
+    *sinks: str,
+    camera: str = "usb:0",
+    options: CameraOptions | None = None,
+    metrics: str | None = None,
+    page: str | None = None,
 ) -> LineConfig:
     cameras = {"left": CameraConfig(camera, options or CameraOptions())}
-    return LineConfig(package="p.partsight", cameras=cameras, sinks=sinks or ("jsonl:-",), metrics=metrics)
+    return LineConfig(package="p.partsight", cameras=cameras, sinks=sinks or ("jsonl:-",), metrics=metrics, page=page)
 
 
 def found(config: LineConfig, folder: Path, **preprocess: object) -> list[str]:
@@ -56,6 +60,7 @@ SAME = {
     "standard output": (("jsonl:-", "csv:-"), "jsonl:- and csv:-"),
     "a port": (("modbus:", "modbus://127.0.0.1:5020?ack_s=0"), "port 5020 of 127.0.0.1"),
     "the port of metrics": (("opcua://127.0.0.1:9100",), "port 9100 of 127.0.0.1"),
+    "the port of the page": (("modbus://127.0.0.1:9200",), "port 9200 of 127.0.0.1"),
 }
 
 
@@ -63,12 +68,18 @@ SAME = {
 def test_one_target_for_two_sinks(sinks: tuple[str, ...], target: str, folder: Path) -> None:
     (folder.parent / "link.db").symlink_to("r.db")
     with pytest.raises(SinkError, match=re.escape(target)):
-        check_targets(line(*sinks, metrics=":9100"))
+        check_targets(line(*sinks, metrics=":9100", page=":9200?data=page"))
+
+
+def test_one_port_for_metrics_and_page(folder: Path) -> None:
+    with pytest.raises(PageError, match=r"port 9100 of 127\.0\.0\.1"):
+        check_targets(line(metrics=":9100", page=":9100?data=page"))
+    check_targets(line(metrics=":0", page=":0?data=page"))  # each gets a free one
 
 
 def test_a_target_for_each_sink(folder: Path) -> None:
     sinks = ("jsonl:-", "jsonl:r.jsonl", "csv:r.csv", "images:kept", "modbus:", "opcua:", "mqtt://broker/a?spool=s.db")
-    check_targets(line(*sinks, camera=f"folder:{folder}", metrics=":9100"))
+    check_targets(line(*sinks, camera=f"folder:{folder}", metrics=":9100", page=":9200?data=page"))
 
 
 @pytest.mark.parametrize("kept", ["photos", "photos/kept", "./other/../photos"])

@@ -31,6 +31,7 @@ deadline_ms = 200
 watch = true
 log = "json"
 metrics = ":9100"
+page = ":9200?data=page"
 
 [cameras.left]
 address = "usb:0"
@@ -91,6 +92,7 @@ def test_all_keys(file: Path) -> None:
         watch=True,
         log="json",
         metrics=":9100",
+        page=":9200?data=page",
     )
 
 

@@ -11,6 +11,7 @@ from partsight.cli import options
 from partsight.cli.run.config import LineConfig
 from partsight.cli.run.toml_file import read_line_file
 from partsight.runtime.core.errors import PartsightError
+from partsight.runtime.page import parse_page_address
 from partsight.runtime.sinks import parse_listen_address
 from tests.fuzz import wild
 from tests.fuzz.damage import damaged, garbage
@@ -31,6 +32,7 @@ deadline_ms = 200.5
 watch = true
 log = "json"
 metrics = ":9100"
+page = ":9200?data=page&cert=a.pem&key=b.pem"
 
 [cameras.left]
 address = "rtsp://user:hunter2@10.0.0.7/live"
@@ -103,13 +105,25 @@ def open_options(_folder: Path) -> Iterator[Case]:
     """Parsers of command-line options: each returns a value or raises argparse's error."""
     parsers: tuple[Callable[[str], Any], ...] = (
         options.region, options.above_zero, options.finite, options.positive, options.policy,
-        parse_listen_address,
+        parse_listen_address, parse_page_address,
     )  # fmt: skip
 
     def case(rng: random.Random) -> None:
         parse = rng.choice(parsers)
         text = rng.choice(
-            (wild.text(rng), str(wild.number(rng)), "9" * 5000, "1,2,3,4", "٣", "²", "1_0", " 1", "0x1", "queue:9")
+            (
+                wild.text(rng),
+                str(wild.number(rng)),
+                "9" * 5000,
+                "1,2,3,4",
+                "٣",
+                "²",
+                "1_0",
+                " 1",
+                "0x1",
+                "queue:9",
+                ":9200?data=page&idle_min=5&shifts=06:00,22:00",
+            )
         )
         text = (
             damaged(rng, text.encode("utf-8", "surrogatepass")).decode("utf-8", "replace")

@@ -20,6 +20,34 @@ def test_what_the_sink_keeps_is_open(tmp_path: Path) -> None:
     assert not is_reviewed(tmp_path / "kept")
 
 
+def test_a_second_reading_takes_up_the_first(tmp_path: Path) -> None:
+    """It finds what moved and what is new, and does not read the records of the others again."""
+    first, second, third = keep(tmp_path, None, None, None)
+    earlier = read_feedback(tmp_path)
+    first.path.with_suffix(".json").write_text("changed by nobody")
+    decide(tmp_path, second, "discarded")
+    third.path.unlink()
+    later = keep(tmp_path, "M8x41", start=3)[-1]
+    again = read_feedback(tmp_path, earlier)
+    assert {frame.name: frame.verdict for frame in again.frames} == {
+        first.name: "open",
+        second.name: "discarded",
+        later.name: "open",
+    }
+    assert again.frames[0].record == first.record
+    assert again.faults == {}
+
+
+def test_a_record_that_comes_later(tmp_path: Path) -> None:
+    (frame,) = keep(tmp_path, None)
+    record = frame.path.with_suffix(".json")
+    away = record.rename(tmp_path.parent / "away.json")
+    earlier = read_feedback(tmp_path)
+    assert earlier.frames[0].record is None
+    away.rename(record)
+    assert read_feedback(tmp_path, earlier).frames == (frame,)
+
+
 def test_jpg(tmp_path: Path) -> None:
     (frame,) = keep(tmp_path, None, query="?format=jpg")
     assert decide(tmp_path, frame, "confirmed").path == tmp_path / "confirmed" / "M8x40" / frame.path.name

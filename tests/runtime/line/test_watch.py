@@ -74,6 +74,25 @@ def test_another_package_at_the_path_answers(
     assert line.counters().swaps == 1  # the same one is not put there again and again
 
 
+def test_a_swap_by_another_stands_until_a_new_package_is_at_the_path(
+    line: Line, watched: Path, tmp_path: Path, look_again: Callable[[], None]
+) -> None:
+    other, third = (
+        write_tiny_package(
+            tmp_path / f"{threshold}.partsight",
+            decision=msgspec.structs.replace(tiny_manifest().decision, threshold=threshold),
+        )
+        for threshold in (0.5, 0.6)
+    )
+    look_again()
+    swapped = line.swap(other, load)
+    look_again()
+    assert (line.package_id, line.counters().swaps) == (swapped, 1)
+    replace(watched, third)
+    wait_until(lambda: line.counters().swaps == 2)
+    assert line.package_id != swapped
+
+
 def test_a_package_that_came_before_the_watch_began_answers(watched: Path, tmp_path: Path) -> None:
     camera = ScriptedCamera([solid("red")], ends=False)
     with Line(load(watched), {"c": lambda: camera}) as line:

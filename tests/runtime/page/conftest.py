@@ -12,6 +12,7 @@ from partsight.runtime import Pixels, Recognizer
 from partsight.runtime.cameras import Frame
 from partsight.runtime.line import Health, Line
 from partsight.runtime.page import Page, PageSettings, Role
+from partsight.runtime.page.access import passwords
 from partsight.runtime.sinks import FrameEvent, open_sink
 from tests.runtime.page.visitor import Visitor
 from tests.tiny import ONE_THREAD, solid
@@ -74,6 +75,13 @@ class Station:
 
     def stranger(self) -> Visitor:
         return Visitor(self.page)
+
+
+@pytest.fixture(autouse=True)
+def cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hash of a password takes no time."""
+    monkeypatch.setattr(passwords, "TIME_COST", 1)
+    monkeypatch.setattr(passwords, "MEMORY_KIB", 8)
 
 
 @pytest.fixture

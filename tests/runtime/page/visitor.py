@@ -8,6 +8,8 @@ from urllib.parse import urlencode, urlsplit
 from partsight.runtime.page import Page, Role
 from partsight.runtime.page.app import SESSION_COOKIE
 
+PASSWORD = "a long enough secret"
+
 
 @dataclass(frozen=True)
 class Reply:
@@ -24,10 +26,14 @@ class Visitor:
     """Requests in the name of one session; follows no redirect."""
 
     def __init__(self, page: Page, name: str = "", role: Role = Role.OPERATOR, language: str = "en") -> None:
-        """Log in without a password if there is a name."""
+        """Log in if there is a name, and add its account if it is missing; nothing asks for the password."""
         self.page = page
         self.address = urlsplit(page.url)
-        self.token = page.context.sessions.begin(name, role) if name else ""
+        self.token = ""
+        if name:
+            accounts = page.context.accounts
+            account = accounts.find(name) or accounts.add(name, role, PASSWORD)
+            self.token = page.context.sessions.begin(account)
         self.language = language
 
     @property

@@ -39,6 +39,7 @@ examples:
   partsight run line3.partsight photos/*.jpg --top 1
   partsight run line3.partsight --camera usb:0 --sink sqlite:results.db --deadline-ms 200 --watch
   partsight run line3.partsight --camera left=usb:0 --camera right=rtsp://10.0.0.7/live --sink jsonl:results.jsonl
+  partsight run line3.partsight --camera usb:0 --sink images:kept --page ':9200?data=page'
   partsight run --config line3.toml --check
 """
 
@@ -145,6 +146,12 @@ def _add_line_options(parser: argparse.ArgumentParser) -> None:
         "--metrics",
         metavar="[HOST]:PORT",
         help="serve metrics for Prometheus and /healthz at this address; without HOST only to this machine",
+    )
+    line.add_argument(
+        "--page",
+        metavar="[HOST]:PORT?data=FOLDER",
+        help="serve the page for the people at the line; its accounts are in FOLDER, see `partsight account`. "
+        "docs/page.md lists more options",
     )
     camera = parser.add_argument_group("settings of cameras; an error if a camera does not support one")
     camera.add_argument("--exposure-us", type=above_zero, metavar="US", help="exposure time in microseconds")

@@ -22,6 +22,7 @@ _SAME = (
     "watch",
     "log",
     "metrics",
+    "page",
 )
 """Options that are attributes of `LineConfig` with the same name."""
 

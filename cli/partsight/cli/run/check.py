@@ -7,6 +7,7 @@ from pathlib import Path
 
 from partsight.cli.run.config import CameraConfig, LineConfig
 from partsight.cli.run.conflicts import check_devices, check_targets, differences
+from partsight.cli.run.page import check_page, page_warnings, read_page_settings
 from partsight.runtime import PackageError
 from partsight.runtime.cameras import CameraOptions, without_credentials
 from partsight.runtime.cameras import check_address as check_camera
@@ -24,6 +25,7 @@ def check_addresses(config: LineConfig) -> None:
     Raises:
         CameraError: A camera is unknown, does not support an option, or has the address of another one.
         SinkError: A sink is unknown, has a wrong option, or writes to the file or port of another one.
+        PageError: The page has the port of the metrics, or its data folder is in that of a camera or a sink.
     """
     for camera in config.cameras.values():
         check_camera(camera.address, camera.options)
@@ -31,6 +33,7 @@ def check_addresses(config: LineConfig) -> None:
         check_sink(address)
     check_devices(config)
     check_targets(config)
+    check_page(config)
 
 
 def print_plan(config: LineConfig) -> None:
@@ -91,7 +94,17 @@ def _facts(config: LineConfig, package: ModelPackage | None) -> Iterator[tuple[s
         yield "watch", config.package
     if config.metrics is not None:
         yield "metrics", config.metrics
+    if config.page is not None:
+        yield "page", _page(config.page, config.sinks)
+        yield from (("warning", warning.text) for warning in page_warnings(config))
     yield "log", config.log
+
+
+def _page(address: str, sinks: tuple[str, ...]) -> str:
+    settings = read_page_settings(address, sinks)
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    frames = f", frames to review in {settings.feedback}" if settings.feedback else ""
+    return f"{'https' if settings.cert else 'http'}://{host}:{settings.port}/, data in {settings.data}{frames}"
 
 
 def _threshold(threshold: float, package: ModelPackage | None) -> Iterator[tuple[str, str]]:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from partsight.runtime import EngineSettings, PartsightError, Recognizer
+from partsight.cli.run.page import read_page_settings
+from partsight.runtime import EngineSettings, PageError, PartsightError, Recognizer
 from partsight.runtime.cameras import CameraOptions, camera_schemes, without_credentials
 from partsight.runtime.images import describe_mistake
 from partsight.runtime.inference import Arithmetic
@@ -66,6 +67,7 @@ class LineConfig:
         watch: Whether the line loads a new package that appears at `package`, in place of the old one.
         log: `text` or `json`.
         metrics: `HOST:PORT` that serves metrics; None for no metrics.
+        page: `[HOST]:PORT?option=value` that serves the page, see `PageSettings`; None for no page.
         warnings: Warnings about old names of options and keys.
     """
 
@@ -86,6 +88,7 @@ class LineConfig:
     watch: bool = False
     log: str = "text"
     metrics: str | None = None
+    page: str | None = None
     warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -103,6 +106,8 @@ class LineConfig:
             raise ConfigError(f"sinks are {names}; expected at least one, and each once")
         if self.metrics is not None:
             _check_listen_address(self.metrics)
+        if self.page is not None:
+            _check_page_address(self.page)
 
     @property
     def ends(self) -> bool:
@@ -168,3 +173,10 @@ def _check_listen_address(text: str) -> None:
         parse_listen_address(text)
     except ValueError as error:
         raise ConfigError(f"metrics: {error}") from error
+
+
+def _check_page_address(text: str) -> None:
+    try:
+        read_page_settings(text)
+    except PageError as error:
+        raise ConfigError(str(error)) from error

@@ -1,4 +1,4 @@
-"""Conflicts within a line: cameras of one device, sinks of one file or port, frames that do not fit the package."""
+"""Conflicts within a line: cameras of one device, servers of one port, sinks of one file, frames that do not fit."""
 
 import os
 from collections.abc import Iterator
@@ -6,8 +6,9 @@ from importlib import import_module
 from pathlib import Path
 
 from partsight.cli.run.config import IMAGES, CameraConfig, LineConfig
+from partsight.cli.run.page import read_page_settings
 from partsight.runtime.cameras import Camera, FileCamera, open_camera
-from partsight.runtime.core import CameraError, FrameError, ImageError, SinkError
+from partsight.runtime.core import CameraError, FrameError, ImageError, PageError, SinkError
 from partsight.runtime.images import PreprocessSpec, check_frame, check_size
 from partsight.runtime.line import describe_stretch
 from partsight.runtime.package import Manifest
@@ -39,8 +40,9 @@ def check_targets(config: LineConfig) -> None:
 
     Raises:
         SinkError: Two sinks share a file or a port, or a sink keeps pictures in the folder of a camera.
+        PageError: The page has the port of the metrics.
     """
-    taken = _taken_by_metrics(config)
+    taken = _taken_by_servers(config)
     folders = [camera.address.removeprefix(_FOLDER) for camera in config.cameras.values() if _is_folder(camera)]
     for address in config.sinks:
         name, target = name_of(address), _target(parse(address))
@@ -56,10 +58,16 @@ def check_targets(config: LineConfig) -> None:
                 )
 
 
-def _taken_by_metrics(config: LineConfig) -> dict[str, str]:
-    if config.metrics is None:
-        return {}
-    return {_port(*parse_listen_address(config.metrics)): "metrics"}
+def _taken_by_servers(config: LineConfig) -> dict[str, str]:
+    """Return the ports of metrics and page; 0 is any free one, and shared by nobody."""
+    metrics = {} if config.metrics is None else {_port(*parse_listen_address(config.metrics)): "metrics"}
+    settings = read_page_settings(config.page) if config.page is not None else None
+    if settings is None or settings.port == 0:
+        return metrics
+    port = _port(settings.host, settings.port)
+    if port in metrics:
+        raise PageError(f"metrics and page both use {port}; give each another one")
+    return metrics | {port: "page"}
 
 
 def _target(address: Address) -> str:

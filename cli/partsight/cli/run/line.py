@@ -15,6 +15,7 @@ from partsight.cli.exit_codes import ExitCode
 from partsight.cli.log import log_to_stderr
 from partsight.cli.run.check import check_addresses
 from partsight.cli.run.config import IMAGES, STDOUT, CameraConfig, LineConfig
+from partsight.cli.run.page import page_warnings, read_page_settings
 from partsight.cli.run.progress import progress
 from partsight.runtime import PartsightError, SinkGoneError
 from partsight.runtime.cameras import Camera, FileCamera, open_camera
@@ -22,7 +23,7 @@ from partsight.runtime.line import CameraCounters, Line, LineCounters, SinkCount
 from partsight.runtime.sinks import name_of, open_sink, parse_listen_address
 
 if TYPE_CHECKING:
-    from partsight.runtime.line.health import SetupWatch
+    from partsight.runtime.line.health import Health, SetupWatch
 
 _LOOK_S = 0.2
 
@@ -50,7 +51,7 @@ def run_line(config: LineConfig) -> int:
         PartsightError: A package, a sink or a folder of images cannot be opened; a JSON log shows it instead.
     """
     is_text = config.log == "text"
-    with log_to_stderr(config.log, is_quiet=is_text and config.ends):
+    with log_to_stderr(config.log, is_quiet=is_text and config.ends and config.page is None):
         for text in config.warnings:
             _log.warning("%s", text, extra={"event": "deprecated_option"})
         try:
@@ -74,8 +75,8 @@ def _run(config: LineConfig) -> int:
         line = Line(recognizer, openers, sinks, policy=config.policies, deadline_ms=config.deadlines_ms)
         stack.push(partial(_report_if_failed, line, config))
         signalled = stack.enter_context(_signals())
-        if config.metrics is not None or not config.ends:
-            _watch_health(line, config.metrics, stack)
+        if config.metrics is not None or config.page is not None or not config.ends:
+            _watch_health(line, config, stack)
         setup_watch = _watch_setup(line) if config.ends else None
         stack.enter_context(line)
         if config.watch:
@@ -109,16 +110,29 @@ def _watch_setup(line: Line) -> "SetupWatch":
     return SetupWatch(line)
 
 
-def _watch_health(line: Line, metrics: str | None, stack: ExitStack) -> None:
-    """Warn of drifting cameras, and serve metrics if they have an address, until the stack closes."""
+def _watch_health(line: Line, config: LineConfig, stack: ExitStack) -> None:
+    """Warn of drifting cameras, and serve metrics and page if they have an address, until the stack closes."""
     from partsight.runtime.line.health import Health  # imported here: each import delays the start of a line
     from partsight.runtime.line.metrics import Metrics
     from partsight.runtime.line.metrics.server import MetricsServer
 
     health = stack.enter_context(Health(line))
-    if metrics is not None:
-        server = stack.enter_context(MetricsServer(Metrics(line, health), *parse_listen_address(metrics)))
+    if config.metrics is not None:
+        server = stack.enter_context(MetricsServer(Metrics(line, health), *parse_listen_address(config.metrics)))
         _log.info("metrics are at %s", server.url, extra={"event": "metrics_served", "url": server.url})
+    if config.page is not None:
+        _serve_page(line, health, config, stack)
+
+
+def _serve_page(line: Line, health: "Health", config: LineConfig, stack: ExitStack) -> None:
+    """Serve the page until the stack closes: after the line, so that people see its end."""
+    from partsight.runtime.page import Page  # imported here: see above
+
+    settings = read_page_settings(str(config.page), config.sinks)
+    page = stack.enter_context(Page(line, settings, config.package, load=config.load, health=health))
+    _log.info("the page is at %s", page.url, extra={"event": "page_served", "url": page.url})
+    for warning in page_warnings(config):
+        _log.warning("%s", warning.text, extra={"event": warning.event})
 
 
 @dataclass

@@ -53,6 +53,7 @@ class LineKeys(TypedDict, total=False):
     watch: Flag
     log: LogForm
     metrics: Text
+    page: Text
 
 
 class CameraKeys(TypedDict, total=False):

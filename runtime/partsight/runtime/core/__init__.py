@@ -39,7 +39,7 @@ from partsight.runtime.core.memory import release_freed_memory
 from partsight.runtime.core.npy_file import PROTOTYPE_FILE, decode_prototypes, encode_prototypes
 from partsight.runtime.core.plugins import import_extra, load_plugin, plugin_names
 from partsight.runtime.core.process import ProcessBound
-from partsight.runtime.core.progress_bars import progress, progress_bar
+from partsight.runtime.core.progress_bars import log_progress_every, progress, progress_bar
 from partsight.runtime.core.report_page import Level, Picture, ReportPage, Section, Table, Task, Verdict
 from partsight.runtime.core.safe_folder import (
     MANIFEST_NAME,
@@ -135,6 +135,7 @@ __all__ = [
     "is_temporary",
     "is_usable",
     "load_plugin",
+    "log_progress_every",
     "lower_limit",
     "map_file",
     "new_file",

@@ -41,7 +41,11 @@ class Bar(Protocol):
 
 
 class LineTimer:
-    """Decides when a line is due: one timer for all work of a process, since a training has many short stages."""
+    """Decides when a line is due: one timer for all work of a process, since a training has many short stages.
+
+    Attributes:
+        every_s: Seconds between two lines; None for a minute.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """Start.
@@ -50,6 +54,7 @@ class LineTimer:
             clock: Function that returns the time in seconds, monotonic.
         """
         self.clock = clock
+        self.every_s: float | None = None
         self._printed_s = self._asked_s = clock()
 
     def start(self) -> None:
@@ -61,13 +66,18 @@ class LineTimer:
     def is_due(self) -> bool:
         """Return whether a line is due; then the next one is due a minute later."""
         self._asked_s = self.clock()
-        if self._asked_s - self._printed_s < LINE_S:
+        if self._asked_s - self._printed_s < (LINE_S if self.every_s is None else self.every_s):
             return False
         self._printed_s = self._asked_s
         return True
 
 
 _TIMER = LineTimer()
+
+
+def log_progress_every(seconds: float) -> None:
+    """Log progress at another interval than a minute: for a process whose log another program shows to a person."""
+    _TIMER.every_s = seconds
 
 
 class ProgressLines:

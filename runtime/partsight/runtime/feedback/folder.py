@@ -37,19 +37,21 @@ class Feedback:
         return tuple(frame for frame in self.frames if frame.verdict in verdicts)
 
 
-def read_feedback(folder: str | Path) -> Feedback:
+def read_feedback(folder: str | Path, earlier: Feedback | None = None) -> Feedback:
     """Read a folder that the sink `images:` keeps, and the decisions of people about its frames.
 
     It reads the records, and only the last bytes of a picture. It leaves out frames that the sink removes meanwhile.
 
     Args:
         folder: The folder.
+        earlier: An earlier reading of the folder: frames that still lie where they lay are not read again. None to read
+            all.
 
     Raises:
         FeedbackError: there is no such folder, or it cannot be listed.
     """
     root = Path(folder)
-    reader = _Reader(root)
+    reader = _Reader(root, earlier)
     try:
         for place in _places(root):
             reader.read(place)
@@ -105,8 +107,10 @@ def _places(root: Path) -> Iterator[_Place]:
 class _Reader:
     """Collects frames and faults."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, earlier: Feedback | None) -> None:
         self._root = root
+        # A picture with a record is whole, and neither changes; a picture without one may still get its record.
+        self._read = {frame.path: frame for frame in earlier.frames if frame.record} if earlier else {}
         self._frames: dict[str, KeptFrame] = {}
         self._faults: dict[Path, str] = {}
         self._decoder = msgspec.json.Decoder(KeptRecord)
@@ -114,6 +118,9 @@ class _Reader:
     def read(self, place: _Place) -> None:
         self._faults |= {path: fault for path, fault in place.listing.faults.items() if path.suffix != _PARTIAL}
         for path in place.listing.images:
+            if path in self._read and path.stem not in self._frames:
+                self._frames[path.stem] = self._read[path]
+                continue
             record = self._record_of(path)
             fault = self._fault_of(path, is_from_sink=record is not None)
             if fault:

@@ -7,14 +7,18 @@ The folders health and metrics belong to this room. May import `core`, `images`,
 from partsight.runtime.line.compatibility import describe_stretch
 from partsight.runtime.line.counters import CameraCounters, LineCounters, SinkCounters
 from partsight.runtime.line.frame_queue import Policy
+from partsight.runtime.line.health.expected_range import ExpectedRange, ExpectedRanges
 from partsight.runtime.line.health.monitor import CameraHealth, Health, HealthState
 from partsight.runtime.line.line import Line
 from partsight.runtime.line.metrics.registry import Metrics
+from partsight.runtime.line.troubles import troubled_cameras
 from partsight.runtime.line.watch import Watch
 
 __all__ = [
     "CameraCounters",
     "CameraHealth",
+    "ExpectedRange",
+    "ExpectedRanges",
     "Health",
     "HealthState",
     "Line",
@@ -24,4 +28,5 @@ __all__ = [
     "SinkCounters",
     "Watch",
     "describe_stretch",
+    "troubled_cameras",
 ]

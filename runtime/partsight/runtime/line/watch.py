@@ -40,12 +40,13 @@ class _FileState:
 
 
 class Watch(ProcessBound):
-    """Looks at a path from time to time, and swaps the line's package when another is there.
+    """Looks at a path from time to time, and swaps the line's package when a new one is there.
 
     The path is a package's folder, or a link to one. Write the new package under another name, then rename it or turn
     the link, so that nobody ever sees half of it. The watch logs once that it refuses a package, and the old one stays.
     It tries again when a file of the package changes, since a copy may not have been complete. It also logs once that
-    it cannot read the path.
+    it cannot read the path. If something else swaps the line's package, that package stays until a new one is at the
+    path.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Watch(ProcessBound):
             every_s: Seconds between two looks.
         """
         self._line, self._path, self._load, self._every_s = line, Path(path), load, every_s
+        self._used = line.package_id  # the last package of this path that the line took
         self._refused = _Found()
         self._refused_files: frozenset[_FileState] = frozenset()
         self._is_unreadable = False
@@ -86,13 +88,15 @@ class Watch(ProcessBound):
     def _run(self) -> None:
         while not self._stopping.wait(self._every_s):
             found = self._look()
-            if found.package_id in ("", self._line.package_id):
+            if found.package_id == self._line.package_id:
+                self._used = found.package_id
+            if found.package_id in ("", self._used):
                 continue
             files = _states_of_files(self._path)
             if found == self._refused and files == self._refused_files:
                 continue
             try:
-                self._line.swap(self._path, self._load)
+                self._used = self._line.swap(self._path, self._load)
             except Exception as error:  # noqa: BLE001 (whatever is wrong with it, the line goes on with the old one)
                 self._refuse(found, files, error)
 

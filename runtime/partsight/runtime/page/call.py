@@ -65,7 +65,8 @@ class Call:
         """
         csrf = self.session.csrf if self.session else ""
         shared = {"call": self, "t": self.messages.text, "csrf": csrf, "Role": Role, "languages": LANGUAGES}
-        return HTMLResponse(self.templates.get_template(template).render(shared | dict(values)), status)
+        text = self.templates.get_template(template).render(shared | dict(values))
+        return HTMLResponse(text.encode("utf-8", "backslashreplace"), status)  # a file's name may be any bytes
 
     def go_to(self, path: str) -> Response:
         """Return a redirect to another screen, after a form was sent."""

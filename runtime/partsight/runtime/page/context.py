@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from partsight.runtime.line import Line
 from partsight.runtime.page.access.accounts import Accounts
 from partsight.runtime.page.access.audit import AuditLog
+from partsight.runtime.page.access.login_limit import LoginLimit
 from partsight.runtime.page.access.sessions import Sessions
 from partsight.runtime.page.event_log import EventLog
 from partsight.runtime.page.explainer import Explainer
 from partsight.runtime.page.health_history import HealthHistory
 from partsight.runtime.page.jobs import Jobs
+from partsight.runtime.page.live_streams import LiveStreams
 from partsight.runtime.page.package_shelf import PackageShelf
 from partsight.runtime.page.recent_results import RecentResults
 from partsight.runtime.page.reviews import Reviews
@@ -25,8 +27,10 @@ class PageContext:
         line: The line that people watch.
         settings: Settings of the page.
         accounts, sessions, audit: Who may do what, and who did what.
+        login_limit: How often somebody may try a password.
         recent: Last results of each camera, with pictures.
         shift: Counters since the shift began.
+        streams: Streams of events to browsers, with the view of the line that live screens show.
         explainer: Explains results on demand.
         reviews: Frames that the line kept, and decisions about them; None if the line keeps none.
         packages: Packages that the line may take.
@@ -39,9 +43,11 @@ class PageContext:
     settings: PageSettings
     accounts: Accounts
     sessions: Sessions
+    login_limit: LoginLimit
     audit: AuditLog
     recent: RecentResults
     shift: ShiftCounters
+    streams: LiveStreams
     explainer: Explainer
     reviews: Reviews | None
     packages: PackageShelf

@@ -1,14 +1,17 @@
 """The page: a web server next to a running line, for the people who work there."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
 from partsight.runtime.core import ProcessBound, import_extra
 from partsight.runtime.line import Health, Line
+from partsight.runtime.page.access.account_watch import AccountWatch
 from partsight.runtime.page.access.accounts import Accounts
 from partsight.runtime.page.access.audit import AuditLog
 from partsight.runtime.page.access.database import Database
+from partsight.runtime.page.access.login_limit import LoginLimit
 from partsight.runtime.page.access.sessions import Sessions
 from partsight.runtime.page.app import build_app
 from partsight.runtime.page.context import PageContext
@@ -16,6 +19,8 @@ from partsight.runtime.page.event_log import EventLog
 from partsight.runtime.page.explainer import Explainer
 from partsight.runtime.page.health_history import HealthHistory
 from partsight.runtime.page.jobs import Jobs
+from partsight.runtime.page.live_streams import LiveStreams
+from partsight.runtime.page.live_view import LiveView
 from partsight.runtime.page.package_shelf import PackageShelf
 from partsight.runtime.page.recent_results import RecentResults
 from partsight.runtime.page.reviews import Reviews
@@ -61,30 +66,15 @@ class Page(ProcessBound):
             DependencyError: a library of the extra `page` is not installed.
         """
         import_extra("uvicorn", "page")
-        self._database = database = Database(settings.data)
-        self._recent = RecentResults(line)
-        reviews = Reviews(settings.feedback) if settings.feedback else None
         packages = PackageShelf(line, package, Path(settings.data), load)
-        self._jobs = Jobs(packages, Path(settings.data))
-        self._history = HealthHistory(line, health)
-        self._events = EventLog()
-        context = PageContext(
-            line=line,
-            settings=settings,
-            accounts=Accounts(database),
-            sessions=Sessions(60 * settings.idle_min),
-            audit=AuditLog(database),
-            recent=self._recent,
-            shift=ShiftCounters(line, settings.starts),
-            explainer=Explainer(line, self._recent, reviews),
-            reviews=reviews,
-            packages=packages,
-            jobs=self._jobs,
-            history=self._history,
-            events=self._events,
-        )
-        self.context = context
-        self._server = Server(build_app(ROUTES, context), settings)
+        with ExitStack() as parts:
+            self.context = context = _context(line, settings, packages, health, parts)
+            self._watch = AccountWatch(context.accounts, context.sessions)
+            parts.callback(self._watch.close)
+            self._server = Server(build_app(ROUTES, context), settings)
+            parts.callback(self._server.close)
+            parts.callback(context.recent.close)  # first of all: the server waits for streams, and they end then
+            self._parts = parts.pop_all()
 
     @property
     def url(self) -> str:
@@ -93,17 +83,13 @@ class Page(ProcessBound):
 
     def start(self) -> None:
         """Answer from now on."""
-        self._history.start()
+        self.context.history.start()
+        self._watch.start()
         self._server.start()
 
     def close(self) -> None:
         """Stop answering, end all jobs, and hang up on all browsers. May be called twice."""
-        self._server.close()
-        self._jobs.close()
-        self._history.close()
-        self._events.close()
-        self._recent.close()
-        self._database.close()
+        self._parts.close()
 
     def __enter__(self) -> Self:
         self.start()
@@ -111,3 +97,38 @@ class Page(ProcessBound):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _context(
+    line: Line, settings: PageSettings, packages: PackageShelf, health: Health | None, parts: ExitStack
+) -> PageContext:
+    """Make the parts of a page; `parts` closes them in reverse order."""
+    database = Database(settings.data)
+    parts.callback(database.close)
+    events = EventLog()
+    parts.callback(events.close)
+    history = HealthHistory(line, health)
+    parts.callback(history.close)
+    jobs = Jobs(packages)
+    parts.callback(jobs.close)
+    recent = RecentResults(line)
+    parts.callback(recent.close)
+    reviews = Reviews(settings.feedback) if settings.feedback else None
+    shift = ShiftCounters(line, settings.starts)
+    return PageContext(
+        line=line,
+        settings=settings,
+        accounts=Accounts(database),
+        sessions=Sessions(60 * settings.idle_min),
+        login_limit=LoginLimit(),
+        audit=AuditLog(database),
+        recent=recent,
+        shift=shift,
+        streams=LiveStreams(LiveView(line, recent, shift)),
+        explainer=Explainer(line, recent, reviews),
+        reviews=reviews,
+        packages=packages,
+        jobs=jobs,
+        history=history,
+        events=events,
+    )

@@ -1,6 +1,7 @@
 """The server: uvicorn in a thread of its own, within limits that no browser can stretch."""
 
 import asyncio
+import logging
 import socket
 import ssl
 import threading
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
 
 MAX_CONNECTIONS = 100
 """Connections at a time; one more gets 503."""
+
+UNSENT_MS = 10_000
+"""Milliseconds for which a browser may take nothing of what the page sends to it."""
+
+
+_log = logging.getLogger("partsight.page")
 
 
 class Server:
@@ -74,7 +81,12 @@ class Server:
         self._socket.close()
 
     def _run(self) -> None:
-        asyncio.run(self._server.serve(sockets=[self._socket]))
+        try:
+            asyncio.run(self._server.serve(sockets=[self._socket]))
+        except Exception as error:  # noqa: BLE001 (a thread has no caller, and the line goes on)
+            _log.error(
+                "the page at %s has ended: %s; the line goes on", self.url, error, extra={"event": "page_failed"}
+            )
 
 
 def _listen(settings: PageSettings) -> socket.socket:
@@ -88,6 +100,8 @@ def _listen(settings: PageSettings) -> socket.socket:
                 "cert=FILE&key=FILE, or insecure=true on a network that you trust"
             )
         listening = socket.create_server(address[:2], family=family)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux: a browser that takes nothing loses its connection
+            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNSENT_MS)
     except (OSError, UnicodeError) as error:
         raise PageError(
             f"page cannot be served at {host}:{port}: {error}; another program may use the port, or the address is "

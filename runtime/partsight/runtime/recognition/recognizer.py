@@ -244,23 +244,25 @@ class Recognizer(ProcessBound):
         spec = stage.matching.spec.preprocess(self.manifest.preprocess)
         return appearance_of(preprocess([frame], spec)[0], golden)
 
-    def golden_image(self, label: str) -> Pixels | None:
-        """Return the golden image of a part.
+    def golden_image(self, label: str, reference: int = 0) -> Pixels | None:
+        """Return the golden image of a part, or another of its references.
 
         Args:
             label: One of `labels`.
+            reference: Index of the reference, as in `Answer.reference`.
 
         Returns:
             (height, width, 3) uint8 BGR, cropped, and of the size of the comparison. None as for `appearance`.
 
         Raises:
             ValueError: The package does not have the part.
+            IndexError: The part has no such reference.
             PackageError: The golden image is damaged.
         """
         stage = self._open().matching_stage
         if label not in self.labels:
             raise ValueError(f"received label {label!r}; expected one of the {len(self.labels)} parts of the package")
-        return None if stage is None else stage.golden_image(self.labels.index(label))
+        return None if stage is None else stage.reference_image(self.labels.index(label), reference)
 
     def preload(self) -> None:
         """Read golden images and their references into memory before answers need them.

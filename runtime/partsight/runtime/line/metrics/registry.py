@@ -14,6 +14,7 @@ from partsight.runtime.line.health.drift import MEASURES, Sample
 from partsight.runtime.line.health.expected_range import ExpectedRange
 from partsight.runtime.line.health.monitor import Health, HealthState
 from partsight.runtime.line.line import Line
+from partsight.runtime.line.troubles import troubled_cameras
 from partsight.runtime.sinks import FrameEvent
 
 if TYPE_CHECKING:
@@ -117,11 +118,7 @@ class Metrics:
 
     def troubles(self) -> list[str]:
         """Return a sentence for each trouble of the line; none while every camera is open or has ended."""
-        troubles = [
-            f"camera {writable(name)} is {state}"
-            for name, state in self._line.states().items()
-            if state not in ("open", "ended")
-        ]
+        troubles = [f"camera {writable(name)} is {state}" for name, state in troubled_cameras(self._line).items()]
         if not self._line.is_running:
             troubles.insert(0, "the line is not running")
         return troubles

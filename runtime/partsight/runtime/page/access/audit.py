@@ -2,11 +2,16 @@
 
 import csv
 import io
+import sqlite3
 import time
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
 
 from partsight.runtime.page.access.database import Database
+
+MAX_TEXT = 1000
+"""Characters of a text of an entry; the rest is cut off, and `…` shows it."""
 
 _COLUMNS = "id, time, who, action, object, before, after"
 
@@ -18,9 +23,9 @@ class AuditEntry:
     Attributes:
         id: Number of the entry; a gap shows that somebody has changed the file by other means.
         time: Seconds since 1970 (UTC).
-        who: Account, or the name with which somebody tried to log in.
+        who: Account, the name with which somebody tried to log in, or `command line (USER)`; empty for a program.
         action: What was done, such as `logon`, `logon_failed` or `package_swapped`.
-        object: What it was done to, such as a frame or a package.
+        object: What it was done to, such as a frame or a package; of a logon the address of the client.
         before, after: State before and after; empty where there is none.
     """
 
@@ -47,40 +52,72 @@ class AuditLog:
             PageError: it cannot be written; the caller then does not do what it would log.
         """
         with self._database.transaction() as connection:
-            connection.execute(
-                "INSERT INTO audit (time, who, action, object, before, after) VALUES (?, ?, ?, ?, ?, ?)",
-                (time.time(), who, action, obj, before, after),
-            )
+            write_entry(connection, who, action, obj, before, after)
 
-    def entries(self, limit: int = 200, before_id: int | None = None) -> list[AuditEntry]:
-        """Return the newest entries, newest first; those before an entry if its id is given."""
-        with self._database.transaction() as connection:
-            rows = connection.execute(
-                f"SELECT {_COLUMNS} FROM audit WHERE id < ? ORDER BY id DESC LIMIT ?",
-                (2**62 if before_id is None else before_id, limit),
-            ).fetchall()
+    def entries(
+        self, limit: int = 200, before_id: int | None = None, who: str = "", action: str = ""
+    ) -> list[AuditEntry]:
+        """Return the newest entries, newest first.
+
+        Args:
+            limit: Entries at most.
+            before_id: Id of an entry; only those before it. None for the newest of all.
+            who: Only those with this `who`; empty for all.
+            action: Only those with this `action`; empty for all.
+
+        Raises:
+            PageError: the database cannot be read.
+        """
+        asked = {"id < ?": 2**62 if before_id is None else before_id, "who = ?": who, "action = ?": action}
+        kept = {condition: value for condition, value in asked.items() if value != ""}
+        rows = self._database.rows(
+            f"SELECT {_COLUMNS} FROM audit WHERE {' AND '.join(kept)} ORDER BY id DESC LIMIT ?", *kept.values(), limit
+        )
         return [AuditEntry(*row) for row in rows]
 
     def to_csv(self) -> Iterator[str]:
-        """Yield all entries as CSV, oldest first, with a head; a text that a spreadsheet would compute gets a `'`."""
+        """Yield all entries as CSV, oldest first, with a head and ISO times (UTC); 1,000 entries are held at a time.
+
+        A text that a spreadsheet would compute gets a `'`.
+
+        Raises:
+            PageError: the database cannot be read.
+        """
         yield _csv_line([field.name for field in fields(AuditEntry)])
-        first = 0
-        while True:
-            with self._database.transaction() as connection:
-                rows = connection.execute(
-                    f"SELECT {_COLUMNS} FROM audit WHERE id > ? ORDER BY id LIMIT 1000",
-                    (first,),
-                ).fetchall()
-            if not rows:
-                return
-            first = rows[-1][0]
-            for row in rows:
-                yield _csv_line([_harmless(value) for value in astuple(AuditEntry(*row))])
+        last = 0
+        while rows := self._database.rows(f"SELECT {_COLUMNS} FROM audit WHERE id > ? ORDER BY id LIMIT 1000", last):
+            last = rows[-1][0]
+            for number, seconds, *texts in rows:
+                when = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+                yield _csv_line([str(number), when, *map(_harmless, texts)])
 
 
-def _harmless(value: object) -> str:
-    text = str(value)
-    return f"'{text}" if isinstance(value, str) and text[:1] in "=+-@\t\r" and text else text
+def local_time(seconds: float) -> str:
+    """Return a time of an entry in this machine's zone, such as `2026-03-01 12:03:41`."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+
+
+def write_entry(
+    connection: sqlite3.Connection, who: str, action: str, obj: str = "", before: str = "", after: str = ""
+) -> None:
+    """Write an entry in a transaction that also writes what the entry tells; see `AuditEntry`.
+
+    Raises:
+        sqlite3.Error: the entry cannot be written.
+    """
+    connection.execute(
+        "INSERT INTO audit (time, who, action, object, before, after) VALUES (?, ?, ?, ?, ?, ?)",
+        (time.time(), *map(_bounded, (who, action, obj, before, after))),
+    )
+
+
+def _bounded(text: str) -> str:
+    text = text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT - 1]}…"
+    return text.encode(errors="replace").decode()  # SQLite refuses half characters, which names of files may have
+
+
+def _harmless(text: str) -> str:
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else text
 
 
 def _csv_line(values: list[str]) -> str:

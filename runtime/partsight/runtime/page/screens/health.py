@@ -1,5 +1,141 @@
-"""The screen `health`."""
+"""The screen Health: whether all is well, and if not, what to do."""
 
-from partsight.runtime.page.call import PageRoute
+import logging
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, TypeVar
 
-ROUTES: tuple[PageRoute, ...] = ()
+from starlette.responses import Response
+
+from partsight.runtime.core import PageError
+from partsight.runtime.page.access.accounts import Role
+from partsight.runtime.page.call import Call, PageRoute
+from partsight.runtime.page.health_view import plot_camera, view_cameras
+from partsight.runtime.page.troubles import Trouble, find_troubles
+from partsight.runtime.page.versions import software_versions
+
+LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+"""Levels from which on the log is shown, by their words in the address."""
+
+HOURS = {"1": 1, "8": 8, "24": 24}
+"""Hours that plots show, by their words in the address."""
+
+_SHOWN_ENTRIES = 200
+
+_T = TypeVar("_T")
+
+
+def health(call: Call) -> Response:
+    """Show the whole screen."""
+    return call.render("health.html", {**_now(call), **_plots(call), **_log(call)})
+
+
+def health_now(call: Call) -> Response:
+    """Show the verdict, the cameras, the sinks and the package again."""
+    return call.render("health_now.html", _now(call))
+
+
+def health_plots(call: Call) -> Response:
+    """Show the plots again, or those of another camera or of other hours."""
+    return call.render("health_plots.html", _plots(call))
+
+
+def health_log(call: Call) -> Response:
+    """Show the log again, or another level of it."""
+    return call.render("health_log.html", _log(call))
+
+
+def _now(call: Call) -> dict[str, Any]:
+    line, history, events = call.context.line, call.context.history, call.context.events
+    state, counters, recognizer = history.state(), line.counters(), line.recognizer
+    commissionings = recognizer.manifest.provenance.commissionings
+    return {
+        "troubles": find_troubles(line, state, history.lately(), events.standing()),
+        "cameras": view_cameras(line, history),
+        "expected": state.expected,
+        "counters": counters,
+        "recognizer": recognizer,
+        "commissioned": commissionings[-1] if commissionings else None,
+        "versions": software_versions(),
+        "trouble_text": _trouble_text_of(call),
+        "local": _local,
+        "at": _time_of(time.time()),
+        "n": _number_of(call),
+    }
+
+
+def _plots(call: Call) -> dict[str, Any]:
+    names = list(call.context.line.states())
+    hours = _one_of(call, "hours", HOURS, "8")
+    camera = _one_of(call, "camera", {name: name for name in names}, names[0])
+    plots = plot_camera(call.context.history, camera, time.time(), hours)
+    return {"plots": plots, "names": names, "camera": camera, "hours": hours, "all_hours": HOURS, "n": _number_of(call)}
+
+
+def _log(call: Call) -> dict[str, Any]:
+    entries = call.context.events.entries(_one_of(call, "level", LEVELS, "info"))[:_SHOWN_ENTRIES]
+    return {
+        "entries": entries,
+        "level": call.query("level", "info"),
+        "levels": LEVELS,
+        "time_of": _time_of,
+        "n": _number_of(call),
+    }
+
+
+def _one_of(call: Call, name: str, known: Mapping[str, _T], default: str) -> _T:
+    """Return the value of a parameter of the address; raises PageError if it is not among the known ones."""
+    given = call.query(name, default)
+    if given not in known:
+        raise PageError(call.text("health.wrong_parameter", name=name, given=given, known=", ".join(known)))
+    return known[given]
+
+
+def _trouble_text_of(call: Call) -> Callable[[Trouble], str]:
+    """Return a function that says what is wrong."""
+    number = _number_of(call)
+
+    def text(trouble: Trouble) -> str:
+        is_signed = trouble.kind.startswith("exposure")
+        values = {
+            name: number(value, 2 if isinstance(value, float) else 0, is_signed=is_signed)
+            for name, value in trouble.values.items()
+        }
+        return call.text(f"health.trouble_{trouble.kind}", **values)
+
+    return text
+
+
+def _time_of(seconds: float) -> str:
+    """Return a local time, which sorts as text."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+
+
+def _local(text: str) -> str:
+    """Return a time of a manifest as a local time; any other text as it is."""
+    try:
+        return f"{datetime.fromisoformat(text).astimezone():%Y-%m-%d %H:%M}"
+    except (ValueError, OverflowError, OSError):
+        return text
+
+
+def _number_of(call: Call) -> Callable[..., str]:
+    """Return a function that writes numbers as the person's language does; a dash for None."""
+    swapped = str.maketrans(",.", ".,") if call.messages.language == "de" else {}
+
+    def number(value: float | None, digits: int = 0, *, is_signed: bool = False) -> str:
+        if value is None:
+            return "–"
+        rounded = round(value, digits) or 0.0  # never −0
+        return f"{rounded:{'+' if is_signed and rounded else ''},.{digits}f}".replace("-", "−").translate(swapped)
+
+    return number
+
+
+ROUTES: tuple[PageRoute, ...] = (
+    PageRoute("/health", health, Role.OPERATOR),
+    PageRoute("/health/now", health_now, Role.OPERATOR, is_use=False),
+    PageRoute("/health/plots", health_plots, Role.OPERATOR, is_use=False),
+    PageRoute("/health/log", health_log, Role.OPERATOR, is_use=False),
+)

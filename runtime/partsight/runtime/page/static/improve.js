@@ -1,0 +1,17 @@
+// Improve: a form that takes long is sent once, and says that it was.
+"use strict";
+document.addEventListener("submit", (event) => {
+  const text = event.target.dataset.once;
+  const button = event.target.querySelector("button");
+  if (!text || !button) return;
+  setTimeout(() => { button.disabled = true; button.dataset.text = button.textContent; button.textContent = text; });
+});
+
+// The browser may show the page again from its memory, as it was when the form was sent.
+window.addEventListener("pageshow", () => {
+  for (const button of document.querySelectorAll("button[data-text]")) {
+    button.disabled = false;
+    button.textContent = button.dataset.text;
+    delete button.dataset.text;
+  }
+});
