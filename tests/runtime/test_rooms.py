@@ -37,6 +37,18 @@ ALLOWED = {
         "calibration",
         "sinks",
     },
+    "page": {
+        "core",
+        "images",
+        "matching",
+        "package",
+        "recognition",
+        "calibration",
+        "sinks",
+        "enrolment",
+        "feedback",
+        "line",
+    },
 }
 """Of each room the rooms that it may import: docs/architecture.md shows them as a picture."""
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from urllib.parse import quote
 
 import pytest
 
@@ -148,7 +149,6 @@ def test_the_audit_log_in_pages(station: Station, monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("before", ["-1", "x", "1e3", "9" * 30, "\u0661"])
 def test_an_entry_that_cannot_be(station: Station, before: str) -> None:
-    from urllib.parse import quote
 
     assert station.admin().get(f"/people?before={quote(before)}").status == 409
 
