@@ -121,7 +121,7 @@ class Bench:
             return _measure(latencies, browsers, self._args.seconds)
 
     def _line(self, rate: float | None) -> Line:
-        recognizer = Recognizer(self._args.package, provider=self._args.provider)
+        recognizer = Recognizer(self._args.package, provider=self._args.provider, batch_size=self._args.batch_size)
         names = [f"camera {number}" for number in range(self._args.cameras)]
         opened = {
             name: PacedCamera(name, self._frames[number:] + self._frames[:number], rate)
@@ -231,7 +231,8 @@ def main(arguments: list[str] | None = None) -> None:
     text = f"{_about(args, capacity)}\n\n{to_table(rounds)}"
     print(text)
     settings = {
-        name: getattr(args, name) for name in ("provider", "cameras", "browsers", "chromium", "load", "seconds")
+        name: getattr(args, name)
+        for name in ("provider", "batch_size", "cameras", "browsers", "chromium", "load", "seconds")
     }
     results = settings | {
         "capacity_per_s": capacity,
@@ -305,6 +306,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = make_parser(__doc__, "page_cost", rounds=10, frames=100)
     parser.add_argument("package", metavar="PACKAGE", type=Path)
     parser.add_argument("--provider", default="cpu", help="default: %(default)s")
+    parser.add_argument("--batch-size", type=int, default=4, help="default: %(default)s")
     parser.add_argument("--cameras", type=int, default=2, help="default: %(default)s")
     parser.add_argument("--browsers", type=int, default=3, help="default: %(default)s")
     parser.add_argument("--chromium", action="store_true", help="browsers are tabs of Chromium")

@@ -1,8 +1,10 @@
 """The web application: routes of all screens, and the checks that each request passes before a screen sees it."""
 
+import asyncio
 import logging
 import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from jinja2 import Environment, PackageLoader
@@ -22,6 +24,9 @@ SESSION_COOKIE, LANGUAGE_COOKIE = "partsight_session", "partsight_language"
 
 MAX_BODY_BYTES = 64 * 1024
 """Largest form."""
+
+FORM_S = 20.0
+"""Seconds in which a form must be there: 100 slow ones would take all connections."""
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
@@ -52,24 +57,27 @@ class _Endpoint:
 
     async def answer(self, request: Request) -> Response:
         """Check the request, let the screen answer, and add the headers of every answer."""
-        try:
-            call = await self._checked(request)
-        except _RefusedError as refused:
-            response = refused.response
-        except ClientDisconnect:
-            response = Response(status_code=400)
-        else:
-            response = await self._answer(call)
+        response = await self._answer(self._call(request))
         for name, value in HEADERS.items():
             response.headers.setdefault(name, value)
         return response
 
+    def _call(self, request: Request) -> Call:
+        chosen, accepted = request.cookies.get(LANGUAGE_COOKIE, ""), request.headers.get("Accept-Language", "")
+        messages = messages_of(choose_language(chosen, accepted))
+        return Call(self._context, request, self._session(request), messages, self._templates)
+
     async def _answer(self, call: Call) -> Response:
         handler = self._route.handler
         try:
+            call = await self._checked(call)
             if self._route.is_stream:
                 return await _stream(handler, call)
             return await run_in_threadpool(_plain, handler, call)
+        except _RefusedError as refused:
+            return refused.response
+        except ClientDisconnect:
+            return Response(status_code=400)
         except PartsightError as error:
             return _problem(call, 409, str(error))
         except Exception as error:  # noqa: BLE001 (a fault of one screen harms no other)
@@ -77,16 +85,12 @@ class _Endpoint:
             _log.exception("the page cannot answer %s: %s", self._route.path, error, extra=extra)
             return _problem(call, 500, call.text("common.failed"))
 
-    async def _checked(self, request: Request) -> Call:
-        """Return the call that a request asks for; raises _RefusedError if it may not."""
-        session = self._session(request)
-        messages = messages_of(
-            choose_language(request.cookies.get(LANGUAGE_COOKIE, ""), request.headers.get("Accept-Language", ""))
-        )
-        call = Call(self._context, request, session, messages, self._templates)
+    async def _checked(self, call: Call) -> Call:
+        """Return the call with its form; raises _RefusedError if it may not be made."""
+        request, session = call.request, call.session
         if self._route.method == "POST":
             _check_origin(call)
-            call = Call(self._context, request, session, messages, self._templates, await _form(call))
+            call = replace(call, form=await _form(call))
         if self._route.role is None:
             return call
         if session is None:
@@ -114,7 +118,11 @@ def build_app(routes: Sequence[PageRoute], context: PageContext) -> Starlette:
     loader = PackageLoader(__package__, "templates")
     templates = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     found = [Route(route.path, _Endpoint(route, context, templates).answer, methods=[route.method]) for route in routes]
-    return Starlette(routes=found, exception_handlers={404: _not_found, 405: _not_found})
+    for route in found:
+        (route.methods or set()).discard("HEAD")  # Starlette adds it to GET; a stream would never end it
+    app = Starlette(routes=found, exception_handlers={404: _not_found, 405: _not_found})
+    app.router.redirect_slashes = False  # the redirect would name the host that the request names
+    return app
 
 
 async def _stream(handler: Handler | AsyncHandler, call: Call) -> Response:
@@ -143,10 +151,14 @@ def _has_token(call: Call, session: Session) -> bool:
 
 async def _form(call: Call) -> Mapping[str, str]:
     body = b""
-    async for chunk in call.request.stream():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise _RefusedError(_problem(call, 413, call.text("common.form_too_large")))
+    try:
+        async with asyncio.timeout(FORM_S):
+            async for chunk in call.request.stream():
+                body += chunk
+                if len(body) > MAX_BODY_BYTES:
+                    raise _RefusedError(_problem(call, 413, call.text("common.form_too_large")))
+    except TimeoutError as error:
+        raise _RefusedError(Response(status_code=408, headers={"Connection": "close"})) from error
     try:
         return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=1000))
     except ValueError as error:
@@ -173,4 +185,4 @@ def _problem(call: Call, status: int, text: str) -> Response:
 
 async def _not_found(_: Request, error: Exception) -> Response:
     status = getattr(error, "status_code", 404)
-    return PlainTextResponse(f"{status}\n", status, headers=HEADERS)
+    return PlainTextResponse(f"{status}\n", status, headers=HEADERS | dict(getattr(error, "headers", None) or {}))

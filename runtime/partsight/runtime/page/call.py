@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
+from urllib.parse import quote
 
 from jinja2 import Environment
 from starlette.requests import Request
@@ -71,7 +72,7 @@ class Call:
     def go_to(self, path: str) -> Response:
         """Return a redirect to another screen, after a form was sent."""
         if self.is_part:
-            return Response(status_code=204, headers={"HX-Redirect": path})
+            return Response(status_code=204, headers={"HX-Redirect": quote(path, safe="/?&=%#:+,;@!$'()*~")})
         return RedirectResponse(path, 303)
 
     def audit(self, action: str, obj: str = "", before: str = "", after: str = "") -> None:
