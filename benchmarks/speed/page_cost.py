@@ -26,6 +26,7 @@ import numpy as np
 
 from benchmarks.common.frames import line_frames, parse_size, size_text
 from benchmarks.common.results import make_parser, markdown_table, write_results
+from benchmarks.speed.page_processes import cpu_s, forget_peak, page_cpu_s, peak_mb, tree
 from partsight.runtime import Recognizer
 from partsight.runtime.cameras import Frame
 from partsight.runtime.core import Pixels, progress_bar
@@ -36,8 +37,6 @@ from partsight.runtime.sinks import FrameEvent
 
 CONFIGURATIONS = ("no page", "page, nobody", "page, browsers")
 WARM_S = 1.0
-_PAGE_THREADS = ("partsight-page", "AnyIO worker thread")
-_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
@@ -159,20 +158,20 @@ def _browser(options: list[str]) -> Iterator[int]:
                 raise RuntimeError("a browser of the benchmark ended; run benchmarks.speed.page_client to see why")
             yield process.pid
         finally:
-            for pid in reversed(_tree([process.pid])):
+            for pid in reversed(tree([process.pid])):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, 15)
 
 
 def _measure(latencies: list[float], browsers: list[int], seconds: float) -> Turn:
-    Path("/proc/self/clear_refs").write_text("5", "ascii")  # the peak of memory begins anew
-    line_before, page_before, browsers_before = time.process_time(), _page_cpu_s(), _cpu_s(browsers)
+    forget_peak()
+    line_before, page_before, browsers_before = time.process_time(), page_cpu_s(), cpu_s(browsers)
     latencies.clear()
     started = time.perf_counter()
     time.sleep(seconds)
     count, passed = len(latencies), time.perf_counter() - started
-    line_cpu, page_cpu = time.process_time() - line_before, _page_cpu_s() - page_before
-    browsers_cpu = _cpu_s(browsers) - browsers_before
+    line_cpu, page_cpu = time.process_time() - line_before, page_cpu_s() - page_before
+    browsers_cpu = cpu_s(browsers) - browsers_before
     middle, late = np.quantile(latencies[:count], (0.5, 0.99))
     return Turn(
         frames_per_s=count / passed,
@@ -182,41 +181,8 @@ def _measure(latencies: list[float], browsers: list[int], seconds: float) -> Tur
         page_cpu=page_cpu / passed,
         browsers_cpu=browsers_cpu / passed,
         frames_per_cpu_s=count / line_cpu,
-        peak_mb=_peak_mb(),
+        peak_mb=peak_mb(),
     )
-
-
-def _page_cpu_s() -> float:
-    """Return the processor seconds of the threads of the server and of its handlers."""
-    ids = [thread.native_id for thread in threading.enumerate() if thread.name.startswith(_PAGE_THREADS)]
-    return sum(int(Path(f"/proc/self/task/{each}/schedstat").read_text("ascii").split()[0]) for each in ids) / 1e9
-
-
-def _tree(pids: list[int]) -> list[int]:
-    """Return processes and all that they started."""
-    parents = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            parents[int(path.parent.name)] = int(path.read_text("utf-8", "replace").rpartition(")")[2].split()[1])
-    found = list(pids)
-    for pid in found:
-        found += [child for child, parent in parents.items() if parent == pid]
-    return found
-
-
-def _cpu_s(pids: list[int]) -> float:
-    """Return the processor seconds of processes and of all that they started."""
-    ticks = 0
-    for pid in _tree(pids):
-        with contextlib.suppress(OSError):
-            fields = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
-            ticks += sum(map(int, fields[11:13]))
-    return ticks / _TICKS_PER_S
-
-
-def _peak_mb() -> float:
-    lines = Path("/proc/self/status").read_text("utf-8").splitlines()
-    return next(int(line.split()[1]) / 1000 for line in lines if line.startswith("VmHWM"))
 
 
 def main(arguments: list[str] | None = None) -> None:
