@@ -98,11 +98,8 @@ class _Endpoint:
             raise _RefusedError(_to_login(call))
         if session.role < self._route.role:
             await run_in_threadpool(call.audit, "refused", f"{request.method} {request.url.path}", session.role.word)
-            raise _RefusedError(
-                _problem(
-                    call, 403, call.text("common.role_too_low", role=call.text(f"common.role_{self._route.role.word}"))
-                )
-            )
+            needed = call.text(f"common.role_{self._route.role.word}")
+            raise _RefusedError(_problem(call, 403, call.text("common.role_too_low", role=needed)))
         if self._route.method == "POST" and not _has_token(call, session):
             await run_in_threadpool(call.audit, "refused", f"POST {request.url.path}", "csrf")
             raise _RefusedError(_problem(call, 403, call.text("common.form_too_old")))
