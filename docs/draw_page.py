@@ -2,9 +2,9 @@
 
 python docs/draw_page.py PACKAGE FRAMES --unknown OTHERS
 
-FRAMES holds a folder of frames for each part, OTHERS frames of parts that the package does not have. Needs Chromium (Debian
-package chromium) and the extras page and test. With --all FOLDER it takes every screen in light and dark, 1280 and 800 px
-wide, into FOLDER.
+FRAMES holds a folder of frames for each part, OTHERS frames of parts that the package does not have. Needs Chromium
+(Debian package chromium) and the extras page and test. With --all FOLDER it takes every screen in light and dark, 1280
+and 800 px wide, into FOLDER.
 """
 
 import argparse
@@ -15,14 +15,15 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, sync_playwright
 
 from partsight.runtime import Recognizer
 from partsight.runtime.cameras import FileCamera
-from partsight.runtime.feedback import decide, read_feedback
 from partsight.runtime.line import Health, Line, Policy
 from partsight.runtime.page import Accounts, Database, Page, PageSettings, Role
+from partsight.runtime.page.web.call import session_cookie
 from partsight.runtime.sinks import FrameEvent, open_sink
 
 IMAGES = Path(__file__).resolve().parent / "images"
@@ -98,7 +99,11 @@ def main() -> None:
     path = shutil.which("chromium")
     if path is None:
         sys.exit("chromium is not installed; run: apt-get install chromium")
-    with tempfile.TemporaryDirectory() as work, running_page(args, Path(work)) as (page, name), sync_playwright() as play:
+    with (
+        tempfile.TemporaryDirectory() as work,
+        running_page(args, Path(work)) as (page, name),
+        sync_playwright() as play,
+    ):
         browser = play.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
         for screen, address in SCREENS.items():
             url = page.url.rstrip("/") + address.format(name=name)
@@ -118,7 +123,7 @@ def take(browser: Browser, page: Page, url: str, scheme: str, width: int, path: 
         admin = page.context.accounts.find("ada")
         assert admin is not None
         token = page.context.sessions.begin(admin)
-        context.add_cookies([{"name": "partsight_session", "value": token, "url": page.url}])
+        context.add_cookies([{"name": session_cookie(urlsplit(page.url).port or 0), "value": token, "url": page.url}])
     tab = context.new_page()
     tab.goto(url)
     tab.wait_for_timeout(1500)

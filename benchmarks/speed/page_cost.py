@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
+from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -32,7 +33,7 @@ from partsight.runtime.cameras import Frame
 from partsight.runtime.core import Pixels, progress_bar
 from partsight.runtime.line import Line, Policy
 from partsight.runtime.page import Page, PageSettings, Role
-from partsight.runtime.page.app import SESSION_COOKIE
+from partsight.runtime.page.web.call import session_cookie
 from partsight.runtime.sinks import FrameEvent
 
 CONFIGURATIONS = ("no page", "page, nobody", "page, browsers")
@@ -136,7 +137,7 @@ class Bench:
         """Open the browsers and return their processes."""
         accounts, count = page.context.accounts, self._args.browsers
         account = accounts.find("operator") or accounts.add("operator", Role.OPERATOR, "a password of the benchmark")
-        options = [page.url, f"{SESSION_COOKIE}={page.context.sessions.begin(account)}"]
+        options = [page.url, f"{session_cookie(urlsplit(page.url).port or 0)}={page.context.sessions.begin(account)}"]
         if self._args.chromium:
             return [stack.enter_context(_browser([*options, "--chromium", str(count)]))]
         return [stack.enter_context(_browser(options)) for _ in range(count)]

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from partsight.runtime.page.app import HEADERS
-from partsight.runtime.page.call import PageRoute
 from partsight.runtime.page.screens.routes import ROUTES
+from partsight.runtime.page.web.app import HEADERS
+from partsight.runtime.page.web.call import PageRoute
 from tests.runtime.page.conftest import Station
 
 SCRIPT = "<script>alert(1)</script>"

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import pytest
 
 from partsight.runtime.feedback import read_feedback
-from partsight.runtime.page import reviews
+from partsight.runtime.page.review import reviews
 from tests.runtime.page.conftest import Station
 from tests.tiny import COLOURS_BGR, tiny_matching, write_tiny_package
 from tests.waiting import wait_until

@@ -7,10 +7,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from partsight.runtime.page import Role, app
-from partsight.runtime.page.app import HEADERS, MAX_BODY_BYTES
-from partsight.runtime.page.call import PageRoute
+from partsight.runtime.page import Role
 from partsight.runtime.page.screens.routes import ROUTES
+from partsight.runtime.page.web import app
+from partsight.runtime.page.web.app import HEADERS, MAX_BODY_BYTES
+from partsight.runtime.page.web.call import PageRoute
 from tests.runtime.page.conftest import Station
 from tests.runtime.page.visitor import Reply, Visitor
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from urllib.parse import urlencode, urlsplit
 
 from partsight.runtime.page import Page, Role
-from partsight.runtime.page.app import SESSION_COOKIE
+from partsight.runtime.page.web.call import session_cookie
 
 PASSWORD = "a long enough secret"
 
@@ -37,6 +37,10 @@ class Visitor:
         self.language = language
 
     @property
+    def cookie(self) -> str:
+        return session_cookie(self.address.port or 0)
+
+    @property
     def csrf(self) -> str:
         session = self.page.context.sessions.find(self.token, is_use=False)
         return session.csrf if session else ""
@@ -52,7 +56,7 @@ class Visitor:
     def send(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> Reply:
         connection = http.client.HTTPConnection(self.address.hostname or "", self.address.port, timeout=240)
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        cookie = {"Cookie": f"{SESSION_COOKIE}={self.token}"} if self.token else {}
+        cookie = {"Cookie": f"{self.cookie}={self.token}"} if self.token else {}
         try:
             connection.request(method, path, body, cookie | {"Accept-Language": self.language} | named)
             response = connection.getresponse()
@@ -60,6 +64,6 @@ class Visitor:
         finally:
             connection.close()
         for value in [value for name, value in response.getheaders() if name.lower() == "set-cookie"]:
-            if found := re.match(rf"{SESSION_COOKIE}=([^;]*)", value):
+            if found := re.match(rf"{self.cookie}=([^;]*)", value):
                 self.token = found[1]
         return reply

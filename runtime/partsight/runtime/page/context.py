@@ -7,16 +7,16 @@ from partsight.runtime.page.access.accounts import Accounts
 from partsight.runtime.page.access.audit import AuditLog
 from partsight.runtime.page.access.login_limit import LoginLimit
 from partsight.runtime.page.access.sessions import Sessions
-from partsight.runtime.page.event_log import EventLog
-from partsight.runtime.page.explainer import Explainer
-from partsight.runtime.page.health_history import HealthHistory
-from partsight.runtime.page.jobs import Jobs
-from partsight.runtime.page.live_streams import LiveStreams
-from partsight.runtime.page.package_shelf import PackageShelf
-from partsight.runtime.page.recent_results import RecentResults
-from partsight.runtime.page.reviews import Reviews
+from partsight.runtime.page.health.event_log import EventLog
+from partsight.runtime.page.health.history import HealthHistory
+from partsight.runtime.page.improve.jobs import Jobs
+from partsight.runtime.page.improve.package_shelf import PackageShelf
+from partsight.runtime.page.live.recent_results import RecentResults
+from partsight.runtime.page.live.shift import ShiftCounters
+from partsight.runtime.page.live.streams import LiveStreams
+from partsight.runtime.page.review.reviews import Reviews
 from partsight.runtime.page.settings import PageSettings
-from partsight.runtime.page.shift import ShiftCounters
+from partsight.runtime.page.why.explainer import Explainer
 
 
 @dataclass(frozen=True)

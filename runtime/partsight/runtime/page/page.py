@@ -13,21 +13,21 @@ from partsight.runtime.page.access.audit import AuditLog
 from partsight.runtime.page.access.database import Database
 from partsight.runtime.page.access.login_limit import LoginLimit
 from partsight.runtime.page.access.sessions import Sessions
-from partsight.runtime.page.app import build_app
 from partsight.runtime.page.context import PageContext
-from partsight.runtime.page.event_log import EventLog
-from partsight.runtime.page.explainer import Explainer
-from partsight.runtime.page.health_history import HealthHistory
-from partsight.runtime.page.jobs import Jobs
-from partsight.runtime.page.live_streams import LiveStreams
-from partsight.runtime.page.live_view import LiveView
-from partsight.runtime.page.package_shelf import PackageShelf
-from partsight.runtime.page.recent_results import RecentResults
-from partsight.runtime.page.reviews import Reviews
+from partsight.runtime.page.health.event_log import EventLog
+from partsight.runtime.page.health.history import HealthHistory
+from partsight.runtime.page.improve.jobs import Jobs
+from partsight.runtime.page.improve.package_shelf import PackageShelf
+from partsight.runtime.page.live.recent_results import RecentResults
+from partsight.runtime.page.live.shift import ShiftCounters
+from partsight.runtime.page.live.streams import LiveStreams
+from partsight.runtime.page.live.view import LiveView
+from partsight.runtime.page.review.reviews import Reviews
 from partsight.runtime.page.screens.routes import ROUTES
-from partsight.runtime.page.server import Server
 from partsight.runtime.page.settings import PageSettings
-from partsight.runtime.page.shift import ShiftCounters
+from partsight.runtime.page.web.app import build_app
+from partsight.runtime.page.web.server import Server
+from partsight.runtime.page.why.explainer import Explainer
 from partsight.runtime.recognition import Recognizer
 
 

@@ -4,9 +4,9 @@ from importlib.resources import files
 
 from starlette.responses import RedirectResponse, Response
 
-from partsight.runtime.page.app import LANGUAGE_COOKIE
-from partsight.runtime.page.call import Call, PageRoute
-from partsight.runtime.page.messages import LANGUAGES
+from partsight.runtime.page.web.app import LANGUAGE_COOKIE
+from partsight.runtime.page.web.call import Call, PageRoute
+from partsight.runtime.page.web.messages import LANGUAGES
 
 _STATIC = files("partsight.runtime.page") / "static"
 _TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}

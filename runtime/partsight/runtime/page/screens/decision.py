@@ -8,11 +8,11 @@ from starlette.responses import Response
 from partsight.runtime.core import PageError, PartsightError
 from partsight.runtime.feedback import KeptFrame
 from partsight.runtime.page.access.audit import AuditEntry
-from partsight.runtime.page.call import Call
-from partsight.runtime.page.decisions import KnownLabels, read_decision
-from partsight.runtime.page.golden_pictures import GoldenPictures
-from partsight.runtime.page.reason_words import ReasonWords, isolated
-from partsight.runtime.page.reviews import AlreadyDecidedError, FrameGoneError, Reviews, state_of
+from partsight.runtime.page.review.decisions import KnownLabels, read_decision
+from partsight.runtime.page.review.golden_pictures import GoldenPictures
+from partsight.runtime.page.review.reviews import AlreadyDecidedError, FrameGoneError, Reviews, state_of
+from partsight.runtime.page.web.call import Call
+from partsight.runtime.page.why.reason_words import ReasonWords, isolated
 
 ACTION = "frame_decided"
 """Name of a decision in the audit log."""

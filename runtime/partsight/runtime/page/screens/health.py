@@ -10,10 +10,10 @@ from starlette.responses import Response
 
 from partsight.runtime.core import PageError
 from partsight.runtime.page.access.accounts import Role
-from partsight.runtime.page.call import Call, PageRoute
-from partsight.runtime.page.health_view import plot_camera, view_cameras
-from partsight.runtime.page.troubles import Trouble, find_troubles
-from partsight.runtime.page.versions import software_versions
+from partsight.runtime.page.health.troubles import Trouble, find_troubles
+from partsight.runtime.page.health.versions import software_versions
+from partsight.runtime.page.health.view import plot_camera, view_cameras
+from partsight.runtime.page.web.call import Call, PageRoute
 
 LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 """Levels from which on the log is shown, by their words in the address."""

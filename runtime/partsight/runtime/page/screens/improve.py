@@ -7,11 +7,11 @@ from starlette.responses import Response
 from partsight.runtime.core import PageError
 from partsight.runtime.page.access.accounts import Role
 from partsight.runtime.page.access.audit import AuditLog
-from partsight.runtime.page.call import Call, PageRoute
-from partsight.runtime.page.improve_view import ImproveView, JobView, local, number
-from partsight.runtime.page.job_protocol import JobKind
-from partsight.runtime.page.jobs import JobState
-from partsight.runtime.page.package_shelf import ShelfPackage
+from partsight.runtime.page.improve.job_protocol import JobKind
+from partsight.runtime.page.improve.jobs import JobState
+from partsight.runtime.page.improve.package_shelf import ShelfPackage
+from partsight.runtime.page.improve.view import ImproveView, JobView, local, number
+from partsight.runtime.page.web.call import Call, PageRoute
 
 _PATH = "/improve"
 _REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox; frame-ancestors 'none'"

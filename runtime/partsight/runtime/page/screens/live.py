@@ -6,11 +6,10 @@ from datetime import datetime
 from starlette.responses import Response
 
 from partsight.runtime.page.access.accounts import Role
-from partsight.runtime.page.app import SESSION_COOKIE
-from partsight.runtime.page.call import Call, PageRoute
-from partsight.runtime.page.live_picture import PICTURE_HW
-from partsight.runtime.page.live_streams import event_bytes
-from partsight.runtime.page.live_view import CameraView
+from partsight.runtime.page.live.picture import PICTURE_HW
+from partsight.runtime.page.live.streams import event_bytes
+from partsight.runtime.page.live.view import CameraView
+from partsight.runtime.page.web.call import Call, PageRoute
 from partsight.runtime.sinks import Record
 
 _DIGITS = (2, 3, 4, 5)
@@ -43,7 +42,7 @@ async def picture(call: Call) -> Response:
 async def events(call: Call) -> Response:
     """Return a stream of events: the heartbeat, and with `?live=1` the changes of the live screen."""
     is_live = call.query("live") == "1"
-    token = call.request.cookies.get(SESSION_COOKIE, "")
+    token = call.token
     # The live screen of an operator keeps its session awake: a display on the wall must not be logged out. That of an
     # engineer or an admin does not: they may change the line, and leave the screen open.
     is_use = is_live and call.role == Role.OPERATOR

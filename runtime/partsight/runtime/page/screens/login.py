@@ -6,8 +6,7 @@ from partsight.runtime.page.access.accounts import MAX_NAME, Account, Role
 from partsight.runtime.page.access.audit import local_time
 from partsight.runtime.page.access.login_limit import Wait
 from partsight.runtime.page.access.passwords import MAX_PASSWORD, MIN_PASSWORD, is_password
-from partsight.runtime.page.app import SESSION_COOKIE
-from partsight.runtime.page.call import Call, PageRoute
+from partsight.runtime.page.web.call import Call, PageRoute
 
 
 def show_login(call: Call) -> Response:
@@ -36,10 +35,10 @@ def log_in(call: Call) -> Response:
 
 def log_out(call: Call) -> Response:
     """End the session."""
-    call.context.sessions.end(call.request.cookies[SESSION_COOKIE])  # first: it must work with a full disk too
+    call.context.sessions.end(call.token)  # first: it must work with a full disk too
     call.audit("logout", _address(call))
     response = call.go_to("/login")
-    response.delete_cookie(SESSION_COOKIE, httponly=True, samesite="strict")
+    response.delete_cookie(call.cookie, httponly=True, samesite="strict")
     return response
 
 
@@ -89,9 +88,9 @@ def _check(call: Call, name: str, password: str) -> Account | Wait | None:
 
 def _begin_session(call: Call, account: Account, response: Response) -> None:
     """Begin a session with a token that nobody has seen before, and end the one of this browser."""
-    call.context.sessions.end(call.request.cookies.get(SESSION_COOKIE, ""))
+    call.context.sessions.end(call.token)
     token, is_https = call.context.sessions.begin(account), call.request.url.scheme == "https"
-    response.set_cookie(SESSION_COOKIE, token, httponly=True, samesite="strict", secure=is_https)
+    response.set_cookie(call.cookie, token, httponly=True, samesite="strict", secure=is_https)
 
 
 def _login(call: Call, target: str, name: str = "", error: str = "", wait: Wait | None = None) -> Response:

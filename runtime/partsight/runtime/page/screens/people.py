@@ -9,7 +9,7 @@ from partsight.runtime.core import PageError
 from partsight.runtime.page.access.accounts import MAX_NAME, Role, parse_role
 from partsight.runtime.page.access.audit import local_time
 from partsight.runtime.page.access.passwords import MAX_PASSWORD, MIN_PASSWORD
-from partsight.runtime.page.call import Call, PageRoute
+from partsight.runtime.page.web.call import Call, PageRoute
 
 AUDIT_ROWS = 200
 """Entries of the audit log on one screen."""

@@ -8,10 +8,10 @@ from starlette.responses import Response
 from partsight.runtime.core import PageError
 from partsight.runtime.feedback import Feedback, summarize
 from partsight.runtime.page.access.accounts import Role
-from partsight.runtime.page.call import Call, PageRoute
-from partsight.runtime.page.frame_filter import PAGE_FRAMES, FilterChoices, FrameFilter, reason_of
-from partsight.runtime.page.golden_pictures import GoldenPictures, golden_jpeg
+from partsight.runtime.page.review.frame_filter import PAGE_FRAMES, FilterChoices, FrameFilter, reason_of
+from partsight.runtime.page.review.golden_pictures import GoldenPictures, golden_jpeg
 from partsight.runtime.page.screens.decision import decide, deciders, decision_values, labels_of, reviews_of
+from partsight.runtime.page.web.call import Call, PageRoute
 
 _INDEX = re.compile(r"\d{1,7}", re.ASCII)
 _MOST_NOTED = 3  # parts that people correct often, named at the top

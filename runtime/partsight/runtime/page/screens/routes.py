@@ -1,6 +1,5 @@
 """All routes of the page."""
 
-from partsight.runtime.page.call import PageRoute
 from partsight.runtime.page.screens import (
     assets,
     health,
@@ -11,6 +10,7 @@ from partsight.runtime.page.screens import (
     refused,
     why,
 )
+from partsight.runtime.page.web.call import PageRoute
 
 ROUTES: tuple[PageRoute, ...] = (
     *assets.ROUTES,

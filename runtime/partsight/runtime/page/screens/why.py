@@ -6,11 +6,11 @@ from starlette.responses import Response
 
 from partsight.runtime.matching import Overlay
 from partsight.runtime.page.access.accounts import Role
-from partsight.runtime.page.call import Call, PageRoute
-from partsight.runtime.page.explainer import Explained
-from partsight.runtime.page.overlay_pictures import HEAT
-from partsight.runtime.page.reason_words import ReasonWords
 from partsight.runtime.page.screens.decision import decision_values
+from partsight.runtime.page.web.call import Call, PageRoute
+from partsight.runtime.page.why.explainer import Explained
+from partsight.runtime.page.why.overlay_pictures import HEAT
+from partsight.runtime.page.why.reason_words import ReasonWords
 from partsight.runtime.recognition import Explanation
 
 _ZOOMED = 4.0  # sides of a spot that its enlargement shows

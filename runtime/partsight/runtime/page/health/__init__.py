@@ -1,0 +1,4 @@
+"""Health: troubles, measures over hours, and events of the log.
+
+A part of the room `page`.
+"""

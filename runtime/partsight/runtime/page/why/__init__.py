@@ -1,0 +1,4 @@
+"""Why: explanations of results, as pictures and words.
+
+A part of the room `page`.
+"""
