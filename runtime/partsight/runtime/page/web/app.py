@@ -141,8 +141,16 @@ def _plain(handler: Handler | AsyncHandler, call: Call) -> Response:
 def _check_origin(call: Call) -> None:
     """Refuse a form that another site sends: browsers name the site in the header Origin."""
     origin = call.request.headers.get("Origin")
-    if origin is not None and urlsplit(origin).netloc != call.request.headers.get("Host"):
+    if origin is not None and not is_of_host(call, origin):
         raise _RefusedError(_problem(call, 403, call.text("common.other_site")))
+
+
+def is_of_host(call: Call, address: str) -> bool:
+    """Return whether an address that a browser sends names the host that it asks."""
+    try:
+        return urlsplit(address).netloc == call.request.headers.get("Host")
+    except ValueError:
+        return False
 
 
 def _has_token(call: Call, session: Session) -> bool:
