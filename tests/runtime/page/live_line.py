@@ -32,8 +32,9 @@ class FakeLine:
     def clock(self) -> float:
         return self.now
 
-    def listen(self, listener: Callable[[FrameEvent], None]) -> None:
+    def listen(self, listener: Callable[[FrameEvent], None]) -> Callable[[], None]:
         self.listeners.append(listener)
+        return lambda: None
 
     def states(self) -> dict[str, str]:
         return dict.fromkeys(self.cameras, "open" if self.is_running else "ended")

@@ -106,9 +106,13 @@ class Line(ProcessBound):
         """Whether the line answers frames: from the start until all cameras have ended, or an error ends it."""
         return self._dispatch_thread.is_alive()
 
-    def listen(self, listener: Callable[[FrameEvent], None]) -> None:
-        """Call another function with each result from now on, as `on_result`."""
-        self._publisher.listeners.append(listener)
+    def listen(self, listener: Callable[[FrameEvent], None]) -> Callable[[], None]:
+        """Call another function with each result from now on, as `on_result`.
+
+        Returns:
+            Function that ends the calls; a call that runs meanwhile comes to its end. May be called twice.
+        """
+        return self._publisher.listen(listener)
 
     def start(self) -> None:
         """Compare sinks with package and cameras, open the cameras and begin to answer.

@@ -1,6 +1,7 @@
 """The result publisher: makes the record of each frame and hands it to listeners and sinks."""
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping
 
@@ -17,7 +18,6 @@ class ResultPublisher:
     """Publishes each frame's event, then counts its outcome. Used by one thread at a time.
 
     Attributes:
-        listeners: Functions called with each event.
         sink_workers: Workers that take each event, by the sink's name.
     """
 
@@ -29,9 +29,22 @@ class ResultPublisher:
             run_id: Id of the line's run.
             deadlines_s: Seconds from a frame's arrival for which its answer is of use, by camera; infinite for no end.
         """
-        self.listeners: list[Callable[[FrameEvent], None]] = []
+        # Replaced as a whole and never changed: the publishing thread may be on its way through it.
+        self._listeners: tuple[Callable[[FrameEvent], None], ...] = ()
+        self._listening = threading.Lock()
         self.sink_workers: Mapping[str, SinkWorker] = {}
         self._tally, self._run_id, self._deadlines_s = tally, run_id, deadlines_s
+
+    def listen(self, listener: Callable[[FrameEvent], None]) -> Callable[[], None]:
+        """Call a function with each event; see `Line.listen`."""
+        with self._listening:
+            self._listeners = (*self._listeners, listener)
+
+        def end() -> None:
+            with self._listening:
+                self._listeners = tuple(other for other in self._listeners if other is not listener)
+
+        return end
 
     def publish_answer(self, arrival: Arrival, recognizer: Recognizer, result: Result) -> None:
         """Publish the answer to a frame."""
@@ -67,7 +80,7 @@ class ResultPublisher:
         )
 
     def _publish(self, event: FrameEvent) -> None:
-        for listener in self.listeners:
+        for listener in self._listeners:
             try:
                 listener(event)
             except Exception as error:  # noqa: BLE001 (the user's own code: the line goes on)

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
-from partsight.runtime.core import ProcessBound, import_extra
+from partsight.runtime.core import PageError, ProcessBound, import_extra
 from partsight.runtime.line import Health, Line
 from partsight.runtime.page.access.account_watch import AccountWatch
 from partsight.runtime.page.access.accounts import Accounts
@@ -66,15 +66,18 @@ class Page(ProcessBound):
             DependencyError: a library of the extra `page` is not installed.
         """
         import_extra("uvicorn", "page")
-        packages = PackageShelf(line, package, Path(settings.data), load)
         with ExitStack() as parts:
-            self.context = context = _context(line, settings, packages, health, parts)
+            database = Database(settings.data)  # first of all: it makes the folder, for this user alone
+            parts.callback(database.close)
+            packages = PackageShelf(line, package, database.folder, load)
+            self.context = context = _context(line, settings, database, packages, health, parts)
             self._watch = AccountWatch(context.accounts, context.sessions)
             parts.callback(self._watch.close)
             self._server = Server(build_app(ROUTES, context), settings)
             parts.callback(self._server.close)
             parts.callback(context.recent.close)  # first of all: the server waits for streams, and they end then
             self._parts = parts.pop_all()
+        self._is_closed = False
 
     @property
     def url(self) -> str:
@@ -82,13 +85,20 @@ class Page(ProcessBound):
         return self._server.url
 
     def start(self) -> None:
-        """Answer from now on."""
+        """Answer from now on.
+
+        Raises:
+            PageError: the page is closed.
+        """
+        if self._is_closed:
+            raise PageError("this page is closed; make another Page")
         self.context.history.start()
         self._watch.start()
         self._server.start()
 
     def close(self) -> None:
         """Stop answering, end all jobs, and hang up on all browsers. May be called twice."""
+        self._is_closed = True
         self._parts.close()
 
     def __enter__(self) -> Self:
@@ -100,11 +110,14 @@ class Page(ProcessBound):
 
 
 def _context(
-    line: Line, settings: PageSettings, packages: PackageShelf, health: Health | None, parts: ExitStack
+    line: Line,
+    settings: PageSettings,
+    database: Database,
+    packages: PackageShelf,
+    health: Health | None,
+    parts: ExitStack,
 ) -> PageContext:
     """Make the parts of a page; `parts` closes them in reverse order."""
-    database = Database(settings.data)
-    parts.callback(database.close)
     events = EventLog()
     parts.callback(events.close)
     history = HealthHistory(line, health)
@@ -115,6 +128,7 @@ def _context(
     parts.callback(recent.close)
     reviews = Reviews(settings.feedback) if settings.feedback else None
     shift = ShiftCounters(line, settings.starts)
+    parts.callback(shift.close)
     return PageContext(
         line=line,
         settings=settings,

@@ -12,7 +12,7 @@ from partsight.runtime.core import SinkError, load_plugin, plugin_names
 from partsight.runtime.sinks.address import Address, Options, name_of, parse, shown
 from partsight.runtime.sinks.files import check_folder
 from partsight.runtime.sinks.record import RECORD_VERSION, FrameEvent, KeptRecord, Record, record_answer
-from partsight.runtime.sinks.serving import is_loopback, log_exposed, parse_listen_address
+from partsight.runtime.sinks.serving import SeldomLog, is_loopback, log_exposed, parse_listen_address
 from partsight.runtime.sinks.sink import CheckLine, Sink
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "KeptRecord",
     "Options",
     "Record",
+    "SeldomLog",
     "Sink",
     "check_address",
     "check_line",

@@ -2,6 +2,7 @@
 
 import sqlite3
 import time
+import unicodedata
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
@@ -191,7 +192,8 @@ def _account(row: tuple[str, str, float, int, int]) -> Account:
 
 
 def _key(name: str) -> str:
-    return folded(name[: 4 * MAX_NAME]).encode(errors="replace").decode()
+    """Return what tells accounts apart: names that look alike, such as in full-width letters, are the same."""
+    return folded(unicodedata.normalize("NFKC", name[: 4 * MAX_NAME])).encode(errors="replace").decode()
 
 
 def _find(connection: sqlite3.Connection, name: str) -> Account | None:

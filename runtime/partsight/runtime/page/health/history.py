@@ -98,7 +98,7 @@ class HealthHistory:
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="partsight-page-history", daemon=True)
-        line.listen(self._hear)
+        self._end = line.listen(self._hear)
 
     def start(self) -> None:
         """Sample from now on."""
@@ -106,6 +106,7 @@ class HealthHistory:
 
     def close(self) -> None:
         """Sample no more. May be called twice."""
+        self._end()
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join()

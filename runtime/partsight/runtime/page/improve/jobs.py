@@ -164,7 +164,7 @@ class Jobs:
         if isinstance(last, JobResult):
             with contextlib.suppress(PageError):  # it lies in the folder, and so on the shelf without its maker
                 self._packages.add(Path(last.out), self._history[-1].who)
-            self._change(outcome="done", result=last, ended=time.time())
+            self._take(last)
         elif isinstance(last, JobFault):
             self._change(outcome="failed", error=last.error, ended=time.time())
         else:
@@ -176,6 +176,12 @@ class Jobs:
         finally:
             with self._lock:
                 self._child = None
+
+    def _take(self, result: JobResult) -> None:
+        """Note the package that a job made, also if somebody cancelled the job when it was there already."""
+        with self._lock:
+            done = replace(self._history[-1], outcome="done", cancelled_by="", result=result, ended=time.time())
+            self._history[-1] = done
 
     def _change(self, **facts: object) -> None:
         """Change the running job; one that was cancelled stays cancelled."""

@@ -85,7 +85,7 @@ class RecentResults:
         self._drawing = threading.Lock()  # for milliseconds; taken before the other
         self.last_heard: float | None = None
         self.is_closed = False
-        line.listen(self._hear)
+        self._end = line.listen(self._hear)
 
     def draw(self) -> None:
         """Draw the waiting result of each camera, unless another was drawn in this half second. Calls take turns."""
@@ -115,6 +115,7 @@ class RecentResults:
 
     def close(self) -> None:
         """Listen no more, and let streams end. May be called twice."""
+        self._end()
         with self._lock:
             self.is_closed = True
             for camera in self._cameras.values():

@@ -73,7 +73,11 @@ class ShiftCounters:
         self._results: dict[str, deque[tuple[float, float | None]]] = {
             name: deque(maxlen=RESULTS) for name in self._base.cameras
         }
-        line.listen(self._hear)
+        self._end = line.listen(self._hear)
+
+    def close(self) -> None:
+        """Listen no more. May be called twice."""
+        self._end()
 
     def state(self) -> ShiftState:
         """Return the counts of the present shift."""

@@ -11,13 +11,11 @@ import uvicorn
 
 from partsight.runtime.core import PageError
 from partsight.runtime.page.settings import PageSettings
-from partsight.runtime.sinks import is_loopback, log_exposed
+from partsight.runtime.page.web.connections import LimitedSocket, PromptProtocol
+from partsight.runtime.sinks import SeldomLog, is_loopback, log_exposed
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
-
-MAX_CONNECTIONS = 100
-"""Connections at a time; one more gets 503."""
 
 UNSENT_MS = 10_000
 """Milliseconds for which a browser may take nothing of what the page sends to it."""
@@ -44,11 +42,10 @@ class Server:
                 access_log=False,
                 server_header=False,
                 date_header=False,
-                limit_concurrency=MAX_CONNECTIONS,
                 h11_max_incomplete_event_size=16 * 1024,
                 timeout_keep_alive=15,
                 timeout_graceful_shutdown=2,
-                http="h11",
+                http=PromptProtocol,
                 ws="none",
                 lifespan="off",
                 proxy_headers=False,
@@ -61,6 +58,7 @@ class Server:
             raise PageError(f"page: certificate and key cannot be used ({error}); expected two PEM files") from error
         self._scheme = "https" if settings.cert else "http"
         self._server = uvicorn.Server(config)
+        self._log_limit = SeldomLog("uvicorn")  # each malformed request would be a line
         self._thread = threading.Thread(target=self._run, name="partsight-page", daemon=True)
 
     @property
@@ -79,10 +77,13 @@ class Server:
         if self._thread.is_alive():
             self._thread.join()
         self._socket.close()
+        self._log_limit.close()
 
     def _run(self) -> None:
         try:
-            asyncio.run(self._server.serve(sockets=[self._socket]))
+            # On Windows, the usual loop would not ask the socket to accept, and so know no limit.
+            with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+                runner.run(self._server.serve(sockets=[self._socket]))
         except Exception as error:  # noqa: BLE001 (a thread has no caller, and the line goes on)
             _log.error(
                 "the page at %s has ended: %s; the line goes on", self.url, error, extra={"event": "page_failed"}
@@ -99,7 +100,7 @@ def _listen(settings: PageSettings) -> socket.socket:
                 f"page: {host} is open to the network, and without HTTPS everybody there can read passwords; give "
                 "cert=FILE&key=FILE, or insecure=true on a network that you trust"
             )
-        listening = socket.create_server(address[:2], family=family)
+        listening = LimitedSocket(family, (str(address[0]), int(address[1])))
         if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux: a browser that takes nothing loses its connection
             listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNSENT_MS)
     except (OSError, UnicodeError) as error:
