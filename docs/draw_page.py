@@ -112,12 +112,12 @@ def main() -> None:
                     for width in (1280, 800):
                         take(browser, page, url, scheme, width, args.all / f"{screen}_{scheme}_{width}.png")
             elif screen in IN_DOCS:
-                take(browser, page, url, IN_DOCS[screen], 1280, IMAGES / f"page_{screen}.png")
+                take(browser, page, url, IN_DOCS[screen], 1280, IMAGES / f"page_{screen}.jpg")
         browser.close()
 
 
 def take(browser: Browser, page: Page, url: str, scheme: str, width: int, path: Path) -> None:
-    """Open an address as an admin, and keep what is seen."""
+    """Open an address as an admin, and keep its picture."""
     context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 900}, locale="en-GB")  # type: ignore[arg-type]
     if not url.endswith("/login"):
         admin = page.context.accounts.find("ada")
@@ -128,7 +128,10 @@ def take(browser: Browser, page: Page, url: str, scheme: str, width: int, path: 
     tab.goto(url)
     tab.wait_for_timeout(1500)
     path.parent.mkdir(parents=True, exist_ok=True)
-    tab.screenshot(path=path, full_page=True)
+    if path.suffix == ".jpg":  # for the docs: its first view
+        tab.screenshot(path=path, type="jpeg", quality=82)
+    else:
+        tab.screenshot(path=path, full_page=True)
     context.close()
 
 

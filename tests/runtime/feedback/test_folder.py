@@ -21,7 +21,7 @@ def test_what_the_sink_keeps_is_open(tmp_path: Path) -> None:
 
 
 def test_a_second_reading_takes_up_the_first(tmp_path: Path) -> None:
-    """It finds what moved and what is new, and does not read the records of the others again."""
+    """It finds moved and new frames, and does not read the records of the others again."""
     first, second, third = keep(tmp_path, None, None, None)
     earlier = read_feedback(tmp_path)
     first.path.with_suffix(".json").write_text("changed by nobody")

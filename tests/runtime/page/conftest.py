@@ -3,6 +3,7 @@
 import queue
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,14 +93,20 @@ def page_settings(tmp_path: Path) -> PageSettings:
 
 @pytest.fixture
 def station(matching_package: Path, tmp_path: Path, page_settings: PageSettings) -> Iterator[Station]:
+    with running(matching_package, page_settings, tmp_path / "kept") as station:
+        yield station
+
+
+@contextmanager
+def running(package: Path, settings: PageSettings, kept: Path) -> Iterator[Station]:
+    """Yield a line that runs, with its page."""
     belts = {name: Belt(name) for name in ("left", "right")}
     results: queue.Queue[FrameEvent] = queue.Queue()
-    kept = tmp_path / "kept"
     line = Line(
-        Recognizer(matching_package, batch_size=4, engine=ONE_THREAD),
+        Recognizer(package, batch_size=4, engine=ONE_THREAD),
         {name: (lambda belt=belt: belt) for name, belt in belts.items()},  # type: ignore[misc]
         {"kept": open_sink(f"images:{kept}?every=1")},
     )
-    with Health(line) as health, Page(line, page_settings, matching_package, health=health) as page, line:
+    with Health(line) as health, Page(line, settings, package, health=health) as page, line:
         line.listen(results.put)
-        yield Station(line, page, belts, results, kept, matching_package, Path(page_settings.data))
+        yield Station(line, page, belts, results, kept, package, Path(settings.data))

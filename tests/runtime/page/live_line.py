@@ -29,6 +29,10 @@ class FakeLine:
     def as_line(self) -> Line:
         return cast("Line", self)
 
+    @property
+    def package_id(self) -> str:
+        return self.recognizer.package_id if self.recognizer else ""
+
     def clock(self) -> float:
         return self.now
 

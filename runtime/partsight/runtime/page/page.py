@@ -16,6 +16,7 @@ from partsight.runtime.page.access.sessions import Sessions
 from partsight.runtime.page.context import PageContext
 from partsight.runtime.page.health.event_log import EventLog
 from partsight.runtime.page.health.history import HealthHistory
+from partsight.runtime.page.health.troubles import current_troubles
 from partsight.runtime.page.improve.jobs import Jobs
 from partsight.runtime.page.improve.package_shelf import PackageShelf
 from partsight.runtime.page.live.recent_results import RecentResults
@@ -138,7 +139,7 @@ def _context(
         audit=AuditLog(database),
         recent=recent,
         shift=shift,
-        streams=LiveStreams(LiveView(line, recent, shift)),
+        streams=LiveStreams(LiveView(line, recent, shift), lambda: len(current_troubles(line, history, events))),
         explainer=Explainer(line, recent, reviews),
         reviews=reviews,
         packages=packages,

@@ -78,7 +78,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def name(self) -> str:
-        """Unique name that people can read and that sorts by time; the sink `images:` names its pictures so."""
+        """Unique name that people can read and that sorts by time. Kept pictures have it as their file name."""
         time = datetime.fromtimestamp(self.timestamp, UTC).strftime("%Y%m%dT%H%M%S%fZ")
         camera = re.sub(r"[^A-Za-z0-9-]", "-", self.camera)[:40]
         return f"{time}_{camera}_{self.sequence}_{self.key:08x}"

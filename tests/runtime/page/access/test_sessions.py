@@ -90,7 +90,7 @@ def test_those_of_changed_accounts_end(sessions: Sessions, revisions: dict[str, 
 
 
 def test_a_logon_during_the_check_stays(sessions: Sessions) -> None:
-    """Its account may be newer than what was read."""
+    """Its account may be newer than the one read."""
     tokens: list[str] = []
 
     def read() -> dict[str, int]:

@@ -1,6 +1,5 @@
 """A browser, and a line of patterned parts whose page it opens."""
 
-import queue
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,13 +8,9 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, sync_playwright
 from playwright.sync_api import Page as Tab
 
-from partsight.runtime import Recognizer
-from partsight.runtime.line import Health, Line
-from partsight.runtime.page import Accounts, Database, Page, PageSettings, Role
-from partsight.runtime.sinks import FrameEvent, open_sink
+from partsight.runtime.page import Accounts, Database, PageSettings, Role
 from tests.runtime.calibration.commissioning.lines import write_frames, write_package
-from tests.runtime.page.conftest import Belt, Station
-from tests.tiny import ONE_THREAD
+from tests.runtime.page.conftest import Station, running
 from tests.waiting import HANG_S
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -75,27 +70,13 @@ def patterned_frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def page_settings(tmp_path: Path) -> PageSettings:
-    return PageSettings(port=0, data=str(tmp_path / "data"), feedback=str(tmp_path / "kept"))
-
-
-@pytest.fixture
 def plant(patterned_package: Path, tmp_path: Path, page_settings: PageSettings) -> Iterator[Station]:
     """A running line of patterned parts, with accounts for all of `PEOPLE`."""
     accounts = Accounts(Database(page_settings.data))
     for name, role in PEOPLE.items():
         accounts.add(name, role, PASSWORD)
-    belts = {name: Belt(name) for name in ("left", "right")}
-    results: queue.Queue[FrameEvent] = queue.Queue()
-    kept = tmp_path / "kept"
-    line = Line(
-        Recognizer(patterned_package, batch_size=4, engine=ONE_THREAD),
-        {name: (lambda belt=belt: belt) for name, belt in belts.items()},  # type: ignore[misc]
-        {"kept": open_sink(f"images:{kept}?every=1")},
-    )
-    with Health(line) as health, Page(line, page_settings, patterned_package, health=health) as page, line:
-        line.listen(results.put)
-        yield Station(line, page, belts, results, kept, patterned_package, Path(page_settings.data))
+    with running(patterned_package, page_settings, tmp_path / "kept") as station:
+        yield station
 
 
 def log_in(tab: Tab, plant: Station, name: str) -> None:

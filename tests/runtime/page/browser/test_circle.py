@@ -4,7 +4,7 @@ from pathlib import Path
 
 import cv2
 import pytest
-from playwright.sync_api import BrowserContext
+from playwright.sync_api import BrowserContext, expect
 from playwright.sync_api import Page as Tab
 
 from partsight.runtime.feedback import decide, read_feedback
@@ -59,8 +59,13 @@ def test_from_a_refused_frame_to_a_better_package(tab: Tab, plant: Station, patt
     tab.click(".top nav a[href='/improve']")
     tab.click("form[action='/improve/commission'] button")
     tab.locator("#result").wait_for()
+    report = tab.locator("#result a[href^='/improve/report/']")
+    place = report.evaluate("link => link.offsetLeft")
     tab.locator("#result details.improve-swap summary").click()
-    tab.locator("#result form[action='/improve/swap'] button").click()
+    sure = tab.locator("#result form[action='/improve/swap'] button")
+    expect(sure).to_be_in_viewport(ratio=1)  # it opens below the edge of the screen
+    assert report.evaluate("link => link.offsetLeft") == place
+    sure.click()
     wait_until(lambda: plant.line.package_id != before)
     tab.locator("#previous").wait_for()
     assert show_all(plant, patterned_frames) < refused

@@ -54,6 +54,15 @@ def test_it_holds_the_last_events_and_no_more(events: EventLog) -> None:
     assert len(entries[0].text) == MAX_TEXT
 
 
+def test_a_warning_that_comes_again_stands_since_the_first(events: EventLog) -> None:
+    publish("broker_trouble", sink="rows")
+    (first,) = events.standing()
+    publish("broker_trouble", "another text", sink="rows")
+    (again,) = events.standing()
+    assert (again.first, again.text) == (first.first, "another text")
+    assert again.last >= first.last
+
+
 def test_a_warning_stands_until_its_end(events: EventLog) -> None:
     publish("nothing_recognised", camera="left")
     publish("nothing_recognised", camera="right")

@@ -77,6 +77,7 @@ def test_a_swap_and_the_way_back(place: Place) -> None:
     done = shelf.swap(other)
     assert (done.before, done.after, place.line.package_id) == (before, other, other)
     assert [package.facts.package_id for package in shelf.packages() if package.is_previous] == [before]
+    assert shelf.swapped > 0
     shelf.swap(before)
     assert place.line.package_id == before
     assert [package.facts.package_id for package in shelf.packages() if package.is_previous] == [other]

@@ -10,14 +10,15 @@ import pytest
 
 from partsight.runtime import Recognizer
 from partsight.runtime.line import CameraCounters
-from partsight.runtime.page.live.shift import RESULTS, ShiftCounters, last_start, next_start
+from partsight.runtime.page.live.shift import RESULTS, ShiftCounters, SwapCounts, last_start, next_start
 from tests.runtime.page.live_line import FakeLine
 
 THREE = (6 * 60, 14 * 60, 22 * 60)
 
 
 class _NoPackage:
-    package_id = ""
+    def __init__(self, package_id: str = "") -> None:
+        self.package_id = package_id
 
 
 @pytest.fixture
@@ -71,7 +72,7 @@ def test_a_shift_counts_from_its_begin(line: FakeLine) -> None:
     assert state.since == line.now
     assert state.cameras["left"] == CameraCounters(recognised=3, unknown=2, skipped=1, waiting=4)
     line.now = utc("2026-01-15T13:20")
-    line.publish(None, "recognised")  # the first result after the change: what was counted before is the last shift's
+    line.publish(None, "recognised")  # the first result after the change: earlier counts are the last shift's
     line.now = utc("2026-01-15T13:30")
     line.cameras["left"] = replace(line.cameras["left"], recognised=9)
     state = shift.state()
@@ -88,6 +89,31 @@ def test_a_clock_that_is_set_back_begins_no_shift(line: FakeLine) -> None:
     line.cameras["left"] = CameraCounters(recognised=8)
     line.now -= 3600
     assert shift.state().cameras["left"] == CameraCounters(recognised=3)
+
+
+@pytest.mark.usefixtures("berlin")
+def test_a_swap_begins_counts_of_its_own(line: FakeLine) -> None:
+    line.now = utc("2026-01-15T12:00")
+    shift = shift_of(line)
+    line.publish(None, "unknown")
+    assert shift.state().swapped is None
+    line.now += 60
+    line.recognizer = cast("Recognizer", _NoPackage("new"))
+    line.publish(None, "unknown", package_id="old")  # answered before the swap, published after it
+    line.publish(None)
+    line.publish(None, "unknown")
+    line.publish(None, "failed", package_id="")
+    line.publish(None, camera="right")
+    state = shift.state()
+    assert state.swapped == line.now
+    assert state.since_swap == {"left": SwapCounts(1, 3), "right": SwapCounts(1, 1)}
+    line.now += 60
+    line.recognizer = cast("Recognizer", _NoPackage("old"))  # back again
+    state = shift.state()
+    assert state.swapped == line.now
+    assert state.since_swap["left"] == SwapCounts()
+    line.now = utc("2026-01-15T13:01")  # the next shift
+    assert shift.state().swapped is None
 
 
 def test_the_rate_is_that_of_ten_seconds(line: FakeLine) -> None:

@@ -20,7 +20,8 @@ from partsight.runtime.line import (
 from partsight.runtime.line.health.drift import Medians
 from partsight.runtime.page import Role
 from partsight.runtime.page.health.event_log import LogEntry
-from partsight.runtime.page.health.troubles import MAX_WAITING, Trouble, find_troubles
+from partsight.runtime.page.health.history import HealthSample
+from partsight.runtime.page.health.troubles import MAX_WAITING, SEES_AGAIN, Trouble, find_troubles, still_true
 from partsight.runtime.page.screens import health as screen
 from partsight.runtime.page.web.call import Call
 from partsight.runtime.page.web.messages import messages_of
@@ -124,6 +125,36 @@ def test_a_warning_of_the_log_that_stands() -> None:
     assert (trouble.kind, trouble.name, trouble.log) == ("nothing_recognised", "left", "look at the lamp")
 
 
+@pytest.mark.parametrize(
+    ("event", "share", "time", "stands"),
+    [
+        ("nothing_recognised", SEES_AGAIN - 0.1, 60.0, False),
+        ("setup_misfit", SEES_AGAIN - 0.1, 60.0, False),
+        ("nothing_recognised", SEES_AGAIN, 60.0, True),
+        ("nothing_recognised", None, 60.0, True),  # no part passed
+        ("nothing_recognised", 0.0, -60.0, True),  # a minute before the warning
+        ("broker_trouble", 0.0, 60.0, True),
+    ],
+)
+def test_a_warning_that_a_later_minute_belies(event: str, share: float | None, time: float, stands: bool) -> None:
+    samples = {"left": HealthSample(time, None, None, share, 1.0, None)}
+    assert len(still_true([entry(event, camera="left")], samples.get)) == stands
+    assert len(still_true([entry(event, camera="right")], samples.get)) == 1
+
+
+def test_the_camera_with_a_trouble_comes_first(station: Station) -> None:
+    def camera() -> str:
+        text = station.operator().get("/health/plots").text
+        (found,) = re.findall(r'hx-get="/health/plots\?camera=(\w+)[^"]*" hx-trigger', text)
+        return str(found)
+
+    wait_until(lambda: set(station.line.states().values()) == {"open"})
+    assert camera() == "left"
+    LOGGER.warning("it is dark", extra={"event": "nothing_recognised", "camera": "right"})
+    assert camera() == "right"
+    assert 'camera=left&amp;hours=8" hx-trigger' in station.operator().get("/health/plots?camera=left").text
+
+
 def test_the_page_of_a_line_that_is_well(station: Station) -> None:
     wait_until(lambda: set(station.line.states().values()) == {"open"})
     station.show("red", "blue")
@@ -170,6 +201,8 @@ def test_troubles_are_shown_with_their_remedy(station: Station) -> None:
     assert 'class="verdict bad"' in text
     assert messages_of("en").text("health.remedy_nothing_recognised") in text
     assert "it is dark" in text
+    (warning,) = station.page.context.events.standing()
+    assert messages_of("en").text("health.since", time=messages_of("en").time(warning.first)) in text
 
 
 def test_the_log_newest_first_by_level(station: Station) -> None:

@@ -79,6 +79,20 @@ def next_step(station: Station, key: str, **values: object) -> bool:
     return bool(found == messages_of("en").text(f"improve.{key}", **values))
 
 
+def ids(reply: Reply) -> set[str]:
+    """Return the ids of all elements of a screen."""
+    return set(re.findall(r' id="([^"]+)"', reply.text))
+
+
+def is_care(station: Station) -> bool:
+    """Return whether what the screen says first needs attention."""
+    (found,) = re.findall(
+        r'<div class="note( care)?">\s*(?:<p id="since">[^<]*</p>\s*)?<p class="improve-next"',
+        station.engineer().get("/improve").text,
+    )
+    return bool(found)
+
+
 def test_only_engineers_may(station: Station) -> None:
     operator, engineer = station.operator(), station.engineer()
     assert [operator.get(path).status for path in ("/improve", "/improve/job")] == [403, 403]
@@ -95,6 +109,7 @@ def test_from_confirmed_frames_to_a_package_on_the_line_and_back(station: Statio
     assert next_step(station, "next_nothing")
     confirm(station)
     wait_until(lambda: next_step(station, "next_commission", frames=30))  # the folder is read once a second
+    assert not is_care(station)
     assert engineer.post("/improve/commission").status == 303
     assert engineer.get("/improve").status == 200
     jobs = wait_for_job(station)
@@ -104,10 +119,16 @@ def test_from_confirmed_frames_to_a_package_on_the_line_and_back(station: Statio
     made, verdict = jobs.last.result.package_id, jobs.last.result.verdict
     assert verdict is not None
     assert next_step(station, "next_not_ready" if verdict.level == "bad" else "next_use", package=made)
+    found = ids(engineer.get("/improve"))
+    assert "not-in-rates" in found
+    assert not found & {"since", "restart", "previous"}
     assert engineer.post("/improve/swap", {"package_id": made}).status == 303
     assert station.line.package_id == made
     assert station.show(part("red"))[0].record.package_id == made
     wait_until(lambda: next_step(station, "next_review", frames=1))
+    swapped = engineer.get("/improve")
+    assert {"since", "restart", "previous"} <= ids(swapped)  # PACKAGE is no link: a restart undoes the swap
+    assert f"{station.package.name} (" in swapped.text.split('id="previous"')[1]
     assert engineer.post("/improve/swap", {"package_id": before}).status == 303
     assert station.line.package_id == before
     assert actions(station) == [
@@ -163,6 +184,37 @@ def test_a_job_that_failed_says_why(station: Station, monkeypatch: pytest.Monkey
     assert HOSTILE not in text
     assert "&lt;script&gt;alert(1)" in text
     assert actions(station) == [("emil", "job_started"), ("emil", "job_failed")]
+    assert next_step(station, "next_failed", job=messages_of("en").text("improve.job_commission"))
+    assert is_care(station)
+    again = text.split('id="result"')[1].split("</section>")[0]
+    assert 'action="/improve/commission"' in again
+    engineer.post("/improve/swap", {"package_id": second_package(station)})
+    assert next_step(station, "next_nothing")  # something newer than the failure
+
+
+def test_a_button_that_cannot_be_used_says_why(station: Station) -> None:
+    assert {"why-not-commission", "why-not-enroll"} <= ids(station.engineer().get("/improve"))
+    name_new_part(station, "bolt")
+    wait_until(lambda: next_step(station, "next_enroll_one"))
+    assert not {"why-not-commission", "why-not-enroll"} & ids(station.engineer().get("/improve"))
+
+
+def test_too_many_frames_without_a_decision_come_first(station: Station) -> None:
+    confirm(station)
+    events = station.show(*[part("red")] * 5)
+    wait_until(lambda: len(read_feedback(station.kept).of("open")) == len(events))
+    decide(station.kept, max(read_feedback(station.kept).of("open"), key=lambda frame: frame.name), "confirmed", "red")
+    wait_until(lambda: next_step(station, "next_decide", frames=4))
+    assert is_care(station)
+    assert not re.search(r'action="/improve/commission"[^\n]*<button>', station.engineer().get("/improve").text)
+
+
+@pytest.mark.parametrize("language", ["en", "de"])
+def test_a_swap_is_confirmed_for_a_package_by_name(station: Station, language: str) -> None:
+    second_package(station)
+    visitor = Visitor(station.page, "erwin", Role.ENGINEER, language)
+    sure = visitor.get("/improve").text.split('class="improve-sure"')[1].split("</div>")[0]
+    assert "second.partsight (20" in sure
 
 
 def test_labels_are_text(station: Station) -> None:

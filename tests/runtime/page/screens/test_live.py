@@ -3,6 +3,7 @@
 import asyncio
 import http.client
 import json
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -11,7 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from jinja2 import Environment, PackageLoader
 
 from partsight.runtime import Recognizer
 from partsight.runtime.line import CameraCounters
@@ -25,7 +28,7 @@ from partsight.runtime.sinks import FrameEvent
 from tests.runtime.page.conftest import Station
 from tests.runtime.page.live_line import FakeLine
 from tests.runtime.page.visitor import Visitor
-from tests.tiny import ONE_THREAD, solid
+from tests.tiny import ONE_THREAD, solid, tiny_manifest, tiny_matching, write_tiny_package
 from tests.waiting import HANG_S, wait_until
 
 HOSTILE = ["-1", "2", "00002", "x", "٣", "1.0", "%00", "9" * 400]
@@ -85,7 +88,7 @@ def see(station: Station, *frames: str | tuple[int, int, int], camera: str = "le
 
 
 def is_shown(station: Station, name: str, camera: str) -> bool:
-    """Look as a browser does, which draws what is due."""
+    """Look as a browser does, which draws the pictures that are due."""
     return station.operator().get("/").status == 200 and name in shown(station, camera)
 
 
@@ -207,6 +210,78 @@ def test_the_live_screen_of_an_operator_keeps_its_session_awake(
         stream.next("beat")
         stream.next("beat")
         assert (used() > before) is keeps_awake
+
+
+def test_the_heartbeat_counts_troubles(station: Station, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_streams, "TROUBLES_S", 0.0)
+    wait_until(lambda: set(station.line.states().values()) == {"open"})
+    with watching(station.operator(), "/events") as stream:
+        assert stream.next("beat")["troubles"] == 0
+        extra = {"event": "nothing_recognised", "camera": "left"}
+        logging.getLogger("partsight.line").warning("it is dark", extra=extra)
+        next(data for name, data in stream.events() if data.get("troubles") == 1)
+
+
+def test_all_streams_share_one_look_for_troubles() -> None:
+    counts: list[int] = []
+
+    def count() -> int:
+        counts.append(1)
+        return len(counts)
+
+    line = FakeLine(None)  # type: ignore[arg-type]
+    recent = RecentResults(line.as_line, clock=line.clock)
+    view = LiveView(line.as_line, recent, ShiftCounters(line.as_line, (0,), clock=line.clock), clock=line.clock)
+    streams = LiveStreams(view, count)
+    written: list[bytes] = []
+
+    async def write(data: bytes) -> None:
+        written.append(data)
+        if len(written) == 4:
+            recent.close()
+
+    async def both() -> None:
+        await asyncio.gather(*(streams.open("en", lambda: True, None).run(write) for _ in range(2)))
+
+    asyncio.run(both())
+    assert len(counts) == 1
+    assert any(b'"troubles":1' in data for data in written)
+
+
+def test_troubles_that_cannot_be_counted_leave_the_heartbeat(caplog: pytest.LogCaptureFixture) -> None:
+    line = FakeLine(None)  # type: ignore[arg-type]
+    recent = RecentResults(line.as_line, clock=line.clock)
+    view = LiveView(line.as_line, recent, ShiftCounters(line.as_line, (0,), clock=line.clock), clock=line.clock)
+    written: list[bytes] = []
+
+    async def write(data: bytes) -> None:
+        written.append(data)
+        if b"event: beat" in data:
+            recent.close()
+
+    asyncio.run(LiveStreams(view, lambda: 1 // 0).open("en", lambda: True, None).run(write))
+    assert b'"troubles":0' in written[-1]
+    assert [record.event for record in caplog.records if hasattr(record, "event")] == ["page_failed"]
+
+
+def test_a_card_counts_since_the_swap(station: Station, tmp_path: Path) -> None:
+    see(station, "red")
+    assert "since-swap" not in station.operator().get("/live/0").text
+    decision = msgspec.structs.replace(tiny_manifest().decision, threshold=0.4)
+    station.line.swap(write_tiny_package(tmp_path / "other.partsight", matching=tiny_matching(), decision=decision))
+    assert "since-swap" in station.operator().get("/live/0").text  # and no frame yet
+    station.show("red", (0, 0, 0))
+    card = station.operator().get("/live/0").text
+    (shown,) = re.findall(r'"since-swap">([^<]*)<', card)
+    assert re.findall(r"\d+\.\d %|\d+ frames", shown) == ["50.0 %", "2 frames"]
+    assert "since-swap" in station.operator().get("/live/1").text
+
+
+def test_a_label_breaks_at_its_marks_alone() -> None:
+    text = Environment(loader=PackageLoader("partsight.runtime.page", "templates"), autoescape=True).from_string(
+        '{% from "decision_label.html" import broken %}{{ broken(label) }}'
+    )
+    assert text.render(label="A_B-1.2<x_") == "A_<wbr>B-<wbr>1.<wbr>2&lt;x_"
 
 
 def test_the_heartbeat_says_when_the_line_ended(station: Station) -> None:

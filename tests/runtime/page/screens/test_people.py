@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from html import escape
 from urllib.parse import quote
 
 import pytest
@@ -23,11 +24,13 @@ def newest(station: Station) -> AuditEntry:
 def test_an_admin_adds_an_account(station: Station) -> None:
     admin = station.admin()
     fields = {"name": "Olga", "role": "operator", "password": SECRET, "again": SECRET}
-    assert admin.post("/people/add", fields).headers["location"] == "/people"
+    assert admin.post("/people/add", fields).headers["location"] == "/people?added=Olga"
     account = station.page.context.accounts.check("olga", SECRET)
     assert account
     assert (account.name, account.role) == ("Olga", Role.OPERATOR)
     assert "<bdi>Olga</bdi>" in admin.get("/people").text
+    assert 'class="note"' in admin.get("/people?added=Olga").text
+    assert 'class="note"' not in admin.get("/people?added=Nobody").text
     entry = newest(station)
     assert (entry.who, entry.action, entry.object, entry.after) == ("ada", "account_added", "Olga", "operator")
 
@@ -52,6 +55,35 @@ def test_an_account_that_is_refused(station: Station, change: dict[str, str]) ->
     fields = {"name": "Olga", "role": "operator", "password": SECRET, "again": SECRET} | change
     assert admin.post("/people/add", fields).status == 409
     assert (station.page.context.accounts.all(), newest(station)) == before
+
+
+@pytest.mark.parametrize(
+    "change", [{"name": "ADA"}, {"password": "short", "again": "short"}, {"again": SECRET[::-1]}], ids=str
+)
+@pytest.mark.parametrize("language", ["en", "de"])
+def test_a_form_that_is_refused_keeps_name_and_role(station: Station, change: dict[str, str], language: str) -> None:
+    admin = station.admin()
+    admin.language = language
+    fields = {"name": "Olga <b>", "role": "engineer", "password": SECRET, "again": SECRET} | change
+    reply = admin.post("/people/add", fields)
+    form = reply.text.split('action="/people/add"')[1].split("</form>")[0]
+    assert reply.status == 409
+    assert '<details class="add" open>' in reply.text
+    assert 'role="alert"' in form
+    assert f'value="{escape(fields["name"])}"' in form
+    assert '<option value="engineer" selected>' in form
+    assert all(secret not in reply.text for secret in (fields["password"], fields["again"]) if secret != "short")
+
+
+def test_a_password_that_is_refused_is_asked_for_again(station: Station) -> None:
+    admin = station.admin()
+    station.operator()
+    reply = admin.post("/people/password", {"name": "OLGA", "password": SECRET, "again": "other"})
+    assert reply.status == 409
+    forms = reply.text.split('action="/people/password"')
+    assert ['role="alert"' in form.split("</form>")[0] for form in forms[1:]] == [False, True]
+    assert reply.text.count("<details open>") == 1
+    assert SECRET not in reply.text
 
 
 @pytest.mark.parametrize(
@@ -143,6 +175,10 @@ def test_the_audit_log_in_pages(station: Station, monkeypatch: pytest.MonkeyPatc
     assert ids_in(admin.get("/people?who=x%26y&before=7").text) == [5, 3]
     assert ids_in(admin.get("/people?action=account_added").text) == [1]
     assert ids_in(admin.get("/people?action=nothing").text) == []
+    assert ids_in(admin.get("/people?who=X").text) == [7, 5, 3]  # a part of the name
+    options = re.search(r'<select id="action".*?</select>', admin.get("/people?action=swap&who=nobody").text)
+    assert options
+    assert re.findall(r"<option([^>]*)>(\w+)<", options[0])[1:] == [("", "account_added"), (" selected", "swap")]
     monkeypatch.setattr(people, "AUDIT_ROWS", 2)
     assert "who=x%26y" in admin.get("/people?who=x%26y").text
 

@@ -1,5 +1,6 @@
 """The screen refused: what people see of kept frames, and what they say of them."""
 
+import html
 import re
 from pathlib import Path
 from urllib.parse import quote, urlencode
@@ -71,7 +72,7 @@ def test_an_empty_folder_and_a_missing_one(station: Station) -> None:
 
 def test_frames_come_newest_first_with_their_pictures(station: Station, names: list[str]) -> None:
     visitor = station.operator()
-    text = visitor.get("/refused").text
+    text = visitor.get("/refused?reason=all").text
     assert CARD.findall(text) == names[::-1]
     found = THUMBNAILS.findall(text), GOLDEN.findall(text)
     assert all(found)
@@ -88,11 +89,30 @@ def test_a_filter(station: Station, names: list[str]) -> None:
     def found(**wanted: str) -> list[str]:
         return CARD.findall(visitor.get(f"/refused?{urlencode(wanted)}").text)
 
-    assert found(part="red") == names[1::-1]
+    assert found() == found(reason="not_accepted") == found(part="red") == names[1::-1]
     assert found(reason="recognised") == names[2:]
-    assert found(camera="left") == names[::-1]
+    assert found(reason="all", camera="left") == names[::-1]
     assert found(camera="<b>") == found(part="nobody") == found(reason="two_parts_fit") == []
-    assert found(page="77") == names[::-1]  # the last page that there is
+    assert found(page="77") == names[1::-1]  # the last page that there is
+
+
+def test_accepted_samples_are_hidden_and_counted(station: Station, names: list[str]) -> None:
+    visitor = station.operator()
+    hidden = re.compile(r'class="hidden-frames">[^<]*\b(\d+)\b[^<]*<a href="([^"]+)"')
+    text = visitor.get("/refused?camera=left").text
+    assert hidden.findall(text) == [("1", "/refused?verdict=open&amp;camera=left&amp;reason=all")]
+    assert '<span class="count">3</span>' in text  # a tab counts them, too
+    assert hidden.findall(visitor.get("/refused?camera=left&reason=all").text) == []
+    assert hidden.findall(visitor.get("/refused?part=red").text) == []
+
+
+def test_only_an_accepted_answer_is_offered_as_the_first_choice(station: Station, names: list[str]) -> None:
+    visitor = station.operator()
+    confirm = re.compile(r'<button( class="second")? name="action" value="confirm"')
+    assert confirm.findall(visitor.get("/refused").text) == [' class="second"'] * 2
+    assert confirm.findall(visitor.get("/refused?reason=recognised").text) == [""]
+    texts = [visitor.get(path).text for path in ("/refused", "/refused?reason=recognised")]
+    assert [text.count('class="nearest"') for text in texts] == [2, 0]
 
 
 def test_a_filter_that_no_screen_offers(station: Station) -> None:
@@ -167,6 +187,16 @@ def test_forms_that_cannot_be_kept(station: Station, names: list[str]) -> None:
     assert states(station)[0] == ("open", None)
     moves = decisions(station)
     assert [move[2:] for move in moves[1::2]] == [move[:1:-1] for move in moves[::2]]  # each is logged back, if at all
+
+
+@pytest.mark.parametrize(("typed", "found"), [("re", ["red", "green"]), ("<b>", [])])
+def test_a_label_that_is_none_stays_in_the_open_form(
+    station: Station, names: list[str], typed: str, found: list[str]
+) -> None:
+    text = decide(station.operator(), names[0], action="part", q=typed).text
+    assert '<details class="other" open>' in text
+    assert f'value="{html.escape(typed)}"' in text
+    assert re.findall(r'name="part" value="([^"]+)"', text) == found
 
 
 def test_two_people_decide_about_one_frame(station: Station, names: list[str]) -> None:
@@ -268,7 +298,7 @@ def test_a_part_that_people_correct_often_is_named(station: Station) -> None:
 def test_files_that_cannot_be_shown_are_named(station: Station, names: list[str]) -> None:
     (station.kept / "<b>.png").write_bytes(b"")
     (station.kept / "b\udcff.png").write_bytes((station.kept / f"{names[0]}.png").read_bytes())
-    text = station.operator().get("/refused").text
+    text = station.operator().get("/refused?reason=all").text
     assert "&lt;b&gt;.png" in text
     assert "b\\udcff.png" in text
     assert len(CARD.findall(text)) == 3

@@ -3,16 +3,19 @@
 import html
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import quote
 
+import msgspec
 import pytest
 
+from partsight.runtime.matching import Spot
 from partsight.runtime.page.review import reviews
 from partsight.runtime.page.web.messages import messages_of
 from partsight.runtime.page.why.reason_words import ReasonWords
 from partsight.runtime.recognition import PartPose
 from tests.runtime.page.conftest import Station
-from tests.tiny import solid, write_tiny_package
+from tests.tiny import solid, tiny_matching, write_tiny_package
 from tests.waiting import wait_until
 
 GREY = (128, 128, 128)
@@ -71,6 +74,17 @@ def test_both_languages_give_the_same_facts(station: Station) -> None:
     assert '<html lang="de">' in texts[1]
     assert [text.count("<img") for text in texts] == [texts[0].count("<img")] * 2
     assert texts[0] != texts[1]
+
+
+def test_needs_are_explained_where_they_differ(station: Station, tmp_path: Path) -> None:
+    (name,) = kept(station, GREY)
+    visitor, sentence = station.operator(), messages_of("en").text("why.needs_differ")
+    assert sentence not in visitor.get(f"/why/{name}").text
+    matching = tiny_matching()
+    rule = msgspec.structs.replace(matching.decision, by_margin=0.1)
+    matching = msgspec.structs.replace(matching, decision=rule)
+    station.line.swap(write_tiny_package(tmp_path / "p.partsight", matching=matching))
+    assert sentence in visitor.get(f"/why/{name}").text
 
 
 def test_after_a_swap_the_screen_says_both_answers(station: Station, tmp_path: Path) -> None:
@@ -154,6 +168,19 @@ def test_numbers_tell_apart() -> None:
     assert words.against(0.504, 0.5) == ("0,504", "0,500")
     assert words.against(0.8, -0.03) == ("0,80", "0,00")
     assert words.against(0.5, 0.5) == ("0,50000", "0,50000")
+
+
+@pytest.mark.parametrize(("tolerances", "names_the_spot"), [(0.4, False), (1.04, False), (1.06, True)])
+def test_a_difference_below_the_tolerance_is_no_reason(tolerances: float, names_the_spot: bool) -> None:
+    spot = Spot(5.0, 5.0, 3.0, tolerances, "upper left")
+    why = SimpleNamespace(
+        answer=SimpleNamespace(reason="agrees_with_none", score=0.4, threshold=0.6),
+        best=SimpleNamespace(spot=spot, pose=PartPose(0.0, 0.0, 0.0, 0.0, 0.0)),
+        best_label="red",
+        is_refused_by_pose=False,
+    )
+    words = ReasonWords(messages_of("en"))
+    assert (words.where(spot) in words.sentences(why)[0]) is names_the_spot  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("timestamp", [1e30, float("nan"), -1e18])

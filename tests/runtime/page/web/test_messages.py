@@ -2,6 +2,7 @@
 
 import re
 import string
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,13 @@ def test_each_text_that_code_names_exists() -> None:
     used = {key for file in files for key in USED.findall(file.read_text("utf-8"))}
     assert used
     assert used - set(messages_of("en").texts) == set()
+
+
+def test_times_as_people_write_them() -> None:
+    noon = datetime(2026, 12, 1, 13, 12, 5).timestamp()
+    assert messages_of("en").time(noon) == "2026-12-01 13:12:05"
+    assert messages_of("de").time(noon) == "01.12.2026 13:12:05"
+    assert messages_of("en").time(1e300) == "1e+300"
 
 
 @pytest.mark.parametrize(

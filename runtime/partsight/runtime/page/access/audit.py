@@ -24,7 +24,7 @@ class AuditEntry:
         id: Number of the entry; a gap shows that somebody has changed the file by other means.
         time: Seconds since 1970 (UTC).
         who: Account, the name with which somebody tried to log in, or `command line (USER)`; empty for a program.
-        action: What was done, such as `logon`, `logon_failed` or `package_swapped`.
+        action: Name of the action, such as `logon`, `logon_failed` or `package_swapped`.
         object: What it was done to, such as a frame or a package; of a logon the address of the client.
         before, after: State before and after; empty where there is none.
     """
@@ -55,7 +55,13 @@ class AuditLog:
             write_entry(connection, who, action, obj, before, after)
 
     def entries(
-        self, limit: int = 200, before_id: int | None = None, who: str = "", action: str = ""
+        self,
+        limit: int = 200,
+        before_id: int | None = None,
+        who: str = "",
+        action: str = "",
+        *,
+        is_part: bool = False,
     ) -> list[AuditEntry]:
         """Return the newest entries, newest first.
 
@@ -64,16 +70,22 @@ class AuditLog:
             before_id: Id of an entry; only those before it. None for the newest of all.
             who: Only those with this `who`; empty for all.
             action: Only those with this `action`; empty for all.
+            is_part: Whether `who` may be a part of the entry's, with capital letters or without.
 
         Raises:
             PageError: the database cannot be read.
         """
-        asked = {"id < ?": 2**62 if before_id is None else before_id, "who = ?": who, "action = ?": action}
+        is_who = "instr(lower(who), lower(?))" if is_part else "who = ?"
+        asked = {"id < ?": 2**62 if before_id is None else before_id, is_who: who, "action = ?": action}
         kept = {condition: value for condition, value in asked.items() if value != ""}
         rows = self._database.rows(
             f"SELECT {_COLUMNS} FROM audit WHERE {' AND '.join(kept)} ORDER BY id DESC LIMIT ?", *kept.values(), limit
         )
         return [AuditEntry(*row) for row in rows]
+
+    def actions(self) -> list[str]:
+        """Return each `action` that has an entry, in order; raises PageError if the database cannot be read."""
+        return [row[0] for row in self._database.rows("SELECT DISTINCT action FROM audit ORDER BY action")]
 
     def to_csv(self) -> Iterator[str]:
         """Yield all entries as CSV, oldest first, with a head and ISO times (UTC); 1,000 entries are held at a time.
@@ -90,11 +102,6 @@ class AuditLog:
             for number, seconds, *texts in rows:
                 when = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
                 yield _csv_line([str(number), when, *map(_harmless, texts)])
-
-
-def local_time(seconds: float) -> str:
-    """Return a time of an entry in this machine's zone, such as `2026-03-01 12:03:41`."""
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
 def write_entry(

@@ -108,7 +108,10 @@ class EventLog(logging.Handler):
     def _judge(self, entry: LogEntry) -> None:
         """Keep a warning that stands, and drop those that this event ends."""
         if entry.event in _ENDED_BY:
-            self._standing[_ENDED_BY[entry.event], entry.camera, entry.sink] = entry
+            key = _ENDED_BY[entry.event], entry.camera, entry.sink
+            before = self._standing.get(key)
+            is_same = before is not None and before.event == entry.event
+            self._standing[key] = replace(entry, first=before.first) if before and is_same else entry
             if len(self._standing) > MAX_STANDING:
                 self._standing.popitem(last=False)
         elif entry.event == "package_swapped":

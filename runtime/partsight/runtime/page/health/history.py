@@ -151,7 +151,7 @@ class HealthHistory:
             return list(self._ranges)
 
     def lately(self) -> LineCounters:
-        """Return the line's counters of an hour ago, or of its start: what was counted since is new."""
+        """Return the line's counters of an hour ago, or of its start: counts since then are new."""
         with self._lock:
             return self._readings[0].counters
 

@@ -14,7 +14,7 @@ MIN_FRAMES = 20
 """Least number of frames for a commissioning."""
 
 MAX_OPEN = 0.1
-"""Share of frames without a decision, above which the others are no fair sample of the line."""
+"""Share of frames without a decision among those shown, above which the others are no fair sample of the line."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,9 @@ class Improvement:
         waiting: Of these frames, the ones that were decided after the package was last fitted.
         fair: Of these frames, the ones that are a fair sample of the line: the sink kept them by chance.
         new_parts: Number of confirmed frames of each part that the package does not have, by label.
-        open_share: Share of frames without a decision, among those up to the newest one with a decision.
+        shown: Number of frames up to the newest one with a decision: later ones came after people last decided.
+        skipped: Of these frames, the ones without a decision.
+        open_refused: Number of frames without a decision that the line refused.
     """
 
     summary: FeedbackSummary
@@ -36,7 +38,9 @@ class Improvement:
     waiting: int = 0
     fair: int = 0
     new_parts: Mapping[str, int] = field(default_factory=dict)
-    open_share: float = 0.0
+    shown: int = 0
+    skipped: int = 0
+    open_refused: int = 0
 
     @property
     def open(self) -> int:
@@ -46,7 +50,7 @@ class Improvement:
     @property
     def is_half_reviewed(self) -> bool:
         """Whether too many frames have no decision: then rates of the others say little of the line."""
-        return self.open_share > MAX_OPEN
+        return self.skipped > MAX_OPEN * self.shown
 
 
 def read_improvement(frames: Iterable[KeptFrame], labels: Iterable[str], fitted: float) -> Improvement:
@@ -59,6 +63,8 @@ def read_improvement(frames: Iterable[KeptFrame], labels: Iterable[str], fitted:
     """
     frames = tuple(frames)
     said = [frame for frame in frames if frame.verdict in ("confirmed", "not_taught")]
+    newest = max((frame.name for frame in frames if frame.verdict != "open"), default="")
+    shown = [frame for frame in frames if frame.name <= newest]
     return Improvement(
         summary=summarize(frames),
         frames=len(said),
@@ -66,7 +72,9 @@ def read_improvement(frames: Iterable[KeptFrame], labels: Iterable[str], fitted:
         waiting=sum(_decided(frame) > fitted for frame in said),
         fair=sum(frame.stands_for > 0 for frame in said),
         new_parts={label: len(found) for label, found in find_new_parts(said, labels).items()},
-        open_share=_open_share(frames),
+        shown=len(shown),
+        skipped=sum(frame.verdict == "open" for frame in shown),
+        open_refused=sum(frame.verdict == "open" and frame.is_refused for frame in frames),
     )
 
 
@@ -83,13 +91,6 @@ def find_new_parts(frames: Iterable[KeptFrame], labels: Iterable[str]) -> dict[s
         if frame.verdict == "confirmed" and frame.label and normalized(frame.label) not in known:
             found[frame.label].append(frame)
     return dict(found)
-
-
-def _open_share(frames: tuple[KeptFrame, ...]) -> float:
-    """Return the share without a decision among the frames that people could see when they last decided."""
-    newest = max((frame.name for frame in frames if frame.verdict != "open"), default="")
-    shown = [frame.verdict == "open" for frame in frames if frame.name <= newest]
-    return sum(shown) / len(shown) if shown else 0.0
 
 
 def _decided(frame: KeptFrame) -> float:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -66,6 +67,7 @@ class PackageShelf:
         start_path: Path from which the line starts.
         link_fault: Why the last swap could not turn the link at `start_path`; empty if it did, or if there is no link.
         requests: Requests for a swap, which a second person approves.
+        swapped: Time at which `swap` let the line take the active package, in seconds since 1970; 0 if it did not.
     """
 
     def __init__(
@@ -84,7 +86,7 @@ class PackageShelf:
         """
         keys = line.recognizer.trusted_keys
         self.folder, self.start_path = data.resolve() / "packages", Path(package).absolute()
-        self.link_fault = ""
+        self.link_fault, self.swapped = "", 0.0
         self.requests = SwapRequests(data)
         self._line = line
         self._load = load or partial(Recognizer, trusted_keys=keys)
@@ -105,7 +107,7 @@ class PackageShelf:
         with self._lock:
             active = self._line.package_id
             if active != self._active:  # something else has swapped
-                self._previous, self._active = self._active, active
+                self._previous, self._active, self.swapped = self._active, active, 0.0
             makers = {Path(known.path): known.made_by for known in self._known}
             found: dict[str, ShelfPackage] = {}
             for facts in self._reader.facts_of(list(self._paths())):
@@ -176,6 +178,8 @@ class PackageShelf:
             if package_id == before:
                 raise PageError(f"the line answers with package {package_id} already; choose another one")
             after = self._line.swap(path, partial(self._load_exactly, package_id))
+            with self._lock:
+                self._previous, self._active, self.swapped = before, after, time.time()
             self.link_fault = self._turn_link(path)
             return Swapped(before, after)
         finally:

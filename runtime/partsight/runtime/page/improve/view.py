@@ -1,12 +1,14 @@
-"""What the screen `improve` shows: the next thing to do, a job in words, and packages in words."""
+"""What the screen `improve` shows: values of the whole screen, and a job in words."""
 
 import time
 from dataclasses import dataclass
 from shlex import quote
 
 from partsight.runtime.calibration import RateInterval
-from partsight.runtime.page.improve.improvement import MIN_FRAMES, Improvement, read_improvement
+from partsight.runtime.page.improve.formats import duration
+from partsight.runtime.page.improve.improvement import Improvement, read_improvement
 from partsight.runtime.page.improve.jobs import JobState
+from partsight.runtime.page.improve.next_step import NextStep, next_step
 from partsight.runtime.page.improve.package_shelf import ShelfPackage
 from partsight.runtime.page.improve.swap_requests import SwapRequest
 from partsight.runtime.page.web.call import Call
@@ -21,21 +23,6 @@ _STEPS = {
     "estimating the rates again": "improve.step_new_parts",
 }
 """Names of steps in which commissioning shows progress, and their texts; any other name is shown as it is."""
-
-
-@dataclass(frozen=True)
-class NextStep:
-    """The thing to do next.
-
-    Attributes:
-        name: Its key in the messages, such as `next_commission`.
-        text: The sentence.
-        is_care: Whether it needs attention before anything else.
-    """
-
-    name: str
-    text: str
-    is_care: bool = False
 
 
 class JobView:
@@ -138,19 +125,35 @@ class ImproveView:
         return next((item for item in self.packages if result and item.facts.package_id == result.package_id), None)
 
     @property
-    def restart(self) -> str:
-        """What happens after a restart of the line; empty if nothing changes."""
+    def active(self) -> ShelfPackage | None:
+        """The package that answers."""
+        return next((package for package in self.packages if package.is_active), None)
+
+    @property
+    def restart_link(self) -> str:
+        """That a restart changes nothing, because a link leads to the active package; else empty."""
         shelf = self.call.context.packages
-        active = next((package for package in self.packages if package.is_active), None)
-        path = str(shelf.start_path)
-        if active is None:
+        if not shelf.is_link or not self._starts_with_active:
+            return ""
+        return self.call.text("improve.restart_link", path=str(shelf.start_path))
+
+    @property
+    def restart_other(self) -> str:
+        """Why the line starts with another package after a restart, and what to do; empty if it does not."""
+        shelf, path = self.call.context.packages, str(self.call.context.packages.start_path)
+        if self._starts_with_active:
+            return ""
+        if self.active is None:
             return self.call.text("improve.restart_gone", path=path)
-        if shelf.start_path.resolve() == active.facts.path.resolve():
-            return self.call.text("improve.restart_link", path=path) if shelf.is_link else ""
+        target = str(self.active.facts.path)
         if shelf.is_link:
-            fault = shelf.link_fault or "-"
-            return self.call.text("improve.restart_stuck", path=path, target=str(active.facts.path), fault=fault)
-        return self.call.text("improve.restart_other", path=path, target=str(active.facts.path))
+            return self.call.text("improve.restart_stuck", path=path, target=target, fault=shelf.link_fault or "-")
+        return self.call.text("improve.restart_other", path=path, target=target)
+
+    @property
+    def _starts_with_active(self) -> bool:
+        start = self.call.context.packages.start_path
+        return self.active is not None and start.resolve() == self.active.facts.path.resolve()
 
     @property
     def size(self) -> str:
@@ -162,74 +165,3 @@ class ImproveView:
     def command(self, package: ShelfPackage) -> str:
         """Return the command that signs a package."""
         return f"partsight sign {quote(str(package.facts.path))} --key KEY"
-
-
-def next_step(
-    call: Call, improvement: Improvement | None, last: JobState | None, packages: tuple[ShelfPackage, ...]
-) -> NextStep:
-    """Return the thing to do next, from the state of the page."""
-    request = call.context.packages.requests.open
-    if last and last.is_running:
-        return _step(call, "next_running")
-    if request:
-        name = "next_wait" if request.who == call.who else "next_approve"
-        return _step(call, name, is_care=True, package=request.package_id)
-    new = _newest_unused(packages)
-    if new is not None and new.facts.is_unsigned:
-        return _step(call, "next_sign", is_care=True, package=new.facts.package_id)
-    if new is not None:
-        name = "next_not_ready" if _is_bad(last, new) else "next_use"
-        return _step(call, name, is_care=name == "next_not_ready", package=new.facts.package_id)
-    return _step_of_frames(call, improvement)
-
-
-def _step_of_frames(call: Call, found: Improvement | None) -> NextStep:
-    if found is None:
-        return _step(call, "next_no_frames", is_care=True)
-    if len(found.new_parts) == 1:
-        return _step(call, "next_enroll_one")
-    if found.new_parts:
-        return _step(call, "next_enroll", parts=len(found.new_parts))
-    if found.waiting and found.frames < MIN_FRAMES:
-        return _step(call, "next_few", frames=found.frames, needed=MIN_FRAMES)
-    if found.waiting:
-        return _step(call, "next_commission", frames=found.waiting)
-    return _step(call, "next_review", frames=found.open) if found.open else _step(call, "next_nothing")
-
-
-def _step(call: Call, name: str, *, is_care: bool = False, **values: object) -> NextStep:
-    return NextStep(name, call.text(f"improve.{name}", **values), is_care)
-
-
-def _is_bad(last: JobState | None, package: ShelfPackage) -> bool:
-    """Return whether the last job made this package, and says that it is not ready."""
-    result = last.result if last else None
-    if result is None or result.verdict is None or result.package_id != package.facts.package_id:
-        return False
-    return result.verdict.level == "bad"
-
-
-def _newest_unused(packages: tuple[ShelfPackage, ...]) -> ShelfPackage | None:
-    """Return the newest package that was made from the active one, and that the line has not tried."""
-    active = next((package for package in packages if package.is_active), None)
-    if active is None:
-        return None
-    made = (item for item in packages if item.facts.origin == active.facts.package_id and not item.is_previous)
-    return next((item for item in made if item.facts.created >= active.facts.created), None)
-
-
-def duration(seconds: float) -> str:
-    """Return a time span such as `2 min 10 s`."""
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
-def number(call: Call, value: int) -> str:
-    """Return a number with its thousands apart, in the person's way to write numbers."""
-    text = f"{value:,}"
-    return text.replace(",", ".") if call.messages.language == "de" else text
-
-
-def local(seconds: float) -> str:
-    """Return a time as people at the line read it; empty for 0."""
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds)) if seconds else ""

@@ -8,13 +8,21 @@ from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 
 from partsight.runtime.line import CameraCounters, Line, LineCounters
-from partsight.runtime.sinks import FrameEvent
+from partsight.runtime.sinks import FrameEvent, Record
 
 RATE_S = 10.0
 """Seconds over which the rate is a mean."""
 
 RESULTS = 500
 """Results of each camera whose latency counts."""
+
+
+@dataclass(frozen=True)
+class SwapCounts:
+    """Results of one camera since the last swap: the recognised ones, and all."""
+
+    recognised: int = 0
+    answered: int = 0
 
 
 @dataclass(frozen=True)
@@ -25,10 +33,14 @@ class ShiftState:
         since: Time since when they count, in seconds since 1970: the begin of the shift, or of the page if it began
             later.
         cameras: Counters of each camera since then, by its name; `waiting` is the present number.
+        swapped: Time of the last change of package in this shift, in seconds since 1970; None if there was none.
+        since_swap: Results of each camera since then, by its name; of no use if `swapped` is None.
     """
 
     since: float
     cameras: Mapping[str, CameraCounters]
+    swapped: float | None
+    since_swap: Mapping[str, SwapCounts]
 
 
 @dataclass(frozen=True)
@@ -70,6 +82,9 @@ class ShiftCounters:
         self._next = next_start(self._since, self._starts)
         self._base = line.counters()
         self._began = monotonic()
+        self._package_id = line.package_id
+        self._swapped: float | None = None
+        self._since_swap = {name: SwapCounts() for name in self._base.cameras}
         self._results: dict[str, deque[tuple[float, float | None]]] = {
             name: deque(maxlen=RESULTS) for name in self._base.cameras
         }
@@ -82,10 +97,13 @@ class ShiftCounters:
     def state(self) -> ShiftState:
         """Return the counts of the present shift."""
         self._roll()
+        self._note_package()
         counters = self._line.counters()
         with self._lock:
             since, base = self._since, self._base
-        return ShiftState(since, _difference(counters, base))
+            swapped, since_swap = self._swapped, dict(self._since_swap)
+        is_of_shift = swapped is not None and swapped >= since
+        return ShiftState(since, _difference(counters, base), swapped if is_of_shift else None, since_swap)
 
     def pace(self, camera: str) -> Pace:
         """Return the pace of a camera.
@@ -104,9 +122,29 @@ class ShiftCounters:
         """Note a result; called by the publishing thread."""
         if self._clock() >= self._next:
             self._roll()
+        self._note_package()
         results = self._results.get(event.record.camera)
         if results is not None:
             results.append((self._monotonic(), event.record.latency_ms))
+            self._count(event.record)
+
+    def _note_package(self) -> None:
+        """Begin to count anew if the line has another package."""
+        package_id = self._line.package_id
+        if package_id == self._package_id:
+            return
+        with self._lock:
+            if package_id != self._package_id:
+                self._package_id, self._swapped = package_id, self._clock()
+                self._since_swap = {name: SwapCounts() for name in self._since_swap}
+
+    def _count(self, record: Record) -> None:
+        """Count a result since the swap, unless the package before gave it; a failed frame may name none."""
+        with self._lock:
+            if self._swapped is None or record.package_id not in (self._package_id, ""):
+                return
+            before, is_recognised = self._since_swap[record.camera], record.outcome == "recognised"
+            self._since_swap[record.camera] = SwapCounts(before.recognised + is_recognised, before.answered + 1)
 
     def _roll(self) -> None:
         """Begin a new shift if it is time."""

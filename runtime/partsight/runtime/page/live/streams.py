@@ -21,6 +21,9 @@ SEND_S = 10.0
 """Longest wait for a browser that takes nothing; then its stream ends."""
 
 _TICKS_OF_BEAT = round(1 / PERIOD_S)
+TROUBLES_S = 2.0
+"""Shortest time between two looks for troubles, for all streams."""
+
 _LATE_S = 0.002  # after the begin of a half second, so that its pictures are due
 _RETRY = b"retry: 2000\n\n"  # milliseconds until a browser connects again
 
@@ -81,9 +84,15 @@ class LiveStreams:
         view: View that they show.
     """
 
-    def __init__(self, view: LiveView) -> None:
-        """Start without streams."""
+    def __init__(self, view: LiveView, count_troubles: Callable[[], int] = lambda: 0) -> None:
+        """Start without streams.
+
+        Args:
+            view: View that they show.
+            count_troubles: Function that returns the number of troubles of the line; called in a thread of its own.
+        """
         self.view = view
+        self._count_troubles, self._troubles, self._count_at = count_troubles, 0, 0.0
         self._streams: dict[_Stream, None] = {}  # oldest first
         self._update: asyncio.Future[None] | None = None
         self._events: dict[tuple[str, int], bytes] = {}  # newest of each language and camera
@@ -123,7 +132,9 @@ class LiveStreams:
             if tick % _TICKS_OF_BEAT == 0:
                 if not stream.keep():
                     return None
-                data = event_bytes("beat", {"ended": self.view.ended(), "now": self.view.now()})
+                await self._look_for_troubles(loop.time())
+                beat = {"ended": self.view.ended(), "now": self.view.now(), "troubles": self._troubles}
+                data = event_bytes("beat", beat)
             if stream.render:
                 await self._refresh()
                 data += self._news(stream.language, sent)
@@ -132,6 +143,18 @@ class LiveStreams:
             tick += 1
             await asyncio.sleep(PERIOD_S - loop.time() % PERIOD_S + _LATE_S)
         return None
+
+    async def _look_for_troubles(self, now: float) -> None:
+        """Count the troubles anew if it is time; other streams send the old number meanwhile."""
+        if now < self._count_at:
+            return
+        self._count_at = now + TROUBLES_S
+        try:
+            self._troubles = await run_in_threadpool(self._count_troubles)
+        except Exception as error:  # noqa: BLE001 (the heartbeat goes on)
+            extra = {"event": "page_failed", "path": "/events"}
+            _log.warning("the page cannot count the troubles of its line: %s", error, extra=extra)
+            self._count_at = now + 60
 
     def _news(self, language: str, sent: dict[int, bytes]) -> bytes:
         """Return the events that a stream has not sent yet."""

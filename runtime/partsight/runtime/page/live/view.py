@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from partsight.runtime.line import CameraCounters, Line
 from partsight.runtime.page.live.recent_results import RecentResult, RecentResults
-from partsight.runtime.page.live.shift import Pace, ShiftCounters
+from partsight.runtime.page.live.shift import Pace, ShiftCounters, SwapCounts
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,8 @@ class CameraView:
         since: Time since when `counts` count, in seconds since 1970.
         counts: Counters of the shift.
         pace: Rate and latency.
+        swapped: Time of the last change of package in this shift, in seconds since 1970; None if there was none.
+        since_swap: Its results since then.
     """
 
     index: int
@@ -30,6 +32,8 @@ class CameraView:
     since: float
     counts: CameraCounters
     pace: Pace
+    swapped: float | None
+    since_swap: SwapCounts
 
     @property
     def newest(self) -> RecentResult | None:
@@ -81,6 +85,8 @@ class LiveView:
                 since=state.since,
                 counts=state.cameras[name],
                 pace=self._shift.pace(name),
+                swapped=state.swapped,
+                since_swap=state.since_swap[name],
             )
             for index, (name, camera_state) in enumerate(self._line.states().items())
         )

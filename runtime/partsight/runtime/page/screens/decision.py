@@ -9,6 +9,7 @@ from partsight.runtime.core import PageError, PartsightError
 from partsight.runtime.feedback import KeptFrame
 from partsight.runtime.page.access.audit import AuditEntry
 from partsight.runtime.page.review.decisions import KnownLabels, read_decision
+from partsight.runtime.page.review.frame_filter import is_accepted
 from partsight.runtime.page.review.golden_pictures import GoldenPictures
 from partsight.runtime.page.review.reviews import AlreadyDecidedError, FrameGoneError, Reviews, state_of
 from partsight.runtime.page.web.call import Call
@@ -19,6 +20,7 @@ ACTION = "frame_decided"
 
 _MOST_ENTRIES = 1000  # decisions in the audit log, in which the screen looks for the person who decided
 _CANDIDATES = 4
+_MAX_TYPED = 1000  # characters
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ def decision_values(call: Call, frame: KeptFrame | None, back: str, note: str = 
         "words": ReasonWords(call.messages),
         "deciders": deciders(call, frame),
         "others": other_candidates,
+        "is_accepted": is_accepted,
+        "typed": "",
     }
 
 
@@ -80,7 +84,7 @@ def labels_of(call: Call) -> KnownLabels:
 
 
 def decide(call: Call) -> Response:
-    """Keep a decision: move the frame to its place, and show what was decided."""
+    """Keep a decision: move the frame to its place, and show the decision."""
     reviews, name = reviews_of(call), call.request.path_params["name"]
 
     def log(before: str, after: str) -> None:
@@ -101,8 +105,16 @@ def decide(call: Call) -> Response:
 
 def _refused(call: Call, frame: KeptFrame | None, text: str) -> Response:
     if call.is_part:
-        return call.render("decision.html", decision_values(call, frame, _back(call), text), 409)
+        return call.render("decision.html", decision_values(call, frame, _back(call), text) | _typed(call), 409)
     return call.render("problem.html", {"text": text}, 409)
+
+
+def _typed(call: Call) -> dict[str, object]:
+    """Return what a person typed as another part, and the labels that may be meant: the form opens with them."""
+    typed = call.form.get("q", "").strip()[:_MAX_TYPED]
+    if call.form.get("action") != "part" or not typed:
+        return {}
+    return {"typed": typed, "found": labels_of(call).search(typed), "is_empty": False}
 
 
 def _who_decided(call: Call, frame: KeptFrame) -> str:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from partsight.runtime.core import PageError
 from partsight.runtime.page.access.accounts import Role
-from partsight.runtime.page.health.troubles import Trouble, find_troubles
+from partsight.runtime.page.health.troubles import Trouble, current_troubles
 from partsight.runtime.page.health.versions import software_versions
 from partsight.runtime.page.health.view import plot_camera, view_cameras
 from partsight.runtime.page.web.call import Call, PageRoute
@@ -51,7 +51,7 @@ def _now(call: Call) -> dict[str, Any]:
     state, counters, recognizer = history.state(), line.counters(), line.recognizer
     commissionings = recognizer.manifest.provenance.commissionings
     return {
-        "troubles": find_troubles(line, state, history.lately(), events.standing()),
+        "troubles": current_troubles(line, history, events),
         "cameras": view_cameras(line, history),
         "expected": state.expected,
         "counters": counters,
@@ -59,8 +59,9 @@ def _now(call: Call) -> dict[str, Any]:
         "commissioned": commissionings[-1] if commissionings else None,
         "versions": software_versions(),
         "trouble_text": _trouble_text_of(call),
-        "local": _local,
-        "at": _time_of(time.time()),
+        "local": _local_of(call),
+        "time_of": call.messages.time,
+        "at": call.messages.time(time.time()),
         "n": _number_of(call),
     }
 
@@ -68,9 +69,15 @@ def _now(call: Call) -> dict[str, Any]:
 def _plots(call: Call) -> dict[str, Any]:
     names = list(call.context.line.states())
     hours = _one_of(call, "hours", HOURS, "8")
-    camera = _one_of(call, "camera", {name: name for name in names}, names[0])
+    camera = _one_of(call, "camera", {name: name for name in names}, _first_camera(call, names))
     plots = plot_camera(call.context.history, camera, time.time(), hours)
     return {"plots": plots, "names": names, "camera": camera, "hours": hours, "all_hours": HOURS, "n": _number_of(call)}
+
+
+def _first_camera(call: Call, names: Sequence[str]) -> str:
+    """Return the camera that people want to see first: one with a trouble, else the first of the line."""
+    troubles = current_troubles(call.context.line, call.context.history, call.context.events)
+    return next((trouble.name for trouble in troubles if trouble.name in names), names[0])
 
 
 def _log(call: Call) -> dict[str, Any]:
@@ -79,7 +86,7 @@ def _log(call: Call) -> dict[str, Any]:
         "entries": entries,
         "level": call.query("level", "info"),
         "levels": LEVELS,
-        "time_of": _time_of,
+        "time_of": call.messages.time,
         "n": _number_of(call),
     }
 
@@ -93,7 +100,7 @@ def _one_of(call: Call, name: str, known: Mapping[str, _T], default: str) -> _T:
 
 
 def _trouble_text_of(call: Call) -> Callable[[Trouble], str]:
-    """Return a function that says what is wrong."""
+    """Return a function that describes a trouble."""
     number = _number_of(call)
 
     def text(trouble: Trouble) -> str:
@@ -107,17 +114,16 @@ def _trouble_text_of(call: Call) -> Callable[[Trouble], str]:
     return text
 
 
-def _time_of(seconds: float) -> str:
-    """Return a local time, which sorts as text."""
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+def _local_of(call: Call) -> Callable[[str], str]:
+    """Return a function that writes a time of a manifest as a local time; any other text as it is."""
 
+    def local(text: str) -> str:
+        try:
+            return call.messages.time(datetime.fromisoformat(text).timestamp())
+        except (ValueError, OverflowError, OSError):
+            return text
 
-def _local(text: str) -> str:
-    """Return a time of a manifest as a local time; any other text as it is."""
-    try:
-        return f"{datetime.fromisoformat(text).astimezone():%Y-%m-%d %H:%M}"
-    except (ValueError, OverflowError, OSError):
-        return text
+    return local
 
 
 def _number_of(call: Call) -> Callable[..., str]:

@@ -7,10 +7,11 @@ from starlette.responses import Response
 from partsight.runtime.core import PageError
 from partsight.runtime.page.access.accounts import Role
 from partsight.runtime.page.access.audit import AuditLog
+from partsight.runtime.page.improve.formats import local, number, title
 from partsight.runtime.page.improve.job_protocol import JobKind
 from partsight.runtime.page.improve.jobs import JobState
 from partsight.runtime.page.improve.package_shelf import ShelfPackage
-from partsight.runtime.page.improve.view import ImproveView, JobView, local, number
+from partsight.runtime.page.improve.view import ImproveView, JobView
 from partsight.runtime.page.web.call import Call, PageRoute
 
 _PATH = "/improve"
@@ -19,7 +20,8 @@ _REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; 
 
 def improve(call: Call) -> Response:
     """Show what to do next, what people confirmed, the job, and all packages."""
-    return call.render("improve.html", {"view": ImproveView.of(call), "local": local, "n": partial(number, call)})
+    values = {"view": ImproveView.of(call), "local": local, "title": title, "n": partial(number, call)}
+    return call.render("improve.html", values)
 
 
 def job(call: Call) -> Response:

@@ -3,7 +3,6 @@
 from starlette.responses import Response
 
 from partsight.runtime.page.access.accounts import MAX_NAME, Account, Role
-from partsight.runtime.page.access.audit import local_time
 from partsight.runtime.page.access.login_limit import Wait
 from partsight.runtime.page.access.passwords import MAX_PASSWORD, MIN_PASSWORD, is_password
 from partsight.runtime.page.web.call import Call, PageRoute
@@ -104,7 +103,7 @@ def _account(
 ) -> Response:
     logons = call.context.audit.entries(2, who=call.who, action="logon")
     values = {"error": error, "is_changed": is_changed, "last": logons[1] if len(logons) > 1 else None}
-    limits = {"low": MIN_PASSWORD, "high": MAX_PASSWORD, "local": local_time}
+    limits = {"low": MIN_PASSWORD, "high": MAX_PASSWORD, "local": call.messages.time}
     return _limited(call.render("account.html", values | limits, status), wait)
 
 

@@ -8,7 +8,14 @@ from starlette.responses import Response
 from partsight.runtime.core import PageError
 from partsight.runtime.feedback import Feedback, summarize
 from partsight.runtime.page.access.accounts import Role
-from partsight.runtime.page.review.frame_filter import PAGE_FRAMES, FilterChoices, FrameFilter, reason_of
+from partsight.runtime.page.review.frame_filter import (
+    ALL,
+    NOT_ACCEPTED,
+    PAGE_FRAMES,
+    FilterChoices,
+    FrameFilter,
+    reason_of,
+)
 from partsight.runtime.page.review.golden_pictures import GoldenPictures, golden_jpeg
 from partsight.runtime.page.screens.decision import decide, deciders, decision_values, labels_of, reviews_of
 from partsight.runtime.page.web.call import Call, PageRoute
@@ -70,7 +77,9 @@ def _values(call: Call, feedback: Feedback, wanted: FrameFilter) -> dict[str, ob
         "deciders": deciders(call, *shown),
         "wanted": wanted,
         "choices": FilterChoices.of(feedback.frames, wanted.verdict),
+        "fixed_choices": {"part": ("",), "camera": ("",), "reason": (NOT_ACCEPTED, ALL)},
         "count": len(found),
+        "hidden": wanted.hidden(feedback.frames),
         "page": page,
         "pages": pages,
         "often": summarize(feedback.frames).often_corrected[:_MOST_NOTED],

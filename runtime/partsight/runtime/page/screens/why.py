@@ -97,10 +97,17 @@ def _values(call: Call, name: str, explained: Explained) -> dict[str, object]:
         "is_other_answer": _is_other_answer(explained),
         "sentences": words.sentences(explanation) if explanation else [],
         "layers": _layers(explanation) if explanation else [],
+        "needs_differ": _needs_differ(call, explanation),
         "heat": HEAT,
         "address": str(call.request.url.replace(query="", fragment="")),
         **decision_values(call, frame, back=f"/why/{name}"),
     }
+
+
+def _needs_differ(call: Call, explanation: Explanation | None) -> bool:
+    """Whether frames need different agreements: the package lowers the least one for a margin or the network's lead."""
+    rule = call.context.line.recognizer.decision
+    return explanation is not None and explanation.best is not None and bool(rule.by_margin or rule.by_network)
 
 
 def _outcome_of(explanation: Explanation | None) -> str:

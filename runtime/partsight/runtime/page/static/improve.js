@@ -15,3 +15,8 @@ window.addEventListener("pageshow", () => {
     delete button.dataset.text;
   }
 });
+
+// What a button opens must not stay below the edge of the screen; `toggle` does not bubble.
+document.addEventListener("toggle", (event) => {
+  if (event.target.open && event.target.matches(".improve-swap")) event.target.scrollIntoView({ block: "nearest" });
+}, true);

@@ -16,6 +16,18 @@
     document.body.classList.add("is-stale");
   }
 
+  // The link to Health says how many troubles there are.
+  function showTroubles(count) {
+    const badge = document.getElementById("troubles");
+    if (!badge) return;
+    const text = badge.dataset.text.replace("{count}", count);
+    badge.hidden = !count;
+    if (badge.title === text) return;
+    badge.title = text;
+    badge.querySelector("b").textContent = count;
+    badge.querySelector(".unseen").textContent = text;
+  }
+
   function hideStale() {
     banner.hidden = true;
     document.body.classList.remove("is-stale");
@@ -49,6 +61,7 @@
       const beat = JSON.parse(event.data);
       if (beat.ended) showStale(new Date(beat.ended * 1000)); // the line has stopped
       else hideStale();
+      showTroubles(beat.troubles || 0);
       document.dispatchEvent(new CustomEvent("partsight:beat", { detail: beat }));
     });
     stream.addEventListener("card", (event) => {

@@ -36,6 +36,7 @@
     else if (event.key === "u" || event.key === "U") undo(card);
     else if (card && event.key === "Enter" && event.target === card) press(card, "confirm");
     else if (card && /^[dD]$/.test(event.key)) press(card, "d");
+    else if (card && /^[tT]$/.test(event.key)) press(card, "t");
     else if (card && /^[nN]$/.test(event.key)) open(card, "new");
     else if (card && /^[oO]$/.test(event.key)) open(card, "other");
     else return false;
@@ -73,7 +74,8 @@
     const state = card.querySelector(".decision").dataset.state;
     const others = cards();
     const next = others.slice(others.indexOf(card) + 1).find((other) => other.querySelector('[data-state="open"]'));
-    if (state === "open" || state === "gone") card.focus();
+    const typed = card.querySelector("details.other[open] input[name=q]"); // the answer to a label that nobody knows
+    if (state === "open" || state === "gone") (typed || card).focus();
     else {
       decided.push(card);
       (next || card).focus();

@@ -186,7 +186,7 @@ def _to_login(call: Call) -> Response:
 
 
 def _problem(call: Call, status: int, text: str) -> Response:
-    """Return a page, or a part for htmx, with what is wrong and what to do."""
+    """Return a page, or a part for htmx, with the problem and the remedy."""
     return call.render(
         "problem_part.html" if call.is_part else "problem.html", {"text": text, "status": status}, status
     )

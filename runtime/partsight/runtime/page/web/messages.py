@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from importlib.resources import files
 
@@ -10,6 +11,8 @@ import msgspec
 
 LANGUAGES = {"en": "English", "de": "Deutsch"}
 """Languages of the page; the first is the default."""
+
+_TIMES = {"en": "%Y-%m-%d %H:%M:%S", "de": "%d.%m.%Y %H:%M:%S"}
 
 _ACCEPTED = re.compile(r"\s*([A-Za-z]{1,8})(?:-[A-Za-z0-9-]+)?\s*(?:;\s*q=([01](?:\.\d{0,3})?))?\s*")
 
@@ -34,6 +37,13 @@ class Messages:
             KeyError: there is no such text, or a value is missing.
         """
         return self.texts[key].format(**values) if values else self.texts[key]
+
+    def time(self, timestamp: float) -> str:
+        """Return seconds since 1970 as local time, as people of the language write it."""
+        try:
+            return datetime.fromtimestamp(timestamp).astimezone().strftime(_TIMES[self.language])
+        except (OverflowError, OSError, ValueError):  # a damaged record
+            return f"{timestamp:g}"
 
 
 @cache

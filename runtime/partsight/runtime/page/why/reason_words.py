@@ -1,7 +1,6 @@
 """The reason for an answer in a person's language: sentences, directions, poses and numbers."""
 
 from dataclasses import dataclass
-from datetime import datetime
 
 from partsight.runtime.matching import PartPose, Spot
 from partsight.runtime.page.web.messages import Messages
@@ -10,7 +9,7 @@ from partsight.runtime.recognition import Explanation
 _APART, _TOGETHER = "\u2068", "\u2069"
 """Marks around a label in a sentence: text from right to left in it leaves the rest of the sentence in order."""
 
-_TIMES = {"en": "%Y-%m-%d %H:%M:%S", "de": "%d.%m.%Y %H:%M:%S"}
+_CLEAR = 1.05  # tolerances; people read fewer as "1.0 times the tolerance", which sounds like no reason
 
 
 @dataclass(frozen=True)
@@ -68,10 +67,7 @@ class ReasonWords:
 
     def time(self, timestamp: float) -> str:
         """Return seconds since 1970 as local time."""
-        try:
-            return datetime.fromtimestamp(timestamp).astimezone().strftime(_TIMES[self.messages.language])
-        except (OverflowError, OSError, ValueError):  # a damaged record
-            return f"{timestamp:g}"
+        return self.messages.time(timestamp)
 
     def _recognised(self, why: Explanation) -> list[str]:
         if why.runner_up_label is None:
@@ -88,7 +84,7 @@ class ReasonWords:
             times = self.number(spot.tolerances, 1)
             cause = self.messages.text("why.by_pose", percent=percent, where=self.where(spot), times=times)
         else:
-            cause = self.spot(spot)
+            cause = self.messages.text("why.differs_little") if spot.tolerances < _CLEAR else self.spot(spot)
         return [
             f"{self.messages.text('why.agrees_with_none')} {cause}",
             self._of_best("why.nearest_needs", why),

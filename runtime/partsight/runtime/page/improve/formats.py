@@ -1,0 +1,28 @@
+"""How the screen `improve` writes time spans, numbers, times and packages."""
+
+import time
+
+from partsight.runtime.page.improve.package_facts import PackageFacts
+from partsight.runtime.page.web.call import Call
+
+
+def duration(seconds: float) -> str:
+    """Return a time span such as `2 min 10 s`."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def number(call: Call, value: int) -> str:
+    """Return a number with its thousands apart, in the person's way to write numbers."""
+    text = f"{value:,}"
+    return text.replace(",", ".") if call.messages.language == "de" else text
+
+
+def local(seconds: float) -> str:
+    """Return a time as people at the line read it; empty for 0."""
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds)) if seconds else ""
+
+
+def title(facts: PackageFacts) -> str:
+    """Return what people know a package by: its file's name, when it was made, and its id."""
+    return f"{facts.path.name} ({', '.join(filter(None, (local(facts.created), facts.package_id)))})"
