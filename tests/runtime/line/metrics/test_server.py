@@ -314,3 +314,9 @@ def test_addresses(text: str, expected: tuple[str, int]) -> None:
 def test_texts_that_are_no_address(text: str) -> None:
     with pytest.raises(ValueError, match=re.escape(repr(text))):
         parse_listen_address(text)
+
+
+def test_the_old_place_of_a_function() -> None:
+    with pytest.warns(DeprecationWarning, match=r"sinks\.parse_listen_address"):
+        from partsight.runtime.line.metrics.server import parse_listen_address as old
+    assert old is parse_listen_address

@@ -12,9 +12,10 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Self
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
-from partsight.runtime.core import MetricsError, ProcessBound
+from partsight.runtime.core import MetricsError, ProcessBound, warn_renamed
 from partsight.runtime.line.metrics.registry import OPENMETRICS, Metrics
 from partsight.runtime.sinks import is_loopback, log_exposed
+from partsight.runtime.sinks import parse_listen_address as _parse_listen_address
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -247,3 +248,11 @@ def _hang_up(connection: socket.socket) -> None:
 
 def _joined(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def __getattr__(name: str) -> Any:
+    """Return a function at its old place, with a warning."""
+    if name == "parse_listen_address":
+        warn_renamed("line.metrics.server.parse_listen_address", "sinks.parse_listen_address")
+        return _parse_listen_address
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -90,11 +90,11 @@ def swap(call: Call) -> Response:
 def approve(call: Call) -> Response:
     """Approve the swap that another person asked for, and do it."""
     shelf = call.context.packages
-    asked = shelf.requests.open
-    package = shelf.find(asked.package_id) if asked else None  # raises if it is gone: the request then stays open
+    if asked := shelf.requests.open:
+        shelf.find(asked.package_id)  # raises if it is gone: the request then stays open
     request = shelf.requests.approve(call.form.get("number", ""), call.who)
     call.audit("swap_approved", request.package_id, f"requested by {request.who}")
-    _swap(call, package or shelf.find(request.package_id))
+    _swap(call, shelf.find(request.package_id))
     return call.go_to(_PATH)
 
 
