@@ -12,6 +12,7 @@ import queue
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from partsight.runtime import Recognizer
 from partsight.runtime.cameras import FileCamera
+from partsight.runtime.feedback import decide, read_feedback
 from partsight.runtime.line import Health, Line, Policy
 from partsight.runtime.page import Accounts, Database, Page, PageSettings, Role
 from partsight.runtime.page.web.call import session_cookie
@@ -40,7 +42,7 @@ SCREENS = {
     "health": "/health",
     "people": "/people",
 }
-IN_DOCS = {"live": "light", "why": "light", "refused": "light", "improve": "light", "health": "dark"}
+IN_DOCS = {"live": "light", "why": "light", "refused": "light", "improve": "light", "health": "dark", "people": "light"}
 """Screens of the docs, and the scheme of each."""
 
 
@@ -63,7 +65,21 @@ def running_page(args: argparse.Namespace, work: Path) -> Iterator[tuple[Page, s
         events = [results.get(timeout=LONGEST_S) for paths in cameras.values() for _ in paths]
         refused = [event.record for event in events if event.record.outcome == "unknown"]
         page.context.history.sample()
+        while len(read_feedback(work / "kept").frames) < len(events):
+            time.sleep(0.2)  # the sink writes in a thread of its own
+        commission(page, args.frames, work / "kept")
         yield page, refused[0].name
+
+
+def commission(page: Page, frames: Path, kept: Path) -> None:
+    """Say what each accepted frame shows, and fit the package to these frames, as an engineer does on the page."""
+    for frame in read_feedback(kept).of("open"):
+        if frame.record and not frame.is_refused and Path(frame.record.source).is_relative_to(frames):
+            decide(kept, frame, "confirmed", Path(frame.record.source).parent.name)
+    jobs = page.context.jobs
+    jobs.start("commission", str(kept), "emil", lambda _: None)
+    while jobs.last is None or jobs.last.is_running:
+        time.sleep(0.2)
 
 
 class Slow(FileCamera):

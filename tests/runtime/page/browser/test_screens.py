@@ -9,9 +9,11 @@ from playwright.sync_api import Browser, BrowserContext
 from playwright.sync_api import Page as Tab
 
 from partsight.runtime.core.safe_folder import MANIFEST_NAME
+from partsight.runtime.feedback import read_feedback
 from tests.runtime.calibration.commissioning.lines import write_package
 from tests.runtime.page.browser.conftest import PASSWORD, log_in
 from tests.runtime.page.conftest import Station
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -59,6 +61,24 @@ def test_live_shows_a_new_result_by_itself(tab: Tab, plant: Station, patterned_f
     picture = tab.locator("main img").first
     picture.wait_for()
     assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 100
+
+
+def test_keys_decide(tab: Tab, plant: Station) -> None:
+    name = plant.show((20, 20, 20))[0].record.name
+    wait_until(lambda: read_feedback(plant.kept).frames)
+    log_in(tab, plant, "olga")
+    tab.goto(plant.page.url + "refused")
+    card = tab.locator("article.kept").first
+    card.focus()
+    tab.keyboard.press("t")
+    card.locator("button[value=undo]").wait_for()
+    assert [(frame.name, frame.verdict) for frame in read_feedback(plant.kept).frames] == [(name, "not_taught")]
+    card.focus()
+    tab.keyboard.press("u")
+    card.locator("button[value=discard]").wait_for()
+    assert [(frame.name, frame.verdict) for frame in read_feedback(plant.kept).frames] == [(name, "open")]
+    tab.keyboard.press("o")
+    assert card.locator("input[type=search]").evaluate("field => field === document.activeElement")
 
 
 def test_the_page_says_when_it_is_stale(tab: Tab, plant: Station) -> None:
