@@ -12,7 +12,7 @@ from partsight.runtime.core import PackageError
 from partsight.runtime.line import CameraCounters
 from partsight.runtime.page.live import recent_results
 from partsight.runtime.page.live.picture import PANEL_HW, PICTURE_HW
-from partsight.runtime.page.live.recent_results import PERIOD_S, SHOWN, RecentResults
+from partsight.runtime.page.live.recent_results import ACCEPTED_PERIODS, PERIOD_S, SHOWN, RecentResults
 from tests.runtime.page.live_line import FakeLine
 from tests.tiny import ONE_THREAD, solid
 
@@ -44,7 +44,7 @@ def panels_of(picture: bytes) -> tuple[Pixels, Pixels]:
     return np.asarray(image[:, : PANEL_HW[1]], np.uint8), np.asarray(image[:, -PANEL_HW[1] :], np.uint8)
 
 
-def test_a_camera_gets_one_picture_in_half_a_second(line: FakeLine, recent: RecentResults) -> None:
+def test_a_camera_gets_one_picture_of_accepted_results_in_a_second(line: FakeLine, recent: RecentResults) -> None:
     first = line.publish(solid("red"))
     recent.draw()
     line.publish(solid("blue"))
@@ -53,6 +53,9 @@ def test_a_camera_gets_one_picture_in_half_a_second(line: FakeLine, recent: Rece
     recent.draw()
     assert names(recent) == [first.name]
     assert names(recent, "right") == [other.name]
+    line.now += (ACCEPTED_PERIODS - 1) * PERIOD_S
+    recent.draw()
+    assert names(recent) == [first.name]
     line.now += PERIOD_S
     recent.draw()
     recent.draw()
@@ -84,6 +87,7 @@ def test_a_refused_result_goes_first_for_half_a_second(line: FakeLine, recent: R
     line.publish(solid("blue"), outcome)
     line.now += PERIOD_S
     accepted = line.publish(solid("red"))
+    line.now += (ACCEPTED_PERIODS - 1) * PERIOD_S
     recent.draw()
     assert names(recent)[0] == accepted.name
 
@@ -93,7 +97,7 @@ def test_twenty_results_are_shown_and_some_more_found(line: FakeLine, recent: Re
     for _ in range(SHOWN + 12):
         published.append(line.publish(solid("red")).name)
         recent.draw()
-        line.now += PERIOD_S
+        line.now += ACCEPTED_PERIODS * PERIOD_S
     assert names(recent) == published[: -SHOWN - 1 : -1]
     assert recent.find(published[0]) is None
     found = recent.find(published[-SHOWN - 1])  # a browser may still fetch its picture

@@ -329,7 +329,7 @@ def test_a_slow_browser_gets_the_newest_alone(matching_package: Path) -> None:
             numbers.extend(int(number) for number in re.findall(rb'"number":(\d+)', data))
             for _ in range(5):  # while this browser takes its time, another one looks
                 line.publish(solid("red"))
-                line.now += 0.5
+                line.now += 1.0
                 recent.draw()
             if len(numbers) == 3:
                 recent.close()

@@ -16,6 +16,9 @@ from partsight.runtime.sinks import FrameEvent, Record
 PERIOD_S = 0.5
 """Seconds for which a camera gets at most one picture."""
 
+ACCEPTED_PERIODS = 2
+"""Periods for which a camera that recognises its parts gets at most one picture: that halves the cost."""
+
 SHOWN = 20
 """Results of each camera that the page shows."""
 
@@ -55,17 +58,23 @@ class _Camera:
     def __init__(self) -> None:
         self.waiting: FrameEvent | None = None  # the next to be shown
         self.arrived = 0.0
-        self.window = -1  # half second, since the clock began, of the last picture
+        self.window = -ACCEPTED_PERIODS  # half second, since the clock began, of the last picture
         self.count = 0
         self.shown: OrderedDict[str, RecentResult] = OrderedDict()  # by name, the newest last
+
+
+def _is_due(camera: _Camera, window: int) -> bool:
+    """Return whether a camera whose result waits gets a picture in this half second."""
+    is_accepted = camera.waiting is not None and camera.waiting.record.outcome == "recognised"
+    return window - camera.window >= (ACCEPTED_PERIODS if is_accepted else 1)
 
 
 class RecentResults:
     """Listens to a line, and draws the results that the page shows. Thread-safe.
 
     The line's thread only stores a reference to each result. Nothing is drawn until a browser asks (`draw`), and then
-    at most one picture for each camera and half second, for all browsers. It shows the newest result of that time; an
-    unknown or failed one goes first, so that people see it between many accepted ones.
+    at most one picture for each camera and half second, of accepted results and second, for all browsers. It shows the
+    newest result of that time; an unknown or failed one goes first, so that people see it between many accepted ones.
 
     Memory: for each camera 30 pictures of about 20 to 60 kB and one waiting frame; `MAX_FRAME_BYTES` of shown
     frames; the golden images of 64 parts.
@@ -93,7 +102,7 @@ class RecentResults:
             window = int(self._clock() / PERIOD_S)
             for camera in self._cameras.values():
                 with self._lock:
-                    if camera.waiting is None or camera.window == window:
+                    if camera.waiting is None or not _is_due(camera, window):
                         continue
                     event, camera.waiting, camera.window = camera.waiting, None, window
                 self._show(camera, event)
