@@ -23,7 +23,6 @@ from partsight.runtime.page.live.recent_results import SHOWN, RecentResults
 from partsight.runtime.page.live.shift import ShiftCounters
 from partsight.runtime.page.live.streams import MAX_STREAMS, EventStream, LiveStreams, event_bytes
 from partsight.runtime.page.live.view import LiveView
-from partsight.runtime.page.screens.live import digits_of, in_digits
 from partsight.runtime.sinks import FrameEvent
 from tests.runtime.page.conftest import Station
 from tests.runtime.page.live_line import FakeLine
@@ -394,19 +393,6 @@ def test_a_day_leaves_memory_flat(matching_package: Path, monkeypatch: pytest.Mo
     assert line.sequence + 1 == halves * per_half
     assert len(recent.shown("left")) == SHOWN
     assert sizes[1] - sizes[0] < 8 * 2**20
-
-
-@pytest.mark.parametrize(
-    ("value", "digits", "language", "text"),
-    [(1234.5, 1, "en", "1,234.5"), (1234.5, 1, "de", "1.234,5"), (0.5, 2, "de", "0,50"), (7, 0, "en", "7")],
-)
-def test_numbers_as_people_write_them(value: float, digits: int, language: str, text: str) -> None:
-    assert in_digits(value, digits, language) == text
-
-
-@pytest.mark.parametrize(("value", "needed", "digits"), [(0.9, 0.5, 2), (0.8702, 0.87, 4), (0.87, 0.87, 5)])
-def test_a_score_is_told_from_its_threshold(value: float, needed: float, digits: int) -> None:
-    assert digits_of(value, needed) == digits
 
 
 def streams_of(line: FakeLine) -> tuple[LiveStreams, RecentResults]:

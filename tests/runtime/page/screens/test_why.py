@@ -165,9 +165,9 @@ def test_a_pose_in_words(language: str, sign: int) -> None:
 
 def test_numbers_tell_apart() -> None:
     words = ReasonWords(messages_of("de"))
-    assert words.against(0.504, 0.5) == ("0,504", "0,500")
-    assert words.against(0.8, -0.03) == ("0,80", "0,00")
-    assert words.against(0.5, 0.5) == ("0,50000", "0,50000")
+    assert words.messages.against(0.504, 0.5) == ("0,504", "0,500")
+    assert words.messages.against(0.8, -0.03) == ("0,80", "0,00")
+    assert words.messages.against(0.5, 0.5) == ("0,50000", "0,50000")
 
 
 @pytest.mark.parametrize(("tolerances", "names_the_spot"), [(0.4, False), (1.04, False), (1.06, True)])

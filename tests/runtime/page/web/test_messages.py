@@ -64,3 +64,16 @@ def test_a_text_with_values() -> None:
     assert messages_of("de").text("common.stale", time="12:03:41") != messages_of("en").text(
         "common.stale", time="12:03:41"
     )
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "language", "text"),
+    [(1234.5, 1, "en", "1,234.5"), (1234.5, 1, "de", "1.234,5"), (0.5, 2, "de", "0,50"), (7, 0, "en", "7")],
+)
+def test_numbers_as_people_write_them(value: float, digits: int, language: str, text: str) -> None:
+    assert messages_of(language).number(value, digits) == text
+
+
+@pytest.mark.parametrize(("value", "needed", "digits"), [(0.9, 0.5, 2), (0.8702, 0.87, 4), (0.87, 0.87, 5)])
+def test_a_score_is_told_from_its_threshold(value: float, needed: float, digits: int) -> None:
+    assert messages_of("en").against(value, needed) == (f"{value:.{digits}f}", f"{needed:.{digits}f}")

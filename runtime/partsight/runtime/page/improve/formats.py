@@ -3,19 +3,12 @@
 import time
 
 from partsight.runtime.page.improve.package_facts import PackageFacts
-from partsight.runtime.page.web.call import Call
 
 
 def duration(seconds: float) -> str:
     """Return a time span such as `2 min 10 s`."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
-def number(call: Call, value: int) -> str:
-    """Return a number with its thousands apart, in the person's way to write numbers."""
-    text = f"{value:,}"
-    return text.replace(",", ".") if call.messages.language == "de" else text
 
 
 def local(seconds: float) -> str:

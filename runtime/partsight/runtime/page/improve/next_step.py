@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from partsight.runtime.page.improve.formats import local, number
+from partsight.runtime.page.improve.formats import local
 from partsight.runtime.page.improve.improvement import MIN_FRAMES, Improvement
 from partsight.runtime.page.improve.jobs import JobState
 from partsight.runtime.page.improve.package_shelf import ShelfPackage
@@ -56,7 +56,11 @@ def _step_of_frames(call: Call, found: Improvement | None) -> NextStep:
         return _step(call, "next_enroll", parts=len(found.new_parts))
     if found.waiting:
         return _step_of_sample(call, found)
-    return _step(call, "next_review", frames=number(call, found.open)) if found.open else _step(call, "next_nothing")
+    return (
+        _step(call, "next_review", frames=call.messages.number(found.open))
+        if found.open
+        else _step(call, "next_nothing")
+    )
 
 
 def _step_of_sample(call: Call, found: Improvement) -> NextStep:
@@ -66,8 +70,8 @@ def _step_of_sample(call: Call, found: Improvement) -> NextStep:
     if found.frames < MIN_FRAMES:
         return _step(call, "next_few", frames=found.frames, needed=MIN_FRAMES)
     if found.is_half_reviewed:
-        return _step(call, "next_decide", is_care=True, frames=number(call, found.skipped))
-    return _step(call, "next_commission", frames=number(call, found.waiting))
+        return _step(call, "next_decide", is_care=True, frames=call.messages.number(found.skipped))
+    return _step(call, "next_commission", frames=call.messages.number(found.waiting))
 
 
 def _since(call: Call, packages: tuple[ShelfPackage, ...]) -> str:

@@ -61,9 +61,10 @@ class JobView:
         if rate is None or not rate.total:
             return self._call.text("improve.not_measured")
         digits = 2 if rate.high < 0.01 else 1
-        low, middle, high = (f"{100 * share:.{digits}f}" for share in (rate.low, rate.rate, rate.high))
-        text = self._call.text("improve.rate", middle=middle, low=low, high=high)
-        return text.replace(".", ",") if self._call.messages.language == "de" else text
+        low, middle, high = (
+            self._call.messages.number(100 * share, digits) for share in (rate.low, rate.rate, rate.high)
+        )
+        return self._call.text("improve.rate", middle=middle, low=low, high=high)
 
 
 @dataclass(frozen=True)

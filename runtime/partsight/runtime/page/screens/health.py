@@ -128,13 +128,13 @@ def _local_of(call: Call) -> Callable[[str], str]:
 
 def _number_of(call: Call) -> Callable[..., str]:
     """Return a function that writes numbers as the person's language does; a dash for None."""
-    swapped = str.maketrans(",.", ".,") if call.messages.language == "de" else {}
 
     def number(value: float | None, digits: int = 0, *, is_signed: bool = False) -> str:
         if value is None:
             return "–"
         rounded = round(value, digits) or 0.0  # never −0
-        return f"{rounded:{'+' if is_signed and rounded else ''},.{digits}f}".replace("-", "−").translate(swapped)
+        sign = "−" if rounded < 0 else "+" if is_signed and rounded else ""
+        return sign + call.messages.number(abs(rounded), digits)
 
     return number
 

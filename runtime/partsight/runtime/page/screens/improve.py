@@ -7,7 +7,7 @@ from starlette.responses import Response
 from partsight.runtime.core import PageError
 from partsight.runtime.page.access.accounts import Role
 from partsight.runtime.page.access.audit import AuditLog
-from partsight.runtime.page.improve.formats import local, number, title
+from partsight.runtime.page.improve.formats import local, title
 from partsight.runtime.page.improve.job_protocol import JobKind
 from partsight.runtime.page.improve.jobs import JobState
 from partsight.runtime.page.improve.package_shelf import ShelfPackage
@@ -20,7 +20,7 @@ _REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; 
 
 def improve(call: Call) -> Response:
     """Show what to do next, what people confirmed, the job, and all packages."""
-    values = {"view": ImproveView.of(call), "local": local, "title": title, "n": partial(number, call)}
+    values = {"view": ImproveView.of(call), "local": local, "title": title, "n": call.messages.number}
     return call.render("improve.html", values)
 
 

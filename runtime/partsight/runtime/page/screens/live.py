@@ -12,9 +12,6 @@ from partsight.runtime.page.live.view import CameraView
 from partsight.runtime.page.web.call import Call, PageRoute
 from partsight.runtime.sinks import Record
 
-_DIGITS = (2, 3, 4, 5)
-_COMMA = str.maketrans(",.", ".,")
-
 
 def live(call: Call) -> Response:
     """Return the whole screen."""
@@ -75,28 +72,14 @@ def _event(call: Call, view: CameraView) -> bytes:
 def _helpers(call: Call) -> Mapping[str, object]:
     """Return the functions that the templates call."""
 
-    def number(value: float, digits: int = 0) -> str:
-        return in_digits(value, digits, call.messages.language)
-
     return {
-        "number": number,
+        "number": call.messages.number,
         "clock": lambda time: f"{datetime.fromtimestamp(time):%H:%M:%S}",
         "short": lambda result: in_short(call, result.record),
-        "pair": lambda value, needed: tuple(number(each, digits_of(value, needed)) for each in (value, needed)),
+        "pair": call.messages.against,
         "bar": bar_of,
         "picture_hw": PICTURE_HW,
     }
-
-
-def in_digits(value: float, digits: int, language: str) -> str:
-    """Return a number as people of a language write it."""
-    text = f"{value:,.{digits}f}"
-    return text.translate(_COMMA) if language == "de" else text
-
-
-def digits_of(value: float, needed: float) -> int:
-    """Return the number of digits that tell a value from the least that is needed."""
-    return next((digits for digits in _DIGITS if f"{value:.{digits}f}" != f"{needed:.{digits}f}"), _DIGITS[-1])
 
 
 def bar_of(value: float) -> float:

@@ -14,6 +14,7 @@ LANGUAGES = {"en": "English", "de": "Deutsch"}
 
 _TIMES = {"en": "%Y-%m-%d %H:%M:%S", "de": "%d.%m.%Y %H:%M:%S"}
 
+_COMMA = str.maketrans(",.", ".,")
 _ACCEPTED = re.compile(r"\s*([A-Za-z]{1,8})(?:-[A-Za-z0-9-]+)?\s*(?:;\s*q=([01](?:\.\d{0,3})?))?\s*")
 
 
@@ -37,6 +38,20 @@ class Messages:
             KeyError: there is no such text, or a value is missing.
         """
         return self.texts[key].format(**values) if values else self.texts[key]
+
+    def number(self, value: float, digits: int = 0) -> str:
+        """Return a number as people of the language write it."""
+        text = f"{value:,.{digits}f}"
+        return text.translate(_COMMA) if self.language == "de" else text
+
+    def against(self, value: float, needed: float) -> tuple[str, str]:
+        """Return a number and the least that is needed, with as many digits as tell them apart.
+
+        A rule may need less than 0 of a frame with a large margin; people read that as 0.
+        """
+        needed = max(needed, 0.0)
+        digits = next((digits for digits in (2, 3, 4) if f"{value:.{digits}f}" != f"{needed:.{digits}f}"), 5)
+        return self.number(value, digits), self.number(needed, digits)
 
     def time(self, timestamp: float) -> str:
         """Return seconds since 1970 as local time, as people of the language write it."""

@@ -27,18 +27,8 @@ class ReasonWords:
         }[why.answer.reason](why)
 
     def number(self, value: float, digits: int = 2) -> str:
-        """Return a number with the decimal mark of the language."""
-        text = f"{value:.{digits}f}"
-        return text.replace(".", ",") if self.messages.language == "de" else text
-
-    def against(self, value: float, needed: float) -> tuple[str, str]:
-        """Return a number and the least that is needed, with as many digits as tell them apart.
-
-        A rule may need less than 0 of a frame with a large margin; people read that as 0.
-        """
-        needed = max(needed, 0.0)
-        digits = next((digits for digits in (2, 3, 4) if f"{value:.{digits}f}" != f"{needed:.{digits}f}"), 5)
-        return self.number(value, digits), self.number(needed, digits)
+        """Return a number as people of the language write it."""
+        return self.messages.number(value, digits)
 
     def pose(self, pose: PartPose) -> list[str]:
         """Return shift, turn and distortion of a part, compared with its golden image."""
@@ -92,7 +82,7 @@ class ReasonWords:
 
     def _two_parts_fit(self, why: Explanation) -> list[str]:
         answer, text = why.answer, self.messages.text
-        lead, least_lead = self.against(answer.margin, answer.least_margin)
+        lead, least_lead = self.messages.against(answer.margin, answer.least_margin)
         said = [
             text(
                 "why.two_parts_fit",
@@ -110,7 +100,7 @@ class ReasonWords:
         return said
 
     def _of_best(self, key: str, why: Explanation) -> str:
-        score, needed = self.against(why.answer.score, why.answer.threshold)
+        score, needed = self.messages.against(why.answer.score, why.answer.threshold)
         return self.messages.text(key, label=isolated(why.best_label), score=score, needed=needed)
 
 
