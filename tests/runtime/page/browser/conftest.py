@@ -28,8 +28,9 @@ PASSWORD = "a long enough secret"
 PEOPLE = {"olga": Role.OPERATOR, "emil": Role.ENGINEER, "erna": Role.ENGINEER, "ada": Role.ADMIN}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
+    """A browser for one module: Playwright's event loop counts as running in this thread, so it must end with it."""
     if CHROMIUM is None:
         pytest.skip("needs Chromium: install the Debian package chromium")
     with sync_playwright() as playwright:
