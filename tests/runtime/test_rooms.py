@@ -49,6 +49,7 @@ ALLOWED = {
         "feedback",
         "line",
     },
+    "cluster": {"core", "images", "package", "recognition", "signing"},
 }
 """Of each room the rooms that it may import: docs/architecture.md shows them as a picture."""
 

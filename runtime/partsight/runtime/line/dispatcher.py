@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from partsight.runtime.core import PartsightError, ProviderError
+from partsight.runtime.core import PartsightError, ProviderError, RemoteError
 from partsight.runtime.line.counters import Tally
 from partsight.runtime.line.frame_queue import Arrival, FrameQueue, UnreadableFrame
 from partsight.runtime.line.publisher import ResultPublisher
@@ -110,6 +110,8 @@ class Dispatcher:
                 pending = recognizer.start_batch([arrival.frame.image for arrival in batch])
             except ProviderError:
                 raise
+            except RemoteError as error:
+                return _Failed(self._publisher, batch, error)
             except PartsightError:
                 return _OneByOne(self, batch)
         return _Batch(self, self._publisher, batch, recognizer, pending)
@@ -182,6 +184,9 @@ class _Batch:
             results = self.pending.wait()
         except ProviderError:
             raise  # no frame is at fault, and no other frame would be answered
+        except RemoteError as error:  # no frame is at fault, and the server may answer the next batch
+            _Failed(self.publisher, self.arrivals, error).publish()
+            return
         except PartsightError:
             _OneByOne(self.dispatcher, self.arrivals).publish()
             return
@@ -199,6 +204,19 @@ class _OneByOne:
     def publish(self) -> None:
         for arrival in self.arrivals:
             self.dispatcher.answer_alone(arrival)
+
+
+@dataclass(frozen=True)
+class _Failed:
+    """Frames that nobody answers, because the server is lost: asking for each alone would only take longer."""
+
+    publisher: ResultPublisher
+    arrivals: Sequence[Arrival]
+    error: RemoteError
+
+    def publish(self) -> None:
+        for arrival in self.arrivals:
+            self.publisher.publish_failure(arrival, self.error)
 
 
 @dataclass(frozen=True)

@@ -22,12 +22,17 @@ from partsight.runtime.recognition.results import (
     decide,
     decide_matched,
 )
+from partsight.runtime.recognition.tensors import ANSWER_TENSORS, MAX_TOP, NETWORK_SCORE, AnswerCodec, TensorSpec
 from partsight.runtime.recognition.threshold import SCORE_RANGES, threshold_warning
 
 __all__ = [
+    "ANSWER_TENSORS",
+    "MAX_TOP",
+    "NETWORK_SCORE",
     "REASONS",
     "SCORE_RANGES",
     "Answer",
+    "AnswerCodec",
     "Explanation",
     "MatchingStage",
     "MicroBatcher",
@@ -39,6 +44,7 @@ __all__ = [
     "ScoredLabel",
     "Stages",
     "StartedBatch",
+    "TensorSpec",
     "decide",
     "decide_matched",
     "draw_explanation",

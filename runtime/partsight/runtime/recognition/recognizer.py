@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self, Unpack
 
+import msgspec
+
 from partsight.runtime.core import (
     PartsightError,
     Pixels,
@@ -16,6 +18,7 @@ from partsight.runtime.core import (
 from partsight.runtime.images import check_batch, preprocess
 from partsight.runtime.inference import Arithmetic, EngineSettings, Inference, ModelSettings
 from partsight.runtime.matching import Appearance, Rule, appearance_of
+from partsight.runtime.package import Manifest
 from partsight.runtime.recognition.explanation import Explanation
 from partsight.runtime.recognition.loading import load
 from partsight.runtime.recognition.old_options import NEW_NAMES, OldOptions, check_known, read_engine
@@ -48,6 +51,7 @@ class Recognizer(ProcessBound):
         top: int = 5,
         threshold: float | None = None,
         matching: bool = True,
+        cropped: bool = False,
         engine: EngineSettings | None = None,
         trusted_keys: Sequence[KeyLike] | None = None,
         **old: Unpack[OldOptions],
@@ -66,6 +70,7 @@ class Recognizer(ProcessBound):
                 frames, or accepts most unknown parts, according to the package's calibration.
             matching: Whether to compare frames with golden images, if the package has them (an `.onnx` file alone has
                 none); False for the network's answer alone.
+            cropped: Whether frames show the package's region alone, because the camera or a client has cropped them.
             engine: Use of the machine (threads, cache, card); None for the fastest.
             trusted_keys: Public keys, or paths of their files. partsight refuses a package that none of them signed;
                 `signed_by` then names the keys that did. The machine's own setting holds as well (docs/signing.md).
@@ -93,7 +98,8 @@ class Recognizer(ProcessBound):
         self.trusted_keys = None if trusted_keys is None else read_keys(trusted_keys)
         loaded = load(Path(package), provider, settings, self.trusted_keys, matching=matching)
         session, stage = loaded.session, loaded.matching_stage
-        self.manifest, self.package_id, self.signed_by = loaded.manifest, loaded.package_id, loaded.signed_by
+        self.manifest = _without_region(loaded.manifest) if cropped else loaded.manifest
+        self.package_id, self.signed_by = loaded.package_id, loaded.signed_by
         self.batch_size = batch_size
         self._provider, self._provider_reason = session.provider.name, session.reason
         self.decision = stage.matching.decision if stage else self.manifest.decision
@@ -311,3 +317,9 @@ class Recognizer(ProcessBound):
         if pipeline is None:
             raise PartsightError("this Recognizer is closed; create a new one")
         return pipeline
+
+
+def _without_region(manifest: Manifest) -> Manifest:
+    """Return a manifest for frames that are cropped already."""
+    spec = msgspec.structs.replace(manifest.preprocess, region=None, golden_hw=None)
+    return msgspec.structs.replace(manifest, preprocess=spec)
