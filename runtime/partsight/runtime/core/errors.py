@@ -20,7 +20,7 @@ PartsightError
 │   └── SignatureError  no trusted key has signed a model package
 ├── KeyFileError       a key that signs or checks packages cannot be used
 ├── ProviderError      the requested execution provider is missing, or cannot run the model
-├── RemoteError      the requested execution provider is missing, or cannot run the model
+├── RemoteError        a server does not answer, or answers wrongly
 ├── OutputError        a file or folder cannot be written
 ├── MetricsError       metrics cannot be served at the requested address
 ├── PageError          the operator's page cannot be served, or a request on it is not possible
