@@ -79,7 +79,7 @@ def test_json(call: Call, well: None) -> None:
     assert facts["providers"][0] == {"name": "cpu", "usable": True, "reason": "", "fix": ""}
     assert facts["cpu"]["cores"] == os.cpu_count()
     assert 1 <= facts["cpu"]["usable_cores"] <= facts["cpu"]["cores"]
-    assert [job["name"] for job in facts["jobs"]] == ["run on the line", "serve the page", "enroll", "train and export"]
+    assert [job["name"] for job in facts["jobs"]] == list(JOBS)
 
 
 def test_json_and_text_agree_on_a_machine_that_is_not_well(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,18 +115,30 @@ def test_an_installed_clash(tmp_path: Path) -> None:
     assert "\n    pip uninstall --yes onnxruntime onnxruntime-gpu\n" in done.stdout
 
 
+JOBS = {
+    "run on the line": "cpu",
+    "serve the page": "page",
+    "use a server, write for Triton": "triton",
+    "serve and batch with Ray": "ray",
+    "enroll": "enroll",
+    "train and export": "train",
+}
+"""Jobs, and the extra that each needs."""
+
+
 def test_jobs() -> None:
-    line, page, enrolling, training = find_jobs(["onnxruntime-gpu", *TRAIN_LIBRARIES, *PAGE_LIBRARIES])
-    assert (line.missing, line.fix, training.missing, training.fix) == ((), "", (), "")
-    assert (enrolling.missing, enrolling.fix, page.missing, page.fix) == ((), "", (), "")
-    (_, page, enrolling, _) = find_jobs(["onnxruntime", "uvicorn"])
-    assert (page.missing, page.fix) == (("argon2-cffi", "starlette"), "pip install 'partsight[page]'")
-    assert (enrolling.missing, enrolling.fix) == (("onnx",), "pip install 'partsight[enroll]'")
-    line, *_, training = find_jobs(["numpy", "onnx"])
-    assert line.missing == ("onnxruntime",)
-    assert line.fix.startswith("pip install 'partsight[cpu]'")
-    assert training.missing == ("matplotlib", "tensorflow", "tf2onnx")
-    assert training.fix == "pip install 'partsight[train]'"
+    installed = ["onnxruntime-gpu", "ray", "tritonclient", *TRAIN_LIBRARIES, *PAGE_LIBRARIES]
+    assert {(job.name, job.missing, job.fix) for job in find_jobs(installed)} == {(name, (), "") for name in JOBS}
+    jobs = {job.name: job for job in find_jobs(["numpy", "tritonclient", "uvicorn"])}
+    assert {name: job.missing for name, job in jobs.items()} == {
+        "run on the line": ("onnxruntime",),
+        "serve the page": ("argon2-cffi", "starlette"),
+        "use a server, write for Triton": (),
+        "serve and batch with Ray": ("ray",),
+        "enroll": ("onnx",),
+        "train and export": TRAIN_LIBRARIES,
+    }
+    assert all(f"'partsight[{JOBS[name]}]'" in job.fix for name, job in jobs.items() if job.missing)
 
 
 def test_a_line_that_cannot_train_is_well(call: Call, well: None, monkeypatch: pytest.MonkeyPatch) -> None:

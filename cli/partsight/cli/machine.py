@@ -3,7 +3,7 @@
 import importlib.metadata
 import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ LIBRARIES = (
     *("opencv-python-headless", "pillow", "tqdm", "onnxruntime", "onnxruntime-directml", "onnxruntime-gpu"),
     *("onnxruntime-openvino", "onnxruntime-qnn", "onnxruntime-training", "openvino", "tensorrt"),
     *("tensorflow", "keras", "tf2onnx", "onnx", "matplotlib", "argon2-cffi", "starlette", "uvicorn"),
+    *("ray", "tritonclient"),
 )
 """Distributions whose versions `doctor` shows."""
 
@@ -140,19 +141,26 @@ def find_jobs(installed: Iterable[str]) -> tuple[Job, ...]:
     has = set(installed)
     has_engine = any(name.startswith(("onnxruntime", "openvino")) for name in has)
     on_the_line = () if has_engine else ("onnxruntime",)
-    enrolling = () if "onnx" in has else ("onnx",)
-    page = tuple(name for name in PAGE_LIBRARIES if name not in has)
-    training = tuple(name for name in TRAIN_LIBRARIES if name not in has)
+    of_extras = [
+        ("serve the page", "page", PAGE_LIBRARIES),
+        ("use a server, write for Triton", "triton", ("tritonclient",)),
+        ("serve and batch with Ray", "ray", ("ray", "tritonclient")),
+        ("enroll", "enroll", ("onnx",)),
+        ("train and export", "train", TRAIN_LIBRARIES),
+    ]
     return (
         Job(
             "run on the line",
             on_the_line,
             "pip install 'partsight[cpu]' (or 'partsight[gpu]' for an NVIDIA GPU, never both)" if on_the_line else "",
         ),
-        Job("serve the page", page, "pip install 'partsight[page]'" if page else ""),
-        Job("enroll", enrolling, "pip install 'partsight[enroll]'" if enrolling else ""),
-        Job("train and export", training, "pip install 'partsight[train]'" if training else ""),
+        *(_job_of_extra(name, extra, libraries, has) for name, extra, libraries in of_extras),
     )
+
+
+def _job_of_extra(name: str, extra: str, libraries: Iterable[str], has: Collection[str]) -> Job:
+    missing = tuple(library for library in libraries if library not in has)
+    return Job(name, missing, f"pip install 'partsight[{extra}]'" if missing else "")
 
 
 def version_of(distribution: str) -> str | None:
