@@ -18,7 +18,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from partsight.export import bundle
-from partsight.export.bundle import Bundle, join, resized
+from partsight.export.bundle import Bundle, join, resized, write_bundle
+from partsight.export.bundle_outputs import AGREES_WITH_NONE, RECOGNISED, TWO_PARTS_FIT, Texts
 from partsight.runtime import ModelPackage, Recognizer, read_image
 from partsight.runtime.calibration.variation import Variation, vary
 from partsight.runtime.core.errors import ExportError, OutputError, PackageError
@@ -28,6 +29,7 @@ from partsight.runtime.matching import BANK_FILE, Bank, Matcher, Matches, Matchi
 from partsight.runtime.matching.graph_nodes import ALLOWED_OPERATORS, BATCH, FRAMES_TRACED, Trace
 from partsight.runtime.package.manifest import Matching, Precision
 from partsight.runtime.package.onnx_file import check_onnx
+from partsight.runtime.recognition import ANSWER_TENSORS, MAX_TOP, AnswerCodec
 from tests.runtime.enrolment.enrolling import write_package
 from tests.runtime.matching.case import FRAMES, PARTS, SPEC, Case, load_case, session, stretch_samples
 from tests.tiny import tiny_matching, write_tiny_package
@@ -90,16 +92,14 @@ def assert_same(
     size_hw = tuple(dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim[1:3])
     (score,) = session(model).run(["score"], {"image_bgr": shrunk(images, size_hw)})
     matches = Matcher(case.bank, spec).match(shrunk(images, spec.size_hw), score)
-    finalists = min(bundle.TOP, matches.agreement.shape[1])
+    finalists = min(MAX_TOP, matches.agreement.shape[1])
     valid = matches.agreement[:, :finalists] > 0
     assert (found["label_index"] == matches.classes[:, 0]).all()
     assert np.abs(found["agreement"] - matches.agreement[:, 0]).max() < 1e-3
     assert np.abs(found["margin"] - matches.margin).max() < 1e-3
     assert (found["accepted"] == matches.is_accepted(rule, spec)).all()
     too_low = matches.agreement[:, 0] < matches.needed(rule)
-    reasons = np.where(
-        found["accepted"], bundle.RECOGNISED, np.where(too_low, bundle.AGREES_WITH_NONE, bundle.TWO_PARTS_FIT)
-    )
+    reasons = np.where(found["accepted"], RECOGNISED, np.where(too_low, AGREES_WITH_NONE, TWO_PARTS_FIT))
     assert (found["reason"] == reasons).all()
     assert (found["top_index"][:, :finalists] == np.where(valid, matches.classes[:, :finalists], -1)).all()
     assert (found["top_index"][:, finalists:] == -1).all()
@@ -137,15 +137,15 @@ def test_reads_the_networks_scores(case: Case) -> None:
     model, images = network(), images_of(case, NETWORK_HW)
     found = run(joined(case, model, msgspec.structs.replace(SPEC, by_thumbnail=0)), images)
     assert_same(found, images, case, model, with_margin(by_thumbnail=0))
-    assert (found["reason"] == bundle.AGREES_WITH_NONE).any()
+    assert (found["reason"] == AGREES_WITH_NONE).any()
 
 
 def test_each_reason(case: Case) -> None:
     model, images = network(), images_of(case, NETWORK_HW)
     twice = dataclasses.replace(case, bank=doubled(case))
-    assert set(run(joined(case, model), images)["reason"]) >= {bundle.RECOGNISED}
-    assert set(run(joined(case, model, rule=Rule(1.0)), images)["reason"]) == {bundle.AGREES_WITH_NONE}
-    assert set(run(joined(twice, model, rule=Rule(0.0)), images)["reason"]) == {bundle.TWO_PARTS_FIT}
+    assert set(run(joined(case, model), images)["reason"]) >= {RECOGNISED}
+    assert set(run(joined(case, model, rule=Rule(1.0)), images)["reason"]) == {AGREES_WITH_NONE}
+    assert set(run(joined(twice, model, rule=Rule(0.0)), images)["reason"]) == {TWO_PARTS_FIT}
 
 
 @pytest.mark.parametrize("rule", [Rule(0.8, by_margin=0.4), Rule(0.3, by_network=0.4), Rule(0.9, 0.25, -0.25)])
@@ -155,7 +155,7 @@ def test_margin_and_network_count_as_in_the_steps(case: Case, rule: Rule) -> Non
     matches = assert_same(found, images, case, model, with_margin(), rule)
     assert (matches.is_accepted(rule, with_margin()) != matches.is_accepted(Rule(rule.threshold), with_margin())).any()
     assert np.abs(matches.agreement[:, 0] - matches.needed(rule)).min() > 1e-3  # rounding decides no frame
-    assert set(found["reason"]) == {bundle.RECOGNISED, bundle.AGREES_WITH_NONE}
+    assert set(found["reason"]) == {RECOGNISED, AGREES_WITH_NONE}
 
 
 def softened(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -196,12 +196,38 @@ def test_outputs_as_documented(case: Case) -> None:
         "label_index": ("tensor(int64)", ["batch"]),
         "agreement": ("tensor(float)", ["batch"]),
         "margin": ("tensor(float)", ["batch"]),
+        "threshold": ("tensor(float)", ["batch"]),
+        "least_margin": ("tensor(float)", ["batch"]),
         "accepted": ("tensor(bool)", ["batch"]),
         "reason": ("tensor(int64)", ["batch"]),
         "top_index": ("tensor(int64)", ["batch", 5]),
         "top_agreement": ("tensor(float)", ["batch", 5]),
+        "pose": ("tensor(float)", ["batch", 5]),
+        "reference": ("tensor(int64)", ["batch"]),
+        "network_score": ("tensor(float)", ["batch", PARTS]),
     }
     assert {node.op_type for node in model.graph.node} <= ALLOWED_OPERATORS | {"Flatten"}
+    table = DOC.read_text("utf-8").split("## Outputs")[1].split("## Metadata")[0]
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \| \(batch,(?: (\w+))?\)", table, re.MULTILINE)
+    types = {"INT64": "int64", "FP32": "float32", "BOOL": "bool", "BYTES": "text"}
+    expected = {spec.name: (types[spec.datatype], str(spec.width or "")) for spec in ANSWER_TENSORS}
+    assert {name: (kind, width) for name, kind, width in rows} == expected | {"network_score": ("float32", "parts")}
+
+
+def test_the_network_scores_are_an_output(case: Case) -> None:
+    model, images = network(), images_of(case, NETWORK_HW)
+    (score,) = session(model).run(["score"], {"image_bgr": shrunk(images, NETWORK_HW)})
+    assert np.abs(run(joined(case, model), images)["network_score"] - score).max() < 1e-4
+
+
+def test_texts_name_the_part_or_none(case: Case) -> None:
+    model, images = network(), images_of(case, NETWORK_HW)
+    labels = [f"Größe {number}" for number in range(PARTS)]
+    found = run(joined(case, model, rule=Rule(0.5), texts=Texts(labels, "0123")), images)
+    pairs = zip(found["label_index"].tolist(), found["accepted"].tolist(), strict=True)
+    assert found["label"].tolist() == [labels[index] if accepted else "" for index, accepted in pairs]
+    assert set(found["accepted"]) == {True, False}
+    assert found["package_id"].tolist() == ["0123"] * len(images)
 
 
 @pytest.mark.parametrize("opset", [16, 18, 19])
@@ -317,6 +343,25 @@ class TestOfAPackage:
         assert accepted[:parts].all()
         assert accepted[parts : 2 * parts].mean() > 0.9
         assert not accepted[2 * parts :].any()
+
+    def test_its_outputs_are_the_recognisers_answers(
+        self, package: ModelPackage, example_parts: Path, tmp_path: Path
+    ) -> None:
+        """The tensors of a server and the outputs of its bundle are one contract."""
+        frames = shown(package, example_parts)
+        made = write_bundle(package, tmp_path / "texts.onnx", "fp32", has_texts=True)
+        with Recognizer(package.path) as recognizer:
+            expected = AnswerCodec(recognizer.labels, package.package_id).encode(recognizer.recognize_batch(frames))
+        spec = PreprocessSpec(made.height, made.width)
+        found = run(onnx.load(made.path), preprocess(frames, spec))
+        for name, values in expected.items():
+            if values.dtype == np.object_:
+                assert [text.encode() for text in found[name]] == values.tolist()
+            elif values.dtype == np.float32:
+                np.testing.assert_allclose(found[name], values, atol=5e-3 if name == "pose" else 1e-3)
+            else:
+                np.testing.assert_array_equal(found[name], values)
+            assert found[name].dtype == values.dtype
 
     @pytest.mark.parametrize("batch", [1, 4])
     def test_a_fixed_batch(self, batch: int, package: ModelPackage, example_parts: Path, tmp_path: Path) -> None:

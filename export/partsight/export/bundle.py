@@ -10,12 +10,12 @@ import msgspec
 import numpy as np
 import onnx
 
+from partsight.export.bundle_outputs import Scored, Texts, add_outputs
 from partsight.runtime.core import ExportError, FloatArray, OutputError, new_file
 from partsight.runtime.images import PreprocessSpec, second_step
 from partsight.runtime.inference import INPUT_NAME, SCORE_NAME
-from partsight.runtime.matching import Bank, Matches, MatchingSpec, Rule, via_size
+from partsight.runtime.matching import Bank, MatchingSpec, Rule, via_size
 from partsight.runtime.matching.graph_nodes import BATCH, FRAMES_TRACED, SAME_OPSETS, Node, Trace
-from partsight.runtime.matching.graph_operations import GraphOperations
 from partsight.runtime.matching.trace import arrays_of, bank_name, trace_matching
 from partsight.runtime.package import ModelPackage, Precision
 from partsight.runtime.recognition import REASONS, load_bank
@@ -24,15 +24,7 @@ MAX_BYTES = 2**31 - 2**24
 """Largest size of network and bank in bytes. ONNX files are protocol buffers of at most 2 GiB, and the rest of the file
 takes less than 16 MiB."""
 
-RECOGNISED, AGREES_WITH_NONE, TWO_PARTS_FIT = range(len(REASONS))
-"""Values of the output `reason`: indices of `REASONS`."""
-
-TOP = 5
-"""Number of parts in the output `top_index`."""
-
 _PREFIX = "network."
-_OPS = GraphOperations()
-
 
 BUNDLE_KEY = "partsight.bundle"
 """Key of a bundle's facts in the file's metadata."""
@@ -78,7 +70,24 @@ def bundle(package: str | Path, out: str | Path, *, precision: Precision = "fp32
         raise OutputError(f"{out}: exists already, and partsight overwrites no file; name another, or remove it first")
     if batch is not None and batch < 1:
         raise ValueError(f"batch is {batch}; expected at least 1, or None for any number")
-    read = ModelPackage.read(package)
+    return write_bundle(ModelPackage.read(package), out, precision, batch=batch)
+
+
+def write_bundle(
+    read: ModelPackage, out: Path, precision: Precision, *, batch: int | None = None, has_texts: bool = False
+) -> Bundle:
+    """Write the bundle of a package that has been read; see `bundle`.
+
+    Args:
+        read: Package.
+        out: File to write.
+        precision: Precision of the network.
+        batch: Number of frames in a run; None for any number.
+        has_texts: Whether the bundle has the outputs `label` and `package_id`; then only ONNX Runtime runs it.
+
+    Raises:
+        PackageError, ExportError, OutputError: As for `bundle`.
+    """
     manifest, matching = read.manifest, read.manifest.matching
     bank = load_bank(read)
     if matching is None or manifest.search is not None:
@@ -94,6 +103,7 @@ def bundle(package: str | Path, out: str | Path, *, precision: Precision = "fp32
         network_hw=(spec.height, spec.width),
         batch=batch,
         rule=decision.rule,
+        texts=Texts(manifest.labels, read.package_id) if has_texts else None,
     )
     facts = {
         "schema_version": SCHEMA_VERSION,
@@ -130,6 +140,7 @@ def join(
     network_hw: tuple[int, int],
     batch: int | None,
     rule: Rule,
+    texts: Texts | None = None,
 ) -> onnx.ModelProto:
     """Return one model that answers prepared frames as a package does; `docs/bundle.md` lists inputs and outputs.
 
@@ -143,6 +154,7 @@ def join(
         network_hw: Height and width of the network's input, in pixels.
         batch: Number of frames in a run; None for any number.
         rule: Least agreement that is accepted.
+        texts: Texts of the outputs `label` and `package_id`; None to leave these out.
 
     Raises:
         ExportError: The network has no scores or another opset, or the file would be too large for ONNX.
@@ -158,7 +170,7 @@ def join(
     score = _append(network, resized(image, network_hw), bank.classes)
     arrays = {name: trace.store(bank_name(name), values) for name, values in arrays_of(bank).items()}
     matches = trace_matching(resized(image, spec.size_hw), score, Bank(records=None, **arrays), spec)
-    _answer(trace, matches, rule, spec)
+    add_outputs(trace, matches, Scored(score, arrays["references_of"]), rule, spec, texts)
     return trace.model
 
 
@@ -238,22 +250,6 @@ def _append(network: onnx.ModelProto, image: Node, classes: int) -> Node:
     trace.graph.initializer.extend(renamed.graph.initializer)
     trace.model.functions.extend(renamed.functions)
     return trace.node(_PREFIX + SCORE_NAME, np.float32, (FRAMES_TRACED, classes))
-
-
-def _answer(trace: Trace, matches: Matches, rule: Rule, spec: MatchingSpec) -> None:
-    """Append the decision, equal to `Matches`, and all outputs."""
-    agreement, accepted = matches.agreement[:, 0], matches.is_accepted(rule, spec)
-    refused = _OPS.where(agreement >= matches.needed(rule), np.int64(TWO_PARTS_FIT), np.int64(AGREES_WITH_NONE))
-    missing = max(0, TOP - matches.agreement.shape[1])
-    top_agreement = _OPS.concat([matches.agreement, *[matches.agreement[:, :1] * 0.0] * missing])[:, :TOP]
-    top_index = _OPS.concat([matches.classes, *[matches.classes[:, :1]] * missing])[:, :TOP]
-    trace.output("label_index", matches.classes[:, 0])
-    trace.output("agreement", agreement)
-    trace.output("margin", matches.margin)
-    trace.output("accepted", accepted)
-    trace.output("reason", _OPS.where(accepted, np.int64(RECOGNISED), refused))
-    trace.output("top_index", _OPS.where(top_agreement > 0, top_index, np.int64(-1)))
-    trace.output("top_agreement", top_agreement)
 
 
 def _check_via_size(path: Path, spec: PreprocessSpec, matching: MatchingSpec) -> None:
