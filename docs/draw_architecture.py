@@ -37,7 +37,7 @@ PLACES = {
     "line": Place(1, 6, "months without a stop"),
     "feedback": Place(2, 6, "what people said of answers"),
     "page": Place(1, 7, "what people see and do"),
-    "cluster": Place(2, 5, "more than one machine"),
+    "cluster": Place(3, 6, "more than one machine"),
 }
 """All rooms but `core`, on which every room stands."""
 
