@@ -9,9 +9,9 @@ from partsight.runtime.recognition.loading import load_search
 from partsight.runtime.recognition.matching_stage import MatchingStage, load_bank
 from partsight.runtime.recognition.micro_batcher import MicroBatcher
 from partsight.runtime.recognition.picture import draw_explanation, draw_overlay
-from partsight.runtime.recognition.pipeline import StartedBatch
 from partsight.runtime.recognition.preparer import Preparer
 from partsight.runtime.recognition.recognizer import Recognizer
+from partsight.runtime.recognition.remote import check_provider
 from partsight.runtime.recognition.results import (
     REASONS,
     Answer,
@@ -22,6 +22,7 @@ from partsight.runtime.recognition.results import (
     decide,
     decide_matched,
 )
+from partsight.runtime.recognition.started_batch import StartedBatch
 from partsight.runtime.recognition.tensors import ANSWER_TENSORS, MAX_TOP, NETWORK_SCORE, AnswerCodec, TensorSpec
 from partsight.runtime.recognition.threshold import SCORE_RANGES, threshold_warning
 
@@ -45,6 +46,7 @@ __all__ = [
     "Stages",
     "StartedBatch",
     "TensorSpec",
+    "check_provider",
     "decide",
     "decide_matched",
     "draw_explanation",

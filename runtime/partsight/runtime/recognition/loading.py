@@ -9,7 +9,8 @@ from pathlib import Path
 import msgspec
 
 from partsight.runtime.core import PackageError, SignatureError, release_freed_memory
-from partsight.runtime.inference import Arithmetic, ModelSettings, PrototypeSearch, Session, open_session
+from partsight.runtime.inference import Arithmetic, ModelSettings, PrototypeSearch, Session, is_remote, open_session
+from partsight.runtime.matching import Matcher
 from partsight.runtime.package import (
     METADATA_KEY,
     Manifest,
@@ -20,6 +21,7 @@ from partsight.runtime.package import (
     package_id_of,
 )
 from partsight.runtime.recognition.matching_stage import MatchingStage, load_bank, make_matcher
+from partsight.runtime.recognition.remote import RemoteSession, check_settings, parse_address
 from partsight.runtime.signing import KeyLike, check_cache, find_demands
 
 _BUNDLE_KEY = b"partsight.bundle"  # in the metadata of the file that `partsight bundle` writes
@@ -32,14 +34,14 @@ class Loaded:
     Attributes:
         manifest: Manifest of the package, or in the file's metadata.
         package_id: Id of the package.
-        session: The network.
+        session: The network, on this machine or on a server.
         matching_stage: Comparison with golden images; None without.
         signed_by: Ids of the trusted keys that signed it; empty if no signature was demanded.
     """
 
     manifest: Manifest
     package_id: str
-    session: Session
+    session: Session | RemoteSession
     matching_stage: MatchingStage | None = None
     signed_by: tuple[str, ...] = ()
 
@@ -56,7 +58,7 @@ def load(
 
     Args:
         path: Path of the folder or file.
-        provider: Provider as for `open_session`.
+        provider: Provider as for `open_session`, or the address of a model on a server.
         settings: How to run the network.
         trusted_keys: Keys as for `ModelPackage.read`.
         matching: Whether to load the matching stage, if the package has one.
@@ -68,13 +70,14 @@ def load(
         ProviderError: The provider does not work on this machine.
         DependencyError: The library of the provider, or the one for signatures, is not installed.
     """
+    if is_remote(provider):
+        return _load_for_server(path, provider, settings, trusted_keys, matching)
     is_alone = path.suffix == ".onnx" and os.path.isfile(path)  # noqa: PTH113 (Path.is_file raises where it may not look)
     loaded = (
         _load_alone(path, provider, settings, trusted_keys)
         if is_alone
         else _load_package(path, provider, settings, trusted_keys, matching)
     )
-    _check_agreement(path, loaded.manifest, loaded.session)
     release_freed_memory()
     return loaded
 
@@ -118,6 +121,7 @@ def _load_alone(path: Path, provider: str, settings: ModelSettings, trusted_keys
             f"{path}: its metadata holds no partsight manifest; use a file that `partsight export` wrote"
         )
     manifest = msgspec.structs.replace(Manifest.from_json(text.encode(), str(path)), matching=None)
+    _check_agreement(path, manifest, session)
     return Loaded(manifest, package_id_of(text.encode()), session)
 
 
@@ -134,11 +138,29 @@ def _load_package(
     with ThreadPoolExecutor(1, "partsight-load") as pool:  # hash the bank while the engine loads the network
         bank = pool.submit(load_bank, package) if comparison and matching else None
         session = open_session(model, provider, of_network, load_search(package))
+        _check_agreement(path, package.manifest, session)
         stage = None
         if comparison and bank:
             matcher = make_matcher(package, comparison, bank.result(), session.provider, settings)
             stage = MatchingStage(comparison, matcher, package)
     return Loaded(package.manifest, package.package_id, session, stage, package.signed_by)
+
+
+def _load_for_server(
+    path: Path, provider: str, settings: ModelSettings, trusted_keys: Sequence[KeyLike] | None, matching: bool
+) -> Loaded:
+    """Load all of a package but its network, which a server runs."""
+    address = parse_address(provider)
+    check_settings(address, settings, matching=matching)
+    package = ModelPackage.read(path, trusted_keys)
+    comparison = package.manifest.matching
+    if comparison is None:
+        raise PackageError(
+            f"{path}: compares no frames with golden images, and a server answers only with both stages; use a "
+            "provider of this machine, such as cpu"
+        )
+    stage = MatchingStage(comparison, Matcher(load_bank(package), comparison.spec), package)
+    return Loaded(package.manifest, package.package_id, RemoteSession(address), stage, package.signed_by)
 
 
 def _file_of(arithmetic: Arithmetic) -> Precision:

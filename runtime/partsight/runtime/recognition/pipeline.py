@@ -1,24 +1,23 @@
 """The pipeline of a recogniser: it prepares frames, runs the network on them, and compares them with golden images."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import partial
 
 import numpy as np
 
-from partsight.runtime.core import PartsightError, Pixels, ProcessBound
-from partsight.runtime.images import checked_frames
+from partsight.runtime.core import Pixels
 from partsight.runtime.inference import Inference, Session
 from partsight.runtime.matching import Rule, usable_cores
 from partsight.runtime.package import Manifest
 from partsight.runtime.recognition.explanation import Explanation, explain
 from partsight.runtime.recognition.matching_stage import MatchingStage
 from partsight.runtime.recognition.preparer import Prepared, Preparer, prefetch
-from partsight.runtime.recognition.results import Answer, Result, Stages, decide, decide_matched
-
-Value = TypeVar("Value")
+from partsight.runtime.recognition.results import Stages, decide, decide_matched
+from partsight.runtime.recognition.started_batch import BatchAnswers, StartedBatch
+from partsight.runtime.recognition.threads import Threads
 
 
 @dataclass(frozen=True)
@@ -38,14 +37,6 @@ class NetworkRun:
     prepare_s: float
     network_s: float
     done_at: float
-
-
-@dataclass(frozen=True)
-class BatchAnswers:
-    """The answers to a batch, and when they were ready, by `time.perf_counter`."""
-
-    answers: list[Answer]
-    ready_at: float
 
 
 @dataclass(frozen=True)
@@ -74,51 +65,9 @@ class Decider:
         else:
             matches = stage.matcher.match(run.prepared.wait()[1], score)
             answers = decide_matched(matches, stage.matcher.bank, stage.matching.spec, self.labels, rule, self.top)
-        return BatchAnswers(answers, time.perf_counter())
-
-
-class StartedBatch(ProcessBound):
-    """A batch that went through the network, while its comparison with golden images may still run."""
-
-    def __init__(self, run: NetworkRun, pending: Future[BatchAnswers], started_at: float) -> None:
-        """Store the batch.
-
-        Args:
-            run: The batch's run through the network. The first `wait` releases its buffers.
-            pending: The answers to its frames, to come.
-            started_at: Start of the call, by `time.perf_counter`.
-        """
-        self._pending: tuple[NetworkRun, Future[BatchAnswers]] | None = run, pending
-        self._started_at = started_at
-        self._results: list[Result] = []
-
-    def wait(self) -> list[Result]:
-        """Wait for the results, and return them in the order of the frames. Call it from one thread at a time.
-
-        Raises:
-            PackageError: A golden image is damaged.
-        """
-        if self._pending is not None:
-            run, pending = self._pending
-            self._results = self._timed(run, pending.result())
-            self._pending = None
-            run.prepared.release()
-        return self._results
-
-    def _timed(self, run: NetworkRun, found: BatchAnswers) -> list[Result]:
-        stages = Stages(run.prepare_s * 1000, run.network_s * 1000, (found.ready_at - run.done_at) * 1000)
-        latency_ms = (found.ready_at - self._started_at) * 1000  # the caller may wait for them later
-        return [Result.of(answer, latency_ms, stages) for answer in found.answers]
-
-
-class _Threads(ThreadPoolExecutor):
-    """Threads that raise PartsightError for work that comes after the end of the main thread."""
-
-    def submit(self, work: Callable[..., Value], /, *args: Any, **kwargs: Any) -> Future[Value]:
-        try:
-            return super().submit(work, *args, **kwargs)
-        except RuntimeError as error:
-            raise PartsightError("the program is ending; recognise before its main thread ends, not after") from error
+        ready_at = time.perf_counter()
+        stages = Stages(run.prepare_s * 1000, run.network_s * 1000, (ready_at - run.done_at) * 1000)
+        return BatchAnswers(answers, stages, ready_at)
 
 
 class Pipeline:
@@ -152,8 +101,8 @@ class Pipeline:
         specs = [self._spec]
         if matching_stage is not None:
             specs.append(matching_stage.matching.spec.preprocess(self._spec))
-        self._workers = _Threads(usable_cores(), "partsight")
-        self._comparing = _Threads(1, "partsight-compare")
+        self._workers = Threads(usable_cores(), "partsight")
+        self._comparing = Threads(1, "partsight-compare")
         self._preparer = Preparer(specs, batch_size, self._workers)
         self._decider = Decider(manifest.labels, top, matching_stage)
 
@@ -184,7 +133,7 @@ class Pipeline:
         """
         started_at = time.perf_counter()
         for run in self.run_network(frames, 1 if self.matching_stage is None else 2):
-            yield StartedBatch(run, self._answers(run, rule, depth), started_at)
+            yield StartedBatch(partial(_wait, self._answers(run, rule, depth), run.prepared), started_at)
 
     def explain(self, frame: Pixels, rule: Rule) -> Explanation:
         """Return the answer to a frame, and why; see `Recognizer.explain`.
@@ -224,11 +173,8 @@ class Pipeline:
         Raises:
             FrameError: See `Recognizer.recognize_batch`.
         """
-        if len(frames) > self._batch_size:  # else the preparer checks all frames before it prepares the first
-            for _ in checked_frames(frames, self._spec):
-                pass
         network_free_at = 0.0  # preparation before that moment delays nothing
-        for started_at, prepared in prefetch(self._prepared(frames, sizes), self.prefetch_depth):
+        for started_at, prepared in prefetch(self._preparer.batches(frames, sizes), self.prefetch_depth):
             batch = prepared.wait()[0]
             ready_at = time.perf_counter()
             inference = self.session.run(batch)
@@ -236,16 +182,6 @@ class Pipeline:
             prepare_s = ready_at - max(started_at, network_free_at)
             yield NetworkRun(prepared, inference, prepare_s, done_at - ready_at, done_at)
             network_free_at = done_at
-
-    def _prepared(self, frames: Sequence[Pixels], sizes: int) -> Iterator[tuple[float, Prepared]]:
-        """Start to prepare one batch after the other: a sequence that reads files may not fit into memory.
-
-        Yields:
-            The start by `time.perf_counter`, and the batch.
-        """
-        for start in range(0, len(frames), self._batch_size):
-            chunk = frames[start : start + self._batch_size]
-            yield time.perf_counter(), self._preparer.start(chunk, sizes)
 
     def _answers(self, run: NetworkRun, rule: Rule, depth: int) -> Future[BatchAnswers]:
         if depth:
@@ -256,3 +192,9 @@ class Pipeline:
 
     def _no_rows(self, columns: int) -> np.ndarray:
         return np.empty((0, columns), np.float32)
+
+
+def _wait(pending: Future[BatchAnswers], prepared: Prepared) -> BatchAnswers:
+    found = pending.result()
+    prepared.release()
+    return found

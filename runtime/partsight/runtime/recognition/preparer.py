@@ -1,5 +1,6 @@
 """Batches of frames, resized by several threads while the network runs, into buffers that are used again."""
 
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
@@ -8,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 
 from partsight.runtime.core import Pixels
-from partsight.runtime.images import PreprocessSpec, check_frames, preprocess_into, preprocess_sizes
+from partsight.runtime.images import PreprocessSpec, check_frames, checked_frames, preprocess_into, preprocess_sizes
 
 MIN_SHARED_BYTES = 2**20
 """Bytes of frames from which on sharing them among threads saves more time than it costs."""
@@ -63,6 +64,26 @@ class Preparer:
             for index, frame in enumerate(check_frames(frames, specs[0]))
         ]
         return Prepared(batches, buffers, self._buffers, pending)
+
+    def batches(self, frames: Sequence[Pixels], sizes: int) -> Iterator[tuple[float, "Prepared"]]:
+        """Start to prepare one batch after the other: a sequence that reads files may not fit into memory.
+
+        Args:
+            frames: Frames, of any number; all of them are checked before the first is prepared.
+            sizes: As for `start`.
+
+        Yields:
+            The start by `time.perf_counter`, and the batch.
+
+        Raises:
+            FrameError: As `preprocess`.
+        """
+        if len(frames) > self._batch_size:  # else `start` checks all frames
+            for _ in checked_frames(frames, self._specs[0]):
+                pass
+        for start in range(0, len(frames), self._batch_size):
+            chunk = frames[start : start + self._batch_size]
+            yield time.perf_counter(), self.start(chunk, sizes)
 
     def _take(self) -> list[Pixels]:
         try:

@@ -16,15 +16,17 @@ from partsight.runtime.core import (
     warn_renamed,
 )
 from partsight.runtime.images import check_batch, preprocess
-from partsight.runtime.inference import Arithmetic, EngineSettings, Inference, ModelSettings
+from partsight.runtime.inference import Arithmetic, EngineSettings, Inference, ModelSettings, Session, find_cores
 from partsight.runtime.matching import Appearance, Rule, appearance_of
 from partsight.runtime.package import Manifest
 from partsight.runtime.recognition.explanation import Explanation
-from partsight.runtime.recognition.loading import load
+from partsight.runtime.recognition.loading import Loaded, load
 from partsight.runtime.recognition.old_options import NEW_NAMES, OldOptions, check_known, read_engine
-from partsight.runtime.recognition.pipeline import Pipeline, StartedBatch
+from partsight.runtime.recognition.pipeline import Pipeline
 from partsight.runtime.recognition.preparer import prefetch
+from partsight.runtime.recognition.remote import RemotePipeline
 from partsight.runtime.recognition.results import Result
+from partsight.runtime.recognition.started_batch import StartedBatch
 from partsight.runtime.recognition.threshold import check_threshold, warn_of_threshold
 from partsight.runtime.signing import KeyLike, read_keys
 
@@ -61,8 +63,10 @@ class Recognizer(ProcessBound):
         Args:
             package: Folder that `partsight export` wrote, or one of its `.onnx` files alone.
             provider: `cpu`, `openvino`, `cuda` or `tensorrt`; an error if it does not work, for there is no fallback.
-                `auto` tries all that are installed and takes the fastest; see `provider_reason`.
+                `auto` tries all that are installed and takes the fastest; see `provider_reason`. Or the address of a
+                server that has this package, `kserve://HOST:PORT/MODEL` (docs/remote.md).
             precision: Number format in which the network is computed. For `bf16` OpenVINO computes the fp32 model so.
+                A server chooses its own: leave the default.
             batch_size: Most frames in one run of the network; longer batches are split.
             top: Number of candidates that a result names.
             threshold: Least score that is accepted; None for the package's own. A margin and the network's lead may
@@ -71,18 +75,22 @@ class Recognizer(ProcessBound):
             matching: Whether to compare frames with golden images, if the package has them (an `.onnx` file alone has
                 none); False for the network's answer alone.
             cropped: Whether frames show the package's region alone, because the camera or a client has cropped them.
-            engine: Use of the machine (threads, cache, card); None for the fastest.
+            engine: Use of the machine (device, threads, cache, card); None for the fastest.
             trusted_keys: Public keys, or paths of their files. partsight refuses a package that none of them signed;
                 `signed_by` then names the keys that did. The machine's own setting holds as well (docs/signing.md).
             old: Deprecated keywords of `OldOptions`: `verify` is now `matching`; `threads`, `spinning`, `cache` and
                 `gpu` are fields of `engine`.
 
         Raises:
-            PackageError: The package is damaged or altered, or its labels do not match its network.
+            PackageError: The package is damaged or altered, its labels do not match its network, or the server has
+                another package.
             SignatureError: No trusted key signed it.
             KeyFileError: A trusted key cannot be read.
-            ProviderError: The provider does not work on this machine, or not in this precision.
-            DependencyError: ONNX Runtime is not installed, or `cryptography` is not and a signature is demanded.
+            ProviderError: The provider does not work on this machine, or not in this precision or with these options;
+                or the device of `engine` is not there.
+            RemoteError: The server does not answer, or has another model.
+            DependencyError: ONNX Runtime is not installed, or tritonclient for a server, or `cryptography` and a
+                signature is demanded.
             ValueError: A number is out of bounds.
             TypeError: An argument is of another kind, such as None for the package.
         """
@@ -96,7 +104,9 @@ class Recognizer(ProcessBound):
         matching, engine = old.get("verify", matching), read_engine(old, engine)
         settings = ModelSettings(precision, tuple(sorted({1, batch_size})), engine=engine)
         self.trusted_keys = None if trusted_keys is None else read_keys(trusted_keys)
-        loaded = load(Path(package), provider, settings, self.trusted_keys, matching=matching)
+        self._cores = find_cores(provider, engine.device)
+        with self._cores.pinned():  # all threads that are started meanwhile stay there, and the memory that they fill
+            loaded = load(Path(package), provider, settings, self.trusted_keys, matching=matching)
         session, stage = loaded.session, loaded.matching_stage
         self.manifest = _without_region(loaded.manifest) if cropped else loaded.manifest
         self.package_id, self.signed_by = loaded.package_id, loaded.signed_by
@@ -106,9 +116,10 @@ class Recognizer(ProcessBound):
         self.threshold = self.decision.threshold if threshold is None else threshold
         if threshold is not None:
             warn_of_threshold(self.decision, threshold, self.package_id)
-        pipeline = Pipeline(session, self.manifest, stage, batch_size=batch_size, top=top)
-        pipeline.warm_up()
-        self._pipeline: Pipeline | None = pipeline
+        with self._cores.pinned():
+            pipeline = self._make_pipeline(loaded, top)
+            pipeline.warm_up()
+        self._pipeline: Pipeline | RemotePipeline | None = pipeline
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -165,8 +176,9 @@ class Recognizer(ProcessBound):
         pipeline = self._open()
         check_batch(frames, self.manifest.preprocess.color)
         depth = pipeline.prefetch_depth if len(frames) > self.batch_size else 0
-        for batch in prefetch(pipeline.start(frames, self._rule(), depth), depth):
-            results += batch.wait()
+        with self._cores.pinned():
+            for batch in prefetch(pipeline.start(frames, self._rule(), depth), depth):
+                results += batch.wait()
         return results
 
     def start_batch(self, frames: Sequence[Pixels]) -> StartedBatch:
@@ -192,7 +204,8 @@ class Recognizer(ProcessBound):
         check_batch(frames, self.manifest.preprocess.color)
         if not 0 < len(frames) <= self.batch_size:
             raise ValueError(f"received {len(frames)} frames; expected 1 to {self.batch_size}, which is batch_size")
-        (batch,) = pipeline.start(frames, self._rule(), pipeline.prefetch_depth)
+        with self._cores.pinned():
+            (batch,) = pipeline.start(frames, self._rule(), pipeline.prefetch_depth)
         return batch
 
     def explain(self, frame: Pixels) -> Explanation:
@@ -281,7 +294,8 @@ class Recognizer(ProcessBound):
         """
         pipeline = self._open()
         if pipeline.matching_stage is not None:
-            pipeline.matching_stage.preload(lambda: not self.is_closed)
+            with self._cores.pinned():
+                pipeline.matching_stage.preload(lambda: not self.is_closed)
 
     def hold(self) -> None:
         """Call `preload`, the new name. Deprecated."""
@@ -308,11 +322,32 @@ class Recognizer(ProcessBound):
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def end_soon(self) -> None:
+        """Ask a lost server again for one more `timeout_s` at most, all batches together: a line that stops calls it.
+
+        Without a server it has no effect.
+        """
+        pipeline = self._pipeline
+        if isinstance(pipeline, RemotePipeline):
+            pipeline.session.end_soon()
+
+    def take_retries(self) -> int:
+        """Return how many requests were sent again since the last call; 0 without a server. A line counts them."""
+        pipeline = self._pipeline
+        return pipeline.session.watch.take_retries() if isinstance(pipeline, RemotePipeline) else 0
+
+    def _make_pipeline(self, loaded: Loaded, top: int) -> Pipeline | RemotePipeline:
+        session, stage, size = loaded.session, loaded.matching_stage, self.batch_size
+        if isinstance(session, Session):
+            return Pipeline(session, self.manifest, stage, batch_size=size, top=top)
+        assert stage is not None
+        return RemotePipeline(session, self.manifest, loaded.package_id, stage, batch_size=size, top=top)
+
     def _rule(self) -> Rule:
         """Return the package's rule, with the user's threshold."""
         return Rule(self.threshold, self.decision.by_margin, self.decision.by_network)
 
-    def _open(self) -> Pipeline:
+    def _open(self) -> Pipeline | RemotePipeline:
         pipeline = self._pipeline
         if pipeline is None:
             raise PartsightError("this Recognizer is closed; create a new one")

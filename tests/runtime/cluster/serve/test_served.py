@@ -195,6 +195,11 @@ def test_two_packages_answer_by_name_and_one_demands_a_token(
         ids[name] = result.as_numpy("package_id")[0]
         given = {"application": name} | metadata
         assert infer(server.grpc(), name, "image_bgr", prepared("red"), headers=given).as_numpy("label")[0] == b"red"
+        secret = f"&token_file={file}" if metadata else ""
+        for protocol, port in (("http", server.http_port), ("grpc", server.grpc_port)):
+            address = f"kserve://127.0.0.1:{port}/{name}?protocol={protocol}{secret}"
+            with Recognizer(packages(name), provider=address, batch_size=4) as recognizer:
+                assert recognizer.recognize(solid("red")).label == "red"
     assert ids["line3"] != ids["caps"]
     assert [entry["name"] for entry in server.http().get_model_repository_index()] == ["caps", "line3"]
     for wrong in ({}, {"Authorization": "Bearer other"}, {"Authorization": TOKEN}, {"Authorization": "Basic x"}):
