@@ -72,6 +72,8 @@ def print_facts(facts: "MachineFacts") -> None:
         if version is not None:
             _print_row(name, version)
     _print_cpu(facts.cpu)
+    for name, device in facts.devices.items():
+        _print_row(name, device)
     print("\nexecution providers")
     for provider in facts.providers:
         _print_provider(provider)

@@ -50,6 +50,14 @@ def positive(text: str) -> int:
     return number
 
 
+def devices(text: str) -> tuple[int, ...]:
+    """Parse N[,N...], numbers of devices."""
+    numbers = text.split(",")
+    if not all(number.strip().isascii() and number.strip().isdigit() for number in numbers):
+        raise argparse.ArgumentTypeError(f"received {text!r}; expected whole numbers from 0 on, such as 0 or 0,1")
+    return tuple(map(int, numbers))
+
+
 def policy(text: str) -> str:
     """Check the name of a policy, with or without its bound."""
     if not re.fullmatch(POLICY, text):

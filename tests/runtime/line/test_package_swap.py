@@ -1,6 +1,8 @@
 """Packages that replace another while the line runs."""
 
+import functools
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,10 @@ from partsight.runtime import (
     Recognizer,
     SignatureError,
 )
+from partsight.runtime.core import Pixels
 from partsight.runtime.images.preprocessing import PreprocessSpec
 from partsight.runtime.line import Line, Policy
-from partsight.runtime.line.frame_queue import FrameQueue
-from tests.runtime.line.running import BLOCK, run
+from tests.runtime.line.running import BLOCK, gated, run
 from tests.runtime.line.scripted import COLOURS, ListSink, ScriptedCamera, pictures
 from tests.runtime.package.signed import new_key, signed_copy
 from tests.tiny import ONE_THREAD, SIDE_PX, solid, tiny_manifest, write_tiny_package
@@ -97,31 +99,29 @@ def test_an_altered_golden_image_leaves_no_frame_without_an_answer(
 
 
 def test_a_package_of_smaller_batches_is_swapped_in(tiny_package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between the moment when frames are taken and that when they are answered."""
-    with Recognizer(tiny_package, batch_size=8, engine=ONE_THREAD) as large:
-        sink, swapped = ListSink(), False
+    sizes: list[int] = []
+    start = Recognizer.start_batch
 
-        def swap() -> None:
-            nonlocal swapped
-            swapped = True
-            line.swap(tiny_package, lambda path: Recognizer(path, batch_size=1, engine=ONE_THREAD))
+    @functools.wraps(start)
+    def note(recognizer: Recognizer, frames: Sequence[Pixels]) -> Any:
+        sizes.append(len(frames))
+        return start(recognizer, frames)
 
-        line = Line(large, {"c": lambda: ScriptedCamera(pictures(8))}, {"s": sink}, policy=Policy("block", 8))
-        take = FrameQueue.take
+    monkeypatch.setattr(Recognizer, "start_batch", note)
+    large, sink = Recognizer(tiny_package, batch_size=8, engine=ONE_THREAD), ListSink()
+    started, opened = gated(large, monkeypatch)
 
-        def swapping(frame_queue: FrameQueue, limit: int) -> Any:
-            taken = take(frame_queue, limit)
-            if not swapped:
-                wait_until(lambda: line.counters().cameras["c"].waiting == 8)
-                taken += take(frame_queue, limit - len(taken))
-                swap()
-            return taken
+    def swap() -> None:
+        assert started.wait(HANG_S)
+        line.swap(tiny_package, lambda path: Recognizer(path, batch_size=1, engine=ONE_THREAD))
+        opened.set()
 
-        monkeypatch.setattr(FrameQueue, "take", swapping)
-        with line:
-            assert line.wait(HANG_S)
-    assert [record.sequence for record in sink.records] == list(range(8))
+    camera = ScriptedCamera([*pictures(8), swap, *pictures(4)])
+    with Line(large, {"c": lambda: camera}, {"s": sink}, policy=Policy("block", 8)) as line:
+        assert line.wait(HANG_S)
+    assert [record.sequence for record in sink.records] == list(range(12))
     assert line.counters().cameras["c"].failed == 0
+    assert sizes[-4:] == [1] * 4
 
 
 def test_no_package_takes_a_place_in_a_closed_line(recognizer: Recognizer, tiny_package: Path) -> None:

@@ -10,6 +10,7 @@ from partsight.cli.options import (
     PRECISIONS,
     TRIGGERS,
     above_zero,
+    devices,
     finite,
     of_camera,
     policy,
@@ -36,6 +37,7 @@ examples:
   partsight run line3.partsight photo.jpg
   partsight run line3.partsight --camera folder:photos > results.jsonl
   partsight run line3.partsight --camera folder:photos --provider cuda --precision fp16 --batch 64
+  partsight run line3.partsight --camera folder:photos --provider cuda --device 0,1
   partsight run line3.partsight photos/*.jpg --top 1
   partsight run line3.partsight --camera usb:0 --sink sqlite:results.db --deadline-ms 200 --watch
   partsight run line3.partsight --camera left=usb:0 --camera right=rtsp://10.0.0.7/live --sink jsonl:results.jsonl
@@ -75,7 +77,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     parser.add_argument(
         "--provider",
         help="execution provider: cpu, openvino, cuda, tensorrt or auto (default: cpu). If it does not work, the run "
-        "ends with an error; it never takes another one. auto takes the fastest that works, and logs which and why",
+        "ends with an error; it never takes another one. auto takes the fastest that works, and logs which and why. "
+        "kserve://HOST:PORT/MODEL asks a server (docs/remote.md)",
     )
     parser.add_argument(
         "--precision",
@@ -86,6 +89,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
         "--batch", type=positive, metavar="N", help="most frames that are answered at once (default: 16)"
     )
     parser.add_argument("--cache", metavar="FOLDER", help="folder in which OpenVINO and TensorRT keep compiled models")
+    parser.add_argument(
+        "--device",
+        type=devices,
+        metavar="N[,N...]",
+        help="card of cuda and tensorrt, NUMA node of cpu and openvino (default: the first card, all cores). With "
+        "several numbers, one recogniser on each answers (docs/devices.md)",
+    )
     parser.add_argument(
         "--threads", type=positive, metavar="N", help="CPU threads of the network (default: one a physical core)"
     )

@@ -16,6 +16,7 @@ _SAME = (
     "precision",
     "batch",
     "cache",
+    "device",
     "threads",
     "threshold",
     "top",

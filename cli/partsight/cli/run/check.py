@@ -11,10 +11,10 @@ from partsight.cli.run.page import check_page, page_warnings, read_page_settings
 from partsight.runtime import PackageError
 from partsight.runtime.cameras import CameraOptions, without_credentials
 from partsight.runtime.cameras import check_address as check_camera
-from partsight.runtime.inference import AUTO, find_provider
+from partsight.runtime.inference import EngineSettings, ModelSettings, find_cores, is_remote
 from partsight.runtime.line import Policy
 from partsight.runtime.package import ModelPackage
-from partsight.runtime.recognition import threshold_warning
+from partsight.runtime.recognition import check_provider, threshold_warning
 from partsight.runtime.sinks import check_address as check_sink
 from partsight.runtime.sinks import name_of
 
@@ -43,8 +43,10 @@ def print_plan(config: LineConfig) -> None:
         PartsightError: The package, an address, the provider or the precision does not suit the line.
     """
     check_addresses(config)
-    if config.provider != AUTO:
-        find_provider(config.provider, config.precision)
+    for device in config.device or (None,):
+        engine = EngineSettings(config.threads, cache=config.cache, device=device)
+        check_provider(config.provider, ModelSettings(config.precision, engine=engine), config.top)
+        find_cores(config.provider, device)
     package = _read_package(config)
     facts = [("package", _package(config, package)), *_facts(config, package)]
     if package is not None:
@@ -76,7 +78,9 @@ def _package(config: LineConfig, package: ModelPackage | None) -> str:
 
 def _facts(config: LineConfig, package: ModelPackage | None) -> Iterator[tuple[str, str]]:
     threads = f", {config.threads} threads" if config.threads else ""
-    yield "network", f"{config.provider}, {config.precision}, batches of {config.batch}{threads}"
+    precision = "" if is_remote(config.provider) else f", {config.precision}"  # a server decides it
+    devices = f", on {_devices(config.device)}" if config.device else ""
+    yield "network", f"{config.provider}{precision}, batches of {config.batch}{threads}{devices}"
     yield from (("warning", text) for text in config.warnings)
     if config.threshold is not None:
         yield from _threshold(config.threshold, package)
@@ -98,6 +102,10 @@ def _facts(config: LineConfig, package: ModelPackage | None) -> Iterator[tuple[s
         yield "page", _page(config.page, config.sinks)
         yield from (("warning", warning.text) for warning in page_warnings(config))
     yield "log", config.log
+
+
+def _devices(numbers: tuple[int, ...]) -> str:
+    return f"device {numbers[0]}" if len(numbers) == 1 else f"devices {', '.join(map(str, numbers))} at once"
 
 
 def _page(address: str, sinks: tuple[str, ...]) -> str:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -58,6 +59,7 @@ class LineConfig:
         cameras: Cameras by name.
         sinks: Addresses of sinks, each once.
         provider, precision, batch, cache, threads, threshold, top: Options of `Recognizer` and its `EngineSettings`.
+        device: Devices, for each of which the line has a recogniser; empty for one recogniser without a device.
         trusted_keys: Files of public keys; one of them must have signed each package. Empty if only the setting of
             this machine counts.
         policy: `latest`, `queue:N` or `block`, for cameras without a policy of their own. None means `latest` for live
@@ -79,6 +81,7 @@ class LineConfig:
     precision: Arithmetic = "fp32"
     batch: int = 16
     cache: str | None = None
+    device: tuple[int, ...] = ()
     threads: int | None = None
     threshold: float | None = None
     top: int = 5
@@ -124,7 +127,7 @@ class LineConfig:
     def _policy(self, own: str | None, *, ends: bool) -> Policy:
         of_line = self.policy if self._is_for(ends=ends) else None
         name, _, bound = (own or of_line or ("block" if ends else "latest")).partition(":")
-        usual = 1 if name == "latest" else 2 * self.batch
+        usual = 1 if name == "latest" else 2 * self.batch * max(1, len(self.device))
         return Policy(cast(Any, name), int(bound or usual))
 
     @property
@@ -140,12 +143,18 @@ class LineConfig:
         """Whether policy and deadline of the line apply to a camera: files next to a live camera lose no frame."""
         return self.ends or not ends
 
-    def load(self, package: str | Path) -> Recognizer:
-        """Load a package as this line uses it.
+    def load(self, package: str | Path) -> list[Recognizer]:
+        """Load a package as this line uses it: once for each device.
 
         Raises:
             PartsightError: see `Recognizer`.
         """
+        with ExitStack() as loaded:  # closes the first if the second fails
+            recognizers = [loaded.enter_context(self._load(package, device)) for device in self.device or (None,)]
+            loaded.pop_all()
+        return recognizers
+
+    def _load(self, package: str | Path, device: int | None) -> Recognizer:
         return Recognizer(
             package,
             provider=self.provider,
@@ -153,7 +162,7 @@ class LineConfig:
             batch_size=self.batch,
             top=self.top,
             threshold=self.threshold,
-            engine=EngineSettings(threads=self.threads, cache=self.cache),
+            engine=EngineSettings(self.threads, cache=self.cache, device=device),
             trusted_keys=self.trusted_keys or None,
         )
 

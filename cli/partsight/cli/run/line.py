@@ -69,10 +69,10 @@ def run_line(config: LineConfig) -> int:
 def _run(config: LineConfig) -> int:
     sources = _sources(config)
     with ExitStack() as stack:
-        recognizer = stack.enter_context(config.load(config.package))
+        recognizers = [stack.enter_context(recognizer) for recognizer in config.load(config.package)]
         sinks = {name: stack.enter_context(open_sink(address)) for name, address in sinks_by_name(config.sinks).items()}
         openers = {name: source.open for name, source in sources.items()}
-        line = Line(recognizer, openers, sinks, policy=config.policies, deadline_ms=config.deadlines_ms)
+        line = Line(recognizers, openers, sinks, policy=config.policies, deadline_ms=config.deadlines_ms)
         stack.push(partial(_report_if_failed, line, config))
         signalled = stack.enter_context(_signals())
         if config.metrics is not None or config.page is not None or not config.ends:
@@ -214,6 +214,10 @@ def _report(counters: LineCounters, config: LineConfig) -> None:
         facts = {"swaps": counters.swaps, "refused_swaps": counters.refused_swaps}
         text = f"packages: {counters.swaps} swapped, {counters.refused_swaps} refused"
         _publish(config, "package_total", text, facts)
+    if counters.remote_retries or counters.remote_failures:
+        facts = {"remote_retries": counters.remote_retries, "remote_failures": counters.remote_failures}
+        text = f"server: {counters.remote_retries} requests sent again, {counters.remote_failures} batches not answered"
+        _publish(config, "server_total", text, facts)
 
 
 def _report_if_failed(line: Line, config: LineConfig, _: object, error: BaseException | None, __: object) -> None:

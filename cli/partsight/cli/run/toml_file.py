@@ -23,6 +23,10 @@ Text = Annotated[str, Meta(min_length=1, description="a text in quotes")]
 Texts = Annotated[tuple[str, ...], Meta(min_length=1, description='a list of texts, such as ["a", "b"]')]
 Flag = Annotated[bool, Meta(description="true or false")]
 Count = Annotated[int, Meta(ge=1, description="a whole number of at least 1")]
+Device = Annotated[
+    Annotated[int, Meta(ge=0)] | Annotated[tuple[Annotated[int, Meta(ge=0)], ...], Meta(min_length=1)],
+    Meta(description="a whole number from 0 on, or a list of them"),
+]
 Number = Annotated[float, Meta(ge=-_LARGEST, le=_LARGEST, description="a number")]
 Positive = Annotated[float, Meta(gt=0, le=_LARGEST, description="a number above 0")]
 PolicyName = Annotated[str, Meta(pattern=rf"\A({POLICY})\Z", description="latest, queue:N or block")]
@@ -44,6 +48,7 @@ class LineKeys(TypedDict, total=False):
     precision: Precision
     batch: Count
     cache: Text
+    device: Device
     threads: Count
     threshold: Number
     top: Count
@@ -82,6 +87,8 @@ def read_line_file(path: str | Path) -> dict[str, Any]:
     """
     reader = _Reader(Path(path))
     values = reader.convert(_read_toml(Path(path)), LineKeys, "")
+    if isinstance(values.get("device"), int):
+        values["device"] = (values["device"],)
     if "cameras" in values:
         values["cameras"] = {name: reader.camera(name, table) for name, table in values["cameras"].items()}
     if reader.faults:

@@ -39,16 +39,18 @@ class _Bucket:
 class BoundRuns:
     """Runs a session on bound buffers; one run at a time, because they are shared. Thread-safe."""
 
-    def __init__(self, session: Any, sizes: Sequence[int], device: str) -> None:
+    def __init__(self, session: Any, sizes: Sequence[int], device: str, card: int = 0) -> None:
         """Make the buffers.
 
         Args:
             session: onnxruntime.InferenceSession of a model with partsight's contract.
             sizes: Sizes of the batches to run.
             device: ONNX Runtime's name of the buffers' device: `cuda`, or `cpu`, which gains nothing.
+            card: Number of the session's card.
         """
         self._session = session
-        self._buckets = [_bucket(session, size, device, number) for number, size in enumerate(sorted(set(sizes)))]
+        place = device, card
+        self._buckets = [_bucket(session, size, place, number) for number, size in enumerate(sorted(set(sizes)))]
         self._lock = threading.Lock()
 
     def run(self, batch: Pixels) -> Inference:
@@ -74,15 +76,15 @@ class BoundRuns:
             return Inference(np.array(bucket.score.numpy()[:count]), np.array(bucket.embedding.numpy()[:count]))
 
 
-def _bucket(session: Any, size: int, device: str, number: int) -> _Bucket:
+def _bucket(session: Any, size: int, place: tuple[str, int], number: int) -> _Bucket:
     import onnxruntime as ort  # noqa: PLC0415 (an optional dependency)
 
     shapes = {node.name: node.shape[1:] for node in (*session.get_inputs(), *session.get_outputs())}
     host = np.zeros((size, *shapes[INPUT_NAME]), np.uint8)
-    values = {INPUT_NAME: ort.OrtValue.ortvalue_from_numpy(host, device)}
+    values = {INPUT_NAME: ort.OrtValue.ortvalue_from_numpy(host, *place)}
     scores = BOUND_NAME if BOUND_NAME in shapes else SCORE_NAME
     for name in (scores, EMBEDDING_NAME):
-        values[name] = ort.OrtValue.ortvalue_from_shape_and_type((size, *shapes[name]), np.float32, device)
+        values[name] = ort.OrtValue.ortvalue_from_shape_and_type((size, *shapes[name]), np.float32, *place)
     binding = session.io_binding()
     binding.bind_ortvalue_input(INPUT_NAME, values[INPUT_NAME])
     for name in (scores, EMBEDDING_NAME):

@@ -4,7 +4,8 @@ import os
 from types import ModuleType
 from typing import Any
 
-from partsight.runtime.core import DependencyError, PackageError, Pixels
+from partsight.runtime.core import DependencyError, PackageError, Pixels, ProviderError
+from partsight.runtime.inference.devices import Cores, find_cores
 from partsight.runtime.inference.engine import EMBEDDING_NAME, INPUT_NAME, Inference, ModelInterface, Tensor
 from partsight.runtime.inference.int8_check import onnx_runtime_overflows
 from partsight.runtime.inference.io_binding import BoundRuns
@@ -36,10 +37,12 @@ class OnnxRuntimeEngine:
             DependencyError: ONNX Runtime is not installed.
         """
         self._session = create_session(model, provider, settings)
+        self._cores = find_cores(provider.name, settings.engine.device)
         self._interface = _interface(self._session)
         self._outputs = [self._interface.score_name, EMBEDDING_NAME]
         is_bound = not provider.is_cpu and settings.engine.gpu.io_binding
-        self._bound = BoundRuns(self._session, settings.batch_sizes, "cuda") if is_bound else None
+        card = settings.engine.device or 0
+        self._bound = BoundRuns(self._session, settings.batch_sizes, "cuda", card) if is_bound else None
 
     @property
     def interface(self) -> ModelInterface:
@@ -50,7 +53,8 @@ class OnnxRuntimeEngine:
         """Run the model on a batch; see `engine.Engine`."""
         if self._bound is not None:
             return self._bound.run(batch)
-        score, embedding = self._session.run(self._outputs, {INPUT_NAME: batch})
+        with self._cores.pinned():  # the calling thread computes, too
+            score, embedding = self._session.run(self._outputs, {INPUT_NAME: batch})
         return Inference(score, embedding)
 
 
@@ -76,7 +80,8 @@ def provider_options(provider: Provider, settings: ModelSettings) -> dict[str, s
 
     For TensorRT, make the cache folder.
     """
-    gpu = settings.engine.gpu
+    gpu, device = settings.engine.gpu, settings.engine.device
+    card = {} if device is None else {"device_id": str(device)}
     limit = {} if gpu.memory_limit_bytes is None else {"gpu_mem_limit": str(gpu.memory_limit_bytes)}
     if provider.name == "cuda":
         return {
@@ -88,6 +93,7 @@ def provider_options(provider: Provider, settings: ModelSettings) -> dict[str, s
             # By default the arena doubles with each growth and never shrinks.
             "arena_extend_strategy": "kSameAsRequested",
             **limit,
+            **card,
         }
     if provider.name == "tensorrt":
         return {
@@ -96,6 +102,7 @@ def provider_options(provider: Provider, settings: ModelSettings) -> dict[str, s
             "trt_cuda_graph_enable": _flag(gpu.cuda_graphs and gpu.io_binding),
             **_tensorrt_profile(settings),
             **_tensorrt_cache(settings),
+            **card,
         }
     return {}
 
@@ -125,7 +132,7 @@ def create_session(model: bytes, provider: Provider, settings: ModelSettings) ->
     """Return an onnxruntime.InferenceSession on a provider.
 
     Raises:
-        ProviderError: The provider does not work on this machine.
+        ProviderError: The provider does not work on this machine, or its device is not there.
         PackageError: The bytes are not a model.
         DependencyError: ONNX Runtime is not installed.
     """
@@ -134,14 +141,18 @@ def create_session(model: bytes, provider: Provider, settings: ModelSettings) ->
     if provider.ort_name not in available:
         built = f"the installed ONNX Runtime {ort.__version__} was built with {', '.join(available)} only"
         raise unavailable(provider, built)
-    options = _session_options(ort, provider, settings)
+    cores = find_cores(provider.name, settings.engine.device)
+    options = _session_options(ort, provider, settings, cores)
     try:
-        session = ort.InferenceSession(
-            model,
-            options,
-            providers=[(provider.ort_name, provider_options(provider, settings))],
-            enable_fallback=0,  # by default a failed run goes on with other providers, and only standard output says so
-        )
+        with cores.pinned():  # ONNX Runtime's threads start here, and its copy of the weights is in the node's memory
+            session = ort.InferenceSession(
+                model,
+                options,
+                providers=[(provider.ort_name, provider_options(provider, settings))],
+                enable_fallback=0,  # by default a failed run goes on with other providers, and only stdout says so
+            )
+    except ProviderError:
+        raise
     except Exception as error:
         if provider.is_cpu:
             raise PackageError(f"ONNX Runtime cannot load the model ({error}); export it again") from error
@@ -153,11 +164,11 @@ def create_session(model: bytes, provider: Provider, settings: ModelSettings) ->
     return session
 
 
-def _session_options(ort: ModuleType, provider: Provider, settings: ModelSettings) -> Any:
+def _session_options(ort: ModuleType, provider: Provider, settings: ModelSettings, cores: Cores) -> Any:
     options = ort.SessionOptions()
     options.log_severity_level = 3  # errors: ONNX Runtime raises whatever matters
-    if settings.engine.threads is not None:
-        options.intra_op_num_threads = settings.engine.threads
+    # With a number, ONNX Runtime binds no thread to a core by itself, and threads stay on the cores of their maker.
+    options.intra_op_num_threads = settings.engine.threads or cores.physical
     options.add_session_config_entry("session.intra_op.allow_spinning", _flag(settings.engine.spinning))
     options.add_session_config_entry("session.intra_op.spin_duration_us", str(_SPIN_US))  # from 1.27 on
     # By default threads spin on for some ten milliseconds after a run, on cores that the next frames need.

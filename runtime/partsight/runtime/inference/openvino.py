@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from partsight.runtime.core import Pixels, ProviderError
+from partsight.runtime.inference.devices import find_cores
 from partsight.runtime.inference.engine import EMBEDDING_NAME, Inference, ModelInterface, Tensor
 from partsight.runtime.inference.int8_check import warn_of_overflow
 from partsight.runtime.inference.model_cache import open_cache, seal
@@ -69,8 +70,9 @@ def compile_model(model: bytes, settings: ModelSettings) -> tuple[Any, Any]:
     """Return a model compiled for the CPU, and OpenVINO's model from which it was compiled.
 
     Raises:
-        ProviderError: see `OpenVinoEngine`.
+        ProviderError: see `OpenVinoEngine`; or the process does not run on the NUMA node that it is to use.
     """
+    find_cores("openvino", settings.engine.device)
     openvino = _import_openvino()
     core = _start(openvino, settings.arithmetic)
     network = _read(core, model)

@@ -8,6 +8,9 @@ from partsight.runtime.inference.settings import Arithmetic
 AUTO = "auto"
 """Name that stands for the fastest provider that works; see `session.select_provider`."""
 
+REMOTE_SCHEME = "kserve"
+"""Scheme of a provider that is a model on a server: `kserve://HOST:PORT/MODEL`, which a `Recognizer` takes."""
+
 _REMEDY = "; fix it with: "
 
 
@@ -68,17 +71,28 @@ PROVIDERS = {
 """Providers by name, in the order in which `partsight doctor` tries them."""
 
 
+def is_remote(name: str) -> bool:
+    """Whether a provider's name is the address of a model on a server."""
+    return name.startswith(f"{REMOTE_SCHEME}:")
+
+
 def find_provider(name: str, arithmetic: Arithmetic = "fp32") -> Provider:
-    """Return the provider called `name`.
+    """Return the provider of this machine that is called `name`.
 
     Raises:
-        ProviderError: No provider has that name, or the provider does not compute in `arithmetic`.
+        ProviderError: No provider has that name, it is a server, or the provider does not compute in `arithmetic`.
     """
+    if is_remote(name):
+        raise ProviderError(
+            f"provider {name.partition('?')[0]} is a server, and this call runs the network on this machine; choose "
+            f"one of {', '.join(PROVIDERS)}. `partsight run` and Recognizer(PACKAGE, provider=...) take a server"
+        )
     try:
         provider = PROVIDERS[name]
     except KeyError:
         raise ProviderError(
-            f"provider {name!r} is not known; expected one of {', '.join(PROVIDERS)}, or {AUTO}"
+            f"provider {name!r} is not known; expected one of {', '.join(PROVIDERS)}, {AUTO}, or "
+            f"{REMOTE_SCHEME}://HOST:PORT/MODEL"
         ) from None
     if arithmetic not in provider.arithmetic:
         able = [other.name for other in PROVIDERS.values() if arithmetic in other.arithmetic]

@@ -41,19 +41,24 @@ class EngineSettings:
             time, and a batch of one takes a tenth longer.
         cache: Folder in which OpenVINO and TensorRT keep compiled models, for a faster start; None for none.
         gpu: Steps towards the speed of the card. Other providers ignore them.
+        device: Number of the card for `cuda` and `tensorrt`, of the NUMA node for `cpu` and `openvino`: the network and
+            partsight's own threads then run on that node's cores. None for the first card, or for all cores.
     """
 
     threads: int | None = None
     spinning: bool = True
     cache: str | Path | None = None
     gpu: GpuSettings = field(default_factory=GpuSettings)
+    device: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a number of threads that no engine can have.
+        """Refuse numbers that no engine can have.
 
         Raises:
-            ValueError: `threads` is not a whole number of at least 1.
+            ValueError: `threads` is not a whole number of at least 1, or `device` not one of at least 0.
         """
+        if self.device is not None and (type(self.device) is not int or self.device < 0):
+            raise ValueError(f"device is {self.device!r}; expected a whole number of at least 0")
         if self.threads is not None:
             check_positive("threads", self.threads)
 

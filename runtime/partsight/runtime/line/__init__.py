@@ -11,6 +11,7 @@ from partsight.runtime.line.health.expected_range import ExpectedRange, Expected
 from partsight.runtime.line.health.monitor import CameraHealth, Health, HealthState
 from partsight.runtime.line.line import Line
 from partsight.runtime.line.metrics.registry import Metrics
+from partsight.runtime.line.package_swap import Load, as_recognizers
 from partsight.runtime.line.troubles import troubled_cameras
 from partsight.runtime.line.watch import Watch
 
@@ -23,10 +24,12 @@ __all__ = [
     "HealthState",
     "Line",
     "LineCounters",
+    "Load",
     "Metrics",
     "Policy",
     "SinkCounters",
     "Watch",
+    "as_recognizers",
     "describe_stretch",
     "troubled_cameras",
 ]

@@ -18,15 +18,18 @@ MAX_STRETCH = 0.03
 _log = logging.getLogger("partsight.line")
 
 
-def check_parts(recognizer: object, cameras: object, sinks: object, on_result: object) -> None:
+def check_parts(recognizers: Sequence[object], cameras: object, sinks: object, on_result: object) -> None:
     """Refuse arguments that would only fail in a thread, once for each frame.
 
     Raises:
         TypeError: an argument is of another kind.
-        ValueError: there is no camera.
-        PartsightError: the recogniser is closed, or another process made it.
+        ValueError: there is no camera, or no recogniser.
+        PartsightError: a recogniser is closed, or another process made it.
     """
-    check_recognizer(recognizer)
+    if not recognizers:
+        raise ValueError("the line has no recogniser; expected Recognizer(PACKAGE), or a list of them")
+    for recognizer in recognizers:
+        check_recognizer(recognizer)
     for name, opener in _by_name("cameras", cameras, "lambda: open_camera(ADDRESS)").items():
         if not callable(opener):
             raise TypeError(
@@ -45,6 +48,24 @@ def _by_name(name: str, parts: object, example: str) -> Mapping[str, object]:
     if not isinstance(parts, Mapping) or not all(isinstance(key, str) for key in parts):
         raise TypeError(f"{name} is {shortened(parts)}; expected a dictionary by name: {{'NAME': {example}}}")
     return parts
+
+
+def describe_difference(recognizers: Sequence[Recognizer]) -> str:
+    """Describe why recognisers would answer the same frame in another way.
+
+    Returns:
+        A sentence; empty if all have the same package, threshold and labels.
+    """
+    first = recognizers[0]
+    for other in recognizers[1:]:
+        for name in ("package_id", "threshold", "labels"):
+            values = getattr(first, name), getattr(other, name)
+            if values[0] != values[1]:
+                return (
+                    f"the recognisers of one line have the {name} {shortened(values[0])} and {shortened(values[1])}; "
+                    "expected the same: load all from one package, with the same options except for the device"
+                )
+    return ""
 
 
 def check_sinks(recognizer: Recognizer, sinks: Mapping[str, Sink], cameras: Iterable[str]) -> None:

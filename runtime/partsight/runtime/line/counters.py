@@ -77,6 +77,8 @@ class LineCounters:
         callback_errors: Number of times that a callback raised.
         swaps: Packages that replaced another.
         refused_swaps: Packages that the line refused, because something was wrong with them or the line was closed.
+        remote_retries: Requests that were sent to a server again, because an attempt failed.
+        remote_failures: Batches that no server answered in time or rightly; their frames count as failed.
     """
 
     cameras: Mapping[str, CameraCounters] = field(default_factory=dict)
@@ -84,6 +86,8 @@ class LineCounters:
     callback_errors: int = 0
     swaps: int = 0
     refused_swaps: int = 0
+    remote_retries: int = 0
+    remote_failures: int = 0
 
     @property
     def seen(self) -> int:

@@ -160,14 +160,24 @@ class FrameQueue:
         waiting, bound = self._waiting[camera], self.policy(camera).bound
         self._changed.wait_for(lambda: len(waiting) < bound or self._is_stopped)
 
+    def wait(self) -> bool:
+        """Wait until a frame waits, or no more will come; return whether one waits."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._open or any(self._waiting.values()))
+            return any(self._waiting.values())
+
+    def wait_for_end(self, limit_s: float) -> None:
+        """Wait until no frame waits and no more will come, but no longer than `limit_s`."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._open and not any(self._waiting.values()), limit_s)
+
     def take(self, limit: int) -> list[Arrival | UnreadableFrame]:
-        """Wait for frames and return at most `limit`, all under one policy; an empty list once no more will come.
+        """Return at most `limit` frames, all under one policy; an empty list if none waits.
 
         Policies take turns, and so do the cameras of each policy. A live frame waits for the end of the batch before
         it. So while a camera is open whose frames can wait less, a batch of those that can wait longer is a sixteenth.
         """
         with self._changed:
-            self._changed.wait_for(lambda: not self._open or any(self._waiting.values()))
             names = self._next_group()
             if any(POLICIES.index(self.policy(name).name) < POLICIES.index(self._groups[-1]) for name in self._open):
                 limit = max(1, limit // _SMALLER)

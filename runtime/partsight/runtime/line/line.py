@@ -4,18 +4,18 @@ import logging
 import math
 import threading
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
 from partsight.runtime.cameras import Camera
 from partsight.runtime.core import PartsightError, ProcessBound, warn_renamed
 from partsight.runtime.line.camera_worker import CameraWorker
-from partsight.runtime.line.compatibility import check_parts
+from partsight.runtime.line.compatibility import check_parts, describe_difference
 from partsight.runtime.line.counters import LINE, CameraCounters, LineCounters, SinkCounters, Tally, owner_of
 from partsight.runtime.line.dispatcher import DISPATCH_THREAD, Dispatcher
 from partsight.runtime.line.frame_queue import FrameQueue, Policy, by_camera
-from partsight.runtime.line.package_swap import PackageSwap
+from partsight.runtime.line.package_swap import Load, PackageSwap, as_recognizers
 from partsight.runtime.line.publisher import ResultPublisher
 from partsight.runtime.line.sink_worker import SinkWorker
 from partsight.runtime.recognition import Recognizer
@@ -25,7 +25,7 @@ _log = logging.getLogger("partsight.line")
 
 
 class Line(ProcessBound):
-    """Several cameras share one recogniser; every frame is counted, and every answer goes to every sink.
+    """Several cameras share one recogniser or more; every frame is counted, and every answer goes to every sink.
 
     Answers of one camera come in the order of its frames. The line reopens a camera that is lost; the others go on
     meanwhile. It counts an error of a sink or a callback and goes on. Use it as a context manager: it starts on entry.
@@ -38,7 +38,7 @@ class Line(ProcessBound):
 
     def __init__(
         self,
-        recognizer: Recognizer,
+        recognizer: Recognizer | Sequence[Recognizer],
         cameras: Mapping[str, Callable[[], Camera]],
         sinks: Mapping[str, Sink] | None = None,
         *,
@@ -50,7 +50,8 @@ class Line(ProcessBound):
         """Take all parts; nothing runs before `start`.
 
         Args:
-            recognizer: Recogniser that answers; the line closes it.
+            recognizer: Recogniser that answers, or several of one package, such as one for each card, which answer at
+                the same time. They should be about equally fast. The line closes them.
             cameras: Functions that open each camera, by name; the line calls one again whenever its camera is lost.
             sinks: Sinks by name; the line closes them.
             policy: Treatment of a frame while the network is busy: one policy for all cameras, or by the camera's name.
@@ -63,23 +64,28 @@ class Line(ProcessBound):
             takt_ms: Old name of `deadline_ms`; warns.
 
         Raises:
-            ValueError: there is no camera, deadline_ms is not above 0, or a setting names a camera that is not there.
+            ValueError: there is no camera or no recogniser, the recognisers have different packages or thresholds,
+                deadline_ms is not above 0, or a setting names a camera that is not there.
             TypeError: an argument is of another kind, such as a camera in place of the function that opens it.
-            PartsightError: the recogniser is closed, or another process made it.
+            PartsightError: a recogniser is closed, or another process made it.
         """
         if takt_ms is not None:
             warn_renamed("Line(takt_ms=...)", "Line(deadline_ms=...)")
             deadline_ms = takt_ms if deadline_ms is None else deadline_ms
-        check_parts(recognizer, cameras, sinks or {}, on_result)
+        recognizers = as_recognizers(recognizer)
+        check_parts(recognizers, cameras, sinks or {}, on_result)
+        if difference := describe_difference(recognizers):
+            raise ValueError(difference)
         policies = by_camera("policy", Policy, policy, cameras)
         deadlines_s = _deadlines_s(deadline_ms, cameras)
         self.run_id = uuid.uuid4().hex[:12]
         self._sinks = dict(sinks or {})
         self._sink_workers: dict[str, SinkWorker] = {}
         self._tally = tally = Tally()
-        self._frame_queue = FrameQueue({name: policies.get(name) for name in cameras}, tally, 2 * recognizer.batch_size)
+        bound = 2 * sum(recognizer.batch_size for recognizer in recognizers)
+        self._frame_queue = FrameQueue({name: policies.get(name) for name in cameras}, tally, bound)
         self._publisher = ResultPublisher(tally, self.run_id, deadlines_s)
-        self._dispatcher = Dispatcher(recognizer, self._frame_queue, tally, self._publisher, deadlines_s)
+        self._dispatcher = Dispatcher(recognizers, self._frame_queue, tally, self._publisher, deadlines_s)
         self._swap = PackageSwap(self._dispatcher, tally, self._sinks, cameras)
         self._camera_workers = {
             name: CameraWorker(name, opener, self._frame_queue, tally) for name, opener in cameras.items()
@@ -98,7 +104,7 @@ class Line(ProcessBound):
 
     @property
     def recognizer(self) -> Recognizer:
-        """Recogniser that answers now; the line closes it when another replaces it."""
+        """Recogniser that answers now, the first of several; the line closes it when another replaces it."""
         return self._dispatcher.recognizer
 
     @property
@@ -165,6 +171,8 @@ class Line(ProcessBound):
         self._frame_queue.stop()  # last: a camera that waits there has one more frame, and reads no other
         for sink in self._sink_workers.values():
             sink.end_soon()
+        for recognizer in self._dispatcher.recognizers:
+            recognizer.end_soon()
 
     def close(self) -> None:
         """Stop, answer and write the accepted frames, then close cameras, sinks and package. May be called twice."""
@@ -207,16 +215,17 @@ class Line(ProcessBound):
         """Return the state of each camera: opening, waiting, open, stalled, lost, ended or failed."""
         return {name: camera.state for name, camera in self._camera_workers.items()}
 
-    def swap(self, package: str | Path, load: Callable[[str | Path], Recognizer] | None = None) -> str:
+    def swap(self, package: str | Path, load: Load | None = None) -> str:
         """Replace the package that answers by another, between two batches; no frame is lost.
 
-        The line loads, checks and warms up the new package first; the old one answers meanwhile.
+        The line loads, checks and warms up the new package first; the old one answers meanwhile. All recognisers of a
+        line change at once: after a camera's first answer of the new package, none of the old one comes.
 
         Args:
             package: Path of the package's folder.
-            load: Function that loads it, for options of `Recognizer`. None for the default options and the trusted keys
-                of the line's first package. One of these keys must have signed this package, whichever function loads
-                it.
+            load: Function that loads it, for options of `Recognizer`; it returns as many recognisers as the line has.
+                None for one with the provider of the line, the trusted keys of its first package, and defaults for the
+                rest. One of these keys must have signed this package, whichever function loads it.
 
         Returns:
             The new package's id.

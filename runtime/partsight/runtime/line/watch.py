@@ -4,15 +4,14 @@ import contextlib
 import logging
 import os
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from partsight.runtime.core import MANIFEST_NAME, SIGNATURE_NAME, PackageError, PartsightError, ProcessBound, read_file
 from partsight.runtime.line.line import Line
+from partsight.runtime.line.package_swap import Load
 from partsight.runtime.package import MAX_MANIFEST_BYTES, package_id_of
-from partsight.runtime.recognition import Recognizer
 
 _log = logging.getLogger("partsight.line")
 
@@ -49,15 +48,13 @@ class Watch(ProcessBound):
     path.
     """
 
-    def __init__(
-        self, line: Line, path: str | Path, load: Callable[[str | Path], Recognizer], every_s: float = 1.0
-    ) -> None:
+    def __init__(self, line: Line, path: str | Path, load: Load, every_s: float = 1.0) -> None:
         """Take the line; `start` begins to watch.
 
         Args:
             line: Line whose package is swapped.
             path: Path to watch.
-            load: Function that loads a package, with the options of the line's.
+            load: Function that loads a package, with the options of the line's; see `Line.swap`.
             every_s: Seconds between two looks.
         """
         self._line, self._path, self._load, self._every_s = line, Path(path), load, every_s

@@ -67,9 +67,9 @@ def _on_onnx_runtime(graph: bytes, arrays: dict[str, np.ndarray], provider: str,
 
     found = find_provider(provider)
     session = create_session(graph, found, settings)
-    device = "cpu" if found.is_cpu else "cuda"
+    place = ("cpu", 0) if found.is_cpu else ("cuda", settings.engine.device or 0)
     # The bank is copied to the device once; later only frames and scores are.
-    values = {name: ort.OrtValue.ortvalue_from_numpy(array, device) for name, array in arrays.items()}
+    values = {name: ort.OrtValue.ortvalue_from_numpy(array, *place) for name, array in arrays.items()}
 
     def run(frames: Pixels, score: FloatArray) -> tuple[Any, ...]:
         binding = session.io_binding()

@@ -173,15 +173,17 @@ def lead_of(score: Any, classes: Any, ops: ArrayOperations) -> Any:
 class Matcher:
     """Matches batches by NumPy and OpenCV on all cores. Thread-safe."""
 
-    def __init__(self, bank: Bank, spec: MatchingSpec) -> None:
+    def __init__(self, bank: Bank, spec: MatchingSpec, cores: int | None = None) -> None:
         """Use a bank of references.
 
         Args:
             bank: Bank of references.
             spec: Specification of matching.
+            cores: Number of threads, among which a batch is divided; None for all cores. Another division may change
+                the last digits of an agreement.
         """
         self.bank, self.spec = bank, spec
-        self._cores = usable_cores()
+        self._cores = cores or usable_cores()
         self._pool = ThreadPoolExecutor(self._cores, "partsight-match")
         _keep_freed_blocks()
 

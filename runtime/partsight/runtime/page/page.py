@@ -1,12 +1,11 @@
 """The page: a web server next to a running line, for the people who work there."""
 
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
 from partsight.runtime.core import PageError, ProcessBound, import_extra
-from partsight.runtime.line import Health, Line
+from partsight.runtime.line import Health, Line, Load
 from partsight.runtime.page.access.account_watch import AccountWatch
 from partsight.runtime.page.access.accounts import Accounts
 from partsight.runtime.page.access.audit import AuditLog
@@ -29,7 +28,6 @@ from partsight.runtime.page.settings import PageSettings
 from partsight.runtime.page.web.app import build_app
 from partsight.runtime.page.web.server import Server
 from partsight.runtime.page.why.explainer import Explainer
-from partsight.runtime.recognition import Recognizer
 
 
 class Page(ProcessBound):
@@ -49,7 +47,7 @@ class Page(ProcessBound):
         settings: PageSettings,
         package: str | Path,
         *,
-        load: Callable[[str | Path], Recognizer] | None = None,
+        load: Load | None = None,
         health: Health | None = None,
     ) -> None:
         """Take the port; `start` begins to answer.

@@ -55,6 +55,8 @@ _LINE_COUNTS = {
     "callback_errors": ("partsight_callback_errors", "Number of times that a callback raised an error."),
     "swaps": ("partsight_package_swaps", "Packages that replaced another."),
     "refused_swaps": ("partsight_package_swaps_refused", "Packages that the line refused."),
+    "remote_retries": ("partsight_remote_retries", "Requests that were sent to a server again."),
+    "remote_failures": ("partsight_remote_failures", "Batches that no server answered; their frames failed."),
 }
 _MEDIANS = {
     "focus_ratio": (

@@ -4,7 +4,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from partsight.runtime.core import OutputError, PageError, write_file
-from partsight.runtime.line import Line
+from partsight.runtime.line import Line, Load, as_recognizers
 from partsight.runtime.package import ModelPackage
 from partsight.runtime.page.improve.package_facts import FactsReader, PackageFacts
 from partsight.runtime.page.improve.swap_requests import SwapRequests
@@ -70,9 +70,7 @@ class PackageShelf:
         swapped: Time at which `swap` let the line take the active package, in seconds since 1970; 0 if it did not.
     """
 
-    def __init__(
-        self, line: Line, package: str | Path, data: Path, load: Callable[[str | Path], Recognizer] | None
-    ) -> None:
+    def __init__(self, line: Line, package: str | Path, data: Path, load: Load | None) -> None:
         """Take the line.
 
         Args:
@@ -89,7 +87,7 @@ class PackageShelf:
         self.link_fault, self.swapped = "", 0.0
         self.requests = SwapRequests(data)
         self._line = line
-        self._load = load or partial(Recognizer, trusted_keys=keys)
+        self._load: Load = load or partial(Recognizer, trusted_keys=keys)
         self._reader = FactsReader(partial(ModelPackage.read, trusted_keys=keys))
         self._lock, self._swap_lock = threading.Lock(), threading.Lock()
         self._active, self._previous = line.package_id, ""
@@ -185,15 +183,15 @@ class PackageShelf:
         finally:
             self._swap_lock.release()
 
-    def _load_exactly(self, package_id: str, path: str | Path) -> Recognizer:
+    def _load_exactly(self, package_id: str, path: str | Path) -> Sequence[Recognizer]:
         """Load a package that people chose by its id; raises PageError if its folder holds another one meanwhile."""
-        recognizer = self._load(path)
-        if recognizer.package_id != package_id:
-            recognizer.close()
-            raise PageError(
-                f"{path}: holds package {recognizer.package_id} now, and {package_id} was chosen; load the page again"
-            )
-        return recognizer
+        recognizers = as_recognizers(self._load(path))
+        found = recognizers[0].package_id
+        if found != package_id:
+            for recognizer in recognizers:
+                recognizer.close()
+            raise PageError(f"{path}: holds package {found} now, and {package_id} was chosen; load the page again")
+        return recognizers
 
     def _turn_link(self, target: Path) -> str:
         """Let the link at PACKAGE lead to a package, in one step; return why that failed."""
