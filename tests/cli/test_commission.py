@@ -1,6 +1,7 @@
 """The verb `commission`: what it takes, what it prints, and how it fails."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from partsight.runtime.feedback import decide, read_feedback
 from partsight.runtime.sinks import open_sink
 from tests.cli.command import HEAVY, loaded_by
 from tests.cli.conftest import Ended
+from tests.pickled import map_pickled
 from tests.runtime.calibration.commissioning.lines import write_frames, write_package
 from tests.runtime.sinks.kinds import event
 
@@ -123,3 +125,28 @@ def test_frames_that_the_line_keeps_meanwhile_may_wait(call: Call, frames: Path,
 
 def test_help_loads_nothing_heavy() -> None:
     assert not loaded_by("commission", "--help") & set(HEAVY)
+
+
+def test_frames_shared_by_ray(
+    call: Call, package: Path, frames: Path, new: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[str | None] = []
+
+    @contextmanager
+    def session(address: str | None) -> Iterator[str]:
+        used.append(address)
+        yield ""
+
+    monkeypatch.setattr("partsight.runtime.cluster.ray_session.ray_session", session)
+    monkeypatch.setattr("partsight.runtime.cluster.batch.plan_actors", lambda _: None)
+    monkeypatch.setattr("partsight.runtime.cluster.batch.RayMap", lambda _: map_pickled)
+    ended = call("commission", package, frames, "--out", new, "--address", "local")
+    assert (ended.code, used) == (0, [None])
+    assert (new / "commissioning.html").is_file()
+
+
+def test_a_cluster_that_does_not_answer(call: Call, package: Path, frames: Path, new: Path) -> None:
+    ended = call("commission", package, frames, "--out", new, "--address", "127.0.0.1:1")
+    assert ended.code == 1
+    assert "127.0.0.1:1" in ended.err
+    assert not new.exists()

@@ -40,6 +40,13 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_a_cluster_that_does_not_answer(call: Call, catalog: Path, tmp_path: Path) -> None:
+    ended = call("train", catalog, "--out", tmp_path / "run", *QUICK, "--address", "127.0.0.1:1")
+    assert ended.code == 1
+    assert "127.0.0.1:1" in ended.err
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.fixture(scope="module")
 def run(catalog: Path) -> Path:
     """A run with another value for every option of the command, except the backbone."""

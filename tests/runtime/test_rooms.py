@@ -22,7 +22,7 @@ ALLOWED = {
     "cameras": {"core", "images"},
     "package": {"core", "images", "matching", "signing"},
     "recognition": {"core", "images", "inference", "matching", "signing", "package"},
-    "calibration": {"core", "images", "matching", "package", "recognition"},
+    "calibration": {"core", "images", "inference", "matching", "package", "recognition"},
     "sinks": {"core", "cameras", "recognition"},
     "enrolment": {"core", "images", "inference", "matching", "package", "recognition", "calibration"},
     "feedback": {"core", "images", "sinks"},
@@ -49,7 +49,7 @@ ALLOWED = {
         "feedback",
         "line",
     },
-    "cluster": {"core", "images", "package", "recognition", "signing"},
+    "cluster": {"core", "images", "inference", "matching", "package", "recognition", "signing", "sinks"},
 }
 """Of each room the rooms that it may import: docs/architecture.md shows them as a picture."""
 

@@ -20,6 +20,7 @@ from partsight.train.catalog import Catalog, read_catalog
 from partsight.train.features import BATCH, Extractor, FeatureCache
 from partsight.train.heads import find_head
 from partsight.train.stack import build_extractor
+from tests.pickled import map_pickled
 from tests.train.conftest import SPEC
 
 
@@ -45,6 +46,15 @@ def test_features_of_golden_images(extractor: Extractor, catalog: Catalog, cache
     direct = extractor.network.predict_on_batch(preprocess(catalog.images[:], SPEC))
     np.testing.assert_allclose(found, direct, atol=1e-4)
     assert len(np.unique(found, axis=0)) == 12
+
+
+def test_another_process_computes_the_same_features(
+    extractor: Extractor, catalog: Catalog, cache: FeatureCache, tmp_path: Path
+) -> None:
+    here, _ = cache.golden_features(extractor, catalog.goldens)
+    there, computed = FeatureCache(tmp_path / "there").golden_features(extractor, catalog.goldens, map_pickled)
+    assert computed == 12
+    np.testing.assert_array_equal(there, here)
 
 
 def test_the_second_run_computes_nothing(extractor: Extractor, catalog: Catalog, cache: FeatureCache) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from partsight.cli.cluster import add_address, batch_map
 from partsight.cli.exit_codes import ExitCode
 from partsight.cli.options import finite
 
@@ -46,7 +47,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
         help="fit a package to the frames of a line",
         description=_DESCRIPTION,
         epilog=_EXAMPLE,
-        usage="%(prog)s PACKAGE FRAMES --out NEW [--unknown FOLDER] [--max-false-reject SHARE]\n"
+        usage="%(prog)s PACKAGE FRAMES --out NEW [--unknown FOLDER] [--max-false-reject SHARE] [--address HOST:PORT]\n"
         "       %(prog)s PACKAGE --undo --out NEW",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -63,6 +64,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
         metavar="SHARE",
         help="share of frames of taught parts that may get no label (default: 0.01)",
     )
+    add_address(parser, "reading and comparing the frames")
     parser.add_argument("--undo", action="store_true", help="write the package as it was before its last commissioning")
     parser.set_defaults(run=run)
 
@@ -76,13 +78,15 @@ def run(args: argparse.Namespace) -> int:
     if args.undo:
         print(f"package:  {undo_commissioning(args.package, args.out).path}, as before its last commissioning")
     else:
-        done = commission(
-            args.package,
-            _frames(args.frames),
-            args.out,
-            unknown=args.unknown,
-            max_false_reject=args.max_false_reject,
-        )
+        with batch_map(args.address) as run_batches:
+            done = commission(
+                args.package,
+                _frames(args.frames),
+                args.out,
+                unknown=args.unknown,
+                max_false_reject=args.max_false_reject,
+                run=run_batches,
+            )
         _print_result(done)
     from partsight.runtime.core import SIGNATURE_NAME
 

@@ -88,6 +88,7 @@ class MachineFacts:
 
     Attributes:
         libraries: Version by distribution; None if it is not installed.
+        devices: Cores or name of each NUMA node and card, by its number as `--device` takes it.
         providers: Checks of the providers; empty if the runtime cannot be imported.
         runtime_error: Reason why the runtime cannot be imported; else empty.
     """
@@ -97,6 +98,7 @@ class MachineFacts:
     platform: str
     libraries: dict[str, str | None]
     cpu: Cpu
+    devices: dict[str, str]
     providers: tuple[ProviderCheck, ...]
     runtime_error: str
     clashes: tuple[Clash, ...]
@@ -119,11 +121,22 @@ def gather() -> MachineFacts:
         platform=platform.platform(),
         libraries=libraries,
         cpu=read_cpu(),
+        devices=find_devices(),
         providers=providers,
         runtime_error=runtime_error,
         clashes=find_clashes(installed),
         jobs=find_jobs(installed),
     )
+
+
+def find_devices() -> dict[str, str]:
+    """Return the NUMA nodes with their cores, and the cards with their names; nothing if the runtime has a fault."""
+    try:
+        from partsight.runtime.inference import cards, list_cores, numa_nodes
+    except ImportError:
+        return {}
+    nodes = {f"NUMA node {number}": f"cores {list_cores(cores)}" for number, cores in numa_nodes().items()}
+    return nodes | {f"card {number}": name for number, name in enumerate(cards())}
 
 
 def find_clashes(installed: Iterable[str]) -> tuple[Clash, ...]:

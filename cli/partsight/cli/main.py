@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from partsight.cli import (
     account,
+    batch,
     bench,
     bundle,
     commission,
@@ -23,8 +24,10 @@ from partsight.cli import (
     keygen,
     review,
     run,
+    serve,
     sign,
     train,
+    triton,
     verify,
 )
 from partsight.cli.exit_codes import MEANINGS, ExitCode
@@ -35,11 +38,14 @@ _VERBS = (
     export,
     enroll,
     bundle,
+    triton,
+    serve,
     run,
     account,
     explain,
     review,
     commission,
+    batch,
     bench,
     inspect,
     keygen,
@@ -59,8 +65,11 @@ from golden images to the line:
   partsight explain line3.partsight photos --out why
   partsight review kept --package line3.partsight
   partsight commission line3.partsight kept --out fitted.partsight
+  partsight batch  line4.partsight archive --out results.parquet --compare line3.partsight
   partsight enroll line3.partsight --label M8x40 m8x40.png --out line4.partsight
   partsight bundle line3.partsight --out line3.onnx
+  partsight triton line3.partsight --out models
+  partsight serve  line3.partsight
   partsight inspect line3.partsight
   partsight keygen --out factory
   partsight sign   line4.partsight --key factory

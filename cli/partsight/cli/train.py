@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from partsight.cli.cluster import add_address, batch_map
 from partsight.cli.exit_codes import ExitCode
 from partsight.cli.options import region
 from partsight.cli.tensorflow_log import quiet_tensorflow
@@ -134,6 +135,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     parser.add_argument(
         "--cache", metavar="FOLDER", help="folder for cached features (default: .partsight-cache next to RUN)"
     )
+    add_address(parser, "the features of golden images")
     parser.set_defaults(run=run)
 
 
@@ -175,7 +177,8 @@ def _run(args: argparse.Namespace) -> int:
     if unused and config.budget == "quick":
         options = ", ".join(f"--{name.replace('_', '-')}" for name in unused)
         args.parser.error(f"{options} works only with --budget full; add it, or leave {options} out")
-    finished = train(args.catalog, args.out, config, args.cache)
+    with batch_map(args.address) as run_batches:
+        finished = train(args.catalog, args.out, config, args.cache, run_batches)
     record = finished.record
     for first, second in record.twins:
         print(f"partsight: warning: {first} and {second} have nearly the same image", file=sys.stderr)

@@ -1,21 +1,24 @@
 """Bottleneck features: outputs of the frozen backbone for each image, computed once and cached on disk."""
 
+import contextlib
 import hashlib
 import io
 import itertools
+import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from partsight.runtime.core import FloatArray, Pixels, progress, sha256_bytes, write_file
+from partsight.runtime.core import BatchMap, FloatArray, Pixels, map_here, progress, sha256_bytes, write_file
 from partsight.runtime.images import PreprocessSpec, preprocess, read_image
+from partsight.runtime.matching import usable_cores
 from partsight.train.catalog_checks import PartImage
 from partsight.train.cuts import describe
-from partsight.train.framework import keras, tf
+from partsight.train.framework import keras, keras_settings, tf
 
 BATCH = 32
 
@@ -64,18 +67,60 @@ class Extractor:
         return rows[: len(batch)]
 
 
+@dataclass
+class FeatureBatch:
+    """Computes the features of image files; it pickles, so that other processes can do it, too.
+
+    Attributes:
+        extractor: Frozen network; another process loads it from the bytes that pickle.
+        threads: Threads of TensorFlow, as many as in the process of the command: with another number the last digits
+            of features differ.
+    """
+
+    extractor: Extractor | None
+    threads: int = field(default_factory=usable_cores)
+    _model: bytes = b""
+    _spec: PreprocessSpec | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self.extractor is None:
+            return self.__dict__
+        model, spec = _encode_model(self.extractor.network), self.extractor.spec
+        return {"extractor": None, "threads": self.threads, "_model": model, "_spec": spec}
+
+    def __call__(self, paths: Sequence[Path]) -> FloatArray:
+        """Return the features of at most 32 image files, (files, d) float32.
+
+        Raises:
+            ImageError: A file cannot be read.
+        """
+        extractor = self.extractor = self.extractor or self._load()
+        return extractor.run(preprocess([read_image(path) for path in paths], extractor.spec))
+
+    def _load(self) -> Extractor:
+        assert self._spec is not None
+        tf.config.experimental.enable_op_determinism()  # as in the training
+        with contextlib.suppress(RuntimeError):  # TensorFlow runs already: this process is the command's
+            tf.config.threading.set_intra_op_parallelism_threads(self.threads)
+        with keras_settings():
+            return Extractor(_decode_model(self._model), self._spec, "")
+
+
 @dataclass(frozen=True)
 class FeatureCache:
     """Features on disk, one file for each image content and extractor; trainings may share it."""
 
     folder: Path
 
-    def golden_features(self, extractor: Extractor, goldens: Sequence[PartImage]) -> tuple[FloatArray, int]:
+    def golden_features(
+        self, extractor: Extractor, goldens: Sequence[PartImage], run: BatchMap = map_here
+    ) -> tuple[FloatArray, int]:
         """Return the features of golden images; compute only features that the cache lacks.
 
         Args:
             extractor: Frozen network.
             goldens: Golden images.
+            run: Map over the batches.
 
         Returns:
             Features, (images, d) float32, and the number of images computed in this call.
@@ -83,16 +128,32 @@ class FeatureCache:
         folder = self.folder / extractor.identity[:32]
         rows = [_load(_file(folder, golden)) for golden in goldens]
         missing = [index for index, row in enumerate(rows) if row is None]
-        starts = range(0, len(missing), BATCH)
-        for start in progress(starts, len(starts), "features of golden images", f"×{BATCH}"):
-            chunk = missing[start : start + BATCH]
-            images = [read_image(goldens[index].path) for index in chunk]
-            found = extractor.run(preprocess(images, extractor.spec))
+        chunks = [missing[start : start + BATCH] for start in range(0, len(missing), BATCH)]
+        batches = [tuple(goldens[index].path.absolute() for index in chunk) for chunk in chunks]
+        done = run(FeatureBatch(extractor), batches)
+        shown = progress(zip(chunks, done, strict=True), len(chunks), "features of golden images", f"×{BATCH}")
+        for chunk, found in shown:
             for index, row in zip(chunk, found, strict=True):
                 rows[index] = row
                 # No flush: thousands would take minutes on a hard disk, and each file carries a digest of its content.
                 write_file(_file(folder, goldens[index]), _encode(row), is_flushed=False)
         return np.stack([row for row in rows if row is not None]), len(missing)
+
+
+def _encode_model(network: Any) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.keras"
+        network.save(path)
+        return path.read_bytes()
+
+
+def _decode_model(data: bytes) -> Any:
+    from partsight.train import layers  # noqa: F401, PLC0415 (their import tells Keras about them)
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.keras"
+        path.write_bytes(data)
+        return keras.saving.load_model(path, compile=False)
 
 
 def _file(folder: Path, golden: PartImage) -> Path:

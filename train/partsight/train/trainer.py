@@ -17,10 +17,12 @@ import numpy as np
 
 from partsight.runtime.calibration import Tolerances
 from partsight.runtime.core import (
+    BatchMap,
     FloatArray,
     Pixels,
     TrainingError,
     check_output_folder,
+    map_here,
     new_folder,
     sha256_bytes,
 )
@@ -99,7 +101,11 @@ class _Learned:
 
 @keras_settings()
 def train(
-    catalog_folder: str | Path, out: str | Path, config: TrainConfig, cache_folder: str | Path | None = None
+    catalog_folder: str | Path,
+    out: str | Path,
+    config: TrainConfig,
+    cache_folder: str | Path | None = None,
+    run: BatchMap = map_here,
 ) -> RunFolder:
     """Learn the parts of a catalogue, one golden image each; frames are compared with further references, too.
 
@@ -108,6 +114,8 @@ def train(
         out: Run folder to write; it must not exist.
         config: Options of the training.
         cache_folder: Folder for features that later trainings use again; None for `.partsight-cache` next to `out`.
+        run: Map over the batches of golden images whose features the cache lacks: this process, or the actors of a
+            cluster, such as `cluster.batch.RayMap`.
 
     Returns:
         The finished run. Training writes it even below the target accuracy; see `record.reached`.
@@ -126,7 +134,7 @@ def train(
     make_deterministic(config.seed)
     with watch.stage("read the catalogue"):
         task = _read_task(catalog_folder, config)
-    learned = _learn(task, cache, watch)
+    learned = _learn(task, cache, watch, run)
     with new_folder(out) as folder, interrupts_kept():
         learned.model.save(folder / MODEL_NAME)
         gallery_sha256 = write_gallery(folder, learned.prepared.gallery)
@@ -172,7 +180,7 @@ def _read_task(catalog_folder: str | Path, config: TrainConfig) -> _Task:
     return _Task(config, catalog, spec, matching, config.weights or backbone.default_weights)
 
 
-def _learn(task: _Task, cache: FeatureCache, watch: _Stopwatch) -> _Learned:
+def _learn(task: _Task, cache: FeatureCache, watch: _Stopwatch, run: BatchMap) -> _Learned:
     config, head = task.config, find_head(task.config.head)
     with watch.stage("build the backbone"):
         backbone = find_backbone(config.backbone)
@@ -180,7 +188,7 @@ def _learn(task: _Task, cache: FeatureCache, watch: _Stopwatch) -> _Learned:
         if config.budget == "full":
             find_cut(backbone, extractor, head, config.cut)  # fail before the work if the cut is wrong
     with watch.stage("features of golden images"):
-        features, _ = cache.golden_features(extractor, task.catalog.goldens)
+        features, _ = cache.golden_features(extractor, task.catalog.goldens, run)
     with watch.stage("train the head"):
         head_model = head.build(features.shape[1], len(features))
         fit = fit_head(head, head_model, features, config.target_accuracy, config.max_epochs)

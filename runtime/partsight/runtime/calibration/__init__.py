@@ -3,7 +3,7 @@
 The way, top down: golden images, `variation`, varied images, `answers`, `thresholds`. `candidates` says how many golden
 images matching compares a frame with; `setup_check` finds a difference that makes refused frames fit.
 The folder `commissioning` fits a package to the frames of a line.
-May import `core`, `images`, `matching`, `package` and `recognition`.
+May import `core`, `images`, `inference`, `matching`, `package` and `recognition`.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -5,6 +5,7 @@ May import nothing of partsight.
 
 from partsight.runtime.core.arguments import check_path, check_positive, check_recognizer, is_number
 from partsight.runtime.core.arrays import FloatArray, Pixels
+from partsight.runtime.core.batch_map import BatchMap, map_here
 from partsight.runtime.core.deprecation import warn_renamed
 from partsight.runtime.core.errors import (
     CameraError,
@@ -79,6 +80,7 @@ __all__ = [
     "PROTOTYPE_FILE",
     "SIGNATURE_NAME",
     "USABLE",
+    "BatchMap",
     "CameraError",
     "CameraLostError",
     "CameraTimeoutError",
@@ -140,6 +142,7 @@ __all__ = [
     "log_progress_every",
     "lower_limit",
     "map_file",
+    "map_here",
     "new_file",
     "new_folder",
     "normalized",

@@ -1,9 +1,10 @@
 """Image files: the one reader, for golden images and for frames from a folder."""
 
 import contextlib
+import io
 import stat
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, overload
 
@@ -57,27 +58,50 @@ def read_image(path: str | Path) -> Pixels:
         ImageError: the file is missing, not an image, damaged, smaller than 32 px on a side, larger than
             80 megapixels, not 8-bit RGB or grey, has a transparent colour, or holds several pictures.
     """
+    path = Path(path)
+    return _read(lambda: _open(path), str(path))
+
+
+def decode_image(data: bytes, name: str) -> Pixels:
+    """Read the bytes of an image file, as `read_image` reads a file: a member of an archive, or a client's frame.
+
+    Args:
+        data: Bytes of a BMP, JPEG, PNG, TIFF or WebP file.
+        name: Name of their origin, for messages.
+
+    Returns:
+        Pixels as of `read_image`.
+
+    Raises:
+        ImageError: As `read_image`.
+    """
+    return _read(lambda: io.BytesIO(data), name)
+
+
+def _read(open_file: Callable[[], BinaryIO], name: str) -> Pixels:
     # A local import: frames of a camera need no Pillow, and a line that restarts waits for each import.
     from PIL import Image, ImageOps, UnidentifiedImageError  # noqa: PLC0415
 
-    path = Path(path)
     try:
-        with _open(path) as file, Image.open(file, formats=_FORMATS) as image:
-            _check_size(image, path)
-            _check_mode(image, path)
-            _check_file(image, file, path)
-            image.load()
-            ImageOps.exif_transpose(image, in_place=True)
-            return _pixels(image)
+        with open_file() as file:
+            try:
+                image = Image.open(file, formats=_FORMATS)
+            except UnidentifiedImageError as error:
+                raise ImageError(f"{name}: {_unidentified(file)}") from error
+            with image:
+                _check_size(image, name)
+                _check_mode(image, name)
+                _check_file(image, file, name)
+                image.load()
+                ImageOps.exif_transpose(image, in_place=True)
+                return _pixels(image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageError(f"{path}: {_too_large()}") from error
-    except UnidentifiedImageError as error:
-        raise ImageError(f"{path}: {_unidentified(path)}") from error
+        raise ImageError(f"{name}: {_too_large()}") from error
     except ImageError:
         raise
     except Exception as error:  # Pillow raises nearly any kind for damaged bytes, TypeError too
         raise ImageError(
-            f"{path}: damaged or unreadable ({error}); copy it again from its source, or take the picture again"
+            f"{name}: damaged or unreadable ({error}); copy it again from its source, or take the picture again"
         ) from error
 
 
@@ -113,24 +137,24 @@ def _pixels(image: "Image.Image") -> Pixels:
     return pixels
 
 
-def _check_size(image: "Image.Image", path: Path) -> None:
+def _check_size(image: "Image.Image", source: str) -> None:
     width, height = image.size
     if width * height > MAX_PIXELS:
-        raise ImageError(f"{path}: {width}×{height} px; {_too_large()}")
+        raise ImageError(f"{source}: {width}×{height} px; {_too_large()}")
     if min(width, height) < MIN_SIDE_PX:
         raise ImageError(
-            f"{path}: {width}×{height} px; expected at least {MIN_SIDE_PX} px on each side: take a larger picture of "
+            f"{source}: {width}×{height} px; expected at least {MIN_SIDE_PX} px on each side: take a larger picture of "
             "the part"
         )
 
 
-def _check_mode(image: "Image.Image", path: Path) -> None:
+def _check_mode(image: "Image.Image", source: str) -> None:
     if image.mode not in ("RGB", "L"):
         fix = _FIX_BY_MODE.get(image.mode, DEPTH)
-        raise ImageError(f"{path}: pixel format {image.mode}; {EXPECTED}: {fix}")
+        raise ImageError(f"{source}: pixel format {image.mode}; {EXPECTED}: {fix}")
 
 
-def _check_file(image: "Image.Image", file: BinaryIO, path: Path) -> None:
+def _check_file(image: "Image.Image", file: BinaryIO, source: str) -> None:
     name = str(image.format)
     position = file.tell()
     file.seek(0)
@@ -138,7 +162,7 @@ def _check_file(image: "Image.Image", file: BinaryIO, path: Path) -> None:
     if fault is None and name == "MPO" and not _has_one_picture(image, file):
         fault = f"several pictures in one file, as from a 3D camera; {ONE_PICTURE}: save the right one as PNG or JPEG"
     if fault is not None:
-        raise ImageError(f"{path}: {fault}")
+        raise ImageError(f"{source}: {fault}")
     file.seek(position)  # Pillow reads on from here
 
 
@@ -157,17 +181,17 @@ def _has_one_picture(image: "Image.Image", file: BinaryIO) -> bool:
     return all(is_smaller_jpeg(data[start:], image.size) for start in starts)
 
 
-def _unidentified(path: Path) -> str:
+def _unidentified(file: BinaryIO) -> str:
     """Return the fault of a file that Pillow does not open."""
-    with path.open("rb") as file:
-        head = file.read(512)
-        name = format_of(head)
-        if name in READ_FORMATS:
-            file.seek(0)
-            fault = None
-            with contextlib.suppress(struct.error, ValueError, LookupError, OSError):
-                fault = find_fault(file, name)
-            return fault or f"not an image, or its header is damaged; expected {_formats()}: copy it from its source"
+    file.seek(0)
+    head = file.read(512)
+    name = format_of(head)
+    if name in READ_FORMATS:
+        file.seek(0)
+        fault = None
+        with contextlib.suppress(struct.error, ValueError, LookupError, OSError):
+            fault = find_fault(file, name)
+        return fault or f"not an image, or its header is damaged; expected {_formats()}: copy it from its source"
     if not head:
         return "an empty file, not an image; copy it again from its source"
     received = f"{name}, not an image that partsight reads" if name not in ("", "text") else "not an image"

@@ -5,10 +5,10 @@ import fnmatch
 import os
 import re
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Literal
 
 from partsight.runtime.images.header import READ_FORMATS, format_of
@@ -69,7 +69,7 @@ _GOES_ON = re.compile(r"\.(?:bmp|dib|jfif|jif|jpe|jpe?g|png|tiff?|webp)(?![0-9a-
 _HEAD_BYTES = 512
 
 _Identity = tuple[int, int] | str
-_Kind = Literal["image", "folder", "ignored", "fault", "source"]
+Kind = Literal["image", "folder", "ignored", "fault", "source"]
 """A source is a file from which an image was made, or a copy of an image: a fault if the image is not next to it."""
 
 
@@ -93,12 +93,12 @@ class Listing:
         return sorted((*self.images, *self.faults))
 
 
-def label_of(path: Path) -> str:
+def label_of(path: PurePath) -> str:
     """Return a file's name without the suffix of an image format: `M2.5` for `M2.5.png`, and for a PNG named `M2.5`."""
     return path.stem if path.suffix.lower() in IMAGE_SUFFIXES | _OTHER_IMAGE_SUFFIXES else path.name
 
 
-def _name_of_image(source: Path) -> str:
+def name_of_image(source: PurePath) -> str:
     """Return the name of the image that belongs to a source: M8 for `M8.psd`, M8.png for `M8.png.bak`."""
     return _BACKUP_END.sub("", label_of(source))
 
@@ -118,7 +118,7 @@ def list_folder(folder: Path) -> Listing:
     faults = {
         path: cause
         for path, (kind, cause) in judged
-        if kind == "fault" or (kind == "source" and _name_of_image(path).casefold() not in taken)
+        if kind == "fault" or (kind == "source" and name_of_image(path).casefold() not in taken)
     }
     return Listing(images, tuple(path for path, (kind, _) in judged if kind == "folder"), faults)
 
@@ -156,17 +156,17 @@ def list_images(root: Path) -> Listing:
     return Listing(tuple(sorted(images)), (), {path: faults[path] for path in sorted(faults)})
 
 
-def _judge(entry: "os.DirEntry[str]", path: Path) -> tuple[_Kind, str]:
+def _judge(entry: "os.DirEntry[str]", path: Path) -> tuple[Kind, str]:
     try:
         if entry.is_dir():
             return _judge_folder(path)
         if entry.is_file():
-            return _judge_file(path)
+            return judge_file(path.name, lambda: _head(path))
     except OSError as error:
         looped = error.errno == errno.ELOOP
         cause = "a link to itself; link to the file" if looped else _unreadable(error)
-        return ("ignored", "") if _matches(path.name, IGNORED_FILES) else ("fault", cause)
-    if _matches(path.name, IGNORED_FILES + IGNORED_FOLDERS):
+        return ("ignored", "") if matches(path.name, IGNORED_FILES) else ("fault", cause)
+    if matches(path.name, IGNORED_FILES + IGNORED_FOLDERS):
         return "ignored", ""
     if entry.is_symlink():
         return "fault", _broken_link(path)
@@ -181,8 +181,8 @@ def _broken_link(path: Path) -> str:
     return f"a link{target}, which is missing; connect the drive or share, or correct or remove the link"
 
 
-def _judge_folder(path: Path) -> tuple[_Kind, str]:
-    if _matches(path.name, IGNORED_FOLDERS):
+def _judge_folder(path: Path) -> tuple[Kind, str]:
+    if matches(path.name, IGNORED_FOLDERS):
         return "ignored", ""
     if not path.name.startswith("."):
         return "folder", ""
@@ -196,24 +196,30 @@ def _judge_folder(path: Path) -> tuple[_Kind, str]:
     )
 
 
-def _judge_file(path: Path) -> tuple[_Kind, str]:
-    name, suffix = path.name, path.suffix.lower()
+def judge_file(name: str, read_head: Callable[[], bytes]) -> tuple[Kind, str]:
+    """Return the kind of a file, and the cause and remedy of a fault.
+
+    Args:
+        name: Name of the file.
+        read_head: Function that returns its first 512 bytes. It is not called if the name is enough.
+    """
+    suffix = PurePath(name).suffix.lower()
     hidden = name.startswith(".")
     if suffix in IMAGE_SUFFIXES and not hidden:
         return "image", ""  # the reader finds its faults
-    if _matches(name, IGNORED_FILES):
+    if matches(name, IGNORED_FILES):
         return "ignored", ""
     try:
-        head = _head(path)
+        head = read_head()
     except OSError as error:
-        return ("ignored", "") if hidden or _matches(name, NOTES + BACKUPS) else ("fault", _unreadable(error))
+        return ("ignored", "") if hidden or matches(name, NOTES + BACKUPS) else ("fault", _unreadable(error))
     found = format_of(head)
     if found in READ_FORMATS and suffix not in _RAW:
         return _judge_picture(name, found)
     return _judge_other(name, suffix, head, found)
 
 
-def _judge_picture(name: str, found: str) -> tuple[_Kind, str]:
+def _judge_picture(name: str, found: str) -> tuple[Kind, str]:
     """Judge a file that holds a picture, but is hidden or lacks the suffix of a format that is read."""
     remedy = f"to use it, rename it so that its name ends in .{found.lower()}, else move it elsewhere"
     if name.startswith("."):
@@ -221,22 +227,22 @@ def _judge_picture(name: str, found: str) -> tuple[_Kind, str]:
             "fault",
             f"a hidden {found} picture; to use it, rename it without the leading dot, else move it elsewhere",
         )
-    if _matches(name, _PARTIAL):
+    if matches(name, _PARTIAL):
         return "fault", f"a {found} picture, perhaps copied only in part; copy it again, or remove it"
-    if _matches(name, BACKUPS):
+    if matches(name, BACKUPS):
         return "source", f"a backup copy of a {found} picture; {remedy}"
-    if _matches(name, NOTES):
+    if matches(name, NOTES):
         return "fault", f"a {found} picture with the name of a note or table; {remedy}"
     if _GOES_ON.search(name):
         return "fault", f"a {found} picture whose name goes on after its suffix; {remedy}"
     return "image", ""
 
 
-def _judge_other(name: str, suffix: str, head: bytes, found: str) -> tuple[_Kind, str]:
+def _judge_other(name: str, suffix: str, head: bytes, found: str) -> tuple[Kind, str]:
     """Judge a file that holds no picture in a format that is read."""
-    if name.startswith("._") or _matches(name, NOTES):  # macOS keeps attributes of other files in files `._NAME`
+    if name.startswith("._") or matches(name, NOTES):  # macOS keeps attributes of other files in files `._NAME`
         return "ignored", ""
-    if _matches(name, _PARTIAL) and not (found == "text" and not _GOES_ON.search(name)):
+    if matches(name, _PARTIAL) and not (found == "text" and not _GOES_ON.search(name)):
         return "fault", "a file that was copied or downloaded only in part; copy it again, or remove it"
     if suffix in _OTHER_IMAGE_SUFFIXES or found.endswith(" picture"):
         kind = found if found.endswith(" picture") else f"{suffix[1:]} file"
@@ -244,7 +250,7 @@ def _judge_other(name: str, suffix: str, head: bytes, found: str) -> tuple[_Kind
         return "source", f"{kind}, which partsight does not read; {fix}, or move it elsewhere"
     if suffix in IMAGE_SUFFIXES:
         return "fault", "a hidden file with the suffix of an image, but without a picture; remove it, or copy it again"
-    if name.startswith(".") or found == "text" or _matches(name, BACKUPS):
+    if name.startswith(".") or found == "text" or matches(name, BACKUPS):
         return "ignored", ""
     fix = _FIXES.get(found, "convert it to an image")
     cause = f"{found or 'a file of unknown format'}, which partsight does not read; {fix}, or move it elsewhere"
@@ -258,7 +264,7 @@ def _holds_picture(folder: Path) -> bool:
         raise error
 
     for where, folders, files in os.walk(folder, onerror=fail):
-        folders[:] = [name for name in folders if not _matches(name, IGNORED_FOLDERS)]
+        folders[:] = [name for name in folders if not matches(name, IGNORED_FOLDERS)]
         if any(_is_picture(Path(where, name)) for name in files):
             return True
     return False
@@ -299,7 +305,8 @@ def _identities(folders: Iterable[Path]) -> set[_Identity]:
     return found
 
 
-def _matches(name: str, patterns: tuple[str, ...]) -> bool:
+def matches(name: str, patterns: tuple[str, ...]) -> bool:
+    """Return whether a name matches a pattern; letters' case is no difference."""
     return _compiled(patterns).match(name.lower()) is not None
 
 

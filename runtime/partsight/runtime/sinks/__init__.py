@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from partsight.runtime.core import SinkError, load_plugin, plugin_names
 from partsight.runtime.sinks.address import Address, Options, name_of, parse, shown
+from partsight.runtime.sinks.csv import escape_formula
 from partsight.runtime.sinks.files import check_folder
 from partsight.runtime.sinks.record import RECORD_VERSION, FrameEvent, KeptRecord, Record, record_answer
 from partsight.runtime.sinks.serving import SeldomLog, is_loopback, log_exposed, parse_listen_address
@@ -29,6 +30,7 @@ __all__ = [
     "Sink",
     "check_address",
     "check_line",
+    "escape_formula",
     "is_loopback",
     "log_exposed",
     "name_of",

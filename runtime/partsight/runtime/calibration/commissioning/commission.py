@@ -25,7 +25,7 @@ from partsight.runtime.calibration.commissioning.line_fit import LineFit, fit_to
 from partsight.runtime.calibration.commissioning.report import to_html
 from partsight.runtime.calibration.commissioning.verdict import judge_outcome, list_tasks
 from partsight.runtime.calibration.commissioning.writing import matching_of, write_package
-from partsight.runtime.core import check_output_folder, is_number
+from partsight.runtime.core import BatchMap, check_output_folder, is_number, map_here
 from partsight.runtime.package import Commissioning, Manifest, ModelPackage
 from partsight.runtime.recognition import Recognizer
 
@@ -37,6 +37,7 @@ def commission(
     *,
     unknown: str | Path | None = None,
     max_false_reject: float = 0.01,
+    run: BatchMap = map_here,
 ) -> Commissioned:
     """Fit a package to frames of the line, and write a new package with a report.
 
@@ -48,6 +49,8 @@ def commission(
         out: Folder of the new package; must not exist.
         unknown: Folder of frames of parts that the package does not have.
         max_false_reject: Share of frames of taught parts that may get no label, above 0 and at most 0.5.
+
+        run: Map over the batches of frames: this process, or the actors of a cluster, such as `cluster.batch.RayMap`.
 
     Raises:
         ValueError: `max_false_reject` is out of bounds.
@@ -64,7 +67,7 @@ def commission(
     matching_of(old.manifest, old.path)
     listed = read_line_frames(frames, old.manifest.labels, unknown)
     with Recognizer(package, batch_size=32) as recognizer:
-        fit = fit_to_line(old, recognizer, listed, max_false_reject)
+        fit = fit_to_line(old, recognizer, listed, max_false_reject, run)
     done = _facts(old, fit, out, max_false_reject)
     manifest = _manifest(old, fit)
     written = write_package(

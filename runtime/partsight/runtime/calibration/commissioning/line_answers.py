@@ -6,14 +6,15 @@ references or tolerances asks again.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from partsight.runtime.calibration.commissioning.batches import FramesToMatch, MatchBatch, ReadBatch, ReadFrames
 from partsight.runtime.calibration.commissioning.frames import LineFrame, LineFrames
-from partsight.runtime.core import CommissionError, FloatArray, FrameError, ImageError, Pixels, progress, sha256_bytes
-from partsight.runtime.images import PreprocessSpec, check_frame, preprocess, read_image
+from partsight.runtime.core import BatchMap, CommissionError, FloatArray, Pixels, map_here, progress
 from partsight.runtime.matching import Bank, Matcher, Matches, MatchingSpec, Rule, joined
 from partsight.runtime.recognition import Recognizer
 
@@ -141,71 +142,85 @@ class LineAnswers:
         )
 
 
-def see(recognizer: Recognizer, frames: LineFrames, spec: MatchingSpec) -> SeenFrames:
+def see(
+    recognizer: Recognizer,
+    frames: LineFrames,
+    spec: MatchingSpec,
+    run: BatchMap = map_here,
+    package: Path | None = None,
+) -> SeenFrames:
     """Read the frames and run the network on them; a file that cannot be used, or is a copy of another, is left out.
 
     Args:
         recognizer: Recogniser of the package.
         frames: Frames to read.
         spec: Specification of matching.
+        run: Map over the batches.
+        package: Folder of the package; other processes than this one open it there.
 
     Raises:
         CommissionError: no frame can be used; the message names the first faults.
     """
-    reader = _Reader(recognizer.manifest.preprocess, spec, dict(frames.faults))
-    starts = range(0, len(frames.frames), _BATCH)
-    score = [np.zeros((0, len(recognizer.labels)), np.float32)]
-    for start in progress(starts, len(starts), "reading the frames", f"×{_BATCH}"):
-        images = reader.read(frames.frames[start : start + _BATCH])
-        score.append(recognizer.infer(images).score)
-    if not reader.kept:
-        first = "; ".join(f"{path.name}: {cause}" for path, cause in list(reader.faults.items())[:3])
+    batches = [frames.frames[start : start + _BATCH] for start in range(0, len(frames.frames), _BATCH)]
+    paths = [tuple(frame.path.absolute() for frame in batch) for batch in batches]
+    reader = ReadBatch(spec, package, recognizer.package_id, recognizer)
+    kept = _Kept(dict(frames.faults))
+    done = progress(run(reader, paths), len(batches), "reading the frames", f"×{_BATCH}")
+    for batch, found in zip(batches, done, strict=True):
+        kept.add(batch, found)
+    if not kept.frames:
+        first = "; ".join(f"{path.name}: {cause}" for path, cause in list(kept.faults.items())[:3])
         raise CommissionError(f"no frame can be used ({first}); expected frames as the line's camera delivers them")
     index_of = {label: index for index, label in enumerate(recognizer.labels)}
-    classes = [UNKNOWN if frame.label is None else index_of[frame.label] for frame in reader.kept]
+    classes = [UNKNOWN if frame.label is None else index_of[frame.label] for frame in kept.frames]
     return SeenFrames(
-        tuple(reader.kept),
-        tuple(reader.sums),
-        np.stack(reader.prepared),
-        np.concatenate(score),
+        tuple(kept.frames),
+        tuple(kept.sums),
+        np.concatenate(kept.pixels),
+        np.concatenate(kept.score),
         np.array(classes, np.intp),
-        reader.faults,
+        kept.faults,
     )
 
 
-class _Reader:
-    """Reads frames in batches and keeps them prepared for matching."""
+class _Kept:
+    """Collects the frames that can be used, without copies."""
 
-    def __init__(self, network: PreprocessSpec, matching: MatchingSpec, faults: dict[Any, str]) -> None:
-        self.kept: list[LineFrame] = []
+    def __init__(self, faults: dict[Any, str]) -> None:
+        self.frames: list[LineFrame] = []
         self.sums: list[str] = []
-        self.prepared: list[Pixels] = []
+        self.pixels: list[Pixels] = []
+        self.score: list[FloatArray] = []
         self.faults = faults
-        self._network, self._matching = network, matching.preprocess(network)
         self._first_of: dict[str, LineFrame] = {}
 
-    def read(self, batch: Sequence[LineFrame]) -> list[Pixels]:
-        """Return the pixels of the frames that can be used."""
-        images = []
-        for frame in batch:
-            try:
-                digest, image = sha256_bytes(frame.path.read_bytes()), read_image(frame.path)
-                check_frame(image, self._network)
-            except (OSError, ImageError, FrameError) as error:
-                self.faults[frame.path] = str(error).removeprefix(f"{frame.path}: ")
+    def add(self, batch: Sequence[LineFrame], found: ReadFrames) -> None:
+        """Add the frames of a batch."""
+        rows, row = [], 0
+        for frame, digest, fault in zip(batch, found.sha256, found.faults, strict=True):
+            if fault:
+                self.faults[frame.path] = fault
                 continue
             if digest in self._first_of:
                 self.faults[frame.path] = f"the same file as {self._first_of[digest].path}"
-                continue
-            self._first_of[digest] = frame
-            self.kept.append(frame)
-            self.sums.append(digest)
-            self.prepared.append(preprocess([image], self._matching)[0])
-            images.append(image)
-        return images
+            else:
+                self._first_of[digest] = frame
+                self.frames.append(frame)
+                self.sums.append(digest)
+                rows.append(row)
+            row += 1
+        self.pixels.append(found.pixels[rows])
+        self.score.append(found.score[rows])
 
 
-def answer(seen: SeenFrames, bank: Bank, spec: MatchingSpec, work: str = "comparing the frames") -> LineAnswers:
+def answer(
+    seen: SeenFrames,
+    bank: Bank,
+    spec: MatchingSpec,
+    work: str = "comparing the frames",
+    run: BatchMap = map_here,
+    package: Path | None = None,
+) -> LineAnswers:
     """Compare each frame twice: with all parts, and without its own.
 
     Args:
@@ -213,20 +228,20 @@ def answer(seen: SeenFrames, bank: Bank, spec: MatchingSpec, work: str = "compar
         bank: References.
         spec: Specification of the matching.
         work: Name of the work for the display of progress.
+        run: Map over the batches.
+        package: Folder of the package if the references are its own: other processes then read them there. None to
+            send them the references.
     """
-    taught = match_all(seen.pixels, seen.score, bank, spec, work)
-    left_out = match_all(seen.pixels, seen.score, bank, spec, f"{work} again", seen.classes)
+    matching = MatchBatch(spec, bank, package)
+    starts = range(0, len(seen), _BATCH)
+    parts = [slice(start, start + _BATCH) for start in starts]
+    batches = [FramesToMatch(seen.pixels[part], seen.score[part], seen.classes[part]) for part in parts]
+    found = list(progress(run(matching, batches), len(batches), work, f"×{_BATCH}"))
+    taught, left_out = (joined(matches) for matches in zip(*found, strict=True))
     return LineAnswers(seen.classes, seen.groups, seen.weights, taught, left_out, spec)
 
 
-def match_all(
-    frames: Pixels,
-    score: FloatArray,
-    bank: Bank,
-    spec: MatchingSpec,
-    work: str,
-    left_out: npt.NDArray[np.intp] | None = None,
-) -> Matches:
+def match_all(frames: Pixels, score: FloatArray, bank: Bank, spec: MatchingSpec, work: str) -> Matches:
     """Compare frames with references, and show the progress.
 
     Args:
@@ -235,12 +250,10 @@ def match_all(
         bank: References.
         spec: Specification of matching.
         work: Name of the work.
-        left_out: Class that each frame is not compared with, (frames,); `UNKNOWN` for none. None for none at all.
     """
-    matcher, index, parts = Matcher(bank, spec), np.arange(score.shape[1]), []
+    matcher, parts = Matcher(bank, spec), []
     starts = range(0, len(frames), _BATCH)
     for start in progress(starts, len(starts), work, f"×{_BATCH}"):
         part = slice(start, start + _BATCH)
-        excluded = None if left_out is None else index == left_out[part, None]
-        parts.append(matcher.match(frames[part], score[part], excluded))
+        parts.append(matcher.match(frames[part], score[part]))
     return joined(parts)

@@ -21,7 +21,7 @@ from partsight.runtime.calibration.commissioning.measured_line import MAX_MEASUR
 from partsight.runtime.calibration.commissioning.reference_trials import ReferenceTrial, try_references
 from partsight.runtime.calibration.commissioning.set_up import SetUpResult, check_set_up
 from partsight.runtime.calibration.commissioning.writing import matching_of
-from partsight.runtime.core import Pixels
+from partsight.runtime.core import BatchMap, Pixels, map_here
 from partsight.runtime.images import read_image
 from partsight.runtime.matching import Bank
 from partsight.runtime.package import Decision, ModelPackage, References, add_references
@@ -60,7 +60,9 @@ class LineFit:
     decision: Decision
 
 
-def fit_to_line(old: ModelPackage, recognizer: Recognizer, listed: LineFrames, max_false_reject: float) -> LineFit:
+def fit_to_line(
+    old: ModelPackage, recognizer: Recognizer, listed: LineFrames, max_false_reject: float, run: BatchMap = map_here
+) -> LineFit:
     """Read frames of a line, and fit a package to them.
 
     Args:
@@ -68,17 +70,20 @@ def fit_to_line(old: ModelPackage, recognizer: Recognizer, listed: LineFrames, m
         recognizer: Recogniser of the package.
         listed: Frames of the line.
         max_false_reject: Share of frames of taught parts that may get no label.
+        run: Map over the batches of frames.
 
     Raises:
         CommissionError: the frames cannot be used, or do not fit the package.
     """
     matching, labels = matching_of(old.manifest, old.path), old.manifest.labels
     records, rule = load_bank(old).records, matching.decision.rule
-    seen = see(recognizer, listed, matching.spec)
+    path = old.path.absolute()
+    seen = see(recognizer, listed, matching.spec, run, path)
     total = len(seen)
     if seen.is_open.any():
-        seen = keep_clear(seen, answer(seen, Bank.of(records), matching.spec, "finding clear frames"), rule, labels)
-    first = answer(seen, Bank.of(records), matching.spec)
+        found = answer(seen, Bank.of(records), matching.spec, "finding clear frames", run, path)
+        seen = keep_clear(seen, found, rule, labels)
+    first = answer(seen, Bank.of(records), matching.spec, run=run, package=path)
     set_up = check_set_up(recognizer, seen, first)
     line = _measure(recognizer, seen, first)
     strict = strict_rule(first, fit_line_rule(first, rule, max_false_reject), _TRIED_SHARE)
@@ -89,7 +94,8 @@ def fit_to_line(old: ModelPackage, recognizer: Recognizer, listed: LineFrames, m
     spec = fit_tolerances(first)
     before = answers = first.of_frames(rows)
     if used or spec != matching.spec:
-        answers = answer(seen.of_frames(rows), Bank.of(references.records), spec, "comparing once more")
+        bank, of_package = Bank.of(references.records), None if used else path
+        answers = answer(seen.of_frames(rows), bank, spec, "comparing once more", run, of_package)
         references = replace(references, matching=msgspec.structs.replace(references.matching, spec=spec))
     held = hold_out(answers, partial(fit_line_rule, before=rule, max_false_reject=max_false_reject))
     decision = _with_rates(fit_decision(answers, rule, max_false_reject), answers, held)
