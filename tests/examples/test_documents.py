@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -16,12 +17,19 @@ import pytest
 from partsight.cli.main import build_parser
 from partsight.runtime import cameras
 from partsight.runtime.cameras import Camera, CameraOptions, check_address, open_camera
+from partsight.runtime.cluster.serve.server import Endpoint, deploy, start_server
+from partsight.runtime.cluster.serve.settings import Replicas, ServedPackage
+from tests.ray_session import local_ray
+from tests.runtime.cluster.serve.clients import free_port
 from tests.runtime.enrolment.enrolling import picture, write_package
 from tests.runtime.feedback.kept import keep
-from tests.tiny import COLOURS_BGR, solid
+from tests.tiny import COLOURS_BGR, solid, tiny_matching, write_tiny_package
 
 ROOT = Path(__file__).parents[2]
 PAGES = [path for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))) if path.is_file()]
+_SERVERS = ("plant-server:8000", "127.0.0.1:8000")
+"""Servers of the documents, for which one of this machine takes the place."""
+
 _LABELS = {"M6x20": "red", "M5x10": "blue"}
 """Parts of the documents, and those of the package that take their place."""
 
@@ -77,7 +85,27 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     for name, colour in shades.items():
         picture(folder / f"{name}.png", colour)
+    picture(folder / "frame.jpg", "red")
     return folder
+
+
+@dataclass(frozen=True)
+class Served:
+    """A package that a server has under the name `line3`, and the server's HOST:PORT."""
+
+    package: Path
+    address: str
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """`partsight serve line3.partsight`, on a free port."""
+    package = write_tiny_package(tmp_path_factory.mktemp("served") / "line3.partsight", matching=tiny_matching())
+    port = free_port()
+    with local_ray():
+        start_server(Endpoint(port=port))
+        deploy(ServedPackage(name="line3", path=str(package), replicas=Replicas(1, cpus=0.1)))
+        yield Served(package, f"127.0.0.1:{port}")
 
 
 def _open_as_folder(address: str, options: CameraOptions | None = None) -> Camera:
@@ -86,12 +114,19 @@ def _open_as_folder(address: str, options: CameraOptions | None = None) -> Camer
 
 
 @pytest.mark.parametrize("place", PROGRAMS)
-def test_each_program_runs(place: str, site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_program_runs(
+    place: str, site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
     text = PROGRAMS[place]
     for name, label in _LABELS.items():
         text = text.replace(f'"{name}"', f'"{label}"')
     text = text.replace("9100", "0")  # any free port
     shutil.copytree(site, tmp_path, dirs_exist_ok=True)
+    if any(server in text for server in _SERVERS):
+        served = request.getfixturevalue("served")
+        shutil.copytree(served.package, tmp_path / "line3.partsight", dirs_exist_ok=True)
+        for server in _SERVERS:
+            text = text.replace(server, served.address)
     if "trusted_keys" in text:
         pytest.importorskip("cryptography")
         signed = importlib.import_module("tests.runtime.package.signed")

@@ -48,6 +48,8 @@ def ray_session(
         _use_token()
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # what later versions do; else Ray warns
+    # On a busy machine a proxy of Ray Serve takes longer to start than Ray's 5 s; Ray then kills it, again and again.
+    os.environ.setdefault("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "30")
     ray = import_extra("ray", "ray")
     logging.getLogger("ray").setLevel(logging.ERROR)
     options: dict[str, Any] = {"address": address or "local"}

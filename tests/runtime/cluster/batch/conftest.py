@@ -18,9 +18,9 @@ COUNT = 90
 """Frames of the archive, and one that cannot be read."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def ray_here() -> Iterator[str]:
-    """Ray on this machine, with room for two actors of one core."""
+    """Ray on this machine, with room for two actors of one core; gone when other tests of the process start their own."""
     with local_ray(cpus=2) as address:
         yield address
 

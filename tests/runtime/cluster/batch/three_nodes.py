@@ -16,6 +16,7 @@ from pathlib import Path
 
 os.environ |= {
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AUTH_MODE": "disabled",  # the simulated cluster has no token, but this user may have one
     "RAY_health_check_period_ms": "500",
     "RAY_health_check_failure_threshold": "3",
     "RAY_health_check_timeout_ms": "1000",
