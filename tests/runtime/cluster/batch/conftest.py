@@ -20,7 +20,7 @@ COUNT = 90
 
 @pytest.fixture(scope="package")
 def ray_here() -> Iterator[str]:
-    """Ray on this machine, with room for two actors of one core; gone when other tests of the process start their own."""
+    """Ray on this machine, with room for two actors of one core; gone when tests elsewhere start their own."""
     with local_ray(cpus=2) as address:
         yield address
 
