@@ -88,10 +88,10 @@ def test_no_machine_with_enough(provider: str, threads: int | None) -> None:
 @pytest.mark.parametrize(
     ("provider", "machines", "plan"),
     [
-        ("cpu", [{"CPU": 64.0}, {"CPU": 32.0}], ActorPlan(24, 4)),
-        ("cpu", [{"CPU": 0.0}, {"CPU": 3.0}], ActorPlan(1, 3)),
+        ("cpu", [{"CPU": 64.0}, {"CPU": 32.0}], ActorPlan(48, 2)),
+        ("cpu", [{"CPU": 0.0}, {"CPU": 3.0}], ActorPlan(1, 2)),
         ("cuda", [{"CPU": 16.0, "GPU": 8.0}, {"CPU": 64.0}], ActorPlan(8, 2, 1)),
-        ("tensorrt", [{"CPU": 32.0, "GPU": 2.0}, {"CPU": 8.0, "GPU": 1.0}], ActorPlan(3, 4, 1)),
+        ("tensorrt", [{"CPU": 32.0, "GPU": 2.0}, {"CPU": 8.0, "GPU": 1.0}], ActorPlan(3, 8, 1)),
     ],
 )
 def test_plans_of_larger_clusters(

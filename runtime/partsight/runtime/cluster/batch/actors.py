@@ -9,8 +9,11 @@ from partsight.runtime.core import RemoteError, import_extra
 CARDS = frozenset({"cuda", "tensorrt"})
 """Providers whose actors each take a card."""
 
-MAX_THREADS = 4
-"""Most cores of an actor by default: more threads in one network bring less than another actor."""
+MAX_THREADS = 2
+"""Most cores of an actor by default: another actor brings more than more threads, and takes 0.7 GB of memory."""
+
+MAX_READERS = 16
+"""Most cores of an actor with a card by default: they read and compare the frames."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,8 @@ def plan_actors(provider: str, threads: int | None = None, actors: int | None = 
 
     Args:
         provider: Provider of the network, as for `Recognizer`.
-        threads: Cores of each actor; None for the cores of the smallest machine, at most `MAX_THREADS`.
+        threads: Cores of each actor; None for `MAX_THREADS`, and with a card for `MAX_READERS`; fewer if the smallest
+            machine has fewer.
         actors: Number of actors; None for as many as there is room for.
 
     Raises:
@@ -44,7 +48,8 @@ def plan_actors(provider: str, threads: int | None = None, actors: int | None = 
     machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     usable = [machine for machine in machines if not gpus or machine.get("GPU", 0) >= 1]
     shares = (machine.get("CPU", 0) // (machine["GPU"] if gpus else 1) for machine in usable)
-    cpus = threads or int(min([MAX_THREADS, *(share for share in shares if share >= 1)]))
+    most = MAX_READERS if gpus else MAX_THREADS
+    cpus = threads or int(min([most, *(share for share in shares if share >= 1)]))
     room = sum(_room(machine, cpus, gpus) for machine in machines)
     if room < 1:
         raise RemoteError(
