@@ -195,7 +195,7 @@ class KServeServer:
             tls |= {"ssl_ca_certs": self.client_ca, "ssl_cert_reqs": 2}
         listener = socket.create_server(("127.0.0.1", port))
         self.http_port = listener.getsockname()[1]
-        config = uvicorn.Config(Starlette(routes=routes), log_level="error", lifespan="off", **tls)
+        config = uvicorn.Config(Starlette(routes=routes), log_config=None, lifespan="off", **tls)
         self._uvicorn = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._uvicorn.run, args=([listener],), daemon=True)
         self._thread.start()

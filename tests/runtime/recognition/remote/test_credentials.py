@@ -12,6 +12,7 @@ from partsight.runtime.recognition.remote import parse_address
 from partsight.runtime.recognition.remote.credentials import warn_of_exposure
 from tests.kserve_server import KServeServer
 from tests.runtime.recognition.remote.certificates import Authority
+from tests.runtime.recognition.remote.limits import short_of_time
 from tests.tiny import solid
 
 OF_EACH = pytest.mark.parametrize("protocol", ["http", "grpc"])
@@ -122,8 +123,8 @@ def test_a_token_that_is_renewed(
 ) -> None:
     """The next request has the new one; a file that is missing for a moment is no end of the line."""
     file = write_token(tmp_path / "token", "old")
-    address = server.address(protocol, tls="true", ca=authority.cert, token_file=file, timeout_s=0.8)
-    with pytest.raises(RemoteError, match="token_file"):
+    address = server.address(protocol, tls="true", ca=authority.cert, token_file=file)
+    with short_of_time(0.3), pytest.raises(RemoteError, match="token_file"):
         Recognizer(matching_package, provider=address)
     write_token(file, TOKEN)
     with Recognizer(matching_package, provider=address) as recognizer:
@@ -133,7 +134,7 @@ def test_a_token_that_is_renewed(
             assert recognizer.recognize(solid("red")).label == "red"
             assert recognizer.take_retries() == 0
             file.unlink()
-            with pytest.raises(RemoteError, match="token_file"):
+            with short_of_time(0.3), pytest.raises(RemoteError, match="token_file"):
                 recognizer.recognize(solid("red"))
             write_token(file, "renewed")
             assert recognizer.recognize(solid("red")).label == "red"
