@@ -3,6 +3,7 @@
 import logging
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,6 +64,8 @@ def ray_session(
     try:
         yield str(ray.get_runtime_context().gcs_address)
     finally:
+        if "ray.serve" in sys.modules:  # it would ask the controller of this session in the next one, too
+            sys.modules["ray.serve"].context._set_global_client(None)
         ray.shutdown()
 
 
