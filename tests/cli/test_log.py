@@ -52,7 +52,7 @@ def test_json() -> None:
 
 
 def test_json_of_another_librarys_event() -> None:
-    found = json.loads(JsonLogFormatter().format(record("hello")))
+    found = json.loads(JsonLogFormatter().format(record("hello", _of_a_library=1)))
     assert (found["event"], set(found)) == ("other", {"time", "level", "event", "message"})
 
 

@@ -42,7 +42,9 @@ class JsonLogFormatter(logging.Formatter):
         }
         if record.exc_info:
             facts["traceback"] = self.formatException(record.exc_info)
-        facts |= {name: value for name, value in vars(record).items() if name not in _STANDARD}
+        # Names that begin with _ are another library's own: Ray adds one to every record of its process.
+        own = {name: value for name, value in vars(record).items() if name not in _STANDARD}
+        facts |= {name: value for name, value in own.items() if not name.startswith("_")}
         return json.dumps({name: _plain(value) for name, value in facts.items()}, default=str)
 
 
