@@ -209,7 +209,7 @@ def _write_first(source: Source, folder: Path, options: ModelOptions) -> TritonM
 
 def _write_next(source: Source, folder: Path, config: Any) -> TritonModel:
     present = tuple(_versions_of(folder).values())
-    version = max(*present, *recorded_versions(config), 0, 0) + 1  # never that of a version that was removed
+    version = max([0, *present, *recorded_versions(config)]) + 1  # never that of a version that was removed
     forget_versions(config, present)
     set_version(config, version, source.package.package_id, source.package.signed_by)
     target = folder / str(version)
